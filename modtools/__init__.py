@@ -1,0 +1,49 @@
+"""modtools: which pretrained modules to reuse for a new task, and how many labels it takes.
+
+What is predicted throughout is the accuracy of a *retrained output module* on frozen features, not of
+full fine-tuning. Importing modtools is cheap: every public name is loaded on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ModtoolsError": "modtools.exceptions",
+    "ModtoolsWarning": "modtools.exceptions",
+    "Moments": "modtools.statistics",
+    "PretrainedModule": "modtools.modules",
+    "Ranking": "modtools.selection",
+    "Task": "modtools.tasks",
+    "Zoo": "modtools.modules",
+    "extract": "modtools.modules",
+    "iter_features": "modtools.modules",
+    "load_task": "modtools.tasks",
+    "rank_modules": "modtools.selection",
+    "score": "modtools.transferability",
+    "score_agreement": "modtools.studies",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from modtools.exceptions import ModtoolsError, ModtoolsWarning
+    from modtools.modules import PretrainedModule, Zoo, extract, iter_features
+    from modtools.selection import Ranking, rank_modules
+    from modtools.statistics import Moments
+    from modtools.studies import score_agreement
+    from modtools.tasks import Task, load_task
+    from modtools.transferability import score
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'modtools' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

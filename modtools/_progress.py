@@ -1,0 +1,85 @@
+"""One progress bar for all long work, with one switch."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+__all__ = ["quiet", "track"]
+
+Item = TypeVar("Item")
+_enabled = True
+
+
+def _is_shown(total: int | None) -> bool:
+    wanted = _enabled and os.environ.get("MODTOOLS_PROGRESS", "1") != "0"
+    return wanted and total != 1 and sys.stderr.isatty()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show no progress bars inside this block.
+
+    Examples
+    --------
+    >>> with quiet():
+    ...     sum(track(range(3), "adding"))
+    3
+    """
+    global _enabled  # noqa: PLW0603 - the one switch of the one progress bar
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """Yield `items` while a bar on stderr shows what is done and the time left.
+
+    The bar appears only at a terminal; `quiet()` and ``MODTOOLS_PROGRESS=0`` switch it off.
+
+    Parameters
+    ----------
+    items : iterable
+        The work, item by item.
+    description : str
+        What is being done, shown before the bar.
+    total : int, optional
+        Number of items where `items` has no length.
+
+    Yields
+    ------
+    item
+        Each of `items`, in order.
+
+    Examples
+    --------
+    >>> list(track([1, 2], "counting"))
+    [1, 2]
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if not _is_shown(total):
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total=total, description=description)

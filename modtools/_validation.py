@@ -1,0 +1,167 @@
+"""The only input checks of modtools, and their messages.
+
+Each check is called once, at the public door, and returns the converted value. A message names the
+argument, the rule, what came and where, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.exceptions import ModtoolsError
+
+__all__ = [
+    "FloatArray",
+    "check_choice",
+    "check_features",
+    "check_fraction",
+    "check_integer",
+    "check_lengths",
+    "check_positive",
+    "check_probabilities",
+    "did_you_mean",
+    "raise_if_not_finite",
+    "rows_per_block",
+    "to_numpy",
+]
+
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+_BLOCK_BYTES = 8 << 20
+
+
+def rows_per_block(n_features: int, itemsize: int = 4) -> int:
+    """Return how many rows make a block of about 8 MB, at least one."""
+    return max(1, _BLOCK_BYTES // max(1, n_features * itemsize))
+
+
+def to_numpy(values: Any) -> NDArray[Any]:
+    """Return `values` as a numpy array; a torch tensor is detached and moved, not changed."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":
+            values = values.float()
+        return np.asarray(values.numpy())
+    return np.asarray(values)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a clause that suggests the nearest of the known names, or the empty string.
+
+    >>> did_you_mean("log_me", ["logme", "leep"])
+    '; did you mean "logme"?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    names = " or ".join(f'"{match}"' for match in near)
+    return f"; did you mean {names}?" if near else ""
+
+
+def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "") -> str:
+    """Return `value` if it is one of the known names, else raise and suggest the nearest.
+
+    >>> check_choice("mea", ["mean", "max"], name="pooling")
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: unknown pooling "mea"; did you mean "mean"? Known: mean, max.
+    """
+    if value in known:
+        return value
+    suggestion = did_you_mean(str(value), known)
+    text = hint or f"Known: {', '.join(known)}."
+    raise ModtoolsError(f'unknown {name} "{value}"{suggestion or "."} {text}'.strip())
+
+
+def check_integer(value: Any, *, name: str, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+        raise ModtoolsError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+    return int(value)
+
+
+def check_positive(value: Any, *, name: str) -> float:
+    """Return `value` as a finite float above zero."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
+        raise ModtoolsError(f"{name} must be a finite number above 0; got {value!r}.")
+    return float(value)
+
+
+def check_fraction(value: Any, *, name: str) -> float:
+    """Return `value` as a float strictly between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+        raise ModtoolsError(f"{name} must lie strictly between 0 and 1; got {value!r}.")
+    return float(value)
+
+
+def check_lengths(**sized: Any) -> int:
+    """Return the common length of the named arguments, or raise and give each length."""
+    lengths = {name: len(value) for name, value in sized.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ModtoolsError(f"{' and '.join(lengths)} must have one row each per example; {counts}.")
+    return next(iter(lengths.values()))
+
+
+def check_features(features: Any, *, name: str = "features", minimum_rows: int = 2) -> FloatArray:
+    """Return features as a float32 or float64 array (n_samples, n_features), copied only if needed.
+
+    Shape and type are checked here. Finiteness is checked where the rows are read anyway
+    (`raise_if_not_finite`), so that the check costs no extra pass over large data.
+    """
+    array = to_numpy(features)
+    if array.ndim != 2:
+        raise ModtoolsError(
+            f"{name} must have shape (n_samples, n_features); got {array.shape}. "
+            "Reshape or pool them to one row per example."
+        )
+    if array.dtype.kind not in "fiub":
+        raise ModtoolsError(f"{name} must be real numbers; got dtype {array.dtype}.")
+    if len(array) < minimum_rows or array.shape[1] == 0:
+        raise ModtoolsError(
+            f"{name} must have at least {minimum_rows} rows and 1 column; got {array.shape}."
+        )
+    if array.dtype in (np.float32, np.float64):
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+
+
+def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
+    """Raise and say how many entries are NaN or infinite, in how many rows, and where first."""
+    step = rows_per_block(array.shape[1] if array.ndim > 1 else 1)
+    bad_rows = [
+        start + np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
+        for start in range(0, len(array), step)
+        if not np.isfinite(block := array[start : start + step]).all()
+    ]
+    if not bad_rows:
+        return
+    rows = np.concatenate(bad_rows)
+    bad = array[rows].reshape(len(rows), -1)
+    n_nan, n_inf = int(np.isnan(bad).sum()), int(np.isinf(bad).sum())
+    found = " and ".join(f"{n} {kind}" for n, kind in ((n_nan, "NaN"), (n_inf, "infinite")) if n)
+    column = int(np.flatnonzero(~np.isfinite(bad[0]))[0])
+    where = f"row {rows[0]}" + (f", column {column}" if array.ndim > 1 else "")
+    rows_text = f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
+    raise ModtoolsError(
+        f"{name} must be finite: {found} in {rows_text}, first at {where}. "
+        "Drop these rows or check the module's precision (float16 overflows above 65504)."
+    )
+
+
+def check_probabilities(
+    probabilities: Any, *, name: str = "source_probabilities", tolerance: float = 1e-4
+) -> FloatArray:
+    """Return probabilities (n_samples, n_source_classes): rows are non-negative and sum to 1."""
+    array = check_features(probabilities, name=name)
+    raise_if_not_finite(array, name=name)
+    sums = array.sum(axis=1, dtype=np.float64)
+    bad = np.flatnonzero((np.abs(sums - 1) > tolerance) | (array.min(axis=1) < 0))
+    if bad.size:
+        row = int(bad[0])
+        raise ModtoolsError(
+            f"{name} must be non-negative with rows that sum to 1; row {row} sums to "
+            f"{sums[row]:.6g} with minimum {array[row].min():.3g} ({bad.size} such rows). "
+            "If these are logits, apply a softmax first."
+        )
+    return array

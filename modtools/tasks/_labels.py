@@ -1,0 +1,200 @@
+"""Labels of any accepted form, encoded once: the only place where label values become codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import check_choice, to_numpy
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["Kind", "Labels", "encode_labels"]
+
+Kind: TypeAlias = Literal["classification", "multilabel", "regression"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Encoded labels of a task.
+
+    Attributes
+    ----------
+    kind : {"classification", "multilabel", "regression"}
+        What the labels are.
+    classes : ndarray of shape (n_classes,)
+        Sorted label values (classification), column numbers (multilabel) or target numbers
+        (regression).
+    codes : ndarray of shape (n_samples,) or None
+        Position of each label in `classes`; only for classification.
+    targets : ndarray of shape (n_samples, n_targets) or None
+        Float64 target columns; only for multilabel and regression.
+    """
+
+    kind: Kind
+    classes: NDArray[Any]
+    codes: NDArray[np.intp] | None = None
+    targets: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        rows = self.codes if self.codes is not None else self.targets
+        return 0 if rows is None else len(rows)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, label columns or regression targets."""
+        return len(self.classes)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return how many rows carry each class (n_classes,); zero for an absent class."""
+        if self.codes is not None:
+            return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
+        return np.count_nonzero(self.target_matrix(), axis=0).astype(np.int64)
+
+    def target_matrix(self, dtype: Any = np.float64) -> NDArray[Any]:
+        """Return the targets (n_samples, n_classes): one-hot, 0/1 columns or real values."""
+        if self.targets is not None:
+            return self.targets.astype(dtype, copy=False)
+        matrix = np.zeros((len(self), self.n_classes), dtype=dtype)
+        matrix[np.arange(len(self)), self.codes] = 1
+        return matrix
+
+    def take(self, rows: Any) -> "Labels":
+        """Return the labels of some rows, classes unchanged."""
+        return Labels(
+            self.kind,
+            self.classes,
+            None if self.codes is None else self.codes[rows],
+            None if self.targets is None else self.targets[rows],
+        )
+
+
+def encode_labels(
+    labels: Any, *, kind: Kind | None = None, classes: Sequence[Any] | None = None
+) -> Labels:
+    """Encode labels once and infer their kind.
+
+    Integers, booleans and strings are classes, a 0/1 matrix is multi-label, floats are regression
+    targets; `kind` overrides the inference.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Labels in any accepted form, or `Labels`, which are returned as they are.
+    kind : {"classification", "multilabel", "regression"}, optional
+        Kind of task; inferred by default.
+    classes : sequence, optional
+        All label values of a classification task; values not present are allowed.
+
+    Returns
+    -------
+    Labels
+        Encoded labels; the input is not changed.
+
+    Raises
+    ------
+    ModtoolsError
+        Missing values, mixed types, a value outside `classes`, or a shape that fits no kind.
+
+    Examples
+    --------
+    >>> encoded = encode_labels(["cat", "dog", "cat"])
+    >>> encoded.kind, encoded.codes.tolist(), encoded.classes.tolist()
+    ('classification', [0, 1, 0], ['cat', 'dog'])
+    """
+    if isinstance(labels, Labels):
+        return labels
+    array = _as_plain_array(labels)
+    if kind is not None:
+        check_choice(kind, get_args(Kind), name="kind of task")
+    kind = kind or _infer_kind(array)
+    if kind == "classification":
+        return _encode_classes(array, classes)
+    matrix = array[:, None] if array.ndim == 1 else array
+    if kind == "multilabel" and (array.ndim != 2 or not _is_binary(array)):
+        raise ModtoolsError(
+            "labels of a multilabel task must be a 0/1 matrix (n_samples, n_labels); "
+            f"got shape {array.shape}, dtype {array.dtype}."
+        )
+    if array.dtype.kind not in "fiub":
+        raise ModtoolsError(f"labels of a {kind} task must be numbers; got dtype {array.dtype}.")
+    return Labels(kind, np.arange(matrix.shape[1]), targets=matrix.astype(np.float64))
+
+
+def _as_plain_array(labels: Any) -> NDArray[Any]:
+    array = to_numpy(labels)
+    if array.dtype.kind in "OT" or str(array.dtype) == "str":
+        array = _plain_objects(array)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] < 2):
+        raise ModtoolsError(
+            "labels must have shape (n_samples,), or (n_samples, n_targets) with at least two "
+            f"columns; got {array.shape}. For a single column use labels.ravel()."
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        _raise_missing(~np.isfinite(array))
+    if array.dtype.kind not in "fiubUS":
+        raise ModtoolsError(
+            f"labels must be integers, strings, booleans or floats; got dtype {array.dtype}."
+        )
+    return array
+
+
+def _plain_objects(array: NDArray[Any]) -> NDArray[Any]:
+    """Turn an object array of one plain type into an array of that type."""
+    import pandas as pd
+
+    missing = np.asarray(pd.isna(array.astype(object)))
+    if missing.any():
+        _raise_missing(missing)
+    values = array.ravel().tolist()
+    types = {type(value) for value in values}
+    if len({str if issubclass(t, str) else float for t in types}) > 1:
+        names = ", ".join(sorted(t.__name__ for t in types))
+        raise ModtoolsError(f"labels must be of one type; got {names}. Convert them to strings.")
+    return np.asarray(values).reshape(array.shape)
+
+
+def _raise_missing(missing: NDArray[np.bool_]) -> None:
+    rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
+    raise ModtoolsError(
+        f"labels must not be missing or infinite: {len(rows)} such, first at row {rows[0]}. "
+        "Drop the unlabelled rows, for example with task.subset(rows)."
+    )
+
+
+def _is_binary(array: NDArray[Any]) -> bool:
+    return bool(array.dtype.kind in "fiub" and np.isin(array, (0, 1)).all())
+
+
+def _infer_kind(array: NDArray[Any]) -> Kind:
+    if array.ndim == 2:
+        if _is_binary(array):
+            return "multilabel"
+        if array.dtype.kind == "f":
+            return "regression"
+        raise ModtoolsError(
+            "labels with two dimensions must be a 0/1 matrix (multilabel) or floats (regression); "
+            f"got dtype {array.dtype} with values outside 0 and 1."
+        )
+    return "regression" if array.dtype.kind == "f" else "classification"
+
+
+def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Labels:
+    if array.ndim != 1:
+        raise ModtoolsError(
+            f"labels of a classification task must have shape (n_samples,); got {array.shape}."
+        )
+    if classes is None:
+        present, codes = np.unique(array, return_inverse=True)
+        return Labels("classification", present, codes=codes.astype(np.intp))
+    known = np.unique(_plain_objects(np.asarray(classes, dtype=object)))
+    codes = np.searchsorted(known, array) if len(known) else np.zeros(len(array), dtype=np.intp)
+    codes = np.minimum(codes, max(len(known) - 1, 0))
+    strange = np.flatnonzero(known[codes] != array) if len(known) else np.arange(len(array))
+    if strange.size:
+        raise ModtoolsError(
+            f"labels must be among classes={known.tolist()}; got {array[strange[0]]!r} in row "
+            f"{strange[0]} ({strange.size} such). Add it to classes, or drop these rows."
+        )
+    return Labels("classification", known, codes=codes.astype(np.intp))
