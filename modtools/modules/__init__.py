@@ -1,0 +1,19 @@
+"""Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
+
+from modtools.modules._extraction import Extraction, extract, iter_features, run
+from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
+from modtools.modules._module import PretrainedModule
+from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
+
+__all__ = [
+    "EFFICIENTNET_LITE_TAPS",
+    "Extraction",
+    "ImagePreprocess",
+    "PretrainedModule",
+    "efficientnet_lite",
+    "extract",
+    "image_preprocess",
+    "iter_features",
+    "pixels",
+    "run",
+]

