@@ -15,7 +15,7 @@ __all__ = ["Kind", "Labels", "encode_labels"]
 Kind: TypeAlias = Literal["classification", "multilabel", "regression"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
     """Encoded labels of a task.
 
@@ -50,7 +50,7 @@ class Labels:
         """Return how many rows carry each class (n_classes,); zero for an absent class."""
         if self.codes is not None:
             return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
-        return np.count_nonzero(self.target_matrix(), axis=0).astype(np.int64)
+        return (self.target_matrix() != 0).sum(axis=0, dtype=np.int64)
 
     def target_matrix(self, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the targets (n_samples, n_classes): one-hot, 0/1 columns or real values."""
@@ -111,6 +111,11 @@ def encode_labels(
     kind = kind or _infer_kind(array)
     if kind == "classification":
         return _encode_classes(array, classes)
+    if classes is not None:
+        raise ModtoolsError(
+            f"classes= belongs to classification; these labels (dtype {array.dtype}) are of kind "
+            f'{kind}. Leave classes out, or pass kind="classification".'
+        )
     matrix = array[:, None] if array.ndim == 1 else array
     if kind == "multilabel" and (array.ndim != 2 or not _is_binary(array)):
         raise ModtoolsError(
@@ -123,8 +128,15 @@ def encode_labels(
 
 
 def _as_plain_array(labels: Any) -> NDArray[Any]:
-    array = to_numpy(labels)
-    if array.dtype.kind in "OT" or str(array.dtype) == "str":
+    try:
+        array = to_numpy(labels)
+        if array.dtype.kind == "U" and isinstance(labels, list | tuple):
+            array = np.asarray(labels, dtype=object)  # numpy would turn a missing value into "nan"
+    except ValueError as error:
+        raise ModtoolsError(f"labels must have rows of one length; {error}") from error
+    if array.size == 0:
+        raise ModtoolsError("labels must not be empty; got none.")
+    if array.dtype.kind in "OT":
         array = _plain_objects(array)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] < 2):
         raise ModtoolsError(
@@ -194,7 +206,7 @@ def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Label
     strange = np.flatnonzero(known[codes] != array) if len(known) else np.arange(len(array))
     if strange.size:
         raise ModtoolsError(
-            f"labels must be among classes={known.tolist()}; got {array[strange[0]]!r} in row "
-            f"{strange[0]} ({strange.size} such). Add it to classes, or drop these rows."
+            f"labels must be among classes={known.tolist()}; got {array[strange[0]].item()!r} in "
+            f"row {strange[0]} ({strange.size} such). Add it to classes, or drop these rows."
         )
     return Labels("classification", known, codes=codes.astype(np.intp))

@@ -1,0 +1,7 @@
+"""Labelled tasks: inputs and labels, where they come from, and how they are divided."""
+
+from modtools.tasks._labels import Kind, Labels, encode_labels
+from modtools.tasks._load import load_task
+from modtools.tasks._task import Task
+
+__all__ = ["Kind", "Labels", "Task", "encode_labels", "load_task"]

@@ -1,0 +1,76 @@
+"""Fashion-MNIST: 70000 grey images of clothing, 28 x 28 uint8, labels 0 to 9."""
+
+import gzip
+import os
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["read_fashion_mnist"]
+
+_DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+_PREFIXES = {"train": "train", "test": "t10k"}
+_N_TRAIN = 60000
+_WAYS = (
+    "Install the Debian package dataset-fashion-mnist, or give folder= (or the environment "
+    "variable MODTOOLS_FASHION_MNIST) with the four .gz files."
+)
+
+
+def read_fashion_mnist(
+    split: str | None, folder: str | os.PathLike[str] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return images (n_samples, 28, 28) and labels (n_samples,) of one split."""
+    split = check_choice(split or "train", list(_PREFIXES), name="split of fashion-mnist")
+    named = folder or os.environ.get("MODTOOLS_FASHION_MNIST")
+    place = Path(named).expanduser() if named else _DEBIAN_FOLDER
+    if not named and not place.is_dir():
+        return _fetch(split)
+    prefix = _PREFIXES[split]
+    images = _read_idx(place / f"{prefix}-images-idx3-ubyte.gz", 3)
+    labels = _read_idx(place / f"{prefix}-labels-idx1-ubyte.gz", 1)
+    return images, labels
+
+
+def _read_idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
+    """Return the uint8 array of a gzipped IDX file: magic number, one length an axis, bytes."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise ModtoolsError(f"Fashion-MNIST file {path} does not exist. {_WAYS}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModtoolsError(f"Fashion-MNIST file {path} cannot be read: {error}") from error
+    start = 4 + 4 * n_axes
+    shape = tuple(np.frombuffer(content[4:start], dtype=">u4").tolist())
+    magic = bytes([0, 0, 8, n_axes])
+    if content[:4] != magic or len(content) - start != int(np.prod(shape, dtype=np.int64)):
+        raise ModtoolsError(f"Fashion-MNIST file {path} is damaged: not an IDX file of its length.")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _fetch(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return one split from OpenML, kept in the cache folder after the first time."""
+    import platformdirs
+    from sklearn.datasets import fetch_openml
+
+    home = Path(os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools"))
+    place = home / "openml"
+    sys.stderr.write(f"Fashion-MNIST is not installed; reading it from OpenML (30 MB) by {place}\n")
+    try:
+        bunch: Any = fetch_openml(
+            "Fashion-MNIST", version=1, data_home=str(place), as_frame=True, parser="pandas"
+        )
+    except (OSError, ValueError) as error:
+        raise ModtoolsError(
+            f"Fashion-MNIST cannot be fetched from OpenML: {error}. {_WAYS}"
+        ) from error
+    rows = slice(_N_TRAIN) if split == "train" else slice(_N_TRAIN, None)
+    images = bunch.data.to_numpy(dtype=np.uint8).reshape(-1, 28, 28)[rows]
+    return images, bunch.target.to_numpy().astype(np.uint8)[rows]

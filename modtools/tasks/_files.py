@@ -1,0 +1,104 @@
+"""Tasks kept in one file: .npz, .csv and .parquet."""
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modtools._validation import did_you_mean
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_npz", "read_table"]
+
+_INPUT_KEYS = ("inputs", "X", "x", "features")
+_LABEL_KEYS = ("labels", "y")
+
+
+def read_npz(path: Path, label: str | None) -> tuple[Any, Any]:
+    """Return the arrays called inputs, X, x or features, and labels or y; nothing is unpickled."""
+    label_keys = _LABEL_KEYS if label is None else (label,)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            inputs = arrays[_key(arrays.files, _INPUT_KEYS, path)]
+            return inputs, arrays[_key(arrays.files, label_keys, path)]
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ModtoolsError(f"file {path} cannot be read as .npz: {error}") from error
+    except ValueError as error:
+        if isinstance(error, ModtoolsError):
+            raise
+        raise ModtoolsError(
+            f"file {path} holds an object array, which is not loaded because that could run code; "
+            "save plain numbers or strings."
+        ) from error
+
+
+def _key(present: list[str], accepted: tuple[str, ...], path: Path) -> str:
+    found = [key for key in accepted if key in present]
+    if len(found) != 1:
+        raise ModtoolsError(
+            f"file {path} must hold exactly one array called {' or '.join(accepted)}; "
+            f"it holds {', '.join(present) or 'none'}."
+        )
+    return found[0]
+
+
+def read_table(path: Path, label: str | None) -> tuple[Any, Any]:
+    """Return the inputs (texts, or numbers as one matrix) and the label column of a table."""
+    table = _read_frame(path)
+    columns = [str(column) for column in table.columns]
+    table.columns = columns
+    name = "label" if label is None else label
+    if name not in columns:
+        raise ModtoolsError(
+            f'file {path} has no label column "{name}"{did_you_mean(name, columns) or "."} '
+            f"Name it with label=; columns: {', '.join(columns)}."
+        )
+    labels, rest = table[name], table.drop(columns=name)
+    if labels.isna().any():
+        rows = np.flatnonzero(labels.isna())
+        raise ModtoolsError(
+            f'file {path}: column "{name}" lacks a label in {len(rows)} rows, first at row '
+            f"{rows[0]} below the header. Drop the unlabelled rows."
+        )
+    return _inputs_of(rest, path), labels.to_numpy()
+
+
+def _read_frame(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        # Only an empty cell is missing: "NA", "None" and "null" can be words and class names.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except ImportError:
+        raise ModtoolsError(f"file {path} needs pyarrow: pip install pyarrow.") from None
+    except (OSError, ValueError) as error:
+        raise ModtoolsError(f"file {path} cannot be read as {path.suffix}: {error}") from error
+
+
+def _inputs_of(table: "pd.DataFrame", path: Path) -> Any:
+    """Return the one text column as a list of str, or the numeric columns as floats."""
+    import pandas as pd
+
+    texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    if texts and len(table.columns) > 1:
+        raise ModtoolsError(
+            f"file {path} must have one text column or numeric columns only beside the label; "
+            f"text: {', '.join(texts)}, of {len(table.columns)} columns. Drop or encode the others."
+        )
+    if not texts:
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    column = table[texts[0]]
+    strange = np.flatnonzero([not isinstance(text, str) for text in column])
+    if strange.size:
+        raise ModtoolsError(
+            f'file {path}: column "{texts[0]}" must hold text; row {strange[0]} below the header '
+            f"is {'empty' if column.isna().iloc[strange[0]] else 'not text'} "
+            f"({strange.size} such)."
+        )
+    return column.tolist()

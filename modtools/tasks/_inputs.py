@@ -1,0 +1,193 @@
+"""The four forms of inputs (array, tensor, list of str, torch Dataset), read alike."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._progress import track
+from modtools._validation import rows_per_block, to_numpy
+from modtools.exceptions import ModtoolsError
+
+__all__ = [
+    "Block",
+    "Rows",
+    "as_inputs",
+    "check_rows",
+    "describe",
+    "is_dataset",
+    "iter_blocks",
+    "read_labels",
+    "take",
+]
+
+Rows: TypeAlias = NDArray[np.intp]
+Block: TypeAlias = NDArray[Any] | list[str]
+_ACCEPTED = "an array, a tensor, a list of str or a torch Dataset"
+_ITEMS_PER_BLOCK = 64
+
+
+@runtime_checkable
+class Items(Protocol):
+    """What a map-style torch Dataset offers: a length, and one example a row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Any: ...
+
+
+def _is_array(inputs: Any) -> bool:
+    return isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
+
+
+def is_dataset(inputs: Any) -> bool:
+    """Return whether checked inputs are read item by item."""
+    return not isinstance(inputs, list) and not _is_array(inputs)
+
+
+def as_inputs(inputs: Any) -> Any:
+    """Return inputs in one of the four forms; arrays, tensors and Datasets are not copied."""
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Items):
+        raise ModtoolsError(f"inputs must be {_ACCEPTED}; got {type(inputs).__name__}.")
+    if hasattr(inputs, "detach"):
+        return _with_rows(inputs)
+    if isinstance(inputs, list | tuple) and all(isinstance(text, str) for text in inputs):
+        return _with_rows(list(inputs))
+    if not isinstance(inputs, np.ndarray | list | tuple) and not hasattr(inputs, "to_numpy"):
+        return _with_rows(inputs)
+    try:
+        array = np.asarray(inputs)
+    except ValueError as error:
+        raise ModtoolsError(f"inputs must have rows of one shape; {error}") from error
+    if array.dtype.kind in "fiub":
+        return _with_rows(array)
+    texts = array.tolist()
+    if array.ndim == 1 and all(isinstance(text, str) for text in texts):
+        return _with_rows(texts)
+    raise ModtoolsError(
+        f"inputs must be {_ACCEPTED}; got a {type(inputs).__name__} with dtype {array.dtype} and "
+        f"shape {array.shape}."
+    )
+
+
+def _with_rows(inputs: Any) -> Any:
+    if getattr(inputs, "ndim", 1) == 0 or len(inputs) == 0:
+        raise ModtoolsError("inputs must not be empty; got no row.")
+    return inputs
+
+
+def check_rows(rows: Any, n_rows: int) -> Rows:
+    """Return row numbers from a slice, a boolean mask or whole numbers in [0, n_rows)."""
+    if isinstance(rows, slice):
+        return np.arange(n_rows)[rows]
+    array = to_numpy(rows)
+    if array.dtype == np.bool_ and array.shape == (n_rows,):
+        return np.flatnonzero(array)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise ModtoolsError(
+            f"rows must be a slice, whole numbers or a boolean mask of length {n_rows}; "
+            f"got dtype {array.dtype} and shape {array.shape}."
+        )
+    outside = array[(array < 0) | (array >= n_rows)]
+    if outside.size:
+        raise ModtoolsError(
+            f"rows must lie in [0, {n_rows}); got {outside[0]} ({outside.size} such)."
+        )
+    return np.ascontiguousarray(array, dtype=np.intp)
+
+
+def take(inputs: Any, rows: Rows | slice) -> Any:
+    """Return some rows in the form of the inputs; Dataset rows are read and stacked."""
+    if _is_array(inputs):
+        return inputs[rows]
+    if isinstance(rows, slice):
+        rows = np.arange(len(inputs))[rows]
+    if isinstance(inputs, list):
+        return [inputs[row] for row in rows]
+    return _stack([_example(inputs[int(row)]) for row in rows]) if len(rows) else []
+
+
+def _example(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple | list) else item
+
+
+def _stack(examples: list[Any]) -> Any:
+    """Stack tensors or arrays (or images, which offer the array interface); list the rest."""
+    if not (_is_array(examples[0]) or hasattr(examples[0], "__array_interface__")):
+        return examples
+    shapes = {tuple(np.shape(example)) for example in examples}
+    if len(shapes) > 1:
+        raise ModtoolsError(
+            f"the Dataset must give inputs of one shape; got {sorted(shapes)}. "
+            "Resize or pad them in the Dataset."
+        )
+    if hasattr(examples[0], "detach"):
+        import torch
+
+        return torch.stack(examples)
+    return np.stack([np.asarray(example) for example in examples])
+
+
+def read_labels(inputs: Any) -> Any:
+    """Return the labels of a Dataset: its `targets`, else the second part of every item."""
+    if not is_dataset(inputs):
+        raise ModtoolsError(
+            "labels must be given with arrays, tensors and lists; only a torch Dataset holds them."
+        )
+    if hasattr(inputs, "targets") and getattr(inputs, "target_transform", None) is None:
+        return inputs.targets
+    labels = []
+    for row in track(range(len(inputs)), "reading labels"):
+        item = inputs[row]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise ModtoolsError(
+                f"items of the Dataset must be pairs (input, label); row {row} is a "
+                f"{type(item).__name__}. Pass the labels beside the Dataset."
+            )
+        labels.append(to_numpy(item[1]).tolist())
+    return labels
+
+
+def iter_blocks(inputs: Any, rows: Rows) -> Iterator[tuple[str, Block]]:
+    """Yield (dtype name, rows) block by block: texts, or little-endian arrays in C order."""
+    step = _ITEMS_PER_BLOCK
+    if isinstance(inputs, list):
+        step = 4096
+    elif _is_array(inputs):
+        step = rows_per_block(int(np.prod(inputs.shape[1:])), 8)
+    for start in range(0, len(rows), step):
+        block = take(inputs, rows[start : start + step])
+        if isinstance(block, list):
+            yield "str", _as_texts(block)
+        else:
+            array = to_numpy(block)
+            little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+            yield _dtype_name(block), little
+
+
+def _as_texts(block: list[Any]) -> list[str]:
+    strange = next((item for item in block if not isinstance(item, str)), None)
+    if strange is not None:
+        raise ModtoolsError(
+            "a fingerprint needs inputs that are arrays, tensors or str; the Dataset gives "
+            f"{type(strange).__name__}."
+        )
+    return block
+
+
+def _dtype_name(block: Any) -> str:
+    return str(block.dtype).removeprefix("torch.") if hasattr(block, "detach") else block.dtype.name
+
+
+def describe(inputs: Any) -> str:
+    """Return what one row is, in a few words.
+
+    >>> describe(np.zeros((3, 8, 8), dtype=np.uint8))
+    'uint8 (8, 8)'
+    """
+    if isinstance(inputs, list):
+        return "str"
+    if _is_array(inputs):
+        return f"{_dtype_name(inputs)} {tuple(inputs.shape[1:])}"
+    return type(inputs).__name__

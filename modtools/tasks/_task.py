@@ -1,0 +1,355 @@
+"""A labelled task: inputs, labels, and the ways to divide them."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import check_fraction, check_integer, check_lengths, to_numpy
+from modtools.exceptions import ModtoolsError
+from modtools.tasks._fingerprint import iter_row_digests, label_values, task_digest
+from modtools.tasks._inputs import (
+    Rows,
+    as_inputs,
+    check_rows,
+    describe,
+    is_dataset,
+    iter_blocks,
+    read_labels,
+    take,
+)
+from modtools.tasks._labels import Kind, Labels, encode_labels
+from modtools.tasks._splits import choose_few, choose_test
+
+__all__ = ["Task"]
+
+
+class _Root:
+    """The inputs of a whole task, shared by every task cut from it, and their row hashes."""
+
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = inputs
+
+    @cached_property
+    def _digests(self) -> NDArray[np.str_]:
+        return np.full(len(self.inputs), "", dtype="U64")
+
+    def row_digests(self, rows: Rows) -> NDArray[np.str_]:
+        """Return the hash of each row; a row is read and hashed once, when first asked for."""
+        missing = np.unique(rows[self._digests[rows] == ""])
+        if missing.size:
+            self._digests[missing] = list(iter_row_digests(iter_blocks(self.inputs, missing)))
+        return self._digests[rows]
+
+
+class Task:
+    """Inputs with labels: what a module is scored on, and what an output module learns.
+
+    A task neither copies nor changes what it is given. Tasks cut from it (`split`, `few_labels`,
+    `subset`, `complement`) share its inputs and remember their rows in it.
+
+    Parameters
+    ----------
+    inputs : array, tensor, list of str or torch Dataset, of n_samples rows
+        What a module reads. Images stay as they are (uint8) until a module preprocesses them. A
+        Dataset is anything with a length whose items are pairs (input, label); it should give the
+        same input each time, for fingerprints and cached features to hold.
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets), optional
+        Integers, strings or booleans (classification), a 0/1 matrix (multilabel) or floats
+        (regression). With a Dataset they may be left out: its `targets` are used, else the second
+        part of every item.
+    name : str, default="task"
+        How tables and pictures call the task.
+    kind : {"classification", "multilabel", "regression"}, optional
+        Kind of task; inferred from the labels by default.
+    classes : sequence, optional
+        All label values of a classification task, where some may be absent from `labels`.
+    groups : array-like of shape (n_samples,), optional
+        Rows of one group (copies of one photo, samples of one patient) stay together in `split`.
+
+    Attributes
+    ----------
+    encoded : Labels
+        The labels as codes or target columns.
+    name : str
+        As given.
+    groups : ndarray of shape (n_samples,) or None
+        As given.
+
+    Examples
+    --------
+    >>> task = Task(np.zeros((6, 28, 28), dtype=np.uint8), list("aabbcc"), name="letters")
+    >>> task
+    Task(letters: 6 rows of uint8 (28, 28), classification, 3 classes)
+    >>> train, test = task.split(test_fraction=0.5, seed=0)
+    >>> len(train), len(test)
+    (3, 3)
+    """
+
+    encoded: Labels
+    name: str
+    groups: NDArray[Any] | None
+    _root: _Root
+    _rows: Rows | None  # None: all rows of the root, so that slices stay views
+
+    def __init__(
+        self,
+        inputs: Any,
+        labels: Any = None,
+        *,
+        name: str = "task",
+        kind: Kind | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Any = None,
+    ) -> None:
+        inputs = as_inputs(inputs)
+        if labels is None:
+            labels = read_labels(inputs)
+        self.encoded = encode_labels(labels, kind=kind, classes=classes)
+        check_lengths(inputs=inputs, labels=self.encoded)
+        self.groups = None if groups is None else _check_groups(groups, len(self.encoded))
+        self.name = name
+        self._root = _Root(inputs)
+        self._rows = None
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __repr__(self) -> str:
+        what = describe(self._root.inputs)
+        count = self.encoded.n_classes
+        noun = {"classification": "class", "multilabel": "label", "regression": "target"}[self.kind]
+        plural = "" if count == 1 else "es" if noun == "class" else "s"
+        groups = "" if self.groups is None else f", {len(np.unique(self.groups))} groups"
+        rows = "row" if len(self) == 1 else "rows"
+        return (
+            f"Task({self.name}: {len(self)} {rows} of {what}, {self.kind}, "
+            f"{count} {noun}{plural}{groups})"
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of task: classification, multilabel or regression."""
+        return self.encoded.kind
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """Sorted label values, or the numbers of the label columns (n_classes,)."""
+        return self.encoded.classes
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Label values (n_samples,) or (n_samples, n_targets), in the order of the rows."""
+        values: NDArray[Any] = label_values(self.encoded)
+        return values
+
+    @property
+    def inputs(self) -> Any:
+        """All inputs, as given where the task is whole; a Dataset is read into memory."""
+        whole = self._rows is None and not is_dataset(self._root.inputs)
+        return self._root.inputs if whole else self.batch(slice(None))
+
+    @property
+    def rows(self) -> Rows:
+        """Row numbers in the task that this one was cut from (n_samples,)."""
+        return np.arange(len(self)) if self._rows is None else self._rows
+
+    def batch(self, rows: Any) -> Any:
+        """Return the inputs of some rows.
+
+        Parameters
+        ----------
+        rows : slice, or array-like of int or bool
+            Rows of this task.
+
+        Returns
+        -------
+        array, tensor or list
+            The same form as the inputs (a slice of a whole array is a view); the items of a Dataset
+            are read one by one and stacked, or listed where they are neither arrays nor tensors.
+
+        Examples
+        --------
+        >>> Task(["good", "bad", "fine"], [1, 0, 1]).batch([0, 2])
+        ['good', 'fine']
+        """
+        if isinstance(rows, slice) and self._rows is None and (rows.step or 1) > 0:
+            return take(self._root.inputs, rows)
+        chosen = check_rows(rows, len(self))
+        return take(self._root.inputs, chosen if self._rows is None else self._rows[chosen])
+
+    def subset(self, rows: Any) -> "Task":
+        """Return the task of some rows, in the order given; classes stay as they are.
+
+        Parameters
+        ----------
+        rows : slice, or array-like of int or bool
+            Rows of this task.
+
+        Returns
+        -------
+        Task
+            Shares the inputs of this task.
+
+        Examples
+        --------
+        >>> Task(["good", "bad", "fine"], [1, 0, 1]).subset([2, 0]).labels.tolist()
+        [1, 1]
+        """
+        chosen = check_rows(rows, len(self))
+        if chosen.size == 0:
+            raise ModtoolsError(f"a task needs at least one row; none of {self.name} were chosen.")
+        part = object.__new__(Task)
+        part.encoded = self.encoded.take(chosen)
+        part.groups = None if self.groups is None else self.groups[chosen]
+        part.name, part._root, part._rows = self.name, self._root, self.rows[chosen]
+        return part
+
+    def complement(self, few: "Task") -> "Task":
+        """Return the rows of this task that `few` does not hold.
+
+        Parameters
+        ----------
+        few : Task
+            Cut from this task, or from the same task as this one.
+
+        Returns
+        -------
+        Task
+            In the order of this task.
+
+        Examples
+        --------
+        >>> task = Task(np.arange(6), list("aabbcc"))
+        >>> few = task.few_labels(per_class=1)
+        >>> len(task.complement(few))
+        3
+        """
+        if few._root is not self._root:
+            raise ModtoolsError(
+                f"complement needs a task cut from the same inputs; {few.name} was made on its "
+                "own. Compare two such tasks with overlap."
+            )
+        return self.subset(~np.isin(self.rows, few.rows))
+
+    def split(self, test_fraction: float = 0.25, seed: int = 0) -> tuple["Task", "Task"]:
+        """Return a train and a test task, stratified by class.
+
+        Each class is divided to within one row, and a class with a single row goes to train.
+        Groups stay together, and classes are then divided as evenly as the groups allow; a class
+        that only one group holds goes to train. Regression rows are divided at random.
+
+        Parameters
+        ----------
+        test_fraction : float, default=0.25
+            Part of the rows to test on, strictly between 0 and 1.
+        seed : int, default=0
+            The same seed gives the same split.
+
+        Returns
+        -------
+        train, test : Task
+            Both in the order of this task.
+
+        Examples
+        --------
+        >>> train, test = Task(np.arange(8), list("aaaabbbb")).split(test_fraction=0.5, seed=1)
+        >>> test.encoded.counts().tolist()
+        [2, 2]
+        """
+        fraction = check_fraction(test_fraction, name="test_fraction")
+        seed = check_integer(seed, name="seed", minimum=0)
+        codes = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        test = choose_test(self.encoded, codes, fraction, seed)
+        return self.subset(~test), self.subset(test)
+
+    def few_labels(
+        self, *, per_class: int | None = None, n: int | None = None, seed: int = 0
+    ) -> "Task":
+        """Return a task of few labelled rows, as if only these had been labelled.
+
+        Rows come in rounds, one of every class and then a second one, so any first part is
+        balanced; for one seed, the rows for a smaller `per_class` are the first ones of a larger.
+
+        Parameters
+        ----------
+        per_class : int, optional
+            Rows of each class; a class that has fewer raises.
+        n : int, optional
+            Rows in all, in the proportions of the classes, with at least one of each class where n
+            allows it; drawn at random for multilabel and regression. Give `per_class` or `n`.
+        seed : int, default=0
+            The same seed gives the same rows.
+
+        Returns
+        -------
+        Task
+            Shares the inputs of this task; `complement` gives the rest.
+
+        Examples
+        --------
+        >>> task = Task(np.arange(40), np.repeat([3, 7], 20))
+        >>> task.few_labels(per_class=2, seed=0).encoded.counts().tolist()
+        [2, 2]
+        """
+        if (per_class is None) == (n is None):
+            raise ModtoolsError("few_labels needs per_class= or n=, exactly one of the two.")
+        seed = check_integer(seed, name="seed", minimum=0)
+        if n is not None and check_integer(n, name="n") > len(self):
+            raise ModtoolsError(f"n must be at most the {len(self)} rows of {self.name}; got {n}.")
+        if per_class is not None:
+            check_integer(per_class, name="per_class")
+        return self.subset(choose_few(self.encoded, per_class=per_class, n=n, seed=seed))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of what the task holds: dtype, shape, bytes, kind and labels as text.
+
+        It does not depend on name, byte order, memory layout or device, and a tensor or Dataset has
+        the fingerprint of the array with the same values. Computed once, when first asked for.
+        """
+        return task_digest(iter_blocks(self._root.inputs, self.rows), self.encoded)
+
+    @property
+    def row_fingerprints(self) -> NDArray[np.str_]:
+        """The sha256 of each input row, labels left out (n_samples,)."""
+        return self._root.row_digests(self.rows)
+
+    def overlap(self, other: "Task") -> Rows:
+        """Return the rows of this task whose inputs also occur in `other`.
+
+        Parameters
+        ----------
+        other : Task
+            Any task, for example a test task that should share nothing.
+
+        Returns
+        -------
+        ndarray of shape (n_shared,)
+            Row numbers of this task; its length is the count.
+
+        Examples
+        --------
+        >>> Task(["a", "b", "c"], [0, 1, 1]).overlap(Task(["c", "d", "a"], [1, 0, 0])).tolist()
+        [0, 2]
+        """
+        return np.flatnonzero(np.isin(self.row_fingerprints, other.row_fingerprints))
+
+
+def _check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
+    array = to_numpy(groups)
+    if array.shape != (n_rows,) or array.dtype.kind not in "iubUSO":
+        raise ModtoolsError(
+            f"groups must be one whole number or str a row, shape ({n_rows},); "
+            f"got dtype {array.dtype} and shape {array.shape}."
+        )
+    if array.dtype.kind != "O":
+        return array
+    strange = next((row for row, name in enumerate(array) if not isinstance(name, str)), None)
+    if strange is not None:
+        raise ModtoolsError(
+            f"groups must not be missing or mixed; got {array[strange]!r} in row {strange}."
+        )
+    return array.astype(str)
