@@ -12,6 +12,7 @@ WARNING_CODES: Final[dict[str, str]] = {
     "MT004": "the evidence of a target column is maximal at the edge of the search",
     "MT005": "an iterative fit stopped before it converged",
     "MT006": "a method had to adapt to a class with few rows",
+    "MT007": "features could not be kept in the cache",
 }
 
 

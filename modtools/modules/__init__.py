@@ -1,5 +1,6 @@
 """Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
 
+from modtools.modules._cache import Cache, clear_cache
 from modtools.modules._extraction import Extraction, extract, iter_features, run
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule
@@ -7,9 +8,11 @@ from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 
 __all__ = [
     "EFFICIENTNET_LITE_TAPS",
+    "Cache",
     "Extraction",
     "ImagePreprocess",
     "PretrainedModule",
+    "clear_cache",
     "efficientnet_lite",
     "extract",
     "image_preprocess",

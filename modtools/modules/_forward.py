@@ -33,7 +33,7 @@ class ForwardReader:
     """
 
     def __init__(self, module: PretrainedModule, *, with_source: bool) -> None:
-        self._module = module
+        self.module = module
         self._head = module.source_head if with_source else None
         inner = [*module.taps, self._head]
         self._hooked = {tap: module.inner_module(tap) for tap in inner if isinstance(tap, str)}
@@ -46,13 +46,13 @@ class ForwardReader:
     def read(self, inputs: Any, n_rows: int) -> BatchOutput:
         """Return the pooled features and the source probabilities of one batch."""
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        to_rows = partial(pool, pooling=self._module.pooling, n_rows=n_rows, mask=mask)
+        to_rows = partial(pool, pooling=self.module.pooling, n_rows=n_rows, mask=mask)
         found: dict[str | None, Tensor] = {}
         calls: list[str] = []
 
         def keep(tap: str, _network: nn.Module, _args: Any, output: Any) -> None:
             # Pooled at once: a later layer may work in place, and the pooled rows are small.
-            found[tap] = to_rows(output, name=f"{self._module.name}@{tap}")
+            found[tap] = to_rows(output, name=f"{self.module.name}@{tap}")
             calls.append(tap)
             if tap == self._stop_after:
                 raise _LastTapRead
@@ -64,20 +64,20 @@ class ForwardReader:
             for handle in handles:
                 handle.remove()
         self._check_calls(calls)
-        if None in self._module.taps:
-            found[None] = to_rows(output, name=self._module.name)
+        if None in self.module.taps:
+            found[None] = to_rows(output, name=self.module.name)
         if isinstance(self._head, str):
             source = _as_probabilities(found[self._head])
         elif self._head is not None:
             answer = self._head(output) if callable(self._head) else output
-            source = to_rows(answer, name=f"{self._module.name} (source head)")
+            source = to_rows(answer, name=f"{self.module.name} (source head)")
             source = source if callable(self._head) else _as_probabilities(source)
         else:
             source = None
-        return BatchOutput({tap: found[tap] for tap in self._module.taps}, source)
+        return BatchOutput({tap: found[tap] for tap in self.module.taps}, source)
 
     def _forward(self, inputs: Any, n_rows: int) -> Any:
-        network = self._module.network
+        network = self.module.network
         try:
             return network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
         except _LastTapRead:
@@ -86,9 +86,9 @@ class ForwardReader:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             shape = f" of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else ""
-            hint = "" if self._module.preprocess else " Does it need preprocess=?"
+            hint = "" if self.module.preprocess else " Does it need preprocess=?"
             raise ModtoolsError(
-                f'module "{self._module.name}" failed on a batch of {n_rows} inputs{shape}: '
+                f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shape}: '
                 f"{type(error).__name__}: {error}.{hint}"
             ) from error
 
@@ -96,7 +96,7 @@ class ForwardReader:
         never = [tap for tap in self._hooked if tap not in calls]
         if never:
             raise ModtoolsError(
-                f'tap "{never[0]}" of {self._module.name} is never reached by the forward pass; '
+                f'tap "{never[0]}" of {self.module.name} is never reached by the forward pass; '
                 "the network registers it but does not call it. Choose another tap."
             )
         if self._calls is None:

@@ -1,0 +1,166 @@
+"""Batch by batch through a network that stays as it was."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from modtools._progress import track
+from modtools._validation import check_choice, check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.modules._forward import ForwardReader
+from modtools.modules._module import PretrainedModule
+from modtools.modules._preprocessing import ImagePreprocess, to_tensor
+from modtools.tasks import Task
+
+__all__ = ["Block", "Features", "RunOptions", "as_task", "stream"]
+
+Features = NDArray[np.float32]
+_PRECISIONS: Final = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class RunOptions(NamedTuple):
+    """Where and how a network runs."""
+
+    device: str | torch.device | None = None
+    precision: str = "float32"
+    batch_size: int = 64
+
+
+class Block(NamedTuple):
+    """What a module gave for some rows of a task."""
+
+    rows: slice
+    features: dict[str | None, Features]
+    source_probabilities: Features | None
+
+
+def as_task(inputs: Any) -> Task:
+    """Return a task; plain inputs get one that no label depends on."""
+    if not hasattr(inputs, "__len__"):
+        raise ModtoolsError(f"inputs must be a task, an array or a list; got {inputs!r}.")
+    if len(inputs) == 0:
+        raise ModtoolsError("the task is empty: there is nothing to extract features from.")
+    return inputs if isinstance(inputs, Task) else Task(inputs, np.zeros(len(inputs), dtype=int))
+
+
+def _check_device(device: str | torch.device | None, network: Any) -> torch.device:
+    """Return the device to run on: the one asked for, else the one the network is on."""
+    if device is None:
+        parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
+        first = next(parameters, None)
+        return torch.device("cpu") if first is None else first.device
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        here = [name for name in ("cuda", "mps", "xpu") if getattr(torch, name).is_available()]
+        raise ModtoolsError(
+            f'device "{device}" is not available; here: {", ".join(["cpu", *here])}.'
+        ) from error
+    return found
+
+
+@contextmanager
+def _frozen(network: Any, device: torch.device) -> Iterator[None]:
+    """Hold a network in eval mode on a device, then restore its flags and its place."""
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    flags = {part: part.training for part in network.modules()}
+    places = {t.device for t in (*network.parameters(), *network.buffers())}
+    if len(places) > 1 and places != {device}:
+        raise ModtoolsError(
+            f"the network is spread over {', '.join(sorted(map(str, places)))}; move it to one "
+            "device first."
+        )
+    try:
+        network.to(device).eval()
+        yield
+    finally:
+        network.train(flags[network])
+        for part, training in flags.items():
+            part.training = training
+        for place in places:
+            network.to(place)
+
+
+def _to_device(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """Move tensors to the device of the network; floating ones take the type of its weights."""
+    if isinstance(inputs, Mapping):
+        return {name: _to_device(value, device, dtype) for name, value in inputs.items()}
+    if not isinstance(inputs, Tensor):
+        return inputs
+    return inputs.to(device, dtype if inputs.is_floating_point() else None)
+
+
+def _prepare(module: PretrainedModule, batch: Any, device: torch.device) -> Any:
+    if module.preprocess is None:
+        # Cloned: a network may work in place on its input, and the task's inputs never change.
+        inputs = to_tensor(batch)
+        inputs = inputs.clone() if inputs is batch else inputs
+    elif isinstance(module.preprocess, ImagePreprocess):
+        inputs = module.preprocess(to_tensor(batch).to(device))
+    else:
+        inputs = module.preprocess(batch)
+    weights = module.network.parameters() if isinstance(module.network, nn.Module) else ()
+    dtype = next((w.dtype for w in weights if w.is_floating_point()), None)
+    return _to_device(inputs, device, dtype)
+
+
+def _to_array(rows: Tensor) -> Features:
+    array: Features = rows.cpu().numpy()
+    return array
+
+
+def _check_finite(features: Features, name: str, first_row: int) -> None:
+    """Raise and name the module, the tap, the row and the column of the first NaN or infinity."""
+    if np.isfinite(features).all():
+        return
+    row, column = (int(i) for i in np.argwhere(~np.isfinite(features))[0])
+    raise ModtoolsError(
+        f'features of module "{name}" must be finite: {features[row, column]} at row '
+        f"{first_row + row}, column {column}. Drop this row or check the module's precision "
+        "(float16 overflows above 65504)."
+    )
+
+
+def stream(
+    module: PretrainedModule, task: Task, options: RunOptions, *, with_source: bool
+) -> Iterator[Block]:
+    """Check the options now, then yield what the module gives for each batch of the task."""
+    check_choice(options.precision, list(_PRECISIONS), name="precision")
+    check_integer(options.batch_size, name="batch_size")
+    device = _check_device(options.device, module.network)
+    reader = ForwardReader(module, with_source=with_source)
+    return _blocks(reader, task, options, device)
+
+
+def _blocks(
+    reader: ForwardReader, task: Task, options: RunOptions, device: torch.device
+) -> Iterator[Block]:
+    module, dtype = reader.module, _PRECISIONS[options.precision]
+    batches = range(0, len(task), options.batch_size)
+    with _frozen(module.network, device):
+        for start in track(batches, f"Extract {module.name}"):
+            rows = slice(start, min(start + options.batch_size, len(task)))
+            # Per batch, so that neither mode leaks into the code that consumes the blocks.
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
+            ):
+                inputs = _prepare(module, task.batch(rows), device)
+                found = reader.read(inputs, rows.stop - rows.start)
+            features = {tap: _to_array(part) for tap, part in found.features.items()}
+            for name, part in zip(module.names, features.values(), strict=True):
+                _check_finite(part, name, start)
+            source = found.source_probabilities
+            yield Block(rows, features, None if source is None else _to_array(source))
