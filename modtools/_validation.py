@@ -16,11 +16,13 @@ from modtools.exceptions import ModtoolsError
 
 __all__ = [
     "FloatArray",
+    "as_float",
     "check_choice",
     "check_features",
     "check_fraction",
     "check_integer",
     "check_lengths",
+    "check_matrix",
     "check_positive",
     "check_probabilities",
     "did_you_mean",
@@ -99,15 +101,16 @@ def check_lengths(**sized: Any) -> int:
     lengths = {name: len(value) for name, value in sized.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ModtoolsError(f"{' and '.join(lengths)} must have one row each per example; {counts}.")
+        raise ModtoolsError(f"{' and '.join(lengths)} must have one row each per example;
+        {counts}.")
     return next(iter(lengths.values()))
 
 
-def check_features(features: Any, *, name: str = "features", minimum_rows: int = 2) -> FloatArray:
-    """Return features as a float32 or float64 array (n_samples, n_features), copied only if needed.
+def check_matrix(features: Any, *, name: str = "features", minimum_rows: int = 2) -> NDArray[Any]:
+    """Return features as a real array (n_samples, n_features) of their own type, never a copy.
 
-    Shape and type are checked here. Finiteness is checked where the rows are read anyway
-    (`raise_if_not_finite`), so that the check costs no extra pass over large data.
+    Finiteness is checked where the rows are read anyway (`raise_if_not_finite`), so that the check
+    costs no extra pass over large data.
     """
     array = to_numpy(features)
     if array.ndim != 2:
@@ -121,6 +124,16 @@ def check_features(features: Any, *, name: str = "features", minimum_rows: int =
         raise ModtoolsError(
             f"{name} must have at least {minimum_rows} rows and 1 column; got {array.shape}."
         )
+    return array
+
+
+def check_features(features: Any, *, name: str = "features", minimum_rows: int = 2) -> FloatArray:
+    """Return features as a float32 or float64 array (n_samples, n_features), copied only if needed."""
+    return as_float(check_matrix(features, name=name, minimum_rows=minimum_rows))
+
+
+def as_float(array: NDArray[Any]) -> FloatArray:
+    """Return a real array as native float32 (from 16 bits and less) or float64, else unchanged."""
     if array.dtype in (np.float32, np.float64):
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     return array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)

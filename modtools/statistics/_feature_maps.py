@@ -1,0 +1,92 @@
+"""Feature maps: what turns a module's output into the rows of a kernel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from modtools._validation import FloatArray
+
+__all__ = ["FEATURE_MAPS", "FeatureMap"]
+
+
+def _unit_rows(rows: FloatArray) -> FloatArray:
+    """Divide each row by its length; a zero row stays zero.
+
+    The largest entry is divided out first, so that rows of size 1e-30 neither vanish nor overflow.
+    """
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = rows / np.where(largest > 0, largest, 1)
+    length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
+    scaled /= np.where(length > 0, length, 1)
+    return scaled
+
+
+def _unit_tensor(rows: Any) -> Any:
+    """Divide each row of a torch tensor by its length, as `_unit_rows` does."""
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    scaled = rows / largest.where(largest > 0, 1.0)
+    length = scaled.square().sum(dim=1, keepdim=True).sqrt()
+    return scaled / length.where(length > 0, 1.0)
+
+
+def _identity(rows: Any) -> Any:
+    return rows
+
+
+def _relu_normalised(rows: FloatArray) -> FloatArray:
+    return _unit_rows(np.maximum(rows, 0))
+
+
+def _tanh(rows: FloatArray) -> FloatArray:
+    return _unit_rows(np.tanh(rows))
+
+
+def _sigmoid(rows: FloatArray) -> FloatArray:
+    # 1 / (1 + exp(-x)) written with tanh, which does not overflow.
+    return _unit_rows(0.5 + 0.5 * np.tanh(0.5 * rows))
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A row-wise map phi and the range of its kernel k(x, x') = <phi(x), phi(x')>.
+
+    Attributes
+    ----------
+    name : str
+        Key in `FEATURE_MAPS`.
+    k_min, k_max : float
+        Target kernel value of two examples of different classes and of the same class; the range of
+        the kernel itself, except for ``identity``, whose kernel is unbounded.
+    map_array, map_tensor : callable
+        Map rows (n_samples, n_features) of numpy or torch to rows of the same shape and type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> FEATURE_MAPS["relu_normalised"](np.array([[3.0, -1.0, 4.0], [-1.0, -2.0, 0.0]]))
+    array([[0.6, 0. , 0.8],
+           [0. , 0. , 0. ]])
+    """
+
+    name: str
+    k_min: float
+    k_max: float
+    map_array: Callable[[FloatArray], FloatArray]
+    map_tensor: Callable[[Any], Any]
+
+    def __call__(self, rows: Any) -> Any:
+        """Return the mapped rows; a zero row stays zero, the input is not changed."""
+        return self.map_tensor(rows) if hasattr(rows, "detach") else self.map_array(rows)
+
+
+FEATURE_MAPS: Final[dict[str, FeatureMap]] = {
+    "identity": FeatureMap("identity", 0.0, 1.0, _identity, _identity),
+    "relu_normalised": FeatureMap(
+        "relu_normalised", 0.0, 1.0, _relu_normalised, lambda rows: _unit_tensor(rows.clamp(min=0))
+    ),
+    "tanh": FeatureMap("tanh", -1.0, 1.0, _tanh, lambda rows: _unit_tensor(rows.tanh())),
+    "sigmoid": FeatureMap("sigmoid", 0.0, 1.0, _sigmoid, lambda rows: _unit_tensor(rows.sigmoid())),
+    "unit": FeatureMap("unit", -1.0, 1.0, _unit_rows, _unit_tensor),
+}

@@ -1,0 +1,406 @@
+"""`Moments`: everything that most scores need to know about features and labels, in one pass."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from modtools._validation import check_choice, check_lengths, check_matrix, check_positive
+from modtools.exceptions import ModtoolsError
+from modtools.statistics._accumulate import Precision, accumulate
+from modtools.statistics._feature_maps import FEATURE_MAPS
+from modtools.statistics._sums import Float64, Sums
+from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums, spectrum_of
+from modtools.tasks._labels import Kind, Labels, encode_labels
+
+__all__ = ["Moments", "choose_precision"]
+
+_EXACT_SIZE = 10_000_000
+
+
+def choose_precision(features: Any, kind: Kind) -> Precision:
+    """Return float32 only where it saves much and loses little: large float32 data with classes."""
+    small = features.shape[0] * features.shape[1] < _EXACT_SIZE
+    is_double = str(features.dtype).endswith("float64")
+    return "float64" if small or is_double or kind == "regression" else "float32"
+
+
+def _row_weights(labels: Labels, class_weights: Mapping[Any, float] | str | None) -> Any:
+    """Return the weight of each class in the order of `labels.classes`, or None."""
+    if class_weights is None:
+        return None
+    if labels.kind != "classification":
+        raise ModtoolsError(f"class_weights apply to classes only; the labels are {labels.kind}.")
+    if isinstance(class_weights, str):
+        check_choice(class_weights, ["balanced"], name="class_weights")
+        counts = labels.counts()
+        present = np.count_nonzero(counts)
+        return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0)
+    missing = [c for c in labels.classes.tolist() if c not in class_weights]
+    if missing:
+        raise ModtoolsError(f"class_weights must name every class; {missing[0]!r} is missing.")
+    return np.array(
+        [
+            check_positive(class_weights[c], name=f"class_weights[{c!r}]")
+            for c in labels.classes.tolist()
+        ]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mergeable moments of features and labels: one pass, memory that does not grow with the rows.
+
+    Build with `from_features` (rows in memory) or `from_batches` (a stream). Objects never change:
+    `update` and `merge` return new ones. The state is float64, relative to a shift near the mean,
+    so a large constant offset of the features costs no digits.
+
+    Attributes
+    ----------
+    kind : {"classification", "multilabel", "regression"}
+        Kind of the labels.
+    classes : ndarray of shape (n_classes,)
+        Sorted label values; column numbers for multi-label and regression.
+    feature_map : str
+        Key of `FEATURE_MAPS`; applied to each row before anything is summed.
+    n_samples : int
+        Rows seen.
+    precision : {"float32", "float64"}
+        Type in which the blocks were multiplied; the lowest of all parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features, labels = np.eye(4), np.array([0, 0, 1, 1])
+    >>> left = Moments.from_features(features[:2], labels[:2], classes=[0, 1])
+    >>> right = Moments.from_features(features[2:], labels[2:], classes=[0, 1])
+    >>> both = left.merge(right)
+    >>> both.n_samples, both.counts.tolist(), both.mean.tolist()
+    (4, [2.0, 2.0], [0.25, 0.25, 0.25, 0.25])
+    """
+
+    kind: Kind
+    classes: NDArray[Any]
+    feature_map: str
+    n_samples: int
+    precision: Precision
+    _sums: Sums = field(repr=False)
+    _diagonal: Sums = field(repr=False)
+    _shift: Float64 = field(repr=False)
+    _target_shift: Float64 = field(repr=False)
+    _class_weights: Mapping[Any, float] | None = field(repr=False)
+    _parts: frozenset[str] = field(repr=False)
+
+    @classmethod
+    def from_features(
+        cls,
+        features: Any,
+        labels: Any,
+        *,
+        kind: Kind | None = None,
+        classes: Sequence[Any] | None = None,
+        feature_map: str = "identity",
+        class_weights: Mapping[Any, float] | str | None = None,
+        class_second_moments: bool = False,
+        precision: Precision | None = None,
+    ) -> "Moments":
+        """Summarise rows in memory.
+
+        Parameters
+        ----------
+        features : array-like or tensor of shape (n_samples, n_features)
+            Real numbers of any width; a tensor on an accelerator is summed there.
+        labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Labels of any accepted kind.
+        kind : {"classification", "multilabel", "regression"}, optional
+            Kind of the labels; inferred by default.
+        classes : sequence, optional
+            All label values, needed where a shard may lack some; labels outside raise.
+        feature_map : str, default="identity"
+            Key of `FEATURE_MAPS`.
+        class_weights : {"balanced"} or mapping from label to weight, optional
+            Weight of each example by its class. Only explicit weights can be merged.
+        class_second_moments : bool, default=False
+            Keep one second moment a class (n_classes d^2 floats), as `transrate` needs.
+        precision : {"float32", "float64"}, optional
+            Type of the products. By default float64, except for float32 input of at least 1e7
+            entries.
+
+        Returns
+        -------
+        Moments
+            Immutable moments of the rows.
+
+        Raises
+        ------
+        ModtoolsError
+            NaN or infinite entries, wrong shapes, lengths that differ, unknown names.
+        """
+        on_device = _is_on_device(features)
+        array = features if on_device else check_matrix(features, minimum_rows=1)
+        encoded = encode_labels(labels, kind=kind, classes=classes)
+        check_lengths(features=array, labels=encoded)
+        check_choice(feature_map, list(FEATURE_MAPS), name="feature_map")
+        by_class = _row_weights(encoded, class_weights)
+        chosen = precision or choose_precision(array, encoded.kind)
+        check_choice(chosen, ["float32", "float64"], name="precision")
+        sums, shift, target_shift = _pass(on_device)(
+            array,
+            encoded,
+            FEATURE_MAPS[feature_map],
+            precision=chosen,
+            weights=None if by_class is None else by_class[encoded.codes],
+            keep_class_xx=class_second_moments and encoded.kind == "classification",
+        )
+        weights = None
+        if by_class is not None:
+            weights = dict(zip(encoded.classes.tolist(), by_class.tolist(), strict=True))
+        return cls(
+            encoded.kind,
+            encoded.classes,
+            feature_map,
+            len(array),
+            chosen,
+            sums[0],
+            sums[-1],
+            shift,
+            target_shift,
+            weights,
+            frozenset([uuid.uuid4().hex]),
+        )
+
+    @classmethod
+    def from_batches(
+        cls,
+        batches: Iterable[tuple[Any, Any]],
+        *,
+        classes: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> "Moments":
+        """Summarise a stream of (features, labels) batches; options as in `from_features`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> stream = ((np.ones((2, 3)) * i, [0, 1]) for i in range(5))
+        >>> Moments.from_batches(stream, classes=[0, 1]).n_samples
+        10
+        """
+        total: Moments | None = None
+        for features, labels in batches:
+            part = cls.from_features(features, labels, classes=classes, **options)
+            total = part if total is None else total._add(part)
+        if total is None:
+            raise ModtoolsError("batches must hold at least one batch; the stream was empty.")
+        return total
+
+    def update(self, features: Any, labels: Any) -> "Moments":
+        """Return the moments of the rows seen so far and of this batch; this object stays as it is."""
+        classes = None if self.kind != "classification" else self.classes.tolist()
+        part = Moments.from_features(
+            features,
+            labels,
+            kind=self.kind,
+            classes=classes,
+            feature_map=self.feature_map,
+            class_weights=self._class_weights,
+            class_second_moments=self._sums.class_xx is not None,
+        )
+        return self.merge(part)
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Return the moments of both sets of rows; neither operand changes.
+
+        Raises
+        ------
+        ModtoolsError
+            Different feature maps, kinds, widths or weights, or rows counted in both already.
+        """
+        for name in ("kind", "feature_map"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                raise ModtoolsError(
+                    f"moments to merge must share their {name}; got {ours}, {theirs}."
+                )
+        if len(self._shift) != len(other._shift):
+            raise ModtoolsError(
+                "moments to merge must have the same number of features; "
+                f"got {len(self._shift)} and {len(other._shift)}."
+            )
+        if self._parts & other._parts:
+            raise ModtoolsError(
+                "moments to merge must not share rows: the same part is in both and would count
+                twice."
+            )
+        if self.kind != "classification" and len(self.classes) != len(other.classes):
+            raise ModtoolsError(
+                "moments to merge must have the same number of target columns; "
+                f"got {len(self.classes)} and {len(other.classes)}."
+            )
+        return self._add(other)
+
+    def _add(self, other: "Moments") -> "Moments":
+        classes, ours, theirs = self.classes, None, None
+        if self.kind == "classification":
+            classes = np.union1d(self.classes, other.classes)
+            ours = np.searchsorted(classes, self.classes)
+            theirs = np.searchsorted(classes, other.classes)
+
+        def combine(left: Sums, right: Sums) -> Sums:
+            if ours is not None and theirs is not None:
+                left, right = left.place(ours, len(classes)), right.place(theirs, len(classes))
+            moved = right.about(
+                self._shift - other._shift, self._target_shift - other._target_shift
+            )
+            return left + moved
+
+        sums = combine(self._sums, other._sums)
+        same = self._sums is self._diagonal and other._sums is other._diagonal
+        return Moments(
+            self.kind,
+            classes,
+            self.feature_map,
+            self.n_samples + other.n_samples,
+            min(self.precision, other.precision),
+            sums,
+            sums if same else combine(self._diagonal, other._diagonal),
+            self._shift,
+            self._target_shift,
+            _merged_weights(self._class_weights, other._class_weights),
+            self._parts | other._parts,
+        )
+
+    @property
+    def n_features(self) -> int:
+        """Width of the features."""
+        return len(self._shift)
+
+    @property
+    def counts(self) -> Float64:
+        """(Weighted) rows of each class, label counts, or target sums, (n_classes,)."""
+        return self._sums.t + self._sums.n * self._target_shift
+
+    @property
+    def mean(self) -> Float64:
+        """(Weighted) mean of the mapped features, (n_features,)."""
+        return self._shift + self._sums.x / self._sums.n
+
+    @property
+    def class_means(self) -> Float64:
+        """Mean of each class, (n_classes, n_features); zero rows for absent classes."""
+        counts = self._sums.t[:, None]
+        return np.where(
+            counts > 0, self._shift + self._sums.tx / np.where(counts > 0, counts, 1), 0.0
+        )
+
+    @property
+    def scatter(self) -> Float64:
+        """Sum of (x - mean)(x - mean)', (n_features, n_features)."""
+        s = self._sums
+        return s.xx - np.outer(s.x, s.x / s.n)
+
+    @property
+    def second_moment(self) -> Float64:
+        """Sum of x x' about the origin, (n_features, n_features)."""
+        return self._sums.about(-self._shift, np.zeros(len(self._sums.t))).xx
+
+    def summary(self) -> Summary:
+        """Return the centred statistics that the scores read."""
+        s = self._sums
+        mean, target_mean = s.x / s.n, s.t / s.n
+        scatter = self.scatter
+        offsets = s.tx - np.outer(target_mean, s.x)
+        centre = self.mean
+        target_second = s.tt + np.outer(s.t, self._target_shift)
+        target_second = target_second + np.outer(self._target_shift, self.counts)
+        counts = np.where(s.t > 0, s.t, 1)[:, None]
+        within = s.squares - s.tx * s.tx / counts
+
+        def decompose() -> Spectrum:
+            size = max(self.n_samples, self.n_features)
+            return spectrum_of(self.scatter, centre, offsets, size, self.precision)
+
+        return Summary(
+            kind=self.kind,
+            n=s.n,
+            n_rows=self.n_samples,
+            n_features=self.n_features,
+            weighted=self._class_weights is not None,
+            counts=self.counts,
+            target_second=target_second,
+            target_scatter=s.tt - np.outer(s.t, target_mean),
+            mean=centre,
+            offsets=offsets,
+            trace=float(np.trace(scatter)),
+            scatter_norm2=float(np.vdot(scatter, scatter)),
+            mean_scatter_mean=float(centre @ scatter @ centre),
+            within_squares=np.maximum(within, 0),
+            diagonal=diagonal_of_sums(self._diagonal, -self._shift, mean, target_mean),
+            feature_map=self.feature_map,
+            precision=self.precision,
+            decompose=decompose,
+            class_logdets=None if s.class_xx is None else self._class_logdets,
+        )
+
+    def _class_logdets(self, delta: float) -> Float64:
+        s = self._sums
+        assert s.class_xx is not None
+        mean, result = s.x / s.n, np.zeros(len(s.t))
+        for code in np.flatnonzero(s.t):
+            cross = np.outer(s.tx[code], mean)
+            about_mean = s.class_xx[code] - cross - cross.T + s.t[code] * np.outer(mean, mean)
+            result[code] = logdet_plus_identity(about_mean * (delta / s.t[code]))
+        return result
+
+    def score(self, scores: Sequence[str] | None = None) -> dict[str, float]:
+        """Return scores of these moments, by registry name; all that apply by default.
+
+        See Also
+        --------
+        modtools.transferability.score : The same from features, with what was left out and why.
+        """
+        # The registry of scores is built on this room; this convenience is the one call downstairs.
+        transferability = import_module("modtools.transferability")
+        result: dict[str, float] = transferability.score_moments(self, scores)
+        return result
+
+
+def logdet_plus_identity(matrix: Float64) -> float:
+    """Return log det(I + matrix) for a positive semi-definite matrix, which is overwritten."""
+    matrix[np.diag_indices_from(matrix)] += 1.0
+    factor = linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    return 2.0 * float(np.log(np.diag(factor)).sum())
+
+
+def _merged_weights(
+    left: Mapping[Any, float] | None, right: Mapping[Any, float] | None
+) -> Mapping[Any, float] | None:
+    if left is None and right is None:
+        return None
+    if left is None or right is None:
+        raise ModtoolsError("moments to merge must both have class weights, or neither.")
+    different = [c for c in left.keys() & right.keys() if left[c] != right[c]]
+    if different:
+        c = different[0]
+        raise ModtoolsError(
+            f"moments to merge must share their class weights; class {c!r} has {left[c]:.6g} and "
+            f"{right[c]:.6g}. Pass the same mapping to both ('balanced' depends on the shard)."
+        )
+    return {**left, **right}
+
+
+def _is_on_device(features: Any) -> bool:
+    return hasattr(features, "detach") and str(features.device) != "cpu"
+
+
+def _pass(on_device: bool) -> Any:
+    if not on_device:
+        return accumulate
+    from modtools.statistics._accumulate_tensor import accumulate_tensor
+
+    return accumulate_tensor

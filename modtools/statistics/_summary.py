@@ -1,0 +1,189 @@
+"""What the scores read: centred statistics of features and targets, and one decomposition."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from modtools.statistics._sums import Float64, Sums
+from modtools.tasks._labels import Kind
+
+__all__ = ["DiagonalSums", "Spectrum", "Summary", "diagonal_of_sums", "significant", "spectrum_of"]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvectors of the total scatter S_t, seen through the mean and the targets.
+
+    Attributes
+    ----------
+    values : ndarray of shape (k,)
+        Eigenvalues of S_t above the rounding level, ascending.
+    mean : ndarray of shape (k,)
+        Overall mean in the eigenbasis.
+    mean_rest : float
+        Squared length of the part of the mean outside the eigenbasis.
+    targets : ndarray of shape (m, k)
+        Rows of T'HF in the eigenbasis.
+    condition : float
+        Largest over smallest kept eigenvalue; 1 where nothing is kept.
+    """
+
+    values: Float64
+    mean: Float64
+    mean_rest: float
+    targets: Float64
+
+    @property
+    def condition(self) -> float:
+        """Largest over smallest eigenvalue."""
+        return float(self.values[-1] / self.values[0]) if len(self.values) else 1.0
+
+
+@dataclass(frozen=True)
+class DiagonalSums:
+    """Sums over single rows that pairwise scores subtract (weights squared).
+
+    Attributes
+    ----------
+    n : float
+        Number of rows (sum of w^2).
+    norm2, norm4 : float
+        Sums of |x|^2 and |x|^4 about the origin.
+    centred_norm4 : float
+        Sum of |x - mean|^4.
+    centred_norm2 : float
+        Sum of |x - mean|^2.
+    cross : float
+        Sum of |x - mean|^2 |t - mean t|^2.
+    target_norm2 : float
+        Sum of |t - mean t|^2.
+    """
+
+    n: float
+    norm2: float
+    norm4: float
+    centred_norm2: float
+    centred_norm4: float
+    cross: float
+    target_norm2: float
+
+
+def diagonal_of_sums(
+    sums: Sums, origin: Float64, mean: Float64, target_mean: Float64
+) -> DiagonalSums:
+    """Read the diagonal sums off a state; the three points are relative to its shifts."""
+    norm2, norm4 = sums.norms_about(origin)
+    centred_norm2, centred_norm4 = sums.norms_about(mean)
+    target_norm2 = float(
+        np.trace(sums.tt) - 2 * target_mean @ sums.t + sums.n * (target_mean @ target_mean)
+    )
+    cross = sums.cross_norm_about(mean, target_mean)
+    return DiagonalSums(sums.n, norm2, norm4, centred_norm2, centred_norm4, cross, target_norm2)
+
+
+def significant(
+    values: NDArray[np.float64], size: int, precision: str = "float64"
+) -> NDArray[np.bool_]:
+    """Tell which eigenvalues of a scatter stand above rounding (FORMULAS: size * eps * largest)."""
+    if not len(values) or values.max() <= 0:
+        return np.zeros(len(values), dtype=bool)
+    # Float32 products are summed over short blocks, so their error does not grow with the rows.
+    level = 10 * size * np.finfo(np.float64).eps if precision == "float64" else 3e-6
+    return np.asarray(values > level * values.max())
+
+
+def spectrum_of(
+    scatter: Float64, mean: Float64, offsets: Float64, size: int, precision: str
+) -> Spectrum:
+    """Decompose a scatter (d, d), which is overwritten."""
+    values, vectors = linalg.eigh(scatter, overwrite_a=True, check_finite=False, driver="evd")
+    kept = significant(values, size, precision)
+    basis = vectors[:, kept]
+    projected = mean @ basis
+    rest = mean - basis @ projected if not kept.all() else np.zeros(1)
+    return Spectrum(values[kept], projected, float(rest @ rest), offsets @ basis)
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Centred statistics of features F (n, d) and targets T (n, m).
+
+    Attributes
+    ----------
+    kind : {"classification", "multilabel", "regression"}
+        What the targets are; one-hot columns for classification.
+    n : float
+        Sum of the sample weights (the number of rows where unweighted).
+    n_rows, n_features : int
+        Shape of the features.
+    weighted : bool
+        Whether class weights were used.
+    counts : ndarray of shape (m,)
+        T'1: (weighted) class counts, label counts or target sums.
+    target_second : ndarray of shape (m, m)
+        T'T.
+    target_scatter : ndarray of shape (m, m)
+        T'HT.
+    mean : ndarray of shape (d,)
+        Mean of the features.
+    offsets : ndarray of shape (m, d)
+        T'HF: for classes, n_c (mean_c - mean).
+    trace, scatter_norm2, mean_scatter_mean : float
+        tr S_t, squared Frobenius norm of S_t and mean' S_t mean.
+    within_squares : ndarray of shape (m, d)
+        Sum over each class of (x - mean_c)^2, elementwise; only for classification.
+    diagonal : DiagonalSums
+        Sums over single rows.
+    feature_map, precision : str
+        Map applied to the rows and type of the products.
+    decompose : callable
+        Returns the `Spectrum`; called once, on first use.
+    class_logdets : callable or None
+        Given a ridge delta, returns log det(I + S_c delta / n_c) of each class, with S_c about the
+        overall mean; None where the statistics were not kept.
+    """
+
+    kind: Kind
+    n: float
+    n_rows: int
+    n_features: int
+    weighted: bool
+    counts: Float64
+    target_second: Float64
+    target_scatter: Float64
+    mean: Float64
+    offsets: Float64
+    trace: float
+    scatter_norm2: float
+    mean_scatter_mean: float
+    within_squares: Float64
+    diagonal: DiagonalSums
+    feature_map: str
+    precision: str
+    decompose: Callable[[], Spectrum]
+    class_logdets: Callable[[float], Float64] | None = None
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The eigenvalues of the scatter, and mean and targets in its eigenbasis."""
+        return self.decompose()
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which targets occur at all, (m,)."""
+        return np.diag(self.target_second) > 0
+
+    @property
+    def sums(self) -> Float64:
+        """T'F about the origin, (m, d)."""
+        return self.offsets + np.outer(self.counts, self.mean)
+
+    @property
+    def second_norm2(self) -> float:
+        """Squared Frobenius norm of F'F about the origin."""
+        mean2 = float(self.mean @ self.mean)
+        return self.scatter_norm2 + 2 * self.n * self.mean_scatter_mean + (self.n * mean2) ** 2

@@ -1,0 +1,48 @@
+"""Transferability scores: how well a module's output lines up with the labels of a new task."""
+
+from modtools.transferability._alignment import (
+    alignment,
+    centered_alignment,
+    lfc,
+    nmse,
+    raw,
+    upper_triangle_alignment,
+)
+from modtools.transferability._builtin import register_builtin_scores
+from modtools.transferability._dependence import hsic, nhsic
+from modtools.transferability._estimate import Estimate
+from modtools.transferability._gbc import gbc
+from modtools.transferability._hscore import hscore, regularized_hscore
+from modtools.transferability._logme import logme
+from modtools.transferability._registry import SCORES, Score
+from modtools.transferability._score import Scores, score, score_moments
+from modtools.transferability._sfda import sfda
+from modtools.transferability._source import leep, nce
+from modtools.transferability._transrate import transrate
+
+register_builtin_scores()
+
+__all__ = [
+    "SCORES",
+    "Estimate",
+    "Score",
+    "Scores",
+    "alignment",
+    "centered_alignment",
+    "gbc",
+    "hscore",
+    "hsic",
+    "leep",
+    "lfc",
+    "logme",
+    "nce",
+    "nhsic",
+    "nmse",
+    "raw",
+    "regularized_hscore",
+    "score",
+    "score_moments",
+    "sfda",
+    "transrate",
+    "upper_triangle_alignment",
+]

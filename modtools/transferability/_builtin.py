@@ -1,0 +1,115 @@
+"""The built-in scores, entered into the registry in the order in which tables show them."""
+
+from modtools.tasks._labels import Kind
+from modtools.transferability._alignment import (
+    alignment_from_summary,
+    centered_alignment_from_summary,
+    lfc_from_summary,
+    nmse_from_summary,
+    raw_from_summary,
+    upper_triangle_alignment_from_summary,
+)
+from modtools.transferability._dependence import hsic_from_summary, nhsic_from_summary
+from modtools.transferability._gbc import gbc_from_summary
+from modtools.transferability._hscore import hscore_from_summary, regularized_hscore_from_summary
+from modtools.transferability._logme import logme_from_summary
+from modtools.transferability._registry import SCORES, Score
+from modtools.transferability._sfda import sfda_of_rows
+from modtools.transferability._source import leep_of_probabilities, nce_of_probabilities
+from modtools.transferability._transrate import transrate_from_summary
+
+__all__ = ["register_builtin_scores"]
+
+_LABELS: tuple[Kind, ...] = ("classification", "multilabel")
+_ANY: tuple[Kind, ...] = ("classification", "multilabel", "regression")
+_RELU = "relu_normalised"
+_KERNELS = "Duan, Yu & Principe, arXiv 2005.05541"
+
+_BUILTIN = (
+    Score(
+        "nce",
+        "source_probabilities",
+        nce_of_probabilities,
+        "[-H(Y), 0] nats",
+        "Tran et al., ICCV 2019",
+    ),
+    Score(
+        "leep",
+        "source_probabilities",
+        leep_of_probabilities,
+        "[-H(Y), 0] nats",
+        "Nguyen et al., ICML 2020",
+        passes=2,
+    ),
+    Score("hscore", "moments", hscore_from_summary, "[0, C-1]", "Bao et al., ICIP 2019"),
+    Score(
+        "regularized_hscore",
+        "moments",
+        regularized_hscore_from_summary,
+        "[0, C-1)",
+        "Ibrahim et al., arXiv 2110.06893",
+    ),
+    Score(
+        "logme",
+        "moments",
+        logme_from_summary,
+        "unbounded, nats a row and column",
+        "You et al., ICML 2021",
+        kinds=_ANY,
+    ),
+    Score(
+        "transrate",
+        "moments",
+        transrate_from_summary,
+        "[0, R(F)] nats",
+        "Huang et al., ICML 2022",
+        passes=2,
+    ),
+    Score("gbc", "moments", gbc_from_summary, "[-C(C-1), 0]", "Pandy et al., CVPR 2022"),
+    Score("sfda", "features", sfda_of_rows, "(0, 1]", "Shao et al., ECCV 2022", passes=3),
+    Score("lfc", "moments", lfc_from_summary, "[-1, 1]", "Deshpande et al., arXiv 2102.00084"),
+    Score(
+        "alignment",
+        "moments",
+        alignment_from_summary,
+        "[0, 1]",
+        _KERNELS,
+        kinds=_LABELS,
+        feature_map=_RELU,
+    ),
+    Score(
+        "upper_triangle_alignment",
+        "moments",
+        upper_triangle_alignment_from_summary,
+        "[0, 1]",
+        _KERNELS,
+        feature_map=_RELU,
+    ),
+    Score(
+        "centered_alignment",
+        "moments",
+        centered_alignment_from_summary,
+        "[0, 1]",
+        "Cortes et al., JMLR 2012",
+        kinds=_ANY,
+    ),
+    Score("nmse", "moments", nmse_from_summary, "[-1, 0]", _KERNELS, feature_map=_RELU),
+    Score("raw", "moments", raw_from_summary, "[-1, 1]", _KERNELS, feature_map=_RELU),
+    Score(
+        "hsic",
+        "moments",
+        hsic_from_summary,
+        "unbounded, squared units",
+        "Song et al., ICML 2007",
+        kinds=_ANY,
+    ),
+    Score(
+        "nhsic", "moments", nhsic_from_summary, "[0, C-1)", "Fukumizu et al., NIPS 2007", kinds=_ANY
+    ),
+)
+
+
+def register_builtin_scores() -> None:
+    """Enter the built-in scores into `SCORES`."""
+    for score in _BUILTIN:
+        SCORES.register(score)

@@ -1,0 +1,127 @@
+"""Dependence between features and labels: HSIC and its normalised form."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import linalg
+
+from modtools._validation import check_positive
+from modtools.exceptions import ModtoolsError, warn
+from modtools.statistics import Summary
+from modtools.transferability._inputs import checked_summary
+
+__all__ = ["hsic", "hsic_from_summary", "nhsic", "nhsic_from_summary"]
+
+_KINDS = ("classification", "multilabel", "regression")
+
+
+def hsic_from_summary(summary: Summary, *, biased: bool = False) -> float:
+    """HSIC of a summary with linear kernels; see `hsic`."""
+    if summary.weighted:
+        raise ModtoolsError(
+            "hsic is not defined with class weights; build the moments without them."
+        )
+    n = summary.n
+    cross = float(np.vdot(summary.offsets, summary.offsets))
+    if biased:
+        return cross / (n - 1) ** 2
+    if summary.n_rows < 4:
+        raise ModtoolsError(f"hsic needs at least 4 rows; got {summary.n_rows}.")
+    diagonal = summary.diagonal
+    # Both kernels centred: every row of a kernel sums to minus its diagonal once that is removed.
+    product = diagonal.centred_norm2 * diagonal.target_norm2 / ((n - 1) * (n - 2))
+    total = cross - diagonal.cross + product - 2 * diagonal.cross / (n - 2)
+    return total / (n * (n - 3))
+
+
+def hsic(features: ArrayLike, labels: ArrayLike, *, biased: bool = False) -> float:
+    """HSIC between features and labels with linear kernels, the unbiased form.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module, at least 4 rows.
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Classes, 0/1 labels or regression targets.
+    biased : bool, default=False
+        |Y'HF|^2 / (n - 1)^2 instead of the unbiased HSIC_1.
+
+    Returns
+    -------
+    float
+        Squared units of the features: compare modules of one scale only. Higher is better; the
+        unbiased form may be negative.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes or four rows.
+
+    References
+    ----------
+    Gretton et al., ALT 2005; Song et al., ICML 2007 (HSIC_1).
+
+    Examples
+    --------
+    >>> round(hsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
+    16.6667
+    """
+    summary = checked_summary(features, labels, score="hsic", kinds=_KINDS)
+    return hsic_from_summary(summary, biased=biased)
+
+
+def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> float:
+    """Normalised HSIC of a summary; see `nhsic`."""
+    ridge = regularization * summary.n
+    values = summary.spectrum.values
+    if not len(values):
+        warn("MT001", "features carry no variation: nhsic is 0.")
+        return 0.0
+    if len(values) >= summary.n_rows - 1:
+        warn(
+            "MT003",
+            f"n={summary.n_rows} rows, d={summary.n_features} features: nhsic is at its maximum for
+            " "any labels, up to its small ridge; read centered_alignment instead.",
+        )
+    targets = summary.spectrum.targets
+    scatter = summary.target_scatter + ridge * np.eye(len(targets))
+    solved = linalg.solve(scatter, targets, assume_a="pos", check_finite=False)
+    return float(((targets * solved).sum(axis=0) / (values + ridge)).sum())
+
+
+def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-5) -> float:
+    """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1], both centred.
+
+    As eps goes to 0 it becomes the H-score. The ridge is absolute: the value depends on the scale
+    of the features where their variance is small beside eps.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module.
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Classes, 0/1 labels or regression targets.
+    regularization : float, default=1e-5
+        eps, in squared units of the features.
+
+    Returns
+    -------
+    float
+        Dimensionless, in [0, min(rank, n_classes - 1)); higher is better.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes.
+
+    References
+    ----------
+    Fukumizu et al., NIPS 2007; Ma, Lewis & Kleijn, "The HSIC bottleneck", AAAI 2020.
+
+    Examples
+    --------
+    >>> round(nhsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
+    0.9901
+    """
+    check_positive(regularization, name="regularization")
+    summary = checked_summary(features, labels, score="nhsic", kinds=_KINDS)
+    return nhsic_from_summary(summary, regularization=regularization)

@@ -1,0 +1,101 @@
+"""The registry of scores: what each needs, what it applies to, and how it is computed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+from modtools.tasks._labels import Kind
+
+__all__ = ["SCORES", "Needs", "Score", "ScoreRegistry"]
+
+Needs: TypeAlias = Literal["moments", "features", "source_probabilities"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One entry of the registry; higher values are always better.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry.
+    needs : {"moments", "features", "source_probabilities"}
+        What `compute` reads: a `Summary`, checked rows, or checked source-class probabilities.
+    compute : callable
+        ``compute(summary)``, ``compute(features, labels, seed)`` or ``compute(probabilities,
+        labels)``, with encoded `Labels`; returns a float or an `Estimate` (value, standard error).
+    range : str
+        Range and unit, for people.
+    reference : str
+        Where the definition comes from.
+    kinds : tuple of str
+        Kinds of labels it is defined for.
+    passes : int or str
+        How often the rows are read.
+    feature_map : str
+        Key of `modtools.statistics.FEATURE_MAPS` whose moments it reads by default.
+    """
+
+    name: str
+    needs: Needs
+    compute: Callable[..., Any]
+    range: str
+    reference: str
+    kinds: tuple[Kind, ...] = ("classification",)
+    passes: int | str = 1
+    feature_map: str = "identity"
+
+
+class ScoreRegistry(Mapping[str, Score]):
+    """Scores by name; `register` adds one of your own for this process.
+
+    Examples
+    --------
+    >>> registry = ScoreRegistry()
+    >>> registry.register(
+    ...     Score("spread", "moments", lambda s: s.trace / s.n, "[0, inf), squared units", "own")
+    ... )
+    >>> list(registry)
+    ['spread']
+    """
+
+    def __init__(self) -> None:
+        self._scores: dict[str, Score] = {}
+
+    def __getitem__(self, name: str) -> Score:
+        if name not in self._scores:
+            hint = f"modtools score --list shows all {len(self._scores)}."
+            check_choice(name, list(self._scores), name="score", hint=hint)
+        return self._scores[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._scores
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def register(self, score: Score) -> None:
+        """Add a score under its name.
+
+        Raises
+        ------
+        ModtoolsError
+            The name is taken. Check a new score with `modtools.testing.check_score` first.
+        """
+        if score.name in self._scores:
+            raise ModtoolsError(f'score "{score.name}" is registered already; choose another name.')
+        self._scores[score.name] = score
+
+    def unregister(self, name: str) -> Score:
+        """Remove a score and return it."""
+        score = self[name]
+        del self._scores[name]
+        return score
+
+
+SCORES = ScoreRegistry()

@@ -1,0 +1,255 @@
+"""`score`: every transferability score that applies, from one pass where one pass is enough."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modtools._validation import (
+    FloatArray,
+    as_float,
+    check_lengths,
+    check_matrix,
+    check_probabilities,
+    raise_if_not_finite,
+)
+from modtools.exceptions import ModtoolsError, warn
+from modtools.statistics import Moments, Summary, summarise
+from modtools.tasks._labels import Labels, encode_labels
+from modtools.transferability._estimate import Estimate
+from modtools.transferability._inputs import check_scorable
+from modtools.transferability._registry import SCORES, Score
+
+__all__ = ["Scores", "score", "score_moments"]
+
+_EPS32 = float(np.finfo(np.float32).eps)
+_ILL_CONDITIONED = 1e-5
+_INVERTING = {"hscore", "regularized_hscore", "logme", "nhsic", "transrate"}
+
+
+class Scores(dict[str, float]):
+    """Score values by name.
+
+    Attributes
+    ----------
+    skipped : dict
+        Scores that were not computed, with the reason.
+    standard_errors : dict
+        Standard errors, in the unit of the score, where one is defined.
+    seconds : dict
+        Wall-clock seconds of each score; moments that several scores share are counted with the
+        first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped: dict[str, str] = {}
+        self.standard_errors: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add(self, name: str, result: float | Estimate, seconds: float) -> None:
+        """Keep one result; a value that is not finite is a defect and raises."""
+        value, error = result if isinstance(result, Estimate) else (result, None)
+        if not np.isfinite(value):
+            raise ModtoolsError(f"{name} came out as {value}; a score must be finite.")
+        self[name], self.seconds[name] = float(value), seconds
+        if error is not None:
+            self.standard_errors[name] = float(error)
+
+
+@dataclass
+class _Inputs:
+    """Checked inputs of one call, and the summaries that were already made."""
+
+    features: NDArray[Any]
+    labels: Labels
+    probabilities: FloatArray | None
+    seed: int
+    summaries: dict[str, Summary]
+    rows: FloatArray | None = None
+
+    def summary(self, feature_map: str, *, inverting: bool) -> Summary:
+        """Return the summary under a feature map; in float64 where an inverse would suffer."""
+        if feature_map not in self.summaries:
+            self.summaries[feature_map] = summarise(
+                self.features, self.labels, feature_map=feature_map
+            )
+        summary = self.summaries[feature_map]
+        if inverting and _is_rough(summary):
+            summary = summarise(
+                self.features, self.labels, feature_map=feature_map, precision="float64"
+            )
+            self.summaries[feature_map] = summary
+        return summary
+
+    def float_rows(self) -> FloatArray:
+        """Return finite float rows, checked once."""
+        if self.rows is None:
+            self.rows = as_float(self.features)
+            if not self.summaries:
+                raise_if_not_finite(self.rows)
+        return self.rows
+
+
+def _is_rough(summary: Summary) -> bool:
+    return summary.precision == "float32" and summary.spectrum.condition * _EPS32 > _ILL_CONDITIONED
+
+
+def score(
+    features: ArrayLike,
+    labels: ArrayLike,
+    scores: Sequence[str] | str | None = None,
+    *,
+    source_probabilities: ArrayLike | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Score how transferable a module is from its output on a labelled task.
+
+    Everything that needs only moments comes from one pass per feature map; fewer rows than features
+    go through the n x n kernel. Higher is always better.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module; numpy or torch, any float or integer width. Not changed.
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Integers, strings or booleans (classes), a 0/1 matrix (multi-label) or floats (regression).
+    scores : sequence of str, optional
+        Names from `SCORES`. By default all that apply; those that do not are listed in `.skipped`.
+    source_probabilities : array-like of shape (n_samples, n_source_classes), optional
+        Probabilities of the module's own classes, for `nce` and `leep`.
+    seed : int, default=0
+        Seed of the scores that draw folds or orders.
+
+    Returns
+    -------
+    Scores
+        A dict name -> float with `.skipped`, `.standard_errors` and `.seconds`.
+
+    Raises
+    ------
+    ModtoolsError
+        Bad input; an unknown score; a score asked for by name that does not apply.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 3)) + labels[:, None]
+    >>> result = score(features, labels, ["hscore", "logme"])
+    >>> {name: round(value, 2) for name, value in result.items()}
+    {'hscore': 0.39, 'logme': -0.57}
+    """
+    matrix = check_matrix(features)
+    encoded = encode_labels(labels)
+    check_lengths(features=matrix, labels=encoded)
+    check_scorable(encoded, kinds=(encoded.kind,), score="score")
+    probabilities = None
+    if source_probabilities is not None:
+        probabilities = check_probabilities(source_probabilities)
+        check_lengths(source_probabilities=probabilities, labels=encoded)
+    inputs = _Inputs(matrix, encoded, probabilities, seed, {})
+    chosen, skipped = _choose(scores, inputs)
+    result = Scores()
+    result.skipped.update(skipped)
+    # Moments first: their pass checks that every entry is finite, for all.
+    for entry in sorted(chosen, key=lambda entry: entry.needs != "moments"):
+        started = time.perf_counter()
+        try:
+            value = _compute(entry, inputs)
+        except ModtoolsError as error:
+            if scores is not None or "must be finite" in str(error):
+                raise
+            result.skipped[entry.name] = str(error)
+            continue
+        result.add(entry.name, value, time.perf_counter() - started)
+    return _in_order(result, [entry.name for entry in chosen])
+
+
+def _in_order(result: Scores, names: Iterable[str]) -> Scores:
+    values = dict(result)
+    result.clear()
+    result.update({name: values[name] for name in names if name in values})
+    return result
+
+
+def _choose(
+    scores: Sequence[str] | str | None, inputs: _Inputs
+) -> tuple[list[Score], dict[str, str]]:
+    names = [scores] if isinstance(scores, str) else scores
+    entries = [SCORES[name] for name in (SCORES if names is None else dict.fromkeys(names))]
+    reasons = {entry.name: _reason_against(entry, inputs) for entry in entries}
+    if names is not None:
+        for name, reason in reasons.items():
+            if reason:
+                raise ModtoolsError(f'score "{name}" does not apply: {reason}.')
+    chosen = [entry for entry in entries if not reasons[entry.name]]
+    return chosen, {name: reason for name, reason in reasons.items() if reason}
+
+
+def _reason_against(entry: Score, inputs: _Inputs) -> str:
+    if inputs.labels.kind not in entry.kinds:
+        return f"it is defined for {' and '.join(entry.kinds)} labels, not {inputs.labels.kind}"
+    if entry.needs == "source_probabilities" and inputs.probabilities is None:
+        return "it needs source_probabilities, the module's own class probabilities"
+    return ""
+
+
+def _compute(entry: Score, inputs: _Inputs) -> float | Estimate:
+    if entry.needs == "source_probabilities":
+        value = entry.compute(inputs.probabilities, inputs.labels)
+    elif entry.needs == "moments":
+        summary = inputs.summary(entry.feature_map, inverting=entry.name in _INVERTING)
+        value = entry.compute(summary)
+    else:
+        value = entry.compute(inputs.float_rows(), inputs.labels, inputs.seed)
+    return value if isinstance(value, Estimate) else float(value)
+
+
+def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -> Scores:
+    """Score moments; see `modtools.statistics.Moments.score`.
+
+    Scores that need more than moments are refused when named and listed in `.skipped` otherwise. By
+    default the scores whose own feature map is the one that the moments carry; named scores use
+    that map too.
+    """
+    names = [scores] if isinstance(scores, str) else scores
+    summary = moments.summary()
+    result = Scores()
+    for name in SCORES if names is None else dict.fromkeys(names):
+        entry = SCORES[name]
+        reason = _reason_against_moments(entry, summary, by_default=names is None)
+        if reason and names is not None:
+            raise ModtoolsError(f'score "{name}" does not apply: {reason}.')
+        if reason:
+            result.skipped[name] = reason
+            continue
+        started = time.perf_counter()
+        value = entry.compute(summary)
+        result.add(name, value, time.perf_counter() - started)
+    if _INVERTING & set(result) and _is_rough(summary):
+        warn(
+            "MT007",
+            f"the products were made in float32 and the scatter has condition "
+            f"{summary.spectrum.condition:.1e}: {', '.join(sorted(_INVERTING & set(result)))} may be
+            " 'off; build the moments with precision="float64".',
+        )
+    return result
+
+
+def _reason_against_moments(entry: Score, summary: Summary, *, by_default: bool) -> str:
+    if entry.needs != "moments":
+        return f"it needs {entry.needs.replace('_', ' ')}; use score(features, labels)"
+    if summary.kind not in entry.kinds:
+        return f"it is defined for {' and '.join(entry.kinds)} labels, not {summary.kind}"
+    if by_default and entry.feature_map != summary.feature_map:
+        return f"its feature map is {entry.feature_map}; these moments carry {summary.feature_map}"
+    if entry.name == "transrate" and summary.class_logdets is None:
+        return "it needs moments built with class_second_moments=True"
+    if summary.kind == "classification" and np.count_nonzero(summary.present) < 2:
+        return "the moments hold fewer than two classes"
+    return ""

@@ -1,0 +1,82 @@
+"""TransRate: how many fewer nats code the features once the classes are known."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from modtools._validation import check_choice, check_positive
+from modtools.exceptions import ModtoolsError, warn
+from modtools.statistics import Summary
+from modtools.transferability._inputs import checked_summary
+
+__all__ = ["transrate", "transrate_from_summary"]
+
+
+def transrate_from_summary(
+    summary: Summary, *, distortion: float = 1e-4, weights: str = "proportional"
+) -> float:
+    """TransRate of a summary that can give class second moments; see `transrate`."""
+    if summary.class_logdets is None:
+        raise ModtoolsError(
+            "transrate needs one second moment a class; build the moments with "
+            "class_second_moments=True, or call score(features, labels)."
+        )
+    values = summary.spectrum.values
+    if not len(values):
+        warn("MT001", "features carry no variation: transrate is 0.")
+        return 0.0
+    present = summary.present
+    counts = summary.counts[present]
+    share = (
+        counts / summary.n if weights == "proportional" else np.full(len(counts), 1 / len(counts))
+    )
+    total = 0.5 * float(np.log1p(values / (summary.n * distortion)).sum())
+    by_class = 0.5 * summary.class_logdets(1 / distortion)[present]
+    return total - float(share @ by_class)
+
+
+def transrate(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    distortion: float = 1e-4,
+    weights: str = "proportional",
+) -> float:
+    """TransRate: coding rate of the features minus the mean coding rate within the classes.
+
+    R(Z) = 1/2 log det(I + Z'Z / (n eps)), with all rows centred by the overall mean.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module.
+    labels : array-like of shape (n_samples,)
+        Classes.
+    distortion : float, default=1e-4
+        eps, in squared units of the features: the value depends on their scale.
+    weights : {"proportional", "uniform"}, default="proportional"
+        Weight of each class: its share of the rows (never negative), or 1 / n_classes as in the
+        public code (may be negative).
+
+    Returns
+    -------
+    float
+        Nats a row, in [0, R(features)] for proportional weights; higher is better.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes.
+
+    References
+    ----------
+    Huang et al., "Frustratingly easy transferability estimation", ICML 2022.
+
+    Examples
+    --------
+    >>> round(transrate([[0.0], [0.1], [1.0], [1.1]], [0, 0, 1, 1]), 4)
+    0.0049
+    """
+    check_positive(distortion, name="distortion")
+    check_choice(weights, ["proportional", "uniform"], name="weights")
+    summary = checked_summary(features, labels, score="transrate")
+    return transrate_from_summary(summary, distortion=distortion, weights=weights)
