@@ -1,7 +1,7 @@
 """modtools: which pretrained modules to reuse for a new task, and how many labels it takes.
 
-What is predicted throughout is the accuracy of a *retrained output module* on frozen features, not of
-full fine-tuning. Importing modtools is cheap: every public name is loaded on first use.
+What is predicted throughout is the accuracy of a *retrained output module* on frozen features, not
+of full fine-tuning. Importing modtools is cheap: every public name is loaded on first use.
 """
 
 from importlib import import_module
@@ -25,7 +25,7 @@ _HOMES = {
     "score_agreement": "modtools.studies",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning

@@ -27,7 +27,7 @@ def quiet() -> Iterator[None]:
     ...     sum(track(range(3), "adding"))
     3
     """
-    global _enabled  # noqa: PLW0603 - the one switch of the one progress bar
+    global _enabled
     before, _enabled = _enabled, False
     try:
         yield

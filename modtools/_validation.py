@@ -101,8 +101,8 @@ def check_lengths(**sized: Any) -> int:
     lengths = {name: len(value) for name, value in sized.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ModtoolsError(f"{' and '.join(lengths)} must have one row each per example;
-        {counts}.")
+        names = " and ".join(lengths)
+        raise ModtoolsError(f"{names} must have one row each per example; {counts}.")
     return next(iter(lengths.values()))
 
 
@@ -128,7 +128,7 @@ def check_matrix(features: Any, *, name: str = "features", minimum_rows: int = 2
 
 
 def check_features(features: Any, *, name: str = "features", minimum_rows: int = 2) -> FloatArray:
-    """Return features as a float32 or float64 array (n_samples, n_features), copied only if needed."""
+    """Return float32 or float64 features (n_samples, n_features), copied only if needed."""
     return as_float(check_matrix(features, name=name, minimum_rows=minimum_rows))
 
 

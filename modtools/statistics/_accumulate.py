@@ -39,7 +39,7 @@ def gram_of_columns(block: FloatArray, out: FloatArray | None = None) -> FloatAr
 
 
 def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
-    """Return the operator (n_classes, n_rows) that adds up rows by class; sparse for many classes."""
+    """Return the operator (n_classes, n_rows) that adds up rows; sparse for many classes."""
     ones = np.ones(len(codes), dtype=dtype)
     shape = (n_classes, len(codes))
     matrix = scipy.sparse.csr_array((ones, (codes, np.arange(len(codes)))), shape=shape)
@@ -193,7 +193,7 @@ def accumulate(
             raise_if_not_finite(features)
             if not total.add(mapped.astype(np.float64) - shift, part, t_shift, w):
                 raise ModtoolsError(
-                    "features are too large: their squares overflow float64. Divide them by a
-                    constant."
+                    "features are too large: their squares overflow float64. "
+                    "Divide them by a constant."
                 )
     return [total.sums() for total in totals], shift.astype(np.float64), t_shift

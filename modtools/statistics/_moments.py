@@ -14,8 +14,8 @@ from modtools._validation import check_choice, check_lengths, check_matrix, chec
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import Precision, accumulate
 from modtools.statistics._feature_maps import FEATURE_MAPS
-from modtools.statistics._sums import Float64, Sums
 from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums, spectrum_of
+from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Kind, Labels, encode_labels
 
 __all__ = ["Moments", "choose_precision"]
@@ -200,7 +200,7 @@ class Moments:
         return total
 
     def update(self, features: Any, labels: Any) -> "Moments":
-        """Return the moments of the rows seen so far and of this batch; this object stays as it is."""
+        """Return the moments of the rows seen so far and of this batch; this object stays."""
         classes = None if self.kind != "classification" else self.classes.tolist()
         part = Moments.from_features(
             features,
@@ -234,8 +234,8 @@ class Moments:
             )
         if self._parts & other._parts:
             raise ModtoolsError(
-                "moments to merge must not share rows: the same part is in both and would count
-                twice."
+                "moments to merge must not share rows: "
+                "the same part is in both and would count twice."
             )
         if self.kind != "classification" and len(self.classes) != len(other.classes):
             raise ModtoolsError(

@@ -50,7 +50,8 @@ class Labels:
         """Return how many rows carry each class (n_classes,); zero for an absent class."""
         if self.codes is not None:
             return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
-        return (self.target_matrix() != 0).sum(axis=0, dtype=np.int64)
+        counts: NDArray[np.int64] = (self.target_matrix() != 0).sum(axis=0, dtype=np.int64)
+        return counts
 
     def target_matrix(self, dtype: Any = np.float64) -> NDArray[Any]:
         """Return the targets (n_samples, n_classes): one-hot, 0/1 columns or real values."""
