@@ -25,7 +25,22 @@ _HOMES = {
     "score_agreement": "modtools.studies",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [
+    "ModtoolsError",
+    "ModtoolsWarning",
+    "Moments",
+    "PretrainedModule",
+    "Ranking",
+    "Task",
+    "Zoo",
+    "__version__",
+    "extract",
+    "iter_features",
+    "load_task",
+    "rank_modules",
+    "score",
+    "score_agreement",
+]
 
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning

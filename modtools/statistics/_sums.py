@@ -6,6 +6,7 @@ the second moment; the third and fourth order terms follow by expanding the shif
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +69,8 @@ class Sums:
             left, right = getattr(self, name), getattr(other, name)
             return None if left is None or right is None else left + right
 
-        return Sums(**{field.name: total(field.name) for field in fields(self)})  # type:
-        ignore[arg - type]
+        totals: dict[str, Any] = {field.name: total(field.name) for field in fields(self)}
+        return Sums(**totals)
 
     @property
     def norm2(self) -> float:

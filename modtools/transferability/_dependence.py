@@ -79,8 +79,8 @@ def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> flo
     if len(values) >= summary.n_rows - 1:
         warn(
             "MT003",
-            f"n={summary.n_rows} rows, d={summary.n_features} features: nhsic is at its maximum for
-            " "any labels, up to its small ridge; read centered_alignment instead.",
+            f"n={summary.n_rows} rows, d={summary.n_features} features: nhsic is at its maximum "
+            "for any labels, up to its small ridge; read centered_alignment instead.",
         )
     targets = summary.spectrum.targets
     scatter = summary.target_scatter + ridge * np.eye(len(targets))

@@ -43,7 +43,7 @@ def check_scorable(labels: Labels, *, kinds: Sequence[Kind], score: str) -> Labe
 def check_rows(
     features: Any, labels: Any, *, kinds: Sequence[Kind] = ("classification",), score: str
 ) -> tuple[FloatArray, Labels]:
-    """Return finite float features (n_samples, n_features) and encoded labels for a row-wise score."""
+    """Return finite float features (n_samples, n_features) and encoded labels for a score."""
     matrix = as_float(check_matrix(features))
     raise_if_not_finite(matrix)
     encoded = encode_labels(labels)

@@ -235,8 +235,8 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
         warn(
             "MT007",
             f"the products were made in float32 and the scatter has condition "
-            f"{summary.spectrum.condition:.1e}: {', '.join(sorted(_INVERTING & set(result)))} may be
-            " 'off; build the moments with precision="float64".',
+            f"{summary.spectrum.condition:.1e}: {', '.join(sorted(_INVERTING & set(result)))} may "
+            'be off; build the moments with precision="float64".',
         )
     return result
 

@@ -63,7 +63,7 @@ class _Rows:
 
 
 def _mix(rows: Float64, codes: Float64, first: _Discriminant) -> Float64:
-    """Move each row towards the mean of the other classes' means, the less confident the further."""
+    """Move each row towards the mean of the other classes' means, the less sure the further."""
     n_classes = len(first.means)
     others = (first.means.sum(axis=0) - first.means) / (n_classes - 1)
     # The public definition applies softmax twice here: confidences lie close to 1 / n_classes.
