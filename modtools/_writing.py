@@ -1,0 +1,70 @@
+"""How results leave: JSON that names the versions behind it, files that are whole or absent."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["json_text", "versions", "write_file"]
+
+_PACKAGES: Final = ("torch", "scikit-learn", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of modtools, torch, scikit-learn, numpy and Python; nothing is imported.
+
+    Examples
+    --------
+    >>> sorted(versions())
+    ['modtools', 'numpy', 'python', 'scikit-learn', 'torch']
+    """
+    from modtools import __version__
+
+    found = {name: version(name) for name in _PACKAGES}
+    return {"modtools": __version__, "python": platform.python_version(), **found}
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return `content` with the versions as indented JSON; missing numbers become null.
+
+    Data frames become lists of rows, numpy numbers plain ones.
+
+    Examples
+    --------
+    >>> print(json_text({"best": "lite0"}).splitlines()[1])
+      "best": "lite0",
+    """
+    whole = {**content, "versions": versions()}
+    return json.dumps(whole, indent=2, allow_nan=False, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_json"):  # a frame: pandas turns missing values into null
+        return json.loads(value.to_json(orient="records", double_precision=15))
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
+
+
+def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write `content` to `path` whole or not at all, and return the path; text becomes UTF-8.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_file(f"{folder}/note.txt", "done").read_text()
+    'done'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,6 @@
+"""Displays: tidy frames in, pictures out; nothing is drawn or loaded before `plot`."""
+
+from modtools.plotting._agreement import AgreementDisplay
+from modtools.plotting._ranking import RankingDisplay
+
+__all__ = ["AgreementDisplay", "RankingDisplay"]

@@ -1,0 +1,197 @@
+"""The picture of an agreement check: predicted against achieved, and how well each score ranks."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting._display import (
+    BEST,
+    FAINT,
+    INK,
+    PALE,
+    Display,
+    clear_frame,
+    new_axes,
+    root_figure,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_MARKERS = "osD^vPX*"
+_N_OUTLIERS = 3
+
+
+class AgreementDisplay(Display):
+    """Predicted against achieved accuracy, beside the rank agreement of every score.
+
+    On the left one score against the truth: one colour and marker a task, the three modules that
+    are furthest off are named. Where the score is an accuracy both axes are in percent and the
+    diagonal is drawn. On the right the weighted tau of every score: the bar is the mean over
+    tasks, a dot is one task, hatched bars are rankers that never look at the task.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        Columns task, module, predicted and achieved, of the one score drawn on the left.
+    agreement : pandas.DataFrame
+        Columns score, task, weighted_tau and static, one row a score and task, best score first.
+    score : str
+        Name of the score on the left.
+    accuracy : bool, default=False
+        Whether that score is an accuracy in [0, 1].
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes or tuple of two
+        The axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure, after `plot`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> accuracies = {"predicted": [0.9, 0.8], "achieved": [0.8, 0.8]}
+    >>> points = pd.DataFrame({"task": ["t", "t"], "module": ["a", "b"], **accuracies})
+    >>> agreement = pd.DataFrame(
+    ...     {"score": ["ridge"], "task": ["t"], "weighted_tau": [1.0], "static": [False]}
+    ... )
+    >>> display = AgreementDisplay(points=points, agreement=agreement, score="ridge", accuracy=True)
+    >>> display.frame()["predicted"].tolist()
+    [0.9, 0.8]
+    """
+
+    ax_: "Axes | tuple[Axes, Axes]"
+
+    def __init__(
+        self,
+        *,
+        points: "pd.DataFrame",
+        agreement: "pd.DataFrame",
+        score: str,
+        accuracy: bool = False,
+    ) -> None:
+        if not len(points) or not len(agreement):
+            raise ModtoolsError("an agreement check without modules or scores cannot be drawn.")
+        self.points = points.copy()
+        self.agreement = agreement.copy()
+        self.score = score
+        self.accuracy = accuracy
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the points drawn on the left: task, module, predicted and achieved.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a module and task; accuracies as fractions.
+        """
+        return self.points[["task", "module", "predicted", "achieved"]].reset_index(drop=True)
+
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
+        """Draw both panels on a new figure or on two axes, or the left panel on one.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of two, optional
+            Where to draw.
+
+        Returns
+        -------
+        AgreementDisplay
+            The display itself, with `ax_` and `figure_`.
+        """
+        if ax is None:
+            n_bars = self.agreement["score"].nunique()
+            ratios = {"width_ratios": [1.35, 1]}
+            ax = new_axes(9.2, max(4.4, 1.4 + 0.27 * n_bars), ncols=2, gridspec_kw=ratios)
+        panels = tuple(ax) if isinstance(ax, Sequence) or hasattr(ax, "__iter__") else (ax,)
+        if len(panels) > 2:
+            raise ModtoolsError(f"ax must be one or two axes; got {len(panels)}.")
+        self._draw_points(panels[0])
+        if len(panels) == 2:
+            self._draw_bars(panels[1])
+        self.ax_ = panels if len(panels) == 2 else panels[0]
+        self.figure_ = root_figure(panels[0])
+        return self
+
+    def _draw_points(self, ax: "Axes") -> None:
+        import seaborn as sns
+
+        table = self.frame()
+        table["achieved"] *= 100.0
+        table["predicted"] *= 100.0 if self.accuracy else 1.0
+        clear_frame(ax, grid="both")
+        tasks = list(dict.fromkeys(table["task"]))
+        for place, color in enumerate(sns.color_palette("colorblind", len(tasks))):
+            rows = table[table["task"] == tasks[place]]
+            marker = _MARKERS[place % len(_MARKERS)]
+            style: dict[str, Any] = {"color": color, "markeredgecolor": "white", "markersize": 8.5}
+            ax.plot(rows["predicted"], rows["achieved"], marker, label=tasks[place], **style)
+        if self.accuracy:
+            _draw_diagonal(ax)
+        for row in _outliers(table, accuracy=self.accuracy).to_dict("records"):
+            _label_point(ax, row["module"], row["predicted"], row["achieved"])
+        ax.set_xlabel(f"predicted by {self.score}" + (" (%)" if self.accuracy else ""), color=INK)
+        ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
+        ax.legend(frameon=False, loc="upper left", fontsize="small", labelcolor=INK)
+
+    def _draw_bars(self, ax: "Axes") -> None:
+        clear_frame(ax, grid="x")
+        names = list(dict.fromkeys(self.agreement["score"]))
+        for place, name in enumerate(names):
+            rows = self.agreement[self.agreement["score"] == name]
+            static = bool(rows["static"].iloc[0])
+            ax.barh(
+                place,
+                rows["weighted_tau"].mean(),
+                height=0.66,
+                color="white" if static else BEST if name == self.score else PALE,
+                edgecolor=FAINT if static else "none",
+                hatch="////" if static else None,
+            )
+            if len(rows) > 1:
+                dots: dict[str, Any] = {"color": INK, "markersize": 3.5}
+                ax.plot(rows["weighted_tau"], [place] * len(rows), "o", **dots)
+        ax.axvline(0.0, color=INK, linewidth=0.8)
+        ax.set_yticks(range(len(names)), labels=names)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
+        note = "bar: mean, dot: one task; " if self.agreement["task"].nunique() > 1 else ""
+        hatched = "hatched: ignores the task" if self.agreement["static"].any() else "1 is perfect"
+        ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
+        ax.set_title(note + hatched, loc="left", fontsize="small", color=INK)
+
+
+def _draw_diagonal(ax: "Axes") -> None:
+    low = min(ax.get_xlim()[0], ax.get_ylim()[0])
+    high = min(max(ax.get_xlim()[1], ax.get_ylim()[1]), 101.0)
+    ax.plot([low, high], [low, high], "--", color=FAINT, linewidth=1.0, zorder=0.5)
+    ax.set(xlim=(low, high), ylim=(low, high))
+    ax.set_aspect("equal", adjustable="box")
+
+
+def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> "pd.DataFrame":
+    """Return the points furthest off: in points, or in rank where the score has another unit."""
+    seen = table[["predicted", "achieved"]]
+    if not accuracy:
+        seen = seen.groupby(table["task"]).rank()
+    distance = (seen["predicted"] - seen["achieved"]).abs()
+    furthest = distance[distance > 0].sort_values(ascending=False, kind="stable")
+    return table.loc[furthest.index[:_N_OUTLIERS]]
+
+
+def _label_point(ax: "Axes", text: str, x: float, y: float) -> None:
+    """Write beside a point, on the side away from the middle line so that few points are hidden."""
+    is_above = y - ax.get_ylim()[0] > x - ax.get_xlim()[0]
+    is_left = is_above and x - ax.get_xlim()[0] > 0.3 * (ax.get_xlim()[1] - ax.get_xlim()[0])
+    ax.annotate(
+        text,
+        (x, y),
+        xytext=(-7 if is_left else 7, 2 if is_above else -8),
+        textcoords="offset points",
+        ha="right" if is_left else "left",
+        fontsize="small",
+        color=INK,
+    )

@@ -1,0 +1,84 @@
+"""What all displays share: a new figure, quiet axes, and a picture saved in two formats."""
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from modtools._writing import write_file
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colour-blind safe and apart in grey: the best is darker than the rest.
+BEST: Final = "#0173b2"
+PALE: Final = "#9cc7e3"
+OTHERS: Final = "#a3a3a3"
+INK: Final = "#333333"
+FAINT: Final = "#8a8a8a"
+
+
+class Display:
+    """A picture of numbers that gives the numbers back.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure drawn on, after `plot`.
+    """
+
+    figure_: "Figure"
+
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write the picture as PNG (200 dots an inch) and SVG beside each other.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the files; its suffix, if any, must be .png or .svg.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The two files written.
+        """
+        if not hasattr(self, "figure_"):
+            raise ModtoolsError("nothing is drawn yet: call plot() before save().")
+        return save_figure(self.figure_, path)
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
+    """Write `figure` as PNG and SVG, each whole or not at all, without a date in them."""
+    path = Path(path)
+    if path.suffix not in ("", ".png", ".svg"):
+        raise ModtoolsError(f"a picture is saved as .png and .svg; got the name {path.name!r}.")
+    png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
+    pixels, drawing = io.BytesIO(), io.BytesIO()
+    figure.savefig(pixels, format="png", dpi=200, facecolor="white")
+    figure.savefig(drawing, format="svg", facecolor="white", metadata={"Date": None})
+    return [write_file(png, pixels.getvalue()), write_file(svg, drawing.getvalue())]
+
+
+def new_axes(width: float, height: float, **subplots: Any) -> Any:
+    """Return the axes of a new figure of this size in inches."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained", **subplots)[1]
+
+
+def root_figure(ax: "Axes") -> "Figure":
+    """Return the whole figure that holds these axes."""
+    return cast("Figure", ax.get_figure(root=True))
+
+
+def clear_frame(ax: "Axes", *, grid: str) -> None:
+    """Take away what carries no message: the box and the tick marks; keep a faint grid."""
+    import seaborn as sns
+
+    sns.despine(ax=ax, left=True, bottom=False)
+    ax.spines["bottom"].set_color(FAINT)
+    ax.tick_params(length=0, colors=INK)
+    ax.grid(axis=grid, color="#e6e6e6", linewidth=0.8)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
