@@ -1,0 +1,113 @@
+"""What the output modules share: label encoding, the shapes of decisions, prediction."""
+
+from abc import abstractmethod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_X_y
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from modtools._validation import FloatArray
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._standardize import standardize
+from modtools.tasks._labels import encode_labels
+
+__all__ = ["ClassCodes", "FloatMatrix", "OutputModule", "check_rows", "encode_classes"]
+
+FloatMatrix: TypeAlias = NDArray[np.float64]
+ClassCodes: TypeAlias = NDArray[np.intp]
+_FLOATS = [np.float64, np.float32]
+
+
+def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
+    """Return the sorted class labels, at least two, and the code of each row.
+
+    >>> encode_classes(["b", "a"])[1]
+    array([1, 0])
+    """
+    check_classification_targets(y)
+    labels = encode_labels(y, kind="classification")
+    if labels.codes is None or labels.n_classes < 2:
+        raise ModtoolsError(
+            f"y must hold at least two classes; got 1 class, {labels.classes[0]!r}."
+        )
+    return labels.classes, labels.codes
+
+
+def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, NDArray[Any], ClassCodes]:
+    """Check features and labels that no fit keeps; return features, classes and codes."""
+    X, y = check_X_y(X, y, dtype=_FLOATS, ensure_min_samples=2)
+    return X, *encode_classes(y)
+
+
+class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier on standardised features whose decisions are one value per class.
+
+    A subclass sets `classes_`, `mean_` and `scale_` in `fit` and defines `_decide`.
+    """
+
+    classes_: NDArray[Any]
+    mean_: FloatMatrix
+    scale_: FloatMatrix
+
+    def _check_fit(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, ClassCodes]:
+        """Check the data of `fit`, set `classes_`, and return features and class codes."""
+        X, y = validate_data(self, X, y, dtype=_FLOATS, ensure_min_samples=2)
+        self.classes_, codes = encode_classes(y)
+        return X, codes
+
+    @abstractmethod
+    def _decide(self, rows: FloatMatrix) -> FloatMatrix:
+        """Return the decision values (n_samples, n_classes) of standardised rows."""
+
+    def decision_values(self, X: ArrayLike) -> FloatMatrix:
+        """Return one decision value per class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Decision values; the largest decides.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        return self._decide(standardize(X, self.mean_, self.scale_))
+
+    def decision_function(self, X: ArrayLike) -> FloatMatrix:
+        """Return decision values in scikit-learn's shape.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; for two classes, that of the second minus that of the first.
+        """
+        values = self.decision_values(X)
+        return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the class of the largest decision value, ties to the first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        winners = self.decision_values(X).argmax(axis=1)
+        return np.asarray(self.classes_[winners])

@@ -1,0 +1,313 @@
+"""Ridge regression on one-hot targets: fit and exact leave-one-out, from one decomposition."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg.blas import dsyrk
+
+from modtools._validation import check_positive
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
+from modtools.outputs._standardize import StandardizedRows
+
+__all__ = [
+    "RidgeBasis",
+    "RidgeLeaveOneOut",
+    "RidgeOutput",
+    "one_hot",
+    "ridge_basis",
+    "ridge_leave_one_out",
+    "strength_grid",
+]
+
+_SMALLEST_COMPLEMENT = 1e-8
+
+
+def strength_grid(n_samples: int) -> FloatMatrix:
+    """Return the strengths that are tried: n * 10^k for k = -6, -5.5, ..., 2.
+
+    >>> strength_grid(100)[[0, -1]]
+    array([1.e-04, 1.e+04])
+    """
+    return n_samples * 10.0 ** np.arange(-6, 2.25, 0.5)
+
+
+def one_hot(codes: ClassCodes, n_classes: int) -> FloatMatrix:
+    """Return the float64 target columns of class codes.
+
+    >>> one_hot(np.array([1, 0]), 2)
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    targets = np.zeros((len(codes), n_classes))
+    targets[np.arange(len(codes)), codes] = 1
+    return targets
+
+
+@dataclass(frozen=True)
+class RidgeBasis:
+    """Principal coordinates of the rows: what every strength of a ridge machine shares.
+
+    Attributes
+    ----------
+    rows : StandardizedRows
+        The rows, centred.
+    eigenvalues : ndarray of shape (rank,)
+        Of the scatter of the rows, ascending; rank is the smaller of n_samples and n_features.
+    vectors : ndarray
+        Eigenvectors: (n_features, rank) of the scatter, or (n_samples, rank) of the Gram matrix.
+    is_dual : bool
+        Whether `vectors` belong to the Gram matrix.
+    """
+
+    rows: StandardizedRows
+    eigenvalues: FloatMatrix
+    vectors: FloatMatrix
+    is_dual: bool
+
+    def blocks(self) -> Iterator[tuple[slice, FloatMatrix]]:
+        """Yield (rows, principal coordinates of these rows)."""
+        if self.is_dual:
+            yield slice(0, len(self.rows)), self.vectors * np.sqrt(self.eigenvalues)
+            return
+        for rows, block in self.rows.blocks():
+            yield rows, block @ self.vectors
+
+    def dense(self, dtype: Any = np.float64) -> NDArray[Any]:
+        """Return all principal coordinates (n_samples, rank)."""
+        result = np.empty((len(self.rows), len(self.eigenvalues)), dtype=dtype)
+        for rows, block in self.blocks():
+            result[rows] = block
+        return result
+
+    def project(self, targets: FloatMatrix) -> FloatMatrix:
+        """Return coordinates' times targets (rank, n_targets)."""
+        if self.is_dual:
+            root = np.sqrt(self.eigenvalues)[:, None]
+            return np.asarray(root * (self.vectors.T @ targets))
+        cross = sum(block.T @ targets[rows] for rows, block in self.rows.blocks())
+        return np.asarray(self.vectors.T @ cross)
+
+    def weights(self, coordinates: FloatMatrix) -> FloatMatrix:
+        """Return the standardised-feature weights (n_features, n_targets) of coordinate weights."""
+        if not self.is_dual:
+            return self.vectors @ coordinates
+        root = np.sqrt(self.eigenvalues)
+        inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
+        duals = self.vectors @ (inverse[:, None] * coordinates)
+        return np.asarray(sum(block.T @ duals[rows] for rows, block in self.rows.blocks()))
+
+
+def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
+    """Decompose the scatter of the rows, or their Gram matrix when that is smaller.
+
+    Examples
+    --------
+    >>> ridge_basis(StandardizedRows.of(np.array([[1.0], [3.0]]))).eigenvalues
+    array([2.])
+    """
+    is_dual = len(rows) < rows.n_features
+    if is_dual:
+        dense = rows.dense()
+        product = dsyrk(1.0, dense)
+    else:
+        product = np.zeros((rows.n_features, rows.n_features), order="F")
+        for _, block in rows.blocks():
+            product = dsyrk(1.0, block.T, beta=1.0, c=product, overwrite_c=1)
+    eigenvalues, vectors = np.linalg.eigh(product, UPLO="U")
+    rounding = len(product) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
+    return RidgeBasis(
+        rows, np.where(eigenvalues > rounding, eigenvalues, 0.0), vectors, is_dual=is_dual
+    )
+
+
+class RidgeLeaveOneOut(NamedTuple):
+    """Leave-one-out of a ridge machine.
+
+    Attributes
+    ----------
+    strength : float
+        The strength used: the one given, or that of the smallest PRESS.
+    press : float
+        Sum of squared leave-one-out residuals over rows and targets.
+    decisions : ndarray of shape (n_samples, n_targets)
+        What the machine fitted without a row predicts for it.
+    """
+
+    strength: float
+    press: float
+    decisions: FloatMatrix
+
+
+def ridge_leave_one_out(
+    basis: RidgeBasis, targets: FloatMatrix, strength: float | None = None
+) -> RidgeLeaveOneOut:
+    """Return exact leave-one-out predictions; weights and intercept are re-estimated.
+
+    With leverage h of a row, its leave-one-out residual is residual / (1 - h). The strength is
+    added to the scatter of the rows; by default it is chosen from `strength_grid` by the smallest
+    PRESS, ties to the larger.
+
+    Parameters
+    ----------
+    basis : RidgeBasis
+        Decomposition of the rows.
+    targets : ndarray of shape (n_samples, n_targets)
+        One-hot, 0/1 or real targets.
+    strength : float, optional
+        A fixed strength.
+
+    Returns
+    -------
+    RidgeLeaveOneOut
+        Strength, PRESS and predictions.
+
+    Raises
+    ------
+    ModtoolsError
+        The strength is so small that a left-out row is not determined.
+
+    Examples
+    --------
+    >>> rows = StandardizedRows.of(np.array([[0.0], [1.0], [2.0]]), rescale=False)
+    >>> ridge_leave_one_out(ridge_basis(rows), np.array([[0.0], [1.0], [2.0]]), 1e-3).decisions[0]
+    array([0.002...])
+    """
+    strengths = strength_grid(len(targets)) if strength is None else np.array([strength])
+    mean = targets.mean(axis=0)
+    centred = targets - mean
+    projected = basis.project(centred)
+    inverses = 1.0 / (basis.eigenvalues[:, None] + strengths)
+    complements = np.empty((len(targets), len(strengths)))
+    press = np.zeros(len(strengths))
+    for rows, block in basis.blocks():
+        complements[rows] = 1.0 - 1.0 / len(targets) - np.square(block) @ inverses
+        # A strength whose leverage reaches 1 is refused below, so its residual may be anything.
+        safe = np.maximum(complements[rows], _SMALLEST_COMPLEMENT)
+        for column, inverse in enumerate(inverses.T):
+            residuals = centred[rows] - block @ (inverse[:, None] * projected)
+            press[column] += np.square(residuals / safe[:, column, None]).sum()
+    press[complements.min(axis=0) < _SMALLEST_COMPLEMENT] = np.inf
+    best = _smallest(press)
+    if not np.isfinite(press[best]):
+        raise ModtoolsError(
+            f"strength={strengths[best]:.3g} is too small: a row has leverage 1, so the machine "
+            "without it is not determined. Use a larger strength."
+        )
+    decisions = np.empty_like(targets)
+    solution = inverses[:, best, None] * projected
+    weights = solution if basis.is_dual else basis.weights(solution)
+    for rows, block in basis.blocks() if basis.is_dual else basis.rows.blocks():
+        residuals = centred[rows] - block @ weights
+        decisions[rows] = targets[rows] - residuals / complements[rows, best, None]
+    return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), decisions)
+
+
+def _smallest(press: FloatMatrix) -> int:
+    """Return the last position whose PRESS is the smallest up to rounding."""
+    return int(np.flatnonzero(press <= press.min() * (1 + 1e-12))[-1])
+
+
+class RidgeOutput(OutputModule):
+    """Ridge regression on one-hot targets as an output module.
+
+    Columns are standardised with the training rows (constant ones become 0), the intercept carries
+    no penalty, and a row belongs to the class of the largest decision value, ties to the first.
+
+    Parameters
+    ----------
+    strength : float, optional
+        Penalty added to the scatter of the standardised rows, an absolute number. By default it is
+        chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted class labels.
+    strength_ : float
+        The strength used.
+    coef_ : ndarray of shape (n_classes, n_features)
+        Weights of the features as centred by `mean_` and divided by `scale_`.
+    intercept_ : ndarray of shape (n_classes,)
+        Decision value at `mean_`.
+    mean_, scale_ : ndarray of shape (n_features,)
+        The standardisation; scale 0 marks a constant column, which is ignored.
+    n_features_in_ : int
+        Number of columns seen by `fit`.
+
+    Examples
+    --------
+    >>> output = RidgeOutput().fit([[0.0], [1.0], [2.0], [3.0]], ["a", "a", "b", "b"])
+    >>> output.predict([[0.5], [2.5]]).tolist()
+    ['a', 'b']
+    """
+
+    def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
+        self.strength = strength
+        self.standardize = standardize
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the output module.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        Returns
+        -------
+        self : RidgeOutput
+            The fitted output module.
+        """
+        X, codes = self._check_fit(X, y)
+        targets = one_hot(codes, len(self.classes_))
+        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        strength = self._checked_strength()
+        self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
+        self.intercept_ = targets.mean(axis=0)
+        projected = basis.project(targets - self.intercept_)
+        self.coef_ = basis.weights(projected / (basis.eigenvalues[:, None] + self.strength_)).T
+        self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
+        return self
+
+    def _decide(self, rows: FloatMatrix) -> FloatMatrix:
+        return np.asarray(rows @ self.coef_.T + self.intercept_)
+
+    def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
+        """Return what the output module fitted without a row predicts for it, exactly.
+
+        The standardisation with all rows and the strength are held fixed; weights and intercept are
+        re-estimated. `fit` is not needed before, and nothing is stored.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Leave-one-out labels; a row that is alone in its class is always wrong.
+
+        Examples
+        --------
+        >>> RidgeOutput().leave_one_out([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]).tolist()
+        [0, 0, 1, 1]
+        """
+        X, classes, codes = check_rows(X, y)
+        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        targets = one_hot(codes, len(classes))
+        result = ridge_leave_one_out(basis, targets, self._checked_strength())
+        return np.asarray(classes[result.decisions.argmax(axis=1)])
+
+    def _checked_strength(self) -> float | None:
+        return None if self.strength is None else check_positive(self.strength, name="strength")

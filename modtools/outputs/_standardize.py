@@ -1,0 +1,142 @@
+"""Safe standardisation, and rows that are standardised block by block as they are read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import FloatArray, rows_per_block
+
+__all__ = ["StandardizedRows", "column_moments", "standardize"]
+
+# A column whose deviation is below this many units of rounding of its own values is constant.
+_ROUNDING_UNITS = 2
+
+
+def column_moments(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column, in float64 and safe for any magnitude.
+
+    The deviation of a column without variance, judged against the resolution of its own values, is
+    exactly 0. Columns are never compared with an absolute threshold, nor with each other, so the
+    unit of a column changes nothing.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+        Finite float32 or float64 features.
+
+    Returns
+    -------
+    mean, deviation : ndarray of shape (n_features,)
+        Divisor n; `deviation` is 0 for a constant column.
+
+    Examples
+    --------
+    >>> column_moments(np.array([[1e-9, 5.0], [3e-9, 5.0]]))
+    (array([2.e-09, 5.e+00]), array([1.e-09, 0.e+00]))
+    """
+    n_samples, n_features = features.shape
+    origin = features[0].astype(np.float64)
+    total, spread = np.zeros(n_features), np.zeros(n_features)
+    for block in _blocks(features):
+        shifted = block - origin
+        total += shifted.sum(axis=0)
+        np.maximum(spread, np.abs(shifted).max(axis=0), out=spread)
+    mean = origin + total / n_samples
+    # Dividing by the spread first keeps squares of very small and very large values in range.
+    unit = np.where(spread > 0, spread, 1.0)
+    squares = np.zeros(n_features)
+    for block in _blocks(features):
+        squares += np.square((block - mean) / unit).sum(axis=0)
+    deviation = unit * np.sqrt(squares / n_samples)
+    resolution = _ROUNDING_UNITS * np.finfo(features.dtype).eps * np.maximum(abs(mean), spread)
+    return mean, np.where((spread > 0) & (deviation > resolution), deviation, 0.0)
+
+
+def standardize(
+    features: FloatArray, mean: FloatArray, deviation: FloatArray, *, dtype: Any = np.float64
+) -> FloatArray:
+    """Return (features - mean) / deviation as a new array; a column of deviation 0 becomes 0.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+        Rows to standardise; not changed.
+    mean, deviation : ndarray of shape (n_features,)
+        As returned by `column_moments`.
+    dtype : dtype, default=float64
+        Type of the result; the arithmetic is float64.
+
+    Examples
+    --------
+    >>> rows = np.array([[1e-9, 5.0], [3e-9, 5.0]])
+    >>> standardize(rows, *column_moments(rows))
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    """
+    return StandardizedRows(features, mean, deviation).dense(dtype)
+
+
+def _blocks(features: FloatArray) -> Iterator[NDArray[np.float64]]:
+    step = rows_per_block(features.shape[1], 8)
+    for start in range(0, len(features), step):
+        yield features[start : start + step].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class StandardizedRows:
+    """Features with the standardisation that applies to them; no standardised copy is kept.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+        The caller's features.
+    mean, scale : ndarray of shape (n_features,)
+        What is subtracted and divided by; scale 0 marks a column without variance.
+
+    Examples
+    --------
+    >>> rows = StandardizedRows.of(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> rows.n_varying, rows.dense().tolist()
+    (1, [[-1.0, 0.0], [1.0, 0.0]])
+    """
+
+    features: FloatArray
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: FloatArray, *, rescale: bool = True) -> "StandardizedRows":
+        """Return the features centred and, unless `rescale` is false, divided by the deviation."""
+        mean, deviation = column_moments(features)
+        return cls(features, mean, deviation if rescale else np.where(deviation > 0, 1.0, 0.0))
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns, constant ones included."""
+        return int(self.features.shape[1])
+
+    @property
+    def n_varying(self) -> int:
+        """Number of columns that vary."""
+        return int(np.count_nonzero(self.scale))
+
+    def blocks(self, *, size: int | None = None) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield consecutive (rows, standardised float64 block) of about 8 MB or `size` rows."""
+        divisor = np.where(self.scale > 0, self.scale, np.inf)
+        step = size or rows_per_block(self.n_features, 8)
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, (self.features[rows].astype(np.float64) - self.mean) / divisor
+
+    def dense(self, dtype: Any = np.float64) -> FloatArray:
+        """Return all standardised rows (n_samples, n_features) as one new array."""
+        result = np.empty(self.features.shape, dtype=dtype)
+        for rows, block in self.blocks():
+            result[rows] = block
+        return result
