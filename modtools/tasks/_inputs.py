@@ -57,7 +57,7 @@ def as_inputs(inputs: Any) -> Any:
     if not isinstance(inputs, np.ndarray | list | tuple) and not hasattr(inputs, "to_numpy"):
         return _with_rows(inputs)
     try:
-        array = np.asarray(inputs)
+        array = inputs if isinstance(inputs, np.ndarray) else np.asarray(inputs)
     except ValueError as error:
         raise ModtoolsError(f"inputs must have rows of one shape; {error}") from error
     if array.dtype.kind in "fiub":
@@ -80,7 +80,7 @@ def _with_rows(inputs: Any) -> Any:
 def check_rows(rows: Any, n_rows: int) -> Rows:
     """Return row numbers from a slice, a boolean mask or whole numbers in [0, n_rows)."""
     if isinstance(rows, slice):
-        return np.arange(n_rows)[rows]
+        return np.arange(n_rows)[rows].copy()  # torch reads no index with negative strides
     array = to_numpy(rows)
     if array.dtype == np.bool_ and array.shape == (n_rows,):
         return np.flatnonzero(array)

@@ -10,6 +10,7 @@ __all__ = ["choose_few", "choose_test"]
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
+_PASSES = 3
 
 
 def choose_test(
@@ -43,37 +44,43 @@ def _choose_stratified(labels: Labels, fraction: float, rng: np.random.Generator
 def _choose_units(
     labels: Labels, units: NDArray[np.intp], fraction: float, rng: np.random.Generator
 ) -> Mask:
-    """Give whole units to the test rows while that brings every class nearer to its fraction."""
-    codes, size = labels.codes, labels.n_classes + 1
-    n_units = int(units.max()) + 1
-    held = np.zeros((n_units, size))  # rows of each class, and rows in all, in each unit
+    """Move whole units to the test rows, and back, while classes get nearer to their fraction.
+
+    Units that matter most to a class come first. The last unit of a class is never moved.
+    """
+    held = _held_by_units(labels, units)
+    left = (held > 0).sum(axis=0)  # units of each class that are still to train on
+    relative = held / np.maximum(held.sum(axis=0), 1)
+    gap = np.where(left > 0, fraction, 0.0)
+    order = rng.permutation(len(held))
+    order = order[np.argsort(-relative[order].max(axis=1), kind="stable")]
+    test = np.zeros(len(held), dtype=bool)
+    for unit in np.tile(order, _PASSES):
+        share = -relative[unit] if test[unit] else relative[unit]
+        if 2 * gap @ share > share @ share and (left[share > 0] > 1).all():
+            test[unit] ^= True
+            gap, left = gap - share, left - np.sign(share).astype(left.dtype)
+    if not test.any():
+        spare = [unit for unit in order if (left[relative[unit] > 0] > 1).all()]
+        if not spare:
+            raise ModtoolsError(
+                f"split needs groups that share classes: each of the {len(held)} groups is the "
+                "only one that holds some class, and must stay to train on. Use more groups, or "
+                "none."
+            )
+        test[spare[-1]] = True
+    return test[units]
+
+
+def _held_by_units(labels: Labels, units: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return how many rows of each class, and how many rows in all, each unit holds."""
+    held = np.zeros((int(units.max()) + 1, labels.n_classes + 1))
     held[:, -1] = np.bincount(units)
-    if codes is not None:
-        np.add.at(held, (units, codes), 1)
+    if labels.codes is not None:
+        np.add.at(held, (units, labels.codes), 1)
     elif labels.kind == "multilabel":
         np.add.at(held[:, :-1], units, labels.target_matrix())
-    only_once = (held > 0).sum(axis=0) == 1
-    free = np.flatnonzero(~(held[:, only_once] > 0).any(axis=1))
-    if n_units < 2 or free.size == 0:
-        raise ModtoolsError(
-            "split needs groups that share classes: each of the "
-            f"{n_units} groups is the only one that holds some class, and must stay to train on. "
-            "Use more groups, or none."
-        )
-    relative = held / np.maximum(held.sum(axis=0), 1)
-    order = rng.permutation(free)
-    order = order[np.argsort(-held[order, -1], kind="stable")]
-    test, reached = np.zeros(n_units, dtype=bool), np.zeros(size)
-    target = np.where(held.any(axis=0), fraction, 0.0)
-    for unit in order:
-        gap = target - reached
-        if 2 * gap @ relative[unit] > relative[unit] @ relative[unit]:
-            test[unit], reached = True, reached + relative[unit]
-    if not test.any():
-        test[order[-1]] = True
-    elif test.all():
-        test[order[-1]] = False
-    return test[units]
+    return held
 
 
 def choose_few(

