@@ -5,6 +5,8 @@ from modtools.modules._extraction import Extraction, extract, iter_features, run
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
+from modtools.modules._text import TextPreprocess, text_module
+from modtools.modules._zoo import UnknownModuleError, Zoo
 
 __all__ = [
     "EFFICIENTNET_LITE_TAPS",
@@ -12,6 +14,9 @@ __all__ = [
     "Extraction",
     "ImagePreprocess",
     "PretrainedModule",
+    "TextPreprocess",
+    "UnknownModuleError",
+    "Zoo",
     "clear_cache",
     "efficientnet_lite",
     "extract",
@@ -19,4 +24,5 @@ __all__ = [
     "iter_features",
     "pixels",
     "run",
+    "text_module",
 ]

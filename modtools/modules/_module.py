@@ -205,7 +205,8 @@ class PretrainedModule:
 
     def __repr__(self) -> str:
         network = getattr(type(self.network), "__name__", "callable")
-        taps = ", ".join(self.names)
+        names, n_taps = self.names, len(self.taps)
+        taps = ", ".join(names) if n_taps <= 3 else f"{names[0]} ... {names[-1]} ({n_taps} taps)"
         return (
             f"PretrainedModule({taps}: {network}, pooling={self.pooling}, "
             f"{self.n_parameters():,} parameters)"

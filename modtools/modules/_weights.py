@@ -1,0 +1,50 @@
+"""Weights of a network as a safetensors file: shared tensors once, nothing unpickled."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["file_digest", "load_weights", "save_weights"]
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write parameters and buffers; a tensor under several names is stored under the first."""
+    kept: dict[tuple[object, ...], str] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    metadata = {"format": "pt"}
+    for name, tensor in network.state_dict().items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and kept.setdefault(place, name) != name:
+            metadata[name] = kept[place]
+        else:
+            # Cloned, because safetensors refuses views into one larger piece of memory.
+            tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    save_file(tensors, path, metadata=metadata)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a file strictly into a network, which takes the number types of the file."""
+    try:
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            aliases = dict(file.metadata() or {})
+        aliases.pop("format", None)
+        tensors.update({name: tensors[kept] for name, kept in aliases.items()})
+        for name, tensor in network.state_dict(keep_vars=True).items():
+            if name in tensors:
+                tensor.data = tensor.data.to(tensors[name].dtype)
+        network.load_state_dict(tensors, strict=True)
+    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError, MemoryError) as error:
+        raise ModtoolsError(f"{path} does not hold the weights of this network: {error}") from error

@@ -1,0 +1,280 @@
+"""Modules in a folder: weights as safetensors, a card in JSON, nothing unpickled."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from torch import nn
+
+from modtools._validation import did_you_mean
+from modtools._writing import json_text
+from modtools.exceptions import ModtoolsError
+from modtools.modules._card import (
+    FORMAT,
+    check_preprocess,
+    read_card,
+    read_preprocess,
+    readme,
+    write_preprocess,
+)
+from modtools.modules._module import PretrainedModule
+from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
+from modtools.modules._weights import file_digest, load_weights, save_weights
+
+__all__ = ["UnknownModuleError", "Zoo"]
+
+_WEIGHTS: Final = "module.safetensors"
+
+
+class UnknownModuleError(ModtoolsError, KeyError):
+    """A name that a zoo does not hold; a `KeyError` too, as mappings need."""
+
+    __str__ = ModtoolsError.__str__
+
+
+class Zoo(Mapping[str, PretrainedModule]):
+    """A folder of saved modules, one folder each, as a mapping from name to module.
+
+    Iterating gives every saved tap, as ``name@tap`` (``name`` where the tap is the output), so that
+    a ranking over a zoo covers all of them. ``zoo["name@tap"]`` also reads a tap that was not
+    saved, and ``zoo["name"]`` reads all saved taps where the output is not one of them. Weights are
+    stored once for all taps. `names` and `load` go network by network.
+
+    Parameters
+    ----------
+    folder : str or path
+        The zoo; it is made when the first module is saved.
+    allow : sequence of str, default=()
+        Packages whose networks may be built, besides modtools, torch, timm, torchvision,
+        transformers and efficientnet_lite_pytorch. Name only packages that you trust.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from torch import nn
+    >>> zoo = Zoo(tempfile.mkdtemp())
+    >>> build = ("torch.nn:Linear", {"in_features": 4, "out_features": 3})
+    >>> _ = zoo.save(PretrainedModule(nn.Linear(4, 3), name="small", build=build))
+    >>> list(zoo)
+    ['small']
+    >>> zoo["small"]
+    PretrainedModule(small: Linear, pooling=mean, 15 parameters)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> None:
+        self.folder = Path(folder)
+        self._allow = frozenset((*ALLOWED_PACKAGES, *allow))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the saved modules, each with all its taps, in order."""
+        if not self.folder.is_dir():
+            return ()
+        cards = self.folder.glob("*/card.json")
+        return tuple(sorted(p.parent.name for p in cards if not p.parent.name.startswith(".")))
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self.names:
+            for tap in read_card(self.folder / name)["taps"]:
+                yield name if tap is None else f"{name}@{tap}"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.names or key in list(self)
+
+    def __getitem__(self, key: str) -> PretrainedModule:
+        name, _, tap = key.partition("@")
+        module = self.load(name)
+        if tap:
+            return module.at(tap)
+        return module.at(None) if None in module.taps else module
+
+    def __repr__(self) -> str:
+        return f"Zoo({str(self.folder)!r}: {len(self.names)} modules, {len(self)} taps)"
+
+    def card(self, name: str) -> dict[str, Any]:
+        """Return the card of a module: what it is, how it is rebuilt, where it comes from.
+
+        Parameters
+        ----------
+        name : str
+            Name of a saved module, without tap.
+
+        Returns
+        -------
+        dict
+            The content of its card.json.
+
+        Examples
+        --------
+        >>> Zoo("zoo").card("lite0")["source_task"]  # doctest: +SKIP
+        'ImageNet'
+        """
+        if name not in self.names:
+            held = ", ".join(self.names) or "nothing"
+            near = did_you_mean(str(name), self.names)
+            raise UnknownModuleError(
+                f'the zoo {self.folder} holds no module "{name}"{near or "."} It holds {held}.'
+            )
+        return read_card(self.folder / name)
+
+    def load(self, name: str) -> PretrainedModule:
+        """Return a module with all its saved taps.
+
+        The files are checked against the card before they are read; nothing is unpickled.
+
+        Parameters
+        ----------
+        name : str
+            Name of a saved module, without tap.
+
+        Returns
+        -------
+        PretrainedModule
+            The module, on the CPU, in eval mode.
+
+        Examples
+        --------
+        >>> Zoo("zoo").load("lite0").taps  # doctest: +SKIP
+        ('_blocks.4', '_blocks.10')
+        """
+        card, folder = self.card(name), self.folder / name
+        try:
+            _check_files(folder, card["sha256"])
+            network = build_network(card["target"], card["arguments"], self._allow)
+            load_weights(network, folder / _WEIGHTS)
+            return PretrainedModule(
+                network.eval(),
+                name=name,
+                tap=card["taps"],
+                pooling=card["pooling"],
+                preprocess=read_preprocess(card, folder),
+                source_head=card["source_head"],
+                build=(card["target"], card["arguments"]),
+            )
+        except ModtoolsError as error:
+            raise ModtoolsError(
+                f"the zoo folder {folder} does not match its card: {error} Nothing was loaded."
+            ) from error
+
+    def save(
+        self,
+        module: PretrainedModule,
+        *,
+        source_task: str | None = None,
+        proxy: str | None = None,
+        description: str = "",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a module to its own folder, whole or not at all.
+
+        Parameters
+        ----------
+        module : PretrainedModule
+            A module with ``build=`` and a preprocessing of modtools (or none).
+        source_task, proxy : str, optional
+            What the module was trained on, and with which proxy objective.
+        description : str, default=""
+            A sentence for the model card.
+        overwrite : bool, default=False
+            Whether a module of the same name is replaced.
+
+        Returns
+        -------
+        Path
+            The folder of the module.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from torch import nn
+        >>> module = PretrainedModule(nn.ReLU(), name="relu", build=("torch.nn:ReLU", {}))
+        >>> sorted(path.name for path in Zoo(tempfile.mkdtemp()).save(module).iterdir())
+        ['README.md', 'card.json', 'module.safetensors']
+        """
+        network = self._check_saveable(module)
+        final = self.folder / module.name
+        if final.exists() and not overwrite:
+            raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
+        target, arguments = module.build or ("", {})
+        card = {
+            "format": FORMAT,
+            "name": module.name,
+            "target": target,
+            "arguments": dict(arguments),
+            "taps": list(module.taps),
+            "pooling": module.pooling,
+            "source_head": module.source_head,
+            "source_task": source_task,
+            "proxy": proxy,
+            "description": description,
+            "n_parameters": module.n_parameters(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        unfinished = self.folder / f".{module.name}-{uuid.uuid4().hex}"
+        try:
+            unfinished.mkdir(parents=True)
+            save_weights(network, unfinished / _WEIGHTS)
+            card["preprocess"] = write_preprocess(module.preprocess, unfinished)
+            card["sha256"] = {path.name: file_digest(path) for path in unfinished.iterdir()}
+            (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
+            (unfinished / "README.md").write_text(readme(card), encoding="utf-8")
+            _swap(unfinished, final)
+        except (OSError, SafetensorError) as error:
+            raise ModtoolsError(
+                f"{module.name} could not be saved: {error}. Nothing was left behind."
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return final
+
+    def _check_saveable(self, module: PretrainedModule) -> nn.Module:
+        """Return the network of a module that this zoo could load again, or say what is missing."""
+        try:
+            if not isinstance(module.network, nn.Module):
+                raise ModtoolsError("its network is a plain callable, not a torch.nn.Module.")
+            if module.build is None:
+                raise ModtoolsError('it lacks build=("package:Class", {arguments}).')
+            if callable(module.source_head):
+                raise ModtoolsError("its source_head= is a function; only True or a name is kept.")
+            check_preprocess(module.preprocess)
+            rebuilt = build_network(*module.build, self._allow).state_dict()
+            shapes = {name: t.shape for name, t in module.network.state_dict().items()}
+            if shapes != {name: tensor.shape for name, tensor in rebuilt.items()}:
+                raise ModtoolsError("its build= makes a network with other weights.")
+        except ModtoolsError as error:
+            raise ModtoolsError(f"{module.name} cannot be saved: {error}") from error
+        return module.network
+
+
+def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Raise unless the files of a card are there, are no links and have the checksums stated."""
+    if _WEIGHTS not in digests:
+        raise ModtoolsError(f"it states no sha256 of {_WEIGHTS}.")
+    for name, digest in digests.items():
+        path = folder / name
+        if Path(name).name != name or path.is_symlink() or not path.is_file():
+            raise ModtoolsError(f"{name} is missing, or not a plain file of this folder.")
+        if file_digest(path) != digest:
+            raise ModtoolsError(f"sha256 of {name} differs. It was changed or damaged.")
+
+
+def _swap(fresh: Path, final: Path) -> None:
+    """Put a finished folder in its place; one that was there is removed afterwards."""
+    old = fresh.with_name(f"{fresh.name}-old")
+    if final.exists():
+        final.rename(old)
+    try:
+        fresh.rename(final)
+    except OSError:
+        if old.exists():
+            old.rename(final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
