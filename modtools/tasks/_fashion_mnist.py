@@ -62,7 +62,9 @@ def _fetch(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
     home = Path(os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools"))
     place = home / "openml"
-    sys.stderr.write(f"Fashion-MNIST is not installed; reading it from OpenML (30 MB) by {place}\n")
+    sys.stderr.write(
+        f"Fashion-MNIST is not installed; reading it from OpenML (30 MB), kept in {place}\n"
+    )
     try:
         bunch: Any = fetch_openml(
             "Fashion-MNIST", version=1, data_home=str(place), as_frame=True, parser="pandas"

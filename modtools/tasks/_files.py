@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
@@ -16,13 +17,14 @@ __all__ = ["read_npz", "read_table"]
 
 _INPUT_KEYS = ("inputs", "X", "x", "features")
 _LABEL_KEYS = ("labels", "y")
+_COUNTED = "below the header (counted from 0)"
 
 
 def read_npz(path: Path, label: str | None) -> tuple[Any, Any]:
     """Return the arrays called inputs, X, x or features, and labels or y; nothing is unpickled."""
     label_keys = _LABEL_KEYS if label is None else (label,)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as arrays:
             inputs = arrays[_key(arrays.files, _INPUT_KEYS, path)]
             return inputs, arrays[_key(arrays.files, label_keys, path)]
     except (OSError, EOFError, zipfile.BadZipFile) as error:
@@ -61,8 +63,9 @@ def read_table(path: Path, label: str | None) -> tuple[Any, Any]:
     if labels.isna().any():
         rows = np.flatnonzero(labels.isna())
         raise ModtoolsError(
-            f'file {path}: column "{name}" lacks a label in {len(rows)} rows, first at row '
-            f"{rows[0]} below the header. Drop the unlabelled rows."
+            f'file {path}: column "{name}" lacks a label in {len(rows)} '
+            f"row{'' if len(rows) == 1 else 's'}, first at row {rows[0]} {_COUNTED}. "
+            "Drop the unlabelled rows."
         )
     return _inputs_of(rest, path), labels.to_numpy()
 
@@ -86,6 +89,8 @@ def _inputs_of(table: "pd.DataFrame", path: Path) -> Any:
     import pandas as pd
 
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    if not len(table.columns):
+        raise ModtoolsError(f"file {path} holds nothing beside the label.")
     if texts and len(table.columns) > 1:
         raise ModtoolsError(
             f"file {path} must have one text column or numeric columns only beside the label; "
@@ -97,7 +102,7 @@ def _inputs_of(table: "pd.DataFrame", path: Path) -> Any:
     strange = np.flatnonzero([not isinstance(text, str) for text in column])
     if strange.size:
         raise ModtoolsError(
-            f'file {path}: column "{texts[0]}" must hold text; row {strange[0]} below the header '
+            f'file {path}: column "{texts[0]}" must hold text; row {strange[0]} {_COUNTED} '
             f"is {'empty' if column.isna().iloc[strange[0]] else 'not text'} "
             f"({strange.size} such)."
         )
