@@ -39,8 +39,8 @@ def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
 
 def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, NDArray[Any], ClassCodes]:
     """Check features and labels that no fit keeps; return features, classes and codes."""
-    X, y = check_X_y(X, y, dtype=_FLOATS, ensure_min_samples=2)
-    return X, *encode_classes(y)
+    features, labels = check_X_y(X, y, dtype=_FLOATS, ensure_min_samples=2)
+    return features, *encode_classes(labels)
 
 
 class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,9 +55,9 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_fit(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, ClassCodes]:
         """Check the data of `fit`, set `classes_`, and return features and class codes."""
-        X, y = validate_data(self, X, y, dtype=_FLOATS, ensure_min_samples=2)
-        self.classes_, codes = encode_classes(y)
-        return X, codes
+        features, labels = validate_data(self, X, y, dtype=_FLOATS, ensure_min_samples=2)
+        self.classes_, codes = encode_classes(labels)
+        return features, codes
 
     @abstractmethod
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
@@ -77,8 +77,8 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Decision values; the largest decides.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
-        return self._decide(standardize(X, self.mean_, self.scale_))
+        features = validate_data(self, X, dtype=_FLOATS, reset=False)
+        return self._decide(standardize(features, self.mean_, self.scale_))
 
     def decision_function(self, X: ArrayLike) -> FloatMatrix:
         """Return decision values in scikit-learn's shape.

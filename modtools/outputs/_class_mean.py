@@ -29,7 +29,7 @@ def class_sums(rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> Flo
 
 def _squared_distances(block: FloatMatrix, means: FloatMatrix) -> FloatMatrix:
     squares = np.square(block).sum(axis=1)[:, None] + np.square(means).sum(axis=1)
-    return np.maximum(squares - 2 * block @ means.T, 0.0)
+    return np.asarray(np.maximum(squares - 2 * block @ means.T, 0.0))
 
 
 def class_mean_leave_one_out(
@@ -97,7 +97,7 @@ def _leave_groups_out(
             mean = (sums[code] - dense[removed].sum(axis=0)) / max(left, 1)
             away = np.square(dense[members] - mean).sum(axis=1)
             distances[members, code] = away if left else np.inf
-    return distances.argmin(axis=1)
+    return np.asarray(distances.argmin(axis=1))
 
 
 class ClassMeanOutput(OutputModule):

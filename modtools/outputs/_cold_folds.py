@@ -48,7 +48,8 @@ def cold_fold_codes(
     n_classes : int
         Number of classes.
     strength : float, default=1.0
-        Penalty strength/2 |W|^2 beside the summed log loss, the intercept free.
+        Penalty strength/2 |W|^2 beside the summed log loss, the intercept free; for two classes W
+        is the one difference of weights, as in scikit-learn.
     seed : int, default=0
         Seed of the folds.
 
@@ -65,7 +66,8 @@ def cold_fold_codes(
     """
     folds = stratified_folds(codes, min(N_FOLDS, len(codes)), seed)
     n_folds = int(folds.max()) + 1
-    design, penalty = _design(rows, strength)
+    # Each of two symmetric weight vectors is half the difference: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
+    design, penalty = _design(rows, strength * (2 if n_classes == 2 else 1))
     training = folds[:, None] != np.arange(n_folds)
     weights = minimise_folds(design, codes, n_classes, training, penalty)
     predicted = np.empty(len(codes), dtype=np.intp)
@@ -211,7 +213,7 @@ def _dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
 
 def _scaled(factors: NDArray[np.float64], arrays: NDArray[Any]) -> NDArray[Any]:
     """Return each fold's array times its factor, type unchanged."""
-    return factors.astype(arrays.dtype)[:, None] * arrays
+    return np.asarray(factors.astype(arrays.dtype)[:, None] * arrays)
 
 
 def _ratio(numerator: NDArray[np.float64], positive: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,8 +56,12 @@ def column_moments(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def standardize(
-    features: FloatArray, mean: FloatArray, deviation: FloatArray, *, dtype: Any = np.float64
-) -> FloatArray:
+    features: FloatArray,
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    *,
+    dtype: Any = np.float64,
+) -> NDArray[Any]:
     """Return (features - mean) / deviation as a new array; a column of deviation 0 becomes 0.
 
     Parameters
@@ -134,7 +138,7 @@ class StandardizedRows:
             rows = slice(start, min(start + step, len(self)))
             yield rows, (self.features[rows].astype(np.float64) - self.mean) / divisor
 
-    def dense(self, dtype: Any = np.float64) -> FloatArray:
+    def dense(self, dtype: Any = np.float64) -> NDArray[Any]:
         """Return all standardised rows (n_samples, n_features) as one new array."""
         result = np.empty(self.features.shape, dtype=dtype)
         for rows, block in self.blocks():

@@ -1,0 +1,92 @@
+"""What the scores that judge held-out predictions share."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import check_lengths, to_numpy
+from modtools.exceptions import ModtoolsError, warn
+from modtools.outputs._standardize import StandardizedRows
+from modtools.tasks._labels import Labels
+from modtools.transferability._estimate import Estimate
+
+__all__ = [
+    "accuracy_of",
+    "explained_variance",
+    "group_codes",
+    "present_codes",
+    "standardized",
+    "without_features",
+]
+
+
+def present_codes(labels: Labels) -> tuple[NDArray[np.intp], int]:
+    """Return codes that count only the classes with rows, and their number.
+
+    >>> labels = Labels("classification", np.array(["a", "b", "c"]), codes=np.array([2, 0]))
+    >>> present_codes(labels)
+    (array([1, 0]), 2)
+    """
+    present, codes = np.unique(np.asarray(labels.codes), return_inverse=True)
+    return codes.astype(np.intp), len(present)
+
+
+def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
+    """Return the group number of each row, or None where no groups are given."""
+    if groups is None:
+        return None
+    values = to_numpy(groups)
+    check_lengths(groups=values, features=range(n_samples))
+    codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
+    if len(np.unique(codes)) < 2:
+        raise ModtoolsError("groups must hold at least two groups; all rows are in one.")
+    return codes
+
+
+def standardized(features: Any, *, score: str, rescale: bool = True) -> StandardizedRows:
+    """Return the rows standardised with all rows; warn when no column varies."""
+    rows = StandardizedRows.of(features, rescale=rescale)
+    if rows.n_varying == 0:
+        warn("MT001", f"features carry no variation: {score} only reflects the class frequencies.")
+    return rows
+
+
+def without_features(labels: Labels) -> Estimate:
+    """Return what the other rows' labels alone predict: their largest class, or their mean.
+
+    >>> without_features(Labels("classification", np.arange(2), codes=np.array([0, 0, 0, 1])))
+    Estimate(value=0.75, standard_error=0.2165...)
+    """
+    if labels.kind == "regression":
+        return Estimate(0.0)
+    codes, n_classes = present_codes(labels)
+    others = np.bincount(codes) - np.eye(n_classes, dtype=np.intp)
+    return accuracy_of(others.argmax(axis=1)[codes], codes)
+
+
+def accuracy_of(predicted: NDArray[np.intp], codes: NDArray[np.intp]) -> Estimate:
+    """Return the share of right predictions with its binomial standard error.
+
+    >>> accuracy_of(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
+    Estimate(value=0.75, standard_error=0.2165...)
+    """
+    accuracy = float(np.mean(predicted == codes))
+    return Estimate(accuracy, float(np.sqrt(accuracy * (1 - accuracy) / len(codes))))
+
+
+def explained_variance(predicted: NDArray[Any], targets: NDArray[Any]) -> float:
+    """Return held-out R^2, the mean over target columns that vary.
+
+    The yardstick is the leave-one-out mean of a column: 0 is as good as no features at all, and bad
+    predictions are negative.
+
+    >>> explained_variance(np.array([[1.0], [0.5], [0.0]]), np.array([[0.0], [0.5], [1.0]]))
+    -0.777...
+    """
+    n_samples = len(targets)
+    centred = targets - targets.mean(axis=0)
+    yardstick = np.square(centred).sum(axis=0) * (n_samples / (n_samples - 1)) ** 2
+    varies = np.ptp(targets, axis=0) > 0
+    errors = np.square(targets - predicted).sum(axis=0)
+    return float(np.mean(1 - errors[varies] / yardstick[varies]))

@@ -1,0 +1,273 @@
+"""Exact leave-one-out accuracy of ridge, linear discriminant and nearest-class-mean classifiers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.blas import dsyrk
+
+from modtools._validation import FloatArray, check_positive
+from modtools.outputs._class_mean import class_mean_leave_one_out, class_sums
+from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out
+from modtools.outputs._standardize import StandardizedRows
+from modtools.tasks._labels import Labels
+from modtools.transferability._estimate import Estimate
+from modtools.transferability._held_out import (
+    accuracy_of,
+    explained_variance,
+    group_codes,
+    present_codes,
+    standardized,
+    without_features,
+)
+from modtools.transferability._inputs import check_rows
+
+__all__ = ["class_mean", "class_mean_of_rows", "lda", "lda_of_rows", "ridge", "ridge_of_rows"]
+
+FloatMatrix = NDArray[np.float64]
+_SHRINKAGE = 0.01
+
+
+def ridge_of_rows(
+    features: FloatArray,
+    labels: Labels,
+    seed: int = 0,
+    *,
+    strength: float | None = None,
+    standardize: bool = True,
+) -> Estimate:
+    """Ridge leave-one-out of checked rows; see `ridge`. Nothing is random, `seed` is not used."""
+    basis = ridge_basis(standardized(features, score="ridge", rescale=standardize))
+    if labels.kind == "regression":
+        targets = labels.target_matrix()
+        left_out = ridge_leave_one_out(basis, targets, strength)
+        return Estimate(explained_variance(left_out.decisions, targets))
+    codes, n_classes = present_codes(labels)
+    left_out = ridge_leave_one_out(basis, np.eye(n_classes)[codes], strength)
+    return accuracy_of(left_out.decisions.argmax(axis=1), codes)
+
+
+def ridge(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    strength: float | None = None,
+    standardize: bool = True,
+) -> float:
+    """Exact leave-one-out accuracy of ridge regression on one-hot labels.
+
+    One decomposition serves every row and every strength. The standardisation with all rows is held
+    fixed, weights and intercept are re-estimated without the row.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module; not changed.
+    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Classes, or real targets.
+    strength : float, optional
+        Penalty added to the scatter, an absolute number. By default the one of n * 10^k,
+        k = -6, -5.5, ..., 2, with the smallest leave-one-out squared error (PRESS), ties to the
+        larger.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. For real targets the leave-one-out R^2, at most 1:
+        0 is as good as the mean of the other rows.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes, or a strength so
+        small that a left-out row is not determined.
+
+    References
+    ----------
+    Allen, "The relationship between variable selection and data augmentation and a method for
+    prediction", Technometrics 1974.
+
+    Examples
+    --------
+    >>> ridge([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
+    1.0
+    """
+    checked = check_rows(features, labels, kinds=("classification", "regression"), score="ridge")
+    strength = None if strength is None else check_positive(strength, name="strength")
+    return ridge_of_rows(*checked, strength=strength, standardize=standardize).value
+
+
+def class_mean_of_rows(
+    features: FloatArray,
+    labels: Labels,
+    seed: int = 0,
+    *,
+    standardize: bool = True,
+    groups: NDArray[np.intp] | None = None,
+) -> Estimate:
+    """Class-mean leave-one-out of checked rows; see `class_mean`. `seed` is not used."""
+    rows = standardized(features, score="class_mean", rescale=standardize)
+    if rows.n_varying == 0:
+        return without_features(labels)
+    codes, n_classes = present_codes(labels)
+    return accuracy_of(class_mean_leave_one_out(rows, codes, n_classes, groups), codes)
+
+
+def class_mean(
+    features: ArrayLike, labels: ArrayLike, *, standardize: bool = True, groups: Any = None
+) -> float:
+    """Exact leave-one-out accuracy of the nearest class mean.
+
+    Distances are Euclidean; the row is taken out of the mean of its own class, the standardisation
+    with all rows is held fixed. A row that is alone in its class is always wrong.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module; not changed.
+    labels : array-like of shape (n_samples,)
+        Classes.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+    groups : array-like of shape (n_samples,), optional
+        Group of each row, for copies or crops of one example: the whole group is left out.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. Equal distances count for the first class.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes.
+
+    Examples
+    --------
+    >>> class_mean([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
+    1.0
+    """
+    matrix, encoded = check_rows(features, labels, score="class_mean")
+    left_out = group_codes(groups, len(matrix))
+    return class_mean_of_rows(matrix, encoded, standardize=standardize, groups=left_out).value
+
+
+def lda_of_rows(
+    features: FloatArray,
+    labels: Labels,
+    seed: int = 0,
+    *,
+    strength: float | None = None,
+    standardize: bool = True,
+) -> Estimate:
+    """LDA leave-one-out of checked rows; see `lda`. Nothing is random, `seed` is not used."""
+    rows = standardized(features, score="lda", rescale=standardize)
+    codes, n_classes = present_codes(labels)
+    return accuracy_of(_lda_leave_one_out(rows, codes, n_classes, strength), codes)
+
+
+def lda(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    strength: float | None = None,
+    standardize: bool = True,
+) -> float:
+    """Exact leave-one-out accuracy of linear discriminant analysis.
+
+    Classes are Gaussians with one covariance (S_w + strength I) / n and their frequencies as
+    priors. Class means, covariance and priors are re-estimated without the row; the standardisation
+    with all rows and the strength are held fixed. A row that is alone in its class is always wrong.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module; not changed.
+    labels : array-like of shape (n_samples,)
+        Classes.
+    strength : float, optional
+        Added to the within-class scatter S_w, an absolute number; by default 0.01 tr(S_w) / d with
+        d the number of columns that vary.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. Equal posteriors count for the first class.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes.
+
+    References
+    ----------
+    Lachenbruch & Mickey, "Estimation of error rates in discriminant analysis", Technometrics 1968.
+
+    Examples
+    --------
+    >>> lda([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
+    1.0
+    """
+    checked = check_rows(features, labels, score="lda")
+    strength = None if strength is None else check_positive(strength, name="strength")
+    return lda_of_rows(*checked, strength=strength, standardize=standardize).value
+
+
+def _lda_leave_one_out(
+    rows: StandardizedRows, codes: NDArray[np.intp], n_classes: int, strength: float | None
+) -> NDArray[np.intp]:
+    n_varying = max(rows.n_varying, 1)
+    if len(rows) < rows.n_features:
+        # Rows span at most n dimensions; outside their span the classes do not differ.
+        coordinates = ridge_basis(rows).dense()
+        d = coordinates.shape[1]
+        rows = StandardizedRows(coordinates, np.zeros(d), np.ones(d))
+    sums, counts = class_sums(rows, codes, n_classes), np.bincount(codes)
+    means = sums / counts[:, None]
+    total = np.zeros((rows.n_features, rows.n_features), order="F")
+    for _, block in rows.blocks():
+        total = dsyrk(1.0, block.T, beta=1.0, c=total, overwrite_c=1)
+    within = total - sums.T @ means
+    if strength is None:
+        # Classes without any spread of their own leave only rounding, and A must stay invertible.
+        floor = float(np.finfo(float).eps * np.trace(total))
+        strength = max(_SHRINKAGE * float(np.trace(within)), floor) / n_varying or 1.0
+    within[np.diag_indices_from(within)] += strength
+    factor = cholesky(within, check_finite=False)
+    whitened_means = solve_triangular(factor, means.T, trans=1, check_finite=False).T
+    predicted = np.empty(len(codes), dtype=np.intp)
+    for block_rows, block in rows.blocks():
+        whitened = solve_triangular(factor, block.T, trans=1, check_finite=False).T
+        scores = _left_out_scores(whitened, whitened_means, codes[block_rows], counts)
+        predicted[block_rows] = scores.argmax(axis=1)
+    return predicted
+
+
+def _left_out_scores(
+    rows: FloatMatrix, means: FloatMatrix, own: NDArray[np.intp], counts: NDArray[np.intp]
+) -> FloatMatrix:
+    """Return log posteriors (n_samples, n_classes), up to a constant, without each row itself.
+
+    With whitened d = x - own mean and a = m / (m - 1) for an own class of m rows, removing x
+    changes the whitened scatter by -a d d'.
+    """
+    n_samples = counts.sum()
+    each = np.arange(len(rows))
+    cross, mean_products = rows @ means.T, means @ means.T
+    squares = np.square(rows).sum(axis=1)[:, None]
+    distances = squares - 2 * cross + np.diag(mean_products)
+    along = squares - cross - cross[each, own, None] + mean_products[own]
+    stretch = counts[own] / np.maximum(counts[own] - 1, 1)
+    spread = distances[each, own]
+    remaining = 1 - stretch * spread
+    scores = distances + stretch[:, None] * np.square(along) / remaining[:, None]
+    scores[each, own] = np.square(stretch) * spread / remaining
+    priors = np.tile(counts / (n_samples - 1), (len(rows), 1))
+    priors[each, own] -= 1 / (n_samples - 1)
+    with np.errstate(divide="ignore"):  # a class that lost its only row has prior 0
+        return np.asarray(np.log(priors) - (n_samples - 1) / 2 * scores)
