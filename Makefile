@@ -1,0 +1,51 @@
+# make demo and make test need only Python with pip, and make: each builds .venv when it is missing.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: help demo test lint types benchmark install clean
+
+help:
+	@echo "make demo        score, retrain and compare pretrained modules on digits"
+	@echo "make test        run the tests"
+	@echo "make lint types  check style and types"
+	@echo "make benchmark   measure time and memory, write benchmarks.json"
+	@echo "make install     install all that the tests can use (extras demo, hub, dev)"
+	@echo "make clean       remove .venv"
+
+demo: $(VENV)/.with-demo
+	$(VENV)/bin/modtools demo
+
+test: $(VENV)/.with-dev
+	$(RUN) -m pytest
+
+lint: $(VENV)/.with-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/.with-dev
+	$(RUN) -m mypy
+
+benchmark: $(VENV)/.with-dev
+	$(RUN) tests/benchmarks/run.py
+
+install: $(VENV)/.with-demo $(VENV)/.with-hub $(VENV)/.with-dev
+
+clean:
+	rm -rf $(VENV)
+
+# A Python without ensurepip (Debian without python3-venv) makes an empty environment, which the pip
+# outside then fills.
+$(RUN):
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --python $(RUN) install pip; }
+
+$(VENV)/.with-torch: constraints.txt | $(RUN)
+	$(INSTALL) torch
+	touch $@
+
+$(VENV)/.with-%: $(SOURCES) $(VENV)/.with-torch
+	$(INSTALL) -e ".[$*]"
+	touch $@
