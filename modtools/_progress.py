@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -59,7 +59,7 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None) 
     >>> list(track([1, 2], "counting"))
     [1, 2]
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if not _is_shown(total):
         yield from items

@@ -84,14 +84,14 @@ def check_integer(value: Any, *, name: str, minimum: int = 1) -> int:
 
 def check_positive(value: Any, *, name: str) -> float:
     """Return `value` as a finite float above zero."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
         raise ModtoolsError(f"{name} must be a finite number above 0; got {value!r}.")
     return float(value)
 
 
 def check_fraction(value: Any, *, name: str) -> float:
     """Return `value` as a float strictly between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
         raise ModtoolsError(f"{name} must lie strictly between 0 and 1; got {value!r}.")
     return float(value)
 

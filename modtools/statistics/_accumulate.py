@@ -77,7 +77,7 @@ class _Accumulator:
 
     def _norms(self, x: FloatArray, w: Float64 | None) -> Float64:
         norms = np.einsum("ij,ij->i", x, x).astype(np.float64)
-        weighted = norms if w is None else norms * w
+        weighted: Float64 = norms if w is None else norms * w
         self.x_norm += weighted.astype(x.dtype) @ x
         self.norm4 += float(weighted @ norms)
         self.n += len(x) if w is None else float(w.sum())

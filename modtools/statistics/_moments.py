@@ -201,12 +201,10 @@ class Moments:
 
     def update(self, features: Any, labels: Any) -> "Moments":
         """Return the moments of the rows seen so far and of this batch; this object stays."""
-        classes = None if self.kind != "classification" else self.classes.tolist()
         part = Moments.from_features(
             features,
             labels,
             kind=self.kind,
-            classes=classes,
             feature_map=self.feature_map,
             class_weights=self._class_weights,
             class_second_moments=self._sums.class_xx is not None,
@@ -246,17 +244,17 @@ class Moments:
 
     def _add(self, other: "Moments") -> "Moments":
         classes, ours, theirs = self.classes, None, None
+        target_shift, other_shift = self._target_shift, other._target_shift
         if self.kind == "classification":
             classes = np.union1d(self.classes, other.classes)
             ours = np.searchsorted(classes, self.classes)
             theirs = np.searchsorted(classes, other.classes)
+            target_shift = other_shift = np.zeros(len(classes))  # one-hot targets are not shifted
 
         def combine(left: Sums, right: Sums) -> Sums:
             if ours is not None and theirs is not None:
                 left, right = left.place(ours, len(classes)), right.place(theirs, len(classes))
-            moved = right.about(
-                self._shift - other._shift, self._target_shift - other._target_shift
-            )
+            moved = right.about(self._shift - other._shift, target_shift - other_shift)
             return left + moved
 
         sums = combine(self._sums, other._sums)
@@ -270,7 +268,7 @@ class Moments:
             sums,
             sums if same else combine(self._diagonal, other._diagonal),
             self._shift,
-            self._target_shift,
+            target_shift,
             _merged_weights(self._class_weights, other._class_weights),
             self._parts | other._parts,
         )
@@ -318,8 +316,9 @@ class Moments:
         centre = self.mean
         target_second = s.tt + np.outer(s.t, self._target_shift)
         target_second = target_second + np.outer(self._target_shift, self.counts)
-        counts = np.where(s.t > 0, s.t, 1)[:, None]
-        within = s.squares - s.tx * s.tx / counts
+        within = np.zeros_like(s.squares)
+        if self.kind == "classification":
+            within = np.maximum(s.squares - s.tx**2 / np.where(s.t > 0, s.t, 1)[:, None], 0)
 
         def decompose() -> Spectrum:
             size = max(self.n_samples, self.n_features)
@@ -339,7 +338,7 @@ class Moments:
             trace=float(np.trace(scatter)),
             scatter_norm2=float(np.vdot(scatter, scatter)),
             mean_scatter_mean=float(centre @ scatter @ centre),
-            within_squares=np.maximum(within, 0),
+            within_squares=within,
             diagonal=diagonal_of_sums(self._diagonal, -self._shift, mean, target_mean),
             feature_map=self.feature_map,
             precision=self.precision,
@@ -384,7 +383,7 @@ def _merged_weights(
         return None
     if left is None or right is None:
         raise ModtoolsError("moments to merge must both have class weights, or neither.")
-    different = [c for c in left.keys() & right.keys() if left[c] != right[c]]
+    different = [c for c in left if c in right and left[c] != right[c]]
     if different:
         c = different[0]
         raise ModtoolsError(

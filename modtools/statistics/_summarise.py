@@ -81,7 +81,7 @@ def _scatter_of_rows(
     feature_map: Callable[[FloatArray], FloatArray],
     mean: Float64,
 ) -> Float64:
-    upper = np.zeros((len(mean), len(mean)), order="F")
+    upper: FloatArray = np.zeros((len(mean), len(mean)), order="F")
     step = rows_per_block(len(mean), 8)
     for start in range(0, len(rows), step):
         block = feature_map(as_float(features[rows[start : start + step]])) - mean
@@ -100,72 +100,28 @@ def _kernel_of_rows(
 
 
 def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Summary:
-    rows = FEATURE_MAPS[feature_map](as_float(features))
-    n, d = rows.shape
-    mean = rows.mean(axis=0, dtype=np.float64)
-    if not np.isfinite(mean).all():
-        raise_if_not_finite(rows)
-    counts, target_second, centred_targets, add_up = _targets(labels)
-    upper = np.zeros((n, n), order="F")
-    offsets = np.zeros((len(counts), d))
-    within = np.zeros((len(counts), d))
-    along_mean, about_origin = np.zeros(n), np.zeros(n)
-    step = rows_per_block(n, 8)
-    for start in range(0, d, step):
-        columns = slice(start, min(start + step, d))
-        centred = rows[:, columns] - mean[columns]
-        upper = dsyrk(1.0, centred.T, trans=1, beta=1.0, c=upper, overwrite_c=1)
-        offsets[:, columns] = centred_targets.T @ centred
-        along_mean += centred @ mean[columns]
-        about_origin += np.square(rows[:, columns], dtype=np.float64).sum(axis=1)
-        if add_up is not None:
-            squares = add_up @ np.square(centred)
-            within[:, columns] = squares - offsets[:, columns] ** 2 / np.maximum(counts, 1)[:, None]
-    kernel = fill_triangle(upper)
-    norms = np.diag(kernel).copy()
-    if not np.isfinite(norms).all():
-        raise_if_not_finite(rows)
-        raise ModtoolsError(
-            "features are too large: their squares overflow float64. Divide them by a constant."
-        )
-    target_norms = np.einsum("ij,ij->i", centred_targets, centred_targets)
-    mean2 = float(mean @ mean)
-
-    def decompose() -> Spectrum:
-        values, vectors = linalg.eigh(kernel, check_finite=False, driver="evd")
-        kept = significant(values, max(n, d))
-        basis, roots = vectors[:, kept], np.sqrt(values[kept])
-        projected = (along_mean @ basis) / roots
-        rest = max(mean2 - float(projected @ projected), 0.0)
-        return Spectrum(values[kept], projected, rest, (centred_targets.T @ basis) * roots)
-
-    def class_logdets(delta: float) -> Float64:
-        assert labels.codes is not None
-        result = np.zeros(labels.n_classes)
-        for code in np.unique(labels.codes):
-            own = np.flatnonzero(labels.codes == code)
-            result[code] = logdet_plus_identity(kernel[np.ix_(own, own)] * (delta / len(own)))
-        return result
-
+    kernel = _CentredKernel(FEATURE_MAPS[feature_map](as_float(features)), labels)
+    norms, target_norms = kernel.norms, kernel.target_norms
+    n = float(len(norms))
     return Summary(
         kind=labels.kind,
-        n=float(n),
-        n_rows=n,
-        n_features=d,
+        n=n,
+        n_rows=len(norms),
+        n_features=len(kernel.mean),
         weighted=False,
-        counts=counts,
-        target_second=target_second,
-        target_scatter=target_second - np.outer(counts, counts / n),
-        mean=mean,
-        offsets=offsets,
+        counts=kernel.counts,
+        target_second=kernel.target_scatter + np.outer(kernel.counts, kernel.counts / n),
+        target_scatter=kernel.target_scatter,
+        mean=kernel.mean,
+        offsets=kernel.offsets,
         trace=float(norms.sum()),
-        scatter_norm2=float(np.vdot(kernel, kernel)),
-        mean_scatter_mean=float(along_mean @ along_mean),
-        within_squares=np.maximum(within, 0),
+        scatter_norm2=float(np.vdot(kernel.matrix, kernel.matrix)),
+        mean_scatter_mean=float(kernel.along_mean @ kernel.along_mean),
+        within_squares=np.maximum(kernel.within_squares, 0),
         diagonal=DiagonalSums(
-            n=float(n),
-            norm2=float(about_origin.sum()),
-            norm4=float(about_origin @ about_origin),
+            n=n,
+            norm2=float(kernel.norms_about_origin.sum()),
+            norm4=float(kernel.norms_about_origin @ kernel.norms_about_origin),
             centred_norm2=float(norms.sum()),
             centred_norm4=float(norms @ norms),
             cross=float(norms @ target_norms),
@@ -173,17 +129,64 @@ def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Su
         ),
         feature_map=feature_map,
         precision="float64",
-        decompose=decompose,
-        class_logdets=class_logdets if labels.codes is not None else None,
+        decompose=kernel.spectrum,
+        class_logdets=kernel.class_logdets if labels.codes is not None else None,
     )
 
 
-def _targets(labels: Labels) -> tuple[Float64, Float64, Float64, Any]:
-    """Return T'1, T'T, HT and, for classes, the operator that adds rows up by class."""
-    targets = labels.target_matrix()
-    counts = targets.sum(axis=0)
-    second = targets.T @ targets
-    add_up = None
-    if labels.codes is not None:
-        add_up = label_sums(labels.codes, labels.n_classes, np.float64)
-    return counts, second, targets - targets.mean(axis=0), add_up
+class _CentredKernel:
+    """The centred n x n kernel of few rows, summed over blocks of columns in float64."""
+
+    def __init__(self, rows: FloatArray, labels: Labels) -> None:
+        self.labels = labels
+        targets = labels.target_matrix()
+        self.counts = targets.sum(axis=0)
+        self.targets = targets - targets.mean(axis=0)
+        self.target_scatter = self.targets.T @ self.targets
+        self.target_norms = np.einsum("ij,ij->i", self.targets, self.targets)
+        self.mean = rows.mean(axis=0, dtype=np.float64)
+        n, d = rows.shape
+        self.upper = np.zeros((n, n), order="F")
+        self.offsets, self.within_squares = np.zeros((2, len(self.counts), d))
+        self.along_mean, self.norms_about_origin = np.zeros((2, n))
+        step = rows_per_block(n, 8)
+        for start in range(0, d, step):
+            self._add_columns(rows, slice(start, min(start + step, d)))
+        self.matrix = fill_triangle(self.upper)
+        self.norms = np.diag(self.matrix).copy()
+        if not np.isfinite(self.norms).all():
+            raise_if_not_finite(rows)
+            raise ModtoolsError(
+                "features are too large: their squares overflow float64. Divide them by a constant."
+            )
+
+    def _add_columns(self, rows: FloatArray, columns: slice) -> None:
+        centred = rows[:, columns] - self.mean[columns]
+        dsyrk(1.0, centred.T, trans=1, beta=1.0, c=self.upper, overwrite_c=1)
+        self.offsets[:, columns] = self.targets.T @ centred
+        self.along_mean += centred @ self.mean[columns]
+        self.norms_about_origin += np.square(rows[:, columns], dtype=np.float64).sum(axis=1)
+        if self.labels.codes is not None:
+            add_up = label_sums(self.labels.codes, self.labels.n_classes, np.float64)
+            means = self.offsets[:, columns] / np.maximum(self.counts, 1)[:, None]
+            self.within_squares[:, columns] = add_up @ np.square(centred - means[self.labels.codes])
+
+    def spectrum(self) -> Spectrum:
+        """Return the spectrum of the d x d scatter, whose eigenvalues the kernel shares."""
+        values, vectors = linalg.eigh(self.matrix, check_finite=False, driver="evd")
+        kept = significant(values, max(len(self.norms), len(self.mean)))
+        basis, roots = vectors[:, kept], np.sqrt(values[kept])
+        projected = (self.along_mean @ basis) / roots
+        rest = max(float(self.mean @ self.mean) - float(projected @ projected), 0.0)
+        return Spectrum(values[kept], projected, rest, (self.targets.T @ basis) * roots)
+
+    def class_logdets(self, delta: float) -> Float64:
+        """Return log det(I + delta S_c / n_c) of each class through its own block."""
+        codes = self.labels.codes
+        assert codes is not None
+        result = np.zeros(self.labels.n_classes)
+        for code in np.unique(codes):
+            own = np.flatnonzero(codes == code)
+            block = self.matrix[np.ix_(own, own)] * (delta / len(own))
+            result[code] = logdet_plus_identity(block)
+        return result

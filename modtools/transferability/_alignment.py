@@ -5,7 +5,8 @@ from numpy.typing import ArrayLike
 
 from modtools.exceptions import warn
 from modtools.statistics import FEATURE_MAPS, Summary
-from modtools.transferability._inputs import checked_summary
+from modtools.tasks._labels import Kind
+from modtools.transferability._inputs import ANY_KIND, checked_summary
 
 __all__ = [
     "alignment",
@@ -88,9 +89,9 @@ def alignment(
     Examples
     --------
     >>> round(alignment([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], [0, 0, 1, 1]), 3)
-    0.995
+    0.993
     """
-    kinds = ("classification", "multilabel")
+    kinds: tuple[Kind, ...] = ("classification", "multilabel")
     summary = checked_summary(
         features, labels, score="alignment", kinds=kinds, feature_map=feature_map
     )
@@ -187,7 +188,7 @@ def nmse(features: ArrayLike, labels: ArrayLike, *, feature_map: str = "relu_nor
     Examples
     --------
     >>> round(nmse([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], [0, 0, 1, 1]), 4)
-    -0.0075
+    -0.0074
     """
     return nmse_from_summary(
         checked_summary(features, labels, score="nmse", feature_map=feature_map)
@@ -241,7 +242,7 @@ def raw(
     Examples
     --------
     >>> round(raw([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], [0, 0, 1, 1]), 3)
-    0.265
+    0.266
     """
     summary = checked_summary(features, labels, score="raw", feature_map=feature_map)
     return raw_from_summary(summary, negatives_only=negatives_only)
@@ -294,7 +295,7 @@ def centered_alignment(
         features,
         labels,
         score="centered_alignment",
-        kinds=("classification", "multilabel", "regression"),
+        kinds=ANY_KIND,
         feature_map=feature_map,
     )
     return centered_alignment_from_summary(summary)

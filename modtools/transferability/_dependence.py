@@ -7,11 +7,9 @@ from scipy import linalg
 from modtools._validation import check_positive
 from modtools.exceptions import ModtoolsError, warn
 from modtools.statistics import Summary
-from modtools.transferability._inputs import checked_summary
+from modtools.transferability._inputs import ANY_KIND, checked_summary
 
 __all__ = ["hsic", "hsic_from_summary", "nhsic", "nhsic_from_summary"]
-
-_KINDS = ("classification", "multilabel", "regression")
 
 
 def hsic_from_summary(summary: Summary, *, biased: bool = False) -> float:
@@ -63,9 +61,9 @@ def hsic(features: ArrayLike, labels: ArrayLike, *, biased: bool = False) -> flo
     Examples
     --------
     >>> round(hsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
-    16.6667
+    33.1667
     """
-    summary = checked_summary(features, labels, score="hsic", kinds=_KINDS)
+    summary = checked_summary(features, labels, score="hsic", kinds=ANY_KIND)
     return hsic_from_summary(summary, biased=biased)
 
 
@@ -123,5 +121,5 @@ def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-
     0.9901
     """
     check_positive(regularization, name="regularization")
-    summary = checked_summary(features, labels, score="nhsic", kinds=_KINDS)
+    summary = checked_summary(features, labels, score="nhsic", kinds=ANY_KIND)
     return nhsic_from_summary(summary, regularization=regularization)

@@ -1,7 +1,7 @@
 """The public door of the plain score functions: check once, then summarise."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from modtools.exceptions import ModtoolsError
 from modtools.statistics import FEATURE_MAPS, Summary, summarise
 from modtools.tasks._labels import Kind, Labels, encode_labels
 
-__all__ = ["check_rows", "check_scorable", "checked_summary"]
+__all__ = ["ANY_KIND", "check_rows", "check_scorable", "checked_summary"]
+
+ANY_KIND: Final[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
 
 
 def check_scorable(labels: Labels, *, kinds: Sequence[Kind], score: str) -> Labels:

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from modtools.exceptions import warn
 from modtools.statistics import Spectrum, Summary
 from modtools.statistics._sums import Float64
-from modtools.transferability._inputs import checked_summary
+from modtools.transferability._inputs import ANY_KIND, checked_summary
 
 __all__ = ["evidence_by_target", "logme", "logme_from_summary"]
 
@@ -161,7 +161,6 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     Examples
     --------
     >>> round(logme([[0.0, 1.0], [0.1, 1.0], [1.0, 0.1], [1.1, 0.0]], [0, 0, 1, 1]), 3)
-    0.449
+    -0.013
     """
-    kinds = ("classification", "multilabel", "regression")
-    return logme_from_summary(checked_summary(features, labels, score="logme", kinds=kinds))
+    return logme_from_summary(checked_summary(features, labels, score="logme", kinds=ANY_KIND))

@@ -145,6 +145,6 @@ def leep(source_probabilities: ArrayLike, labels: ArrayLike, *, logarithm: bool 
     Examples
     --------
     >>> round(leep([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]], [0, 0, 1, 1]), 4)
-    -0.5442
+    -0.5347
     """
     return leep_of_probabilities(*_door(source_probabilities, labels, "leep"), logarithm=logarithm)

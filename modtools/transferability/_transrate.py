@@ -43,7 +43,8 @@ def transrate(
 ) -> float:
     """TransRate: coding rate of the features minus the mean coding rate within the classes.
 
-    R(Z) = 1/2 log det(I + Z'Z / (n eps)), with all rows centred by the overall mean.
+    R(Z) = 1/2 log det(I + Z'Z / (n eps)), with all rows centred by the overall mean. Two balanced
+    classes with one covariance score 0 however far apart they are: read it for several classes.
 
     Parameters
     ----------
@@ -73,8 +74,9 @@ def transrate(
 
     Examples
     --------
-    >>> round(transrate([[0.0], [0.1], [1.0], [1.1]], [0, 0, 1, 1]), 4)
-    0.0049
+    >>> features = [[0.0, 0.0], [0.1, 0.0], [3.0, 0.0], [3.1, 0.0], [0.0, 3.0], [0.1, 3.0]]
+    >>> round(transrate(features, [0, 0, 1, 1, 2, 2]), 3)
+    3.264
     """
     check_positive(distortion, name="distortion")
     check_choice(weights, ["proportional", "uniform"], name="weights")

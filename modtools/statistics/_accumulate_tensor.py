@@ -1,0 +1,106 @@
+"""The pass of `_accumulate` for tensors on an accelerator: products there, float64 state here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from modtools._validation import raise_if_not_finite, to_numpy
+from modtools.exceptions import ModtoolsError
+from modtools.statistics._accumulate import Precision
+from modtools.statistics._sums import Float64, Sums
+from modtools.tasks._labels import Labels
+
+__all__ = ["accumulate_tensor"]
+
+_ROWS = 16384
+
+
+def accumulate_tensor(
+    features: torch.Tensor,
+    labels: Labels,
+    feature_map: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    precision: Precision,
+    weights: Float64 | None,
+    keep_class_xx: bool,
+) -> tuple[list[Sums], Float64, Float64]:
+    """Return the sums with weights w (and w^2 where weighted) and the two shifts."""
+    if features.ndim != 2 or not len(features):
+        raise ModtoolsError(
+            f"features must have shape (n_samples, n_features); got {tuple(features.shape)}."
+        )
+    # Reduced-precision products (TF32) would not hold the promised digits.
+    exact = precision == "float32" and torch.get_float32_matmul_precision() == "highest"
+    dtype = torch.float32 if exact else torch.float64
+    shift = feature_map(features[:_ROWS].to(dtype)).mean(dim=0)
+    targets = labels.target_matrix()
+    t_shift = np.zeros(labels.n_classes)
+    if labels.kind == "regression":
+        t_shift = targets.mean(axis=0)
+    powers = [1] if weights is None else [1, 2]
+    totals: list[dict[str, Any] | None] = [None for _ in powers]
+    for start in range(0, len(features), _ROWS):
+        rows = slice(start, start + _ROWS)
+        x = feature_map(features[rows].to(dtype)) - shift
+        t = torch.as_tensor(targets[rows] - t_shift, device=x.device)
+        for i, power in enumerate(powers):
+            w = None
+            if weights is not None:
+                w = torch.as_tensor(weights[rows] ** power, device=x.device)
+            part = _block(x, t, w, labels.kind == "classification", keep_class_xx)
+            before = totals[i]
+            totals[i] = part if before is None else _added(before, part)
+    sums = [_to_sums(total) for total in totals if total is not None]
+    if not np.isfinite(sums[0].norm4):
+        raise_if_not_finite(to_numpy(features))
+        raise ModtoolsError(
+            "features are too large: their squares overflow. Divide them by a constant."
+        )
+    return sums, shift.double().cpu().numpy(), t_shift
+
+
+def _block(
+    x: torch.Tensor, t: torch.Tensor, w: torch.Tensor | None, classes: bool, keep_class_xx: bool
+) -> dict[str, Any]:
+    """Return the sums of one shifted block as float64 tensors on its device."""
+    weight = torch.ones(len(x), dtype=torch.float64, device=x.device) if w is None else w
+    weighted_t = t * weight[:, None]
+    narrow_t = weighted_t.to(x.dtype)
+    norms, lengths = x.double().square().sum(dim=1), t.square().sum(dim=1)
+    rooted = x if w is None else x * weight.sqrt()[:, None].to(x.dtype)
+    sums = {
+        "n": weight.sum(),
+        "t": weighted_t.sum(dim=0),
+        "x": (weight.to(x.dtype) @ x).double(),
+        "xx": (rooted.T @ rooted).double(),
+        "tx": (narrow_t.T @ x).double(),
+        "tt": weighted_t.T @ t,
+        "t_norm": weighted_t.T @ norms,
+        "x_norm": ((weight * norms).to(x.dtype) @ x).double(),
+        "norm4": (weight * norms.square()).sum(),
+        "tt_x": ((weight * lengths).to(x.dtype) @ x).double(),
+        "tt_norm": (weight * lengths * norms).sum(),
+        "squares": (narrow_t.T @ x.square()).double()
+        if classes
+        else torch.zeros_like(narrow_t.T @ x),
+        "class_xx": None,
+    }
+    if keep_class_xx:
+        per_class = [rooted[t[:, c] > 0] for c in range(t.shape[1])]
+        sums["class_xx"] = torch.stack([(rows.T @ rows).double() for rows in per_class])
+    return sums
+
+
+def _added(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value is None else value + right[name] for name, value in left.items()}
+
+
+def _to_sums(total: dict[str, Any]) -> Sums:
+    arrays: dict[str, Any] = {}
+    for name, value in total.items():
+        arrays[name] = None if value is None else value.double().cpu().numpy()
+        if value is not None and value.ndim == 0:
+            arrays[name] = float(value)
+    return Sums(**arrays)
