@@ -134,8 +134,9 @@ def check_features(features: Any, *, name: str = "features", minimum_rows: int =
 
 def as_float(array: NDArray[Any]) -> FloatArray:
     """Return a real array as native float32 (from 16 bits and less) or float64, else unchanged."""
-    if array.dtype in (np.float32, np.float64):
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    native = array.dtype.newbyteorder("=")
+    if native in (np.float32, np.float64):
+        return array.astype(native, copy=False)
     return array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
 
 
