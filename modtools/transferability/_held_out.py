@@ -17,6 +17,7 @@ __all__ = [
     "group_codes",
     "present_codes",
     "standardized",
+    "warn_about_lone_rows",
     "without_features",
 ]
 
@@ -50,6 +51,13 @@ def standardized(features: Any, *, score: str, rescale: bool = True) -> Standard
     if rows.n_varying == 0:
         warn("MT001", f"features carry no variation: {score} only reflects the class frequencies.")
     return rows
+
+
+def warn_about_lone_rows(codes: NDArray[np.intp], *, score: str) -> None:
+    """Warn when folds must count rows as errors because nothing else is of their class."""
+    alone = int(np.count_nonzero(np.bincount(codes) == 1))
+    if alone:
+        warn("MT006", f"{alone} classes have one row, which {score} counts as an error.")
 
 
 def without_features(labels: Labels) -> Estimate:

@@ -1,0 +1,69 @@
+"""Cheap estimate of the held-out accuracy of the logistic output module."""
+
+from numpy.typing import ArrayLike
+
+from modtools._validation import FloatArray, check_integer, check_positive
+from modtools.outputs._cold_folds import cold_fold_codes
+from modtools.tasks._labels import Labels
+from modtools.transferability._estimate import Estimate
+from modtools.transferability._held_out import (
+    accuracy_of,
+    present_codes,
+    standardized,
+    warn_about_lone_rows,
+)
+from modtools.transferability._inputs import check_rows
+
+__all__ = ["logistic", "logistic_of_rows"]
+
+
+def logistic_of_rows(
+    features: FloatArray, labels: Labels, seed: int = 0, *, strength: float = 1.0
+) -> Estimate:
+    """Cross-validated logistic accuracy of checked rows; see `logistic`."""
+    rows = standardized(features, score="logistic")
+    codes, n_classes = present_codes(labels)
+    warn_about_lone_rows(codes, score="logistic")
+    return accuracy_of(cold_fold_codes(rows, codes, n_classes, strength=strength, seed=seed), codes)
+
+
+def logistic(
+    features: ArrayLike, labels: ArrayLike, *, strength: float = 1.0, seed: int = 0
+) -> float:
+    """Estimate of the held-out accuracy of the logistic output module, `LogisticOutput`.
+
+    Five stratified folds are fitted side by side on features standardised once with all rows, each
+    from a cold start in 20 iterations; no fold ever starts from a fit that saw its rows, which
+    would leak their labels. A row that is alone in its class is wrong, with warning MT006.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Output of a module; not changed.
+    labels : array-like of shape (n_samples,)
+        Classes.
+    strength : float, default=1.0
+        Penalty strength/2 |W|^2 beside the summed log loss (scikit-learn's 1/C).
+    seed : int, default=0
+        Seed of the folds.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. Within about half a percentage point of converged
+        cold folds at the same strength.
+
+    Raises
+    ------
+    ModtoolsError
+        Features that are not finite, lengths that differ, fewer than two classes.
+
+    Examples
+    --------
+    >>> logistic([[0.0], [1.0], [8.0], [9.0]], [0, 0, 1, 1])
+    1.0
+    """
+    matrix, encoded = check_rows(features, labels, score="logistic")
+    seed = check_integer(seed, name="seed", minimum=0)
+    strength = check_positive(strength, name="strength")
+    return logistic_of_rows(matrix, encoded, seed, strength=strength).value
