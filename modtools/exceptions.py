@@ -9,7 +9,7 @@ WARNING_CODES: Final[dict[str, str]] = {
     "MT001": "features carry no variation, so a score is at its documented limit",
     "MT002": "a damaged cache entry was found and is computed again",
     "MT003": "a score sits at its maximum for any labels because rows are too few",
-    "MT004": "the evidence of a target column is maximal at the edge of the search",
+    "MT004": "the evidence of every target column is maximal at the edge of the search",
     "MT005": "an iterative fit stopped before it converged",
     "MT006": "a method had to adapt to a class with few rows",
     "MT007": "features could not be kept in the cache",

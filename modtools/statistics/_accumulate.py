@@ -1,6 +1,6 @@
 """One pass over rows in memory: shift, multiply on blocks, add up in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy.linalg.blas import dsyrk, ssyrk
 
 from modtools._validation import FloatArray, as_float, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
+from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
 
@@ -156,7 +157,7 @@ def _row_blocks(n_rows: int, n_features: int, precision: Precision) -> Iterator[
 def accumulate(
     features: NDArray[Any],
     labels: Labels,
-    feature_map: Callable[[FloatArray], FloatArray],
+    feature_map: FeatureMap,
     *,
     precision: Precision,
     weights: Float64 | None,
@@ -176,14 +177,17 @@ def accumulate(
     first = as_float(features[blocks[0]])
     if not np.isfinite(first).all():
         raise_if_not_finite(features)
-    shift = feature_map(first).mean(axis=0, dtype=np.float64).astype(dtype)
+    shift = feature_map.in_precision(first, dtype).mean(axis=0, dtype=np.float64).astype(dtype)
     t_shift = np.zeros(n_targets)
     if labels.kind == "regression":
         t_shift = labels.target_matrix().mean(axis=0)
     del first
     buffer = np.empty((blocks[0].stop, features.shape[1]), dtype=dtype)
     for rows in blocks:
-        mapped = feature_map(as_float(features[rows]))
+        block = as_float(features[rows])
+        if feature_map.name != "identity" and not np.isfinite(block).all():
+            raise_if_not_finite(features)  # a map may hide what is not finite
+        mapped = feature_map.in_precision(block, dtype)
         x = np.subtract(mapped, shift, out=buffer[: len(mapped)], dtype=dtype)
         part = labels.take(rows)
         for power, total in zip(powers, totals, strict=True):

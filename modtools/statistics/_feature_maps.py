@@ -76,6 +76,12 @@ class FeatureMap:
     map_array: Callable[[FloatArray], FloatArray]
     map_tensor: Callable[[Any], Any]
 
+    def in_precision(self, rows: FloatArray, dtype: Any) -> FloatArray:
+        """Return mapped rows of at least the precision `dtype`; the identity copies nothing."""
+        if self.map_array is _identity:
+            return rows
+        return self.map_array(rows.astype(dtype, copy=False))
+
     def __call__(self, rows: Any) -> Any:
         """Return the mapped rows; a zero row stays zero, the input is not changed."""
         return self.map_tensor(rows) if hasattr(rows, "detach") else self.map_array(rows)

@@ -16,7 +16,7 @@ from modtools.statistics._accumulate import (
     gram_of_columns,
     label_sums,
 )
-from modtools.statistics._feature_maps import FEATURE_MAPS
+from modtools.statistics._feature_maps import FEATURE_MAPS, FeatureMap
 from modtools.statistics._moments import Moments, choose_precision, logdet_plus_identity
 from modtools.statistics._summary import DiagonalSums, Spectrum, Summary, significant
 from modtools.statistics._sums import Float64
@@ -54,7 +54,7 @@ def summarise(
 def _class_logdets(
     features: NDArray[Any],
     labels: Labels,
-    feature_map: Callable[[FloatArray], FloatArray],
+    feature_map: FeatureMap,
     mean: Float64,
 ) -> Callable[[float], Float64]:
     """Read the rows class by class, so that one second moment at a time is in memory."""
@@ -78,13 +78,14 @@ def _class_logdets(
 def _scatter_of_rows(
     features: NDArray[Any],
     rows: NDArray[np.intp],
-    feature_map: Callable[[FloatArray], FloatArray],
+    feature_map: FeatureMap,
     mean: Float64,
 ) -> Float64:
     upper: FloatArray = np.zeros((len(mean), len(mean)), order="F")
     step = rows_per_block(len(mean), 8)
     for start in range(0, len(rows), step):
-        block = feature_map(as_float(features[rows[start : start + step]])) - mean
+        block = feature_map.in_precision(as_float(features[rows[start : start + step]]), np.float64)
+        block = block - mean
         upper = gram_of_columns(block, out=upper)
     return fill_triangle(upper)
 
@@ -92,15 +93,17 @@ def _scatter_of_rows(
 def _kernel_of_rows(
     features: NDArray[Any],
     rows: NDArray[np.intp],
-    feature_map: Callable[[FloatArray], FloatArray],
+    feature_map: FeatureMap,
     mean: Float64,
 ) -> Float64:
-    block = feature_map(as_float(features[rows])) - mean
+    block = feature_map.in_precision(as_float(features[rows]), np.float64) - mean
     return fill_triangle(dsyrk(1.0, block.T, trans=1))
 
 
 def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Summary:
-    kernel = _CentredKernel(FEATURE_MAPS[feature_map](as_float(features)), labels)
+    rows = as_float(features)
+    raise_if_not_finite(rows)
+    kernel = _CentredKernel(FEATURE_MAPS[feature_map].in_precision(rows, np.float64), labels)
     norms, target_norms = kernel.norms, kernel.target_norms
     n = float(len(norms))
     return Summary(
@@ -155,7 +158,6 @@ class _CentredKernel:
         self.matrix = fill_triangle(self.upper)
         self.norms = np.diag(self.matrix).copy()
         if not np.isfinite(self.norms).all():
-            raise_if_not_finite(rows)
             raise ModtoolsError(
                 "features are too large: their squares overflow float64. Divide them by a constant."
             )

@@ -95,11 +95,11 @@ def evidence_by_target(summary: Summary) -> Float64:
         values, edges = _maximise(summary, columns[start : start + _COLUMNS_AT_ONCE])
         best.append(values)
         at_edge += edges
-    if at_edge:
+    if at_edge == len(columns):
         warn(
             "MT004",
-            f"{at_edge} of {len(columns)} target columns have their evidence at the edge of the "
-            "search: the features fit them perfectly, or not at all.",
+            "the evidence of every target column lies at the edge of the search: "
+            "the features fit the labels perfectly, or say nothing about them.",
         )
     return np.concatenate(best)
 
