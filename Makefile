@@ -31,7 +31,9 @@ types: $(VENV)/.with-dev
 benchmark: $(VENV)/.with-dev
 	$(RUN) tests/benchmarks/run.py
 
-install: $(VENV)/.with-demo $(VENV)/.with-hub $(VENV)/.with-dev
+install: $(VENV)/.with-torch
+	$(INSTALL) -e ".[demo,hub,dev]"
+	touch $(VENV)/.with-demo $(VENV)/.with-dev
 
 clean:
 	rm -rf $(VENV)
