@@ -82,7 +82,7 @@ class Cache:
         try:
             features = _read(path)
             os.utime(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             warn("MT002", f"the cache entry {path} is damaged ({error}); it is computed again.")

@@ -1,7 +1,7 @@
 """A pretrained network, where to read it, and how its inputs are prepared."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from torch import nn
@@ -30,8 +30,13 @@ def check_module_name(name: Any) -> str:
 
 
 def _tuple_of_taps(tap: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
-    taps = (tap,) if tap is None or isinstance(tap, str) else tuple(tap)
-    if not taps or len(set(taps)) < len(taps):
+    taps: tuple[Any, ...] = ()
+    if tap is None or isinstance(tap, str):
+        taps = (tap,)
+    elif isinstance(tap, Iterable):
+        taps = tuple(tap)
+    named = all(part is None or isinstance(part, str) for part in taps)
+    if not taps or not named or len(set(taps)) < len(taps):
         raise ModtoolsError(f"tap must name one or more different inner modules; got {tap!r}.")
     return taps
 

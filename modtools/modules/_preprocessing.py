@@ -1,8 +1,12 @@
 """From a batch of a task to what a network reads, as plain data that a zoo can keep."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +21,8 @@ def to_tensor(batch: Any) -> Tensor:
     if isinstance(batch, Tensor):
         return batch
     try:
-        return torch.tensor(batch)
-    except (TypeError, ValueError) as error:
+        return torch.tensor(np.asarray(batch))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModtoolsError(
             f"inputs must be arrays or tensors for a module without preprocess=; {error}."
         ) from error
@@ -78,8 +82,8 @@ class ImagePreprocess:
         if not images.is_floating_point():
             raise ModtoolsError(f"images must be uint8 or float in [0, 1]; got {images.dtype}.")
         images = images.float()
-        low, high = torch.aminmax(images) if images.numel() else (images.sum(), images.sum())
-        if low < 0 or high > 1:
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0 and high <= 1):  # NaN too
             raise ModtoolsError(
                 f"float images must lie in [0, 1]; got {low:.4g} to {high:.4g}. "
                 "Divide them by their largest possible value, or give uint8."
@@ -88,7 +92,10 @@ class ImagePreprocess:
 
 
 def _per_channel(values: Any, channels: int | None, *, name: str) -> tuple[float, ...]:
-    numbers = tuple(float(v) for v in (values if hasattr(values, "__len__") else [values]))
+    listed = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    if not all(isinstance(v, Real) and isfinite(v) for v in listed):
+        raise ModtoolsError(f"{name} must be a finite number, or one per channel; got {values!r}.")
+    numbers = tuple(float(v) for v in listed)
     if len(numbers) not in (1, channels):
         raise ModtoolsError(f"{name} must be one number or one per channel; got {values!r}.")
     if name == "std" and min(numbers) <= 0:

@@ -34,7 +34,7 @@ _LOCATION = re.compile(
 # Switches and texts by which networks of the allowed packages fetch weights or run downloaded code.
 _FETCHES: Final = re.compile(
     r"trust_remote_code|auto_map|pretrained|checkpoint|(?<!init_)weights|repo_id|revision|"
-    r"name_or_path|hf_hub|(^|_)(ur[il]|path|file)(_|$)",
+    r"name_or_path|hf_hub|^backbone$|(^|_)(ur[il]|path|file)(_|$)",
     re.IGNORECASE,
 )
 

@@ -59,38 +59,38 @@ def _check_device(device: str | torch.device | None, network: Any) -> torch.devi
         first = next(parameters, None)
         return torch.device("cpu") if first is None else first.device
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        here = [name for name in ("cuda", "mps", "xpu") if getattr(torch, name).is_available()]
-        raise ModtoolsError(
-            f'device "{device}" is not available; here: {", ".join(["cpu", *here])}.'
-        ) from error
-    return found
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        here = ", ".join(["cpu", *(name for name, found in present.items() if found)])
+        raise ModtoolsError(f'device "{device}" is not available here; known: {here}.') from error
+    return chosen
 
 
 @contextmanager
-def _frozen(network: Any, device: torch.device) -> Iterator[None]:
-    """Hold a network in eval mode on a device, then restore its flags and its place."""
+def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
+    """Hold a network in eval mode, on a device if one is given; then restore flags and place."""
     if not isinstance(network, nn.Module):
         yield
         return
     flags = {part: part.training for part in network.modules()}
-    places = {t.device for t in (*network.parameters(), *network.buffers())}
-    if len(places) > 1 and places != {device}:
-        raise ModtoolsError(
-            f"the network is spread over {', '.join(sorted(map(str, places)))}; move it to one "
-            "device first."
-        )
+    places = {tensor.device for tensor in (*network.parameters(), *network.buffers())}
+    if device is not None and len(places) > 1:
+        spread = ", ".join(sorted(map(str, places)))
+        raise ModtoolsError(f"the network is spread over {spread}; leave device= out.")
     try:
-        network.to(device).eval()
+        if device is not None:
+            network.to(device)
+        network.eval()
         yield
     finally:
         network.train(flags[network])
         for part, training in flags.items():
             part.training = training
-        for place in places:
-            network.to(place)
+        if device is not None:
+            for place in places:
+                network.to(place)
 
 
 def _to_device(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
@@ -149,7 +149,7 @@ def _blocks(
 ) -> Iterator[Block]:
     module, dtype = reader.module, _PRECISIONS[options.precision]
     batches = range(0, len(task), options.batch_size)
-    with _frozen(module.network, device):
+    with _frozen(module.network, device if options.device is not None else None):
         for start in track(batches, f"Extract {module.name}"):
             rows = slice(start, min(start + options.batch_size, len(task)))
             # Per batch, so that neither mode leaks into the code that consumes the blocks.

@@ -146,7 +146,7 @@ def _configuration(network: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in network.config.to_diff_dict().items()
-        if not key.startswith("_") and key not in dropped and value is not None
+        if not key.startswith("_") and key not in dropped
     }
 
 
