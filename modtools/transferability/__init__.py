@@ -9,11 +9,17 @@ from modtools.transferability._alignment import (
     upper_triangle_alignment,
 )
 from modtools.transferability._builtin import register_builtin_scores
+from modtools.transferability._codelength import codelength
 from modtools.transferability._dependence import hsic, nhsic
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._gbc import gbc
 from modtools.transferability._hscore import hscore, regularized_hscore
+from modtools.transferability._leave_one_out import class_mean, lda, ridge
+from modtools.transferability._linear_probe import linear_probe
+from modtools.transferability._logistic import logistic
 from modtools.transferability._logme import logme
+from modtools.transferability._neighbours import knn
+from modtools.transferability._parc import parc
 from modtools.transferability._registry import SCORES, Score
 from modtools.transferability._score import Scores, score, score_moments
 from modtools.transferability._sfda import sfda
@@ -29,17 +35,25 @@ __all__ = [
     "Scores",
     "alignment",
     "centered_alignment",
+    "class_mean",
+    "codelength",
     "gbc",
     "hscore",
     "hsic",
+    "knn",
+    "lda",
     "leep",
     "lfc",
+    "linear_probe",
+    "logistic",
     "logme",
     "nce",
     "nhsic",
     "nmse",
+    "parc",
     "raw",
     "regularized_hscore",
+    "ridge",
     "score",
     "score_moments",
     "sfda",

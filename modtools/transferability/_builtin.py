@@ -9,10 +9,20 @@ from modtools.transferability._alignment import (
     raw_from_summary,
     upper_triangle_alignment_from_summary,
 )
+from modtools.transferability._codelength import codelength_of_rows
 from modtools.transferability._dependence import hsic_from_summary, nhsic_from_summary
 from modtools.transferability._gbc import gbc_from_summary
 from modtools.transferability._hscore import hscore_from_summary, regularized_hscore_from_summary
+from modtools.transferability._leave_one_out import (
+    class_mean_of_rows,
+    lda_of_rows,
+    ridge_of_rows,
+)
+from modtools.transferability._linear_probe import linear_probe_of_rows
+from modtools.transferability._logistic import logistic_of_rows
 from modtools.transferability._logme import logme_from_summary
+from modtools.transferability._neighbours import knn_of_rows
+from modtools.transferability._parc import parc_of_rows
 from modtools.transferability._registry import SCORES, Score
 from modtools.transferability._sfda import sfda_of_rows
 from modtools.transferability._source import leep_of_probabilities, nce_of_probabilities
@@ -22,6 +32,7 @@ __all__ = ["register_builtin_scores"]
 
 _LABELS: tuple[Kind, ...] = ("classification", "multilabel")
 _ANY: tuple[Kind, ...] = ("classification", "multilabel", "regression")
+_REAL: tuple[Kind, ...] = ("classification", "regression")
 _RELU = "relu_normalised"
 _KERNELS = "Duan, Yu & Principe, arXiv 2005.05541"
 
@@ -69,6 +80,15 @@ _BUILTIN = (
     Score("sfda", "features", sfda_of_rows, "(0, 1]", "Shao et al., ECCV 2022", passes=3),
     Score("lfc", "moments", lfc_from_summary, "[-1, 1]", "Deshpande et al., arXiv 2102.00084"),
     Score(
+        "parc",
+        "features",
+        parc_of_rows,
+        "[-100, 100], at most 100 sqrt(3 p q)",
+        "Bolya et al., NeurIPS 2021",
+        kinds=_LABELS,
+        passes="all pairs",
+    ),
+    Score(
         "alignment",
         "moments",
         alignment_from_summary,
@@ -105,6 +125,64 @@ _BUILTIN = (
     ),
     Score(
         "nhsic", "moments", nhsic_from_summary, "[0, C-1)", "Fukumizu et al., NIPS 2007", kinds=_ANY
+    ),
+    Score(
+        "knn",
+        "features",
+        knn_of_rows,
+        "[0, 1], leave-one-out accuracy",
+        "Cover & Hart, IEEE TIT 1967",
+        kinds=_REAL,
+        passes="all pairs",
+    ),
+    Score(
+        "class_mean",
+        "features",
+        class_mean_of_rows,
+        "[0, 1], leave-one-out accuracy",
+        "exact leave-one-out, closed form",
+        passes=2,
+    ),
+    Score(
+        "lda",
+        "features",
+        lda_of_rows,
+        "[0, 1], leave-one-out accuracy",
+        "Lachenbruch & Mickey, Technometrics 1968",
+        passes=2,
+    ),
+    Score(
+        "ridge",
+        "features",
+        ridge_of_rows,
+        "[0, 1], leave-one-out accuracy",
+        "Allen, Technometrics 1974 (PRESS)",
+        kinds=_REAL,
+        passes=2,
+    ),
+    Score(
+        "logistic",
+        "features",
+        logistic_of_rows,
+        "[0, 1], held-out accuracy",
+        "5 cold folds at one strength",
+        passes="iterative",
+    ),
+    Score(
+        "linear_probe",
+        "features",
+        linear_probe_of_rows,
+        "[0, 1], held-out accuracy",
+        "5-fold, strength chosen inside",
+        passes="iterative",
+    ),
+    Score(
+        "codelength",
+        "features",
+        codelength_of_rows,
+        "(-inf, 0], bits a label",
+        "Blier & Ollivier, NeurIPS 2018",
+        passes="5 orders",
     ),
 )
 

@@ -22,7 +22,7 @@ _FLOAT32_SIZE = 10_000_000
 _LARGEST_SORTED = 10_000
 _LEVEL_BITS = 22
 _DISTANCE_UNITS = 2.0**38
-_BINS_PER_UNIT = 2.0**21
+_BINS_PER_UNIT = 2.0**19
 _CHUNK = 1 << 20
 
 
@@ -80,7 +80,7 @@ def parc(features: ArrayLike, labels: ArrayLike) -> float:
     100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different classes do not compare.
 
     Up to 10 000 rows all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in bins of
-    5e-7, in memory that does not grow with n^2.
+    2e-6, in memory that does not grow with n^2.
 
     Parameters
     ----------
@@ -204,8 +204,8 @@ def _sorted_groups(
         last = keys[min(start + _CHUNK, n_pairs) - 1] | np.uint64((1 << _LEVEL_BITS) - 1)
         stop = int(np.searchsorted(keys, last, side="right"))
         chunk = keys[start:stop]
-        distances = chunk >> np.uint64(_LEVEL_BITS)
-        firsts = np.flatnonzero(np.append(True, distances[1:] != distances[:-1]))
+        heights = chunk >> np.uint64(_LEVEL_BITS)
+        firsts = np.flatnonzero(np.append(True, heights[1:] != heights[:-1]))
         own = ranks[(chunk & np.uint64((1 << _LEVEL_BITS) - 1)).astype(np.intp)]
         sizes = np.diff(np.append(firsts, len(chunk))).astype(np.float64)
         yield _Tied(sizes, np.add.reduceat(own, firsts))
