@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 from modtools.modules._text import TextPreprocess
 
@@ -76,7 +77,7 @@ def read_preprocess(card: Mapping[str, Any], folder: Path) -> Any:
             raise ModtoolsError(f"it states no sha256 of {TOKENIZER}.")
         return TextPreprocess((folder / TOKENIZER).read_text(encoding="utf-8"), **fields)
     except (TypeError, ValueError, OSError) as error:
-        raise ModtoolsError(f"the preprocessing {kind} does not fit: {error}") from error
+        raise ModtoolsError(f"the preprocessing {kind} does not fit: {one_line(error)}.") from error
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise ModtoolsError(f"{path} is not valid JSON: {error}.") from error
+        raise ModtoolsError(f"{path} is not valid JSON: {one_line(error)}.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else None
         raise ModtoolsError(f"{path} has format {found!r}; this modtools reads {FORMAT}.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._pooling import pool
 
@@ -89,7 +90,7 @@ class ForwardReader:
             hint = "" if self.module.preprocess else " Does it need preprocess=?"
             raise ModtoolsError(
                 f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shape}: '
-                f"{type(error).__name__}: {error}.{hint}"
+                f"{type(error).__name__}: {one_line(error)}.{hint}"
             ) from error
 
     def _check_calls(self, calls: list[str]) -> None:

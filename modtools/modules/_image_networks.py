@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import image_preprocess
@@ -69,7 +68,8 @@ def efficientnet_lite(
     >>> efficientnet_lite(0, taps="_blocks.10").names  # doctest: +SKIP
     ('lite0@_blocks.10',)
     """
-    check_choice(str(version), [str(v) for v in EFFICIENTNET_LITE_TAPS], name="version")
+    if isinstance(version, bool) or version not in EFFICIENTNET_LITE_TAPS:
+        raise ModtoolsError(f"version of EfficientNet-Lite must be 0, 1 or 2; got {version!r}.")
     arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

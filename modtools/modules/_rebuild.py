@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 
 __all__ = ["ALLOWED_PACKAGES", "build_network", "check_build"]
 
@@ -92,7 +93,7 @@ def build_network(target: Any, arguments: Any, allow: Collection[str]) -> nn.Mod
     try:
         found = getattr(import_module(path), name)
     except (ImportError, AttributeError) as error:
-        raise ModtoolsError(f'target "{target}" cannot be imported: {error}.') from error
+        raise ModtoolsError(f'target "{target}" cannot be imported: {one_line(error)}.') from error
     home = getattr(found, "__module__", "").partition(".")[0]
     if not (isinstance(found, type) and issubclass(found, nn.Module)) or home not in allow:
         raise ModtoolsError(f'target "{target}" is not a torch.nn.Module class of that package.')
@@ -104,7 +105,7 @@ def build_network(target: Any, arguments: Any, allow: Collection[str]) -> nn.Mod
             else:
                 network = (getattr(found, method) if method else found)(**arguments)
     except Exception as error:
-        raise ModtoolsError(f'target "{target}" cannot be built: {error}.') from error
+        raise ModtoolsError(f'target "{target}" cannot be built: {one_line(error)}.') from error
     if not isinstance(network, nn.Module):
         raise ModtoolsError(f'target "{target}" did not build a torch.nn.Module.')
     return network

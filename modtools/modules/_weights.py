@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 
 __all__ = ["file_digest", "load_weights", "save_weights"]
 
@@ -47,4 +48,6 @@ def load_weights(network: nn.Module, path: Path) -> None:
                 tensor.data = tensor.data.to(tensors[name].dtype)
         network.load_state_dict(tensors, strict=True)
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError, MemoryError) as error:
-        raise ModtoolsError(f"{path} does not hold the weights of this network: {error}") from error
+        raise ModtoolsError(
+            f"{path} does not hold the weights of this network: {one_line(error)}."
+        ) from error

@@ -22,6 +22,7 @@ from modtools.modules._card import (
     readme,
     write_preprocess,
 )
+from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
 from modtools.modules._weights import file_digest, load_weights, save_weights
@@ -229,7 +230,7 @@ class Zoo(Mapping[str, PretrainedModule]):
             _swap(unfinished, final)
         except (OSError, SafetensorError) as error:
             raise ModtoolsError(
-                f"{module.name} could not be saved: {error}. Nothing was left behind."
+                f"{module.name} could not be saved: {one_line(error)}. Nothing was left behind."
             ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
