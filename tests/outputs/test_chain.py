@@ -1,0 +1,48 @@
+"""One-step-ahead predictions: against a ridge machine refitted before every row."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from modtools.outputs import RidgeOutput, _chain
+from modtools.outputs._chain import chain_predictions
+from modtools.outputs._standardize import StandardizedRows
+
+
+def make_rows(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = StandardizedRows.of(rng.normal(size=shape) + 2)
+    return rows, np.eye(3)[rng.integers(0, 3, shape[0])]
+
+
+def refitted(rows, targets, strength):
+    dense, predictions = rows.dense(), np.zeros_like(targets)
+    for i in range(1, len(dense)):
+        machine = Ridge(alpha=strength).fit(dense[:i], targets[:i])
+        predictions[i] = machine.predict(dense[i : i + 1]).ravel()
+    return predictions
+
+
+@pytest.mark.parametrize("shape", [(60, 4), (30, 30), (25, 70)])
+@pytest.mark.parametrize("strength", [1e-2, 1.0, 50.0])
+def test_agrees_with_refitting(shape, strength):
+    rows, targets = make_rows(shape)
+    expected = refitted(rows, targets, strength)
+    np.testing.assert_allclose(chain_predictions(rows, targets, strength), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_blocks_are_exact(monkeypatch, block):
+    rows, targets = make_rows((60, 4))
+    expected = chain_predictions(rows, targets, 0.3)
+    monkeypatch.setattr(_chain, "_LARGEST_DENSE", 0)
+    monkeypatch.setattr(_chain, "_SMALLEST_BLOCK", block)
+    np.testing.assert_allclose(chain_predictions(rows, targets, 0.3), expected, atol=1e-10)
+
+
+def test_last_prediction_is_that_of_the_output_module():
+    rows, targets = make_rows((40, 5))
+    codes = targets.argmax(axis=1)
+    output = RidgeOutput(strength=2.0, standardize=False).fit(rows.dense()[:-1], codes[:-1])
+    chained = chain_predictions(rows, targets, 2.0)[-1]
+    np.testing.assert_allclose(chained, output.decision_values(rows.dense()[-1:])[0], atol=1e-10)
