@@ -1,0 +1,129 @@
+"""The command ``modtools``: its help, its version, and how it fails."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from modtools.cli._demo import demo
+from modtools.cli._score import score
+from modtools.exceptions import ModtoolsError, ModtoolsWarning
+
+__all__ = ["app", "main"]
+
+_BAD_INPUT, _INTERRUPTED = 2, 130
+# The base of everything that goes wrong on a command line; typer names only this child of it.
+_UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+class _OneLineErrors(TyperGroup):
+    """Report bad input in one line with exit code 2, and an interrupt with 130."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        code = 0
+        try:
+            with _warnings_in_one_line():
+                result = super().main(*args, **{**options, "standalone_mode": False})
+            code = result if isinstance(result, int) else 0
+        except _UsageError as error:
+            code = _say_error(_message(error))
+        except (ModtoolsError, OSError) as error:
+            code = _say_error(str(error))
+        except (KeyboardInterrupt, typer.Abort):
+            code = _INTERRUPTED
+        if code == _INTERRUPTED:
+            typer.echo("stopped; a file that was being written is left as it was.", err=True)
+        if not standalone_mode:
+            return code
+        sys.exit(code)
+
+
+def _message(error: Exception) -> str:
+    return str(error.format_message()) if hasattr(error, "format_message") else str(error)
+
+
+def _say_error(text: str) -> int:
+    typer.echo(f"error: {' '.join(text.split())}", err=True)
+    return _BAD_INPUT
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print each warning once, as ``warning MT003: ...``."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_place: Any) -> None:
+        text = " ".join(str(message).split())
+        is_coded = issubclass(category, ModtoolsWarning)
+        line = f"warning {text}" if is_coded else f"warning: {text}"
+        if line not in shown:
+            shown.add(line)
+            typer.echo(line, err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    import torch
+
+    from modtools._writing import versions
+
+    found = versions()
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    device = "mps" if device == "cpu" and torch.backends.mps.is_available() else device
+    typer.echo(f"modtools {found['modtools']} (torch {found['torch']}, device: {device})")
+    raise typer.Exit
+
+
+@app.callback()
+def modtools(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the versions of modtools and torch, and the device found.",
+        ),
+    ] = False,
+) -> None:
+    """Which pretrained modules to reuse for a new task, from a few labels.
+
+    What is predicted is the accuracy of a retrained output module on frozen features, not of full
+    fine-tuning.
+
+    First steps:
+
+        modtools demo
+        modtools score --help
+    """
+
+
+app.command()(score)
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line; this is what ``modtools`` and ``python -m modtools`` call."""
+    app(prog_name="modtools")

@@ -1,0 +1,116 @@
+"""How results look at a terminal and in files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from modtools._writing import json_text, write_file
+
+if TYPE_CHECKING:
+    from modtools.selection import Ranking
+
+__all__ = ["echo_table", "pick_text", "report", "show_registry"]
+
+_PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
+
+
+def echo_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, bold: Sequence[int] = ()
+) -> None:
+    """Print a table: the first `left` columns to the left, the others to the right.
+
+    Rows numbered in `bold` are emphasised at a terminal.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if place < left else "right", overflow="fold")
+    for place, row in enumerate(rows):
+        style = "bold" if place in bold else None
+        table.add_row(*(Text(cell) for cell in row), style=style)
+    console.print(table)
+
+
+def _show(ranking: "Ranking") -> None:
+    """Print the table of a ranking, what it picks, and what should be known about it."""
+    header, rows = ranking.table()
+    alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
+    typer.echo(ranking.title())
+    echo_table(header, rows, bold=alike)
+    typer.echo(pick_text(ranking))
+    for note in ranking.notes():
+        typer.echo(note)
+
+
+def pick_text(ranking: "Ranking") -> str:
+    """Return one line: the best module, and which others it cannot be told apart from."""
+    table = ranking.display().frame()
+    others = table.loc[table["like_best"], "module"].tolist()[1:]
+    if not others:
+        return f"Pick     {ranking.best}"
+    rest = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    names = ", ".join(others[:3]) + rest
+    n_labels = ranking.settings["n_samples"]
+    return f"Pick     {ranking.best}; {n_labels} labels cannot tell it apart from {names}."
+
+
+def report(
+    ranking: "Ranking", *, quiet: bool, json: str | None, csv: Path | None, plot: Path | None
+) -> None:
+    """Write the files asked for, then print the table, or the best name alone where quiet.
+
+    With ``--json -`` the JSON is all that is printed.
+    """
+    written = _write(ranking, json=json, csv=csv, plot=plot)
+    if json == "-":
+        typer.echo(ranking.to_json(), nl=False)
+    elif quiet:
+        typer.echo(ranking.best)
+    else:
+        _show(ranking)
+        if written:
+            typer.echo(f"Wrote    {'  '.join(map(str, written))}")
+
+
+def show_registry(json: str | None) -> None:
+    """Print every score with what it needs, what it applies to, its range and its source."""
+    from modtools.transferability import SCORES
+
+    header = ["score", "needs", "labels", "range", "reference"]
+    rows = [
+        [s.name, s.needs.replace("_", " "), ", ".join(s.kinds), s.range, s.reference]
+        for s in SCORES.values()
+    ]
+    if json is None:
+        echo_table(header, rows, left=len(header))
+        return
+    text = json_text({"scores": [dict(zip(header, row, strict=True)) for row in rows]})
+    if json == "-":
+        typer.echo(text, nl=False)
+    else:
+        write_file(json, text)
+
+
+def _write(
+    ranking: "Ranking", *, json: str | None, csv: Path | None, plot: Path | None
+) -> list[Path]:
+    written: list[Path] = []
+    if json is not None and json != "-":
+        written.append(write_file(json, ranking.to_json()))
+    if csv is not None:
+        written.append(write_file(csv, ranking.frame().to_csv(index=False)))
+    if plot is not None:
+        from matplotlib.figure import Figure
+
+        height = 1.3 + 0.34 * len(ranking)
+        ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
+        written.extend(ranking.plot(ax).save(plot))
+    return written

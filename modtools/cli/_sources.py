@@ -1,0 +1,175 @@
+"""From words on a command line to modules and a task."""
+
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import check_lengths
+from modtools.exceptions import ModtoolsError
+from modtools.tasks import Task, load_task
+
+if TYPE_CHECKING:
+    from modtools.modules import PretrainedModule
+
+__all__ = ["Given", "gather"]
+
+_FEATURE_KEYS = ("features", "X")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command line names: zoo folders or feature files, factories, taps, feature files."""
+
+    sources: Sequence[Path]
+    modules: Sequence[str]
+    taps: Sequence[str]
+    features: Sequence[Path]
+
+    @property
+    def files(self) -> list[Path]:
+        """Feature files; those that follow the first one on the line come without an option."""
+        return [*self.features, *(path for path in self.sources if path.suffix == ".npz")]
+
+    @property
+    def zoos(self) -> list[Path]:
+        """Zoo folders."""
+        return [path for path in self.sources if path.suffix != ".npz"]
+
+
+def gather(
+    given: Given,
+    *,
+    task: str | None,
+    split: str | None = None,
+    label: str | None = None,
+    per_class: int | None = None,
+    n_labels: int | None = None,
+    seed: int = 0,
+) -> tuple[Any, Task]:
+    """Return what `rank_modules` ranks: modules or cached features, and the labelled task."""
+    if not (given.files or given.zoos or given.modules):
+        raise ModtoolsError(
+            "nothing to score: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz."
+        )
+    if given.files and (given.zoos or given.modules):
+        raise ModtoolsError("score cached features or modules, not both in one table.")
+    if not given.files and task is None:
+        raise ModtoolsError(
+            "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "
+            "of class folders, a .npz, a .csv or a .parquet file."
+        )
+    labelled = None if task is None else load_task(task, split=split, label=label)
+    few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
+    if not given.files:
+        shelf = _load_shelf(given)
+        return shelf, _few_labels(cast("Task", labelled), **few)
+    features, labelled = _load_features(given.files, labelled)
+    chosen = _few_labels(labelled, **few)
+    if chosen is labelled:
+        return features, labelled
+    for name, rows in features.items():
+        check_lengths(**{f'features "{name}"': rows, "labels": labelled})
+    return {name: rows[chosen.rows] for name, rows in features.items()}, chosen
+
+
+def _few_labels(task: Task, *, per_class: int | None, n_labels: int | None, seed: int) -> Task:
+    """Return the task, or only as many of its labelled rows as asked for."""
+    if per_class is None and n_labels is None:
+        return task
+    if per_class is not None and n_labels is not None:
+        raise ModtoolsError("give --per-class or --labels, not both.")
+    return task.few_labels(per_class=per_class, n=n_labels, seed=seed)
+
+
+def _load_shelf(given: Given) -> Any:
+    """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
+    from modtools.modules import Zoo
+
+    if given.taps and not given.modules:
+        raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
+    for folder in given.zoos:
+        if not folder.is_dir():
+            raise ModtoolsError(f"there is no zoo folder {folder}.")
+    if len(given.zoos) == 1 and not given.modules:
+        return Zoo(given.zoos[0])
+    shelf = [module for folder in given.zoos for module in Zoo(folder).values()]
+    return shelf + [_call_factory(factory, list(given.taps)) for factory in given.modules]
+
+
+def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
+    from modtools.modules import PretrainedModule
+
+    made = _import_factory(text)()
+    if isinstance(made, PretrainedModule):
+        return made.at(taps) if taps else made
+    if not callable(made):
+        raise ModtoolsError(
+            f'--module "{text}" returned a {type(made).__name__}; it must return a '
+            "PretrainedModule or a torch network."
+        )
+    return PretrainedModule(made, name=text.rpartition(":")[2], tap=taps or None)
+
+
+def _import_factory(text: str) -> Any:
+    package, _, name = text.partition(":")
+    if not package or not name:
+        raise ModtoolsError(
+            f'--module must be "package:factory", for example my_networks:small; got "{text}".'
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return getattr(import_module(package), name)
+    except ImportError as error:
+        raise ModtoolsError(f'--module "{text}" cannot be imported: {error}.') from error
+    except AttributeError:
+        raise ModtoolsError(f'--module "{text}": {package} has no {name}.') from None
+
+
+def _load_features(
+    files: Sequence[Path], task: Task | None
+) -> tuple[dict[str, NDArray[Any]], Task]:
+    """Return the cached features of each file by its name, and the task that labels them.
+
+    A file holds an array features (or X), and labels (or y) where no task is given.
+    """
+    features: dict[str, NDArray[Any]] = {}
+    for file in files:
+        if file.stem in features:
+            raise ModtoolsError(f'two feature files are named "{file.stem}"; rename one.')
+        features[file.stem] = _read_features(file)
+    if task is not None:
+        return features, task
+    labelled = [load_task(file) for file in files]
+    for other, file in zip(labelled, files, strict=True):
+        if not np.array_equal(other.labels, labelled[0].labels):
+            raise ModtoolsError(
+                f"{file} holds other labels than {files[0]}; all modules must be scored on the "
+                "same rows in the same order."
+            )
+    return features, labelled[0]
+
+
+def _read_features(file: Path) -> NDArray[Any]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            for key in _FEATURE_KEYS:
+                if key in stored:
+                    return np.asarray(stored[key])
+            raise ModtoolsError(
+                f'{file} has no array "features" (or "X"); it has {", ".join(stored) or "none"}.'
+            )
+    except FileNotFoundError:
+        raise ModtoolsError(f"file {file} does not exist.") from None
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, ModtoolsError):
+            raise
+        raise ModtoolsError(f"{file} cannot be read as a .npz file: {error}.") from error

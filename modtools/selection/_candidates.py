@@ -1,0 +1,111 @@
+"""Modules of any accepted form, one after the other, as features that can be scored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modtools._progress import track
+from modtools._validation import FloatArray, check_features
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["Candidate", "check_modules", "iter_candidates"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One module at one tap: its features on the task, and what they cost."""
+
+    name: str
+    features: FloatArray
+    source_probabilities: FloatArray | None = None
+    n_parameters: int | None = None
+    extraction_seconds: float = 0.0
+
+
+def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
+    """Raise before anything is computed if modules cannot be ranked on this task."""
+    if not isinstance(modules, Mapping | Sequence) or isinstance(modules, str):
+        raise ModtoolsError(
+            "modules must be a Zoo, a list of PretrainedModule or a dict {name: features}; "
+            f"got {type(modules).__name__}."
+        )
+    if not len(modules):
+        raise ModtoolsError("modules is empty; give at least one module or array of features.")
+    if isinstance(modules, dict):
+        for name, value in modules.items():
+            if not _is_module(value):
+                _check_cached(name, value, n_labels=n_labels)
+    elif isinstance(modules, Sequence):
+        _check_list(modules)
+    holds_arrays = isinstance(modules, dict) and not any(map(_is_module, modules.values()))
+    if not holds_arrays and not hasattr(task, "inputs"):
+        raise ModtoolsError(
+            "networks read the inputs of a task, and labels alone have none: pass a Task, "
+            "for example Task(inputs, labels)."
+        )
+
+
+def _is_module(value: Any) -> bool:
+    return hasattr(value, "taps")
+
+
+def _check_cached(name: Any, features: Any, *, n_labels: int) -> FloatArray:
+    checked = check_features(features, name=f'features of "{name}"')
+    if len(checked) != n_labels:
+        raise ModtoolsError(
+            f'features of "{name}" have {len(checked)} rows, the task has {n_labels} labels; '
+            "each row must belong to one label, in the same order."
+        )
+    return checked
+
+
+def _check_list(modules: Sequence[Any]) -> None:
+    seen: set[str] = set()
+    for place, module in enumerate(modules):
+        if not _is_module(module):
+            raise ModtoolsError(
+                f"modules[{place}] is a {type(module).__name__}, not a PretrainedModule; "
+                "pass cached features as a dict {name: features}."
+            )
+        for name in module.names:
+            if name in seen:
+                raise ModtoolsError(
+                    f'two modules are named "{name}"; give each PretrainedModule its own name.'
+                )
+            seen.add(name)
+
+
+def iter_candidates(
+    modules: Any, task: Any, *, n_labels: int, **options: Any
+) -> Iterator[Candidate]:
+    """Yield every module at every tap, with one forward pass a network.
+
+    A zoo is loaded module by module, so that no more than one network is in memory.
+    """
+    places = list(modules) if isinstance(modules, Mapping) else range(len(modules))
+    for name in track(places, "Modules"):
+        value = modules[name]
+        if _is_module(value):
+            yield from _extract(value, task, **options)
+        else:
+            yield Candidate(str(name), _check_cached(name, value, n_labels=n_labels))
+
+
+def _extract(module: Any, task: Any, **options: Any) -> Iterator[Candidate]:
+    from modtools.modules import run
+
+    try:
+        extraction = run(module, task, **options)
+    except Exception as error:
+        kind = "" if isinstance(error, ModtoolsError) else f"{type(error).__name__}: "
+        raise ModtoolsError(
+            f'extraction of module "{module.name}" failed: {kind}{error}'
+        ) from error
+    for tap, name in zip(module.taps, module.names, strict=True):
+        yield Candidate(
+            name,
+            extraction.features[name],
+            source_probabilities=extraction.source_probabilities,
+            n_parameters=module.n_parameters(tap),
+            extraction_seconds=extraction.seconds,
+        )

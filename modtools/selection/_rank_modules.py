@@ -1,0 +1,236 @@
+"""Rank pretrained modules for a task by a score of their features."""
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from modtools._validation import check_choice, check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.selection._candidates import Candidate, check_modules, iter_candidates
+from modtools.selection._ranking import Ranking
+from modtools.tasks import encode_labels
+
+if TYPE_CHECKING:
+    import os
+
+    from modtools.modules import PretrainedModule, Zoo
+    from modtools.tasks import Labels, Task
+    from modtools.transferability import Score
+
+__all__ = ["rank_modules"]
+
+
+class _Scored(NamedTuple):
+    rows: list[dict[str, Any]]
+    skipped: dict[str, str]
+    warned: list[Warning]
+
+
+def rank_modules(
+    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    task: "Task | Any",
+    *,
+    by: str = "logistic",
+    scores: Sequence[str] | Literal["all"] | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int = 64,
+    cache: "str | os.PathLike[str] | None" = None,
+    n_jobs: int | None = None,
+    seed: int = 0,
+) -> Ranking:
+    """Rank modules by how well a retrained output module on their features will do.
+
+    Each network runs once over the task, whatever the number of its taps; then the scores are
+    computed. What is predicted is the accuracy of a retrained output module, not of full
+    fine-tuning.
+
+    Parameters
+    ----------
+    modules : Zoo, sequence of PretrainedModule, or dict
+        The shelf. A dict ``{name: features}`` holds cached features of shape (n_samples,
+        n_features), one row a label.
+    task : Task or array-like of shape (n_samples,)
+        The labelled task. For cached features the labels alone are enough.
+    by : str, default="logistic"
+        Score that orders the modules, a name in `SCORES`. Equal values keep the order given.
+    scores : sequence of str or "all", optional
+        More scores to compute. A score that does not apply to a module is left out and listed in
+        `Ranking.skipped`.
+    device : str, optional
+        Where networks run, for example "cuda".
+    precision : {"float32", "float16", "bfloat16"}, default="float32"
+        Precision of the forward passes.
+    batch_size : int, default=64
+        Inputs a forward pass.
+    cache : path-like, optional
+        Folder that keeps extracted features.
+    n_jobs : int, optional
+        Modules scored at the same time, through joblib; -1 uses all cores.
+    seed : int, default=0
+        Seed of the scores that draw at random; the same seed gives the same table.
+
+    Returns
+    -------
+    Ranking
+        Best module first: `frame`, `best`, `top`, `plot`.
+
+    Raises
+    ------
+    ModtoolsError
+        Unknown score, no modules, two of one name, lengths that differ, a score that applies to
+        none of them, or a network that fails (it is named).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 20)
+    >>> good = labels[:, None] + 0.1 * rng.normal(size=(40, 3))
+    >>> ranking = rank_modules({"noise": rng.normal(size=(40, 3)), "good": good}, labels, by="knn")
+    >>> ranking.best, ranking.top(2)
+    ('good', ['good', 'noise'])
+    """
+    from modtools.transferability._inputs import check_scorable
+
+    start = time.perf_counter()
+    names = _check_scores(by, scores)
+    check_integer(seed, name="seed", minimum=0)
+    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    check_scorable(labels, kinds=(labels.kind,), score="a score")
+    check_modules(modules, task, n_labels=len(labels))
+    extraction = {"device": device, "precision": precision, "batch_size": batch_size}
+    candidates = iter_candidates(modules, task, n_labels=len(labels), cache=cache, **extraction)
+    rows, skipped = _score_all(candidates, labels, names, seed=seed, n_jobs=n_jobs)
+    settings = {
+        "task": getattr(task, "name", "these labels"),
+        "kind": labels.kind,
+        "n_samples": len(labels),
+        "n_classes": labels.n_classes,
+        "chance": _chance(labels),
+        "by": by,
+        "scores": names,
+        **extraction,
+        "n_jobs": n_jobs,
+        "seed": seed,
+    }
+    return Ranking(
+        _tidy(rows, names, skipped),
+        settings=settings,
+        skipped=skipped,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> list[str]:
+    """Return the names of the scores to compute, the one that orders the modules first."""
+    from modtools.transferability import SCORES
+
+    if isinstance(scores, str) and scores != "all":
+        raise ModtoolsError(f'scores must be a list of names or "all"; got {scores!r}.')
+    others = list(SCORES) if scores == "all" else list(scores or [])
+    hint = f"modtools score --list shows all {len(SCORES)}."
+    wanted = dict.fromkeys([by, *others])
+    return [check_choice(name, list(SCORES), name="score", hint=hint) for name in wanted]
+
+
+def _chance(labels: "Labels") -> float | None:
+    """Return the accuracy of always naming the largest class."""
+    if labels.kind != "classification":
+        return None
+    return float(labels.counts().max() / len(labels))
+
+
+def _score_all(
+    candidates: Iterator[Candidate],
+    labels: "Labels",
+    names: list[str],
+    *,
+    seed: int,
+    n_jobs: int | None,
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
+    """Score as many candidates at a time as there are workers, so that few features are held."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    rows: list[dict[str, Any]] = []
+    skipped: dict[str, dict[str, str]] = {}
+    width = effective_n_jobs(n_jobs)
+    with Parallel(n_jobs=n_jobs) as pool:
+        while batch := list(islice(candidates, width)):
+            scored = pool(delayed(_score_one)(item, labels, names, seed) for item in batch)
+            for item, result in zip(batch, scored, strict=True):
+                rows.extend(result.rows)
+                if result.skipped:
+                    skipped[item.name] = result.skipped
+                for warning in result.warned:
+                    warnings.warn(warning, stacklevel=3)
+    return rows, skipped
+
+
+def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -> _Scored:
+    """Score one module; warnings are returned, because those of a worker process are lost."""
+    from modtools.transferability import SCORES, score
+
+    skipped = {name: why for name in names if (why := _why_not(SCORES[name], item, labels))}
+    # All scores at once: then one that cannot be computed is a reason, not an error.
+    wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
+    options: dict[str, Any] = {"source_probabilities": item.source_probabilities, "seed": seed}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = score(item.features, cast("Any", labels), wanted, **options)
+        except ModtoolsError as error:
+            raise ModtoolsError(f'module "{item.name}": {error}') from error
+    facts = {
+        "extraction_seconds": item.extraction_seconds,
+        "n_features": item.features.shape[1],
+        "n_parameters": item.n_parameters,
+    }
+    rows = [
+        {
+            "module": item.name,
+            "score": name,
+            "value": value,
+            "standard_error": found.standard_errors.get(name),
+            "seconds": found.seconds[name],
+            **facts,
+        }
+        for name, value in found.items()
+    ]
+    skipped = {**found.skipped, **skipped}
+    return _Scored(rows, skipped, [_with_name(w, item.name) for w in caught])
+
+
+def _with_name(caught: warnings.WarningMessage, name: str) -> Warning:
+    """Return the warning with the module's name after its code."""
+    code, _, text = str(caught.message).partition(": ")
+    named = f"{code}: {name}: {text}" if text else f"{name}: {code}"
+    return caught.category(named)
+
+
+def _why_not(score: "Score", item: Candidate, labels: "Labels") -> str:
+    """Return why a score does not apply to a module, or the empty string."""
+    if labels.kind not in score.kinds:
+        return f"defined for {' and '.join(score.kinds)} labels, not {labels.kind}"
+    if score.needs == "source_probabilities" and item.source_probabilities is None:
+        return "needs source probabilities, which this module does not give"
+    return ""
+
+
+def _tidy(rows: list[dict[str, Any]], names: list[str], skipped: dict[str, dict[str, str]]) -> Any:
+    import pandas as pd
+
+    by = names[0]
+    if not any(row["score"] == by for row in rows):
+        reason = next(iter(skipped.values()))[by]
+        raise ModtoolsError(f'the modules cannot be ranked by "{by}": {reason}.')
+    table = pd.DataFrame(rows)
+    table["standard_error"] = table["standard_error"].astype(float)
+    table["n_parameters"] = table["n_parameters"].astype("Int64")
+    ranked = table.sort_values("value", ascending=False, kind="stable")
+    order = {name: place for place, name in enumerate(names)}
+    return ranked.sort_values(
+        "score", key=lambda column: column.map(order), kind="stable", ignore_index=True
+    )

@@ -1,0 +1,271 @@
+"""The result of ranking modules: a tidy frame that prints, plots and travels."""
+
+import os
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_integer
+from modtools._writing import json_text, versions, write_file
+from modtools.plotting import RankingDisplay
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["ACCURACIES", "Ranking"]
+
+# Scores that estimate the accuracy of an output module: shown in percent, comparable to it.
+ACCURACIES: Final = frozenset({"class_mean", "knn", "lda", "linear_probe", "logistic", "ridge"})
+
+_OTHER_SCORES_SHOWN: Final = 3
+
+
+class Ranking:
+    """Modules in the order of one score, best first; returned by `rank_modules`.
+
+    Attributes
+    ----------
+    by : str
+        Score that orders the modules. Equal values keep the order in which modules were given.
+    settings : dict
+        What was asked: task, number of labels and classes, scores, precision, seed and so on.
+    skipped : dict
+        ``{module: {score: reason}}`` for scores that do not apply; they have no row in the frame.
+    seconds : float
+        Wall time of the whole ranking, extraction included.
+    versions : dict
+        Versions of modtools, torch, scikit-learn, numpy and Python.
+    """
+
+    def __init__(
+        self,
+        results: "pd.DataFrame",
+        *,
+        settings: Mapping[str, Any],
+        skipped: Mapping[str, Mapping[str, str]],
+        seconds: float,
+    ) -> None:
+        self._results = results
+        self.settings = dict(settings)
+        self.skipped = {module: dict(reasons) for module, reasons in skipped.items()}
+        self.by: str = self.settings["by"]
+        self.seconds = seconds
+        self.versions = versions()
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a module and score, ranked best first by `by`; other scores follow.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, score, value (higher is better), standard_error (missing where none is
+            defined), seconds (for this score), extraction_seconds (one forward pass for all taps
+            of the network), n_features and n_parameters (up to the tap; missing for cached
+            features).
+        """
+        return self._results.copy()
+
+    @property
+    def best(self) -> str:
+        """Name of the module with the highest value of `by`; among equals the first one given."""
+        return self.top(1)[0]
+
+    def top(self, k: int) -> list[str]:
+        """Return the names of the k best modules, best first, or of all if there are fewer.
+
+        Parameters
+        ----------
+        k : int
+            How many.
+
+        Returns
+        -------
+        list of str
+            Module names.
+        """
+        return [str(name) for name in self._ranked()["module"][: check_integer(k, name="k")]]
+
+    def __len__(self) -> int:
+        return len(self._ranked())
+
+    def _ranked(self) -> "pd.DataFrame":
+        return self._results[self._results["score"] == self.by].reset_index(drop=True)
+
+    def display(self, *, achieved: Mapping[str, float] | None = None) -> RankingDisplay:
+        """Return the display of this ranking, not yet drawn.
+
+        Parameters
+        ----------
+        achieved : dict, optional
+            Accuracy really achieved by a module, in [0, 1], where it is known.
+
+        Returns
+        -------
+        RankingDisplay
+            Its `frame` has the 95 % intervals.
+        """
+        table = self._ranked()
+        if achieved is not None:
+            table["achieved"] = table["module"].map(dict(achieved)).astype(float)
+        return RankingDisplay(
+            results=table,
+            score=self.by,
+            accuracy=self._is_accuracy(self.by),
+            chance=self.settings["chance"],
+            title=f"{self.settings['task']}: {self._labels_text()}",
+        )
+
+    def plot(
+        self, ax: "Axes | None" = None, *, achieved: Mapping[str, float] | None = None
+    ) -> RankingDisplay:
+        """Draw the modules with 95 % intervals, best on top.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+        achieved : dict, optional
+            Accuracy really achieved by a module, in [0, 1], drawn as an open ring.
+
+        Returns
+        -------
+        RankingDisplay
+            The drawn display.
+        """
+        return self.display(achieved=achieved).plot(ax)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the ranking as JSON that names settings and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, whole or not at all.
+
+        Returns
+        -------
+        str
+            The JSON text: best, results (rows of `frame`), skipped, settings, seconds, versions.
+        """
+        text = json_text(
+            {
+                "best": self.best,
+                "results": self._results,
+                "skipped": self.skipped,
+                "settings": self.settings,
+                "seconds": self.seconds,
+            }
+        )
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return what is printed: a header with units, and one row of text a module.
+
+        Returns
+        -------
+        header : list of str
+            Column names.
+        rows : list of list of str
+            Cells, best module first.
+        """
+        import pandas as pd
+
+        limits = self.display().frame()[["lower", "upper"]].to_numpy(dtype=float)
+        others = self._others()[:_OTHER_SCORES_SHOWN]
+        header = ["    module", self._with_unit(self.by), "95 % interval", "features", "parameters"]
+        rows = []
+        for place, row in enumerate(self._ranked().to_dict("records")):
+            low, high = limits[place]
+            interval = f"[{self._number(low, self.by)}, {self._number(high, self.by)}]"
+            cells = [
+                f"{place + 1:>2}  {row['module']}",
+                self._number(row["value"], self.by),
+                interval if low < high else "",
+                f"{row['n_features']:,}",
+                "" if pd.isna(row["n_parameters"]) else f"{row['n_parameters']:,}",
+            ]
+            rows.append(cells + [self._other(row["module"], score) for score in others])
+        header += [self._with_unit(score) for score in others]
+        used = [column for column in range(len(header)) if any(row[column] for row in rows)]
+        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+
+    def _others(self) -> list[str]:
+        computed = set(self._results["score"])
+        return [name for name in self.settings["scores"][1:] if name in computed]
+
+    def _is_accuracy(self, score: str) -> bool:
+        return score in ACCURACIES and self.settings["kind"] == "classification"
+
+    def _with_unit(self, score: str) -> str:
+        return f"{score} (%)" if self._is_accuracy(score) else score
+
+    def _number(self, value: float, score: str) -> str:
+        return f"{100 * value:.1f}" if self._is_accuracy(score) else f"{value:.4g}"
+
+    def _other(self, module: str, score: str) -> str:
+        rows = self._results
+        found = rows.loc[(rows["module"] == module) & (rows["score"] == score), "value"]
+        return self._number(found.iloc[0], score) if len(found) else ""
+
+    def _labels_text(self) -> str:
+        n_samples, n_classes = self.settings["n_samples"], self.settings["n_classes"]
+        kind = self.settings["kind"]
+        what = {"classification": "classes", "multilabel": "label columns", "regression": "targets"}
+        return f"{n_samples} labels, {n_classes} {what[kind]}"
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the table should know: ties, scores left out, scores not shown.
+
+        Returns
+        -------
+        list of str
+            Sentences; empty where there is nothing to say.
+        """
+        values = self._ranked()
+        tied = values.loc[values["value"].duplicated(keep=False), "module"]
+        notes = []
+        if len(tied):
+            notes.append(f"Equal values keep the order given: {', '.join(tied)}.")
+        notes.extend(self._skipped_notes())
+        hidden = self._others()[_OTHER_SCORES_SHOWN:]
+        if hidden:
+            notes.append(f"In frame(), not shown here: {', '.join(hidden)}.")
+        return notes
+
+    def _skipped_notes(self) -> list[str]:
+        """Say each reason once, with the scores and the modules that it concerns."""
+        modules: dict[tuple[str, str], list[str]] = {}
+        for module, reasons in self.skipped.items():
+            for score, reason in reasons.items():
+                modules.setdefault((reason, score), []).append(module)
+        scores: dict[tuple[str, str], list[str]] = {}
+        for (reason, score), concerned in modules.items():
+            scores.setdefault((reason, ", ".join(concerned)), []).append(score)
+        return [
+            f"Left out: {', '.join(names)} for {concerned} ({reason})."
+            for (reason, concerned), names in scores.items()
+        ]
+
+    def title(self) -> str:
+        """Return one line that says what was ranked, on what, by what.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+        modules = "1 module" if len(self) == 1 else f"{len(self)} modules"
+        return f"{modules} on {self.settings['task']} by {self.by} ({self._labels_text()})"
+
+    def __repr__(self) -> str:
+        header, rows = self.table()
+        return "\n".join([text_table(header, rows, title=self.title()), *self.notes()])
+
+    def _repr_html_(self) -> str:
+        header, rows = self.table()
+        table = html_table([name.strip() for name in header], rows, title=self.title())
+        return table + "".join(f"<p>{escape(note)}</p>" for note in self.notes())
