@@ -84,7 +84,7 @@ def codelength(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> floa
 def _strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     """Return the strength of the largest evidence summed over target columns, ties to the larger.
 
-    Each column has its own noise level at its best value.
+    Each column has its own noise level at its best value. Centring leaves n - 1 dimensions.
     """
     centred = targets - targets.mean(axis=0)
     squares = np.square(basis.project(centred))
@@ -95,7 +95,7 @@ def _strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     for i, strength in enumerate(strengths):
         residual = total - (squares / (basis.eigenvalues[:, None] + strength)).sum(axis=0)
         floor = np.finfo(float).eps * total
-        fit = n_samples * np.log(np.maximum(residual, floor)).sum()
+        fit = (n_samples - 1) * np.log(np.maximum(residual, floor)).sum()
         evidence[i] = -fit - n_targets * np.log1p(basis.eigenvalues / strength).sum()
     return float(strengths[np.flatnonzero(evidence == evidence.max())[-1]])
 

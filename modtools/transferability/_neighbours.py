@@ -1,5 +1,6 @@
 """Leave-one-out accuracy of the nearest neighbours, without an n x n matrix."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ def knn_of_rows(
     rows = standardized(features, score="knn", rescale=standardize)
     if rows.n_varying == 0:
         return without_features(labels)
+    if metric == "cosine" and not standardize:
+        # Angles, unlike distances, depend on the origin, which stays where it is.
+        rows = replace(rows, mean=np.zeros_like(rows.mean))
     points = rows.dense(np.float32 if features.size >= _FLOAT32_SIZE else np.float64)
     if metric == "cosine":
         norms = np.linalg.norm(points, axis=1, keepdims=True)

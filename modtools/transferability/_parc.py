@@ -133,7 +133,8 @@ def _directions(rows: StandardizedRows) -> tuple[FloatArray, NDArray[np.intp]]:
     lengths = np.linalg.norm(directions, axis=1)
     directions -= directions.mean(axis=1, keepdims=True)
     centred = np.linalg.norm(directions, axis=1)
-    kept = np.flatnonzero(centred > 8 * np.finfo(directions.dtype).eps * lengths)
+    # Standardised rows have a common size, against which rounding is told from a direction.
+    kept = np.flatnonzero(centred > 8 * np.finfo(directions.dtype).eps * lengths.max())
     if len(kept) < 3:
         raise ModtoolsError("parc needs at least 3 rows whose features differ between columns.")
     directions /= np.where(centred > 0, centred, 1)[:, None]
