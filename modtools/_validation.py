@@ -64,9 +64,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "") -> str:
     """Return `value` if it is one of the known names, else raise and suggest the nearest.
 
-    >>> check_choice("meen", ["mean", "max"], name="pooling")
+    >>> check_choice("maxx", ["mean", "max"], name="pooling")
     Traceback (most recent call last):
-    modtools.exceptions.ModtoolsError: unknown pooling "meen"; did you mean "mean"? Known: mean, max.
+    modtools.exceptions.ModtoolsError: unknown pooling "maxx"; did you mean "max"? Known: mean, max.
     """
     if value in known:
         return value
