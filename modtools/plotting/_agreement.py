@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vPX*"
 _N_OUTLIERS = 3
+_APART = 0.05  # of the height of the panel
 
 
 class AgreementDisplay(Display):
@@ -29,7 +30,7 @@ class AgreementDisplay(Display):
     On the left one score against the truth: one colour and marker a task, the three modules that
     are furthest off are named. Where the score is an accuracy both axes are in percent and the
     diagonal is drawn. On the right the weighted tau of every score: the bar is the mean over
-    tasks, a dot is one task, hatched bars are rankers that never look at the task.
+    tasks, a dot is one task, hatched bars are rankers that never look at the labels.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class AgreementDisplay(Display):
             ax.plot(rows["predicted"], rows["achieved"], marker, label=tasks[place], **style)
         if self.accuracy:
             _draw_diagonal(ax)
-        for row in _outliers(table, accuracy=self.accuracy).to_dict("records"):
+        for row in _outliers(table, accuracy=self.accuracy):
             _label_point(ax, row["module"], row["predicted"], row["achieved"])
         ax.set_xlabel(f"predicted by {self.score}" + (" (%)" if self.accuracy else ""), color=INK)
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
@@ -159,7 +160,9 @@ class AgreementDisplay(Display):
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
         note = "bar: mean, dot: one task; " if self.agreement["task"].nunique() > 1 else ""
-        hatched = "hatched: ignores the task" if self.agreement["static"].any() else "1 is perfect"
+        hatched = (
+            "hatched: never looks at labels" if self.agreement["static"].any() else "1 is perfect"
+        )
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(note + hatched, loc="left", fontsize="small", color=INK)
 
@@ -172,14 +175,22 @@ def _draw_diagonal(ax: "Axes") -> None:
     ax.set_aspect("equal", adjustable="box")
 
 
-def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> "pd.DataFrame":
-    """Return the points furthest off: in points, or in rank where the score has another unit."""
+def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> list[dict[str, Any]]:
+    """Return the points furthest off: in points, or in rank where the score has another unit.
+
+    A point at the height of one that is named already stays without a name, to keep names apart.
+    """
     seen = table[["predicted", "achieved"]]
     if not accuracy:
         seen = seen.groupby(table["task"]).rank()
     distance = (seen["predicted"] - seen["achieved"]).abs()
     furthest = distance[distance > 0].sort_values(ascending=False, kind="stable")
-    return table.loc[furthest.index[:_N_OUTLIERS]]
+    apart = _APART * float(table["achieved"].max() - table["achieved"].min())
+    named: list[dict[str, Any]] = []
+    for row in table.loc[furthest.index].to_dict("records"):
+        if all(abs(row["achieved"] - other["achieved"]) > apart for other in named):
+            named.append({str(key): value for key, value in row.items()})
+    return named[:_N_OUTLIERS]
 
 
 def _label_point(ax: "Axes", text: str, x: float, y: float) -> None:

@@ -96,11 +96,13 @@ def _extract(module: Any, task: Any, **options: Any) -> Iterator[Candidate]:
 
     try:
         extraction = run(module, task, **options)
-    except Exception as error:
-        kind = "" if isinstance(error, ModtoolsError) else f"{type(error).__name__}: "
-        raise ModtoolsError(
-            f'extraction of module "{module.name}" failed: {kind}{error}'
-        ) from error
+    except ModtoolsError as error:
+        if module.name in str(error):
+            raise
+        raise ModtoolsError(f'module "{module.name}": {error}') from error
+    except Exception as error:  # whatever the user's network or preprocessing raises
+        text = f'module "{module.name}" failed: {type(error).__name__}: {error}'
+        raise ModtoolsError(text) from error
     for tap, name in zip(module.taps, module.names, strict=True):
         yield Candidate(
             name,

@@ -37,7 +37,7 @@ def rank_modules(
     device: str | None = None,
     precision: str = "float32",
     batch_size: int = 64,
-    cache: "str | os.PathLike[str] | None" = None,
+    cache: "bool | str | os.PathLike[str] | None" = None,
     n_jobs: int | None = None,
     seed: int = 0,
 ) -> Ranking:
@@ -102,7 +102,8 @@ def rank_modules(
     check_scorable(labels, kinds=(labels.kind,), score="a score")
     check_modules(modules, task, n_labels=len(labels))
     extraction = {"device": device, "precision": precision, "batch_size": batch_size}
-    candidates = iter_candidates(modules, task, n_labels=len(labels), cache=cache, **extraction)
+    options = {**extraction, "cache": cache, "with_source": _reads_source(names)}
+    candidates = iter_candidates(modules, task, n_labels=len(labels), **options)
     rows, skipped = _score_all(candidates, labels, names, seed=seed, n_jobs=n_jobs)
     settings = {
         "task": getattr(task, "name", "these labels"),
@@ -134,6 +135,12 @@ def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> lis
     hint = f"modtools score --list shows all {len(SCORES)}."
     wanted = dict.fromkeys([by, *others])
     return [check_choice(name, list(SCORES), name="score", hint=hint) for name in wanted]
+
+
+def _reads_source(names: Sequence[str]) -> bool:
+    from modtools.transferability import SCORES
+
+    return any(SCORES[name].needs == "source_probabilities" for name in names)
 
 
 def _chance(labels: "Labels") -> float | None:
