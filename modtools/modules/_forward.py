@@ -43,6 +43,7 @@ class ForwardReader:
         )
         self._calls: list[str] | None = None  # of the first pass
         self._stop_after: str | None = None
+        self._needs_contiguous = False
 
     def read(self, inputs: Any, n_rows: int) -> BatchOutput:
         """Return the pooled features and the source probabilities of one batch."""
@@ -78,9 +79,8 @@ class ForwardReader:
         return BatchOutput({tap: found[tap] for tap in self.module.taps}, source)
 
     def _forward(self, inputs: Any, n_rows: int) -> Any:
-        network = self.module.network
         try:
-            return network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
+            return self._call(inputs)
         except _LastTapRead:
             return None
         except ModtoolsError:
@@ -92,6 +92,22 @@ class ForwardReader:
                 f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shape}: '
                 f"{type(error).__name__}: {one_line(error)}.{hint}"
             ) from error
+
+    def _call(self, inputs: Any) -> Any:
+        """Run the network, with rows innermost in memory if it insists on that."""
+        network = self.module.network
+        if isinstance(inputs, Mapping):
+            return network(**inputs)
+        if not isinstance(inputs, Tensor) or inputs.is_contiguous():
+            return network(inputs)
+        if not self._needs_contiguous:
+            try:
+                return network(inputs)
+            except RuntimeError as error:
+                if "view size is not compatible" not in str(error):
+                    raise
+                self._needs_contiguous = True
+        return network(inputs.contiguous())
 
     def _check_calls(self, calls: list[str]) -> None:
         never = [tap for tap in self._hooked if tap not in calls]

@@ -59,7 +59,9 @@ class ImagePreprocess:
         if self.channels is not None and images.shape[1] == 1:
             images = images.expand(-1, self.channels, -1, -1)
         mean, std = (images.new_tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        return (images - mean) / std
+        # On the CPU convolutions run faster, up to twice, with the channels innermost.
+        layout = torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
+        return ((images - mean) / std).contiguous(memory_format=layout)
 
     def _channels_first(self, images: Tensor) -> Tensor:
         allowed = {1, self.channels} if self.channels else {1, 3, 4}

@@ -302,6 +302,32 @@ def test_a_failing_network_with_preprocessing_gets_no_hint(network):
     assert "preprocess=" not in str(caught.value)
 
 
+class Viewing(nn.Module):
+    """Insists on rows innermost in memory, which channels-last images do not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.stem(x).view(len(x), -1)
+
+
+def test_a_network_that_views_its_activations(images):
+    network = Viewing()
+    prepare = image_preprocess()
+    assert not prepare(images).is_contiguous()
+    module = PretrainedModule(network, name="view", tap=["stem", None], preprocess=prepare)
+    found = extract(module, images, batch_size=2)
+    assert network.calls == 5  # once more for the first batch
+    with torch.no_grad():
+        maps = network.stem(prepare(images).contiguous())
+    np.testing.assert_allclose(found[None], maps.reshape(7, -1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["stem"], maps.mean((2, 3)).numpy(), atol=1e-6)
+
+
 @pytest.mark.gpu
 def test_a_device_gives_the_same_features_and_the_network_comes_back(module, images):
     exact = extract(module, images)
