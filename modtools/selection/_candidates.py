@@ -82,9 +82,10 @@ def iter_candidates(
 
     A zoo is loaded module by module, so that no more than one network is in memory.
     """
-    places = list(modules) if isinstance(modules, Mapping) else range(len(modules))
-    for name in track(places, "Modules"):
-        value = modules[name]
+    is_zoo = hasattr(modules, "load")
+    places = range(len(modules)) if isinstance(modules, Sequence) else list(modules)
+    for name in track(modules.names if is_zoo else places, "Modules"):
+        value = modules.load(name) if is_zoo else modules[name]
         if _is_module(value):
             yield from _extract(value, task, **options)
         else:

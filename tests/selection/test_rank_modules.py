@@ -134,18 +134,18 @@ def test_a_zoo_ranks_like_its_modules(tmp_path):
 
 
 def test_a_network_of_a_zoo_with_several_taps_is_loaded_and_run_once(tmp_path, monkeypatch):
-    layers = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
-    monkeypatch.setattr(
-        "modtools.modules._rebuild.rebuild", lambda *_a, **_k: layers, raising=False
+    arguments = {"d_model": 4, "nhead": 1, "dim_feedforward": 7}
+    network = nn.TransformerEncoderLayer(**arguments)
+    build = ("torch.nn:TransformerEncoderLayer", arguments)
+    Zoo(tmp_path).save(
+        PretrainedModule(network, name="net", tap=["linear1", "linear2"], build=build)
     )
-    linear = {"in_features": 4, "out_features": 6}
-    module = PretrainedModule(nn.Linear(4, 6), name="net", build=("torch.nn:Linear", linear))
-    Zoo(tmp_path).save(module)
     loads = []
     original = Zoo.load
     monkeypatch.setattr(Zoo, "load", lambda self, name: loads.append(name) or original(self, name))
-    rank_modules(Zoo(tmp_path), network_task(), by="knn")
+    ranking = rank_modules(Zoo(tmp_path), network_task(), by="knn")
     assert loads == ["net"]
+    assert sorted(ranking.top(2)) == ["net@linear1", "net@linear2"]
 
 
 @pytest.mark.parametrize("n_jobs", [2, -1])
@@ -258,7 +258,8 @@ LINEAR = PretrainedModule(nn.Linear(4, 2), name="linear")
         (
             "zoo/",
             {},
-            "modules must be a Zoo, a list of PretrainedModule or a dict {name: features}; got str.",
+            "modules must be a Zoo, a list of PretrainedModule or a dict {name: features}; "
+            "got str.",
         ),
         (
             {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))},
@@ -326,7 +327,7 @@ def test_bad_input_is_one_clear_error(modules, options, text):
 
 
 def test_errors_of_extraction_name_the_module():
-    with pytest.raises(ModtoolsError, match='^module "linear": device "nowhere:0" is not'):
+    with pytest.raises(ModtoolsError, match=r'^module "linear": device "nowhere:0" is not'):
         rank_modules([LINEAR], network_task(), device="nowhere:0")
 
 
@@ -357,7 +358,7 @@ def test_features_that_are_not_finite_name_the_module():
 
 
 def test_one_class_is_said_of_the_labels():
-    with pytest.raises(ModtoolsError, match="^labels must hold at least two classes"):
+    with pytest.raises(ModtoolsError, match=r"^labels must hold at least two classes"):
         rank_modules({"a": np.ones((4, 2))}, [1, 1, 1, 1])
 
 
