@@ -16,7 +16,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task, load_task
 
 if TYPE_CHECKING:
-    from modtools.modules import PretrainedModule
+    from modtools.modules import PretrainedModule, Zoo
 
 __all__ = ["Given", "gather"]
 
@@ -90,23 +90,39 @@ def _few_labels(task: Task, *, per_class: int | None, n_labels: int | None, seed
 
 def _load_shelf(given: Given) -> Any:
     """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
-    from modtools.modules import Zoo
-
     if given.taps and not given.modules:
         raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
-    for folder in given.zoos:
-        if not folder.is_dir():
-            raise ModtoolsError(f"there is no zoo folder {folder}.")
-    if len(given.zoos) == 1 and not given.modules:
-        return Zoo(given.zoos[0])
-    shelf = [module for folder in given.zoos for module in Zoo(folder).values()]
+    zoos = [_open_zoo(folder) for folder in given.zoos]
+    if len(zoos) == 1 and not given.modules:
+        return zoos[0]
+    shelf = [zoo.load(name) for zoo in zoos for name in zoo.names]
     return shelf + [_call_factory(factory, list(given.taps)) for factory in given.modules]
 
 
+def _open_zoo(folder: Path) -> "Zoo":
+    from modtools.modules import Zoo
+
+    if not folder.is_dir():
+        raise ModtoolsError(f"there is no zoo folder {folder}.")
+    zoo = Zoo(folder)
+    if not zoo.names:
+        raise ModtoolsError(
+            f"the folder {folder} holds no module; a zoo has one folder a module, with a card.json."
+        )
+    return zoo
+
+
 def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
+    """Return the module that ``package:factory`` makes; user code may fail in any way."""
     from modtools.modules import PretrainedModule
 
-    made = _import_factory(text)()
+    try:
+        made = _import_factory(text)()
+    except ModtoolsError:
+        raise
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModtoolsError(f'--module "{text}" failed: {problem}.') from error
     if isinstance(made, PretrainedModule):
         return made.at(taps) if taps else made
     if not callable(made):
@@ -118,6 +134,7 @@ def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
 
 
 def _import_factory(text: str) -> Any:
+    """Import ``package:factory``, from the current folder too."""
     package, _, name = text.partition(":")
     if not package or not name:
         raise ModtoolsError(
@@ -127,11 +144,12 @@ def _import_factory(text: str) -> Any:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return getattr(import_module(package), name)
+        module = import_module(package)
     except ImportError as error:
         raise ModtoolsError(f'--module "{text}" cannot be imported: {error}.') from error
-    except AttributeError:
-        raise ModtoolsError(f'--module "{text}": {package} has no {name}.') from None
+    if not hasattr(module, name):
+        raise ModtoolsError(f'--module "{text}": {package} has no {name}.')
+    return getattr(module, name)
 
 
 def _load_features(
