@@ -14,7 +14,14 @@ from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
 
-__all__ = ["Precision", "accumulate", "fill_triangle", "gram_of_columns", "label_sums"]
+__all__ = [
+    "Precision",
+    "accumulate",
+    "fill_triangle",
+    "gram_of_columns",
+    "label_sums",
+    "raise_too_large",
+]
 
 Precision: TypeAlias = Literal["float32", "float64"]
 _BLOCK_BYTES = 20 << 20
@@ -167,22 +174,12 @@ def accumulate(
 
     Memory beyond the input is one block, one product and the state, whatever the number of rows.
     """
-    dtype = np.dtype(precision)
-    n_targets = labels.n_classes
+    dtype, d = np.dtype(precision), features.shape[1]
     powers = [1] if weights is None else [1, 2]
-    totals = [
-        _Accumulator(features.shape[1], n_targets, keep_class_xx=keep_class_xx) for _ in powers
-    ]
-    blocks = list(_row_blocks(len(features), features.shape[1], precision))
-    first = as_float(features[blocks[0]])
-    if not np.isfinite(first).all():
-        raise_if_not_finite(features)
-    shift = feature_map.in_precision(first, dtype).mean(axis=0, dtype=np.float64).astype(dtype)
-    t_shift = np.zeros(n_targets)
-    if labels.kind == "regression":
-        t_shift = labels.target_matrix().mean(axis=0)
-    del first
-    buffer = np.empty((blocks[0].stop, features.shape[1]), dtype=dtype)
+    totals = [_Accumulator(d, labels.n_classes, keep_class_xx=keep_class_xx) for _ in powers]
+    blocks = list(_row_blocks(len(features), d, precision))
+    shift, t_shift = _shifts(features, blocks[0], labels, feature_map, dtype)
+    buffer = np.empty((blocks[0].stop, d), dtype=dtype)
     for rows in blocks:
         block = as_float(features[rows])
         if feature_map.name != "identity" and not np.isfinite(block).all():
@@ -196,8 +193,25 @@ def accumulate(
                 continue
             raise_if_not_finite(features)
             if not total.add(mapped.astype(np.float64) - shift, part, t_shift, w):
-                raise ModtoolsError(
-                    "features are too large: their squares overflow float64. "
-                    "Divide them by a constant."
-                )
+                raise_too_large()
     return [total.sums() for total in totals], shift.astype(np.float64), t_shift
+
+
+def _shifts(
+    features: NDArray[Any], first: slice, labels: Labels, feature_map: FeatureMap, dtype: Any
+) -> tuple[FloatArray, Float64]:
+    """Return the mean of the first rows, in the type of the products, and of the targets."""
+    rows = as_float(features[first])
+    if not np.isfinite(rows).all():
+        raise_if_not_finite(features)
+    shift = feature_map.in_precision(rows, dtype).mean(axis=0, dtype=np.float64).astype(dtype)
+    if labels.kind == "regression":
+        return shift, labels.target_matrix().mean(axis=0)
+    return shift, np.zeros(labels.n_classes)
+
+
+def raise_too_large() -> None:
+    """Raise the one error for features whose squares overflow float64."""
+    raise ModtoolsError(
+        "features are too large: their squares overflow float64. Divide them by a constant."
+    )

@@ -8,7 +8,7 @@ import torch
 
 from modtools._validation import raise_if_not_finite, to_numpy
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._accumulate import Precision
+from modtools.statistics._accumulate import Precision, raise_too_large
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
 
@@ -55,9 +55,7 @@ def accumulate_tensor(
     sums = [_to_sums(total) for total in totals if total is not None]
     if not np.isfinite(sums[0].norm4):
         raise_if_not_finite(to_numpy(features))
-        raise ModtoolsError(
-            "features are too large: their squares overflow. Divide them by a constant."
-        )
+        raise_too_large()
     return sums, shift.double().cpu().numpy(), t_shift
 
 

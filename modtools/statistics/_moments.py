@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from modtools._validation import check_choice, check_lengths, check_matrix, check_positive
+from modtools._validation import check_choice, check_lengths, check_matrix
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import Precision, accumulate
+from modtools.statistics._class_weights import merged_weights, weights_by_class
 from modtools.statistics._feature_maps import FEATURE_MAPS
 from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums, spectrum_of
 from modtools.statistics._sums import Float64, Sums
-from modtools.tasks._labels import Kind, Labels, encode_labels
+from modtools.tasks._labels import Kind, encode_labels
 
 __all__ = ["Moments", "choose_precision"]
 
@@ -28,28 +29,6 @@ def choose_precision(features: Any, kind: Kind) -> Precision:
     small = features.shape[0] * features.shape[1] < _EXACT_SIZE
     is_double = str(features.dtype).endswith("float64")
     return "float64" if small or is_double or kind == "regression" else "float32"
-
-
-def _row_weights(labels: Labels, class_weights: Mapping[Any, float] | str | None) -> Any:
-    """Return the weight of each class in the order of `labels.classes`, or None."""
-    if class_weights is None:
-        return None
-    if labels.kind != "classification":
-        raise ModtoolsError(f"class_weights apply to classes only; the labels are {labels.kind}.")
-    if isinstance(class_weights, str):
-        check_choice(class_weights, ["balanced"], name="class_weights")
-        counts = labels.counts()
-        present = np.count_nonzero(counts)
-        return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0)
-    missing = [c for c in labels.classes.tolist() if c not in class_weights]
-    if missing:
-        raise ModtoolsError(f"class_weights must name every class; {missing[0]!r} is missing.")
-    return np.array(
-        [
-            check_positive(class_weights[c], name=f"class_weights[{c!r}]")
-            for c in labels.classes.tolist()
-        ]
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +125,7 @@ class Moments:
         encoded = encode_labels(labels, kind=kind, classes=classes)
         check_lengths(features=array, labels=encoded)
         check_choice(feature_map, list(FEATURE_MAPS), name="feature_map")
-        by_class = _row_weights(encoded, class_weights)
+        weights = weights_by_class(encoded, class_weights)
         chosen = precision or choose_precision(array, encoded.kind)
         check_choice(chosen, ["float32", "float64"], name="precision")
         sums, shift, target_shift = _pass(on_device)(
@@ -154,25 +133,15 @@ class Moments:
             encoded,
             FEATURE_MAPS[feature_map],
             precision=chosen,
-            weights=None if by_class is None else by_class[encoded.codes],
+            weights=None if weights is None else weights[encoded.codes],
             keep_class_xx=class_second_moments and encoded.kind == "classification",
         )
-        weights = None
-        if by_class is not None:
-            weights = dict(zip(encoded.classes.tolist(), by_class.tolist(), strict=True))
-        return cls(
-            encoded.kind,
-            encoded.classes,
-            feature_map,
-            len(array),
-            chosen,
-            sums[0],
-            sums[-1],
-            shift,
-            target_shift,
-            weights,
-            frozenset([uuid.uuid4().hex]),
-        )
+        named = None
+        if weights is not None:
+            named = dict(zip(encoded.classes.tolist(), weights.tolist(), strict=True))
+        part = frozenset([uuid.uuid4().hex])
+        shape = (encoded.kind, encoded.classes, feature_map, len(array), chosen)
+        return cls(*shape, sums[0], sums[-1], shift, target_shift, named, part)
 
     @classmethod
     def from_batches(
@@ -269,7 +238,7 @@ class Moments:
             sums if same else combine(self._diagonal, other._diagonal),
             self._shift,
             target_shift,
-            _merged_weights(self._class_weights, other._class_weights),
+            merged_weights(self._class_weights, other._class_weights),
             self._parts | other._parts,
         )
 
@@ -374,23 +343,6 @@ def logdet_plus_identity(matrix: Float64) -> float:
     matrix[np.diag_indices_from(matrix)] += 1.0
     factor = linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
     return 2.0 * float(np.log(np.diag(factor)).sum())
-
-
-def _merged_weights(
-    left: Mapping[Any, float] | None, right: Mapping[Any, float] | None
-) -> Mapping[Any, float] | None:
-    if left is None and right is None:
-        return None
-    if left is None or right is None:
-        raise ModtoolsError("moments to merge must both have class weights, or neither.")
-    different = [c for c in left if c in right and left[c] != right[c]]
-    if different:
-        c = different[0]
-        raise ModtoolsError(
-            f"moments to merge must share their class weights; class {c!r} has {left[c]:.6g} and "
-            f"{right[c]:.6g}. Pass the same mapping to both ('balanced' depends on the shard)."
-        )
-    return {**left, **right}
 
 
 def _is_on_device(features: Any) -> bool:

@@ -9,12 +9,12 @@ from scipy import linalg
 from scipy.linalg.blas import dsyrk
 
 from modtools._validation import FloatArray, as_float, raise_if_not_finite, rows_per_block
-from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import (
     Precision,
     fill_triangle,
     gram_of_columns,
     label_sums,
+    raise_too_large,
 )
 from modtools.statistics._feature_maps import FEATURE_MAPS, FeatureMap
 from modtools.statistics._moments import Moments, choose_precision, logdet_plus_identity
@@ -35,6 +35,13 @@ def summarise(
     """Summarise checked features (n_samples, n_features) and their labels.
 
     Fewer rows than features go through the n x n kernel in float64, which is cheaper and exact.
+
+    Examples
+    --------
+    >>> from modtools.tasks import encode_labels
+    >>> summary = summarise(np.array([[0.0], [1.0], [10.0], [11.0]]), encode_labels([0, 0, 1, 1]))
+    >>> summary.trace, summary.offsets.ravel().tolist()
+    (101.0, [-10.0, 10.0])
     """
     if len(features) < features.shape[1]:
         return _from_kernel(features, labels, feature_map)
@@ -158,9 +165,7 @@ class _CentredKernel:
         self.matrix = fill_triangle(self.upper)
         self.norms = np.diag(self.matrix).copy()
         if not np.isfinite(self.norms).all():
-            raise ModtoolsError(
-                "features are too large: their squares overflow float64. Divide them by a constant."
-            )
+            raise_too_large()
 
     def _add_columns(self, rows: FloatArray, columns: slice) -> None:
         centred = rows[:, columns] - self.mean[columns]

@@ -216,6 +216,12 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
     Scores that need more than moments are refused when named and listed in `.skipped` otherwise. By
     default the scores whose own feature map is the one that the moments carry; named scores use
     that map too.
+
+    Examples
+    --------
+    >>> moments = Moments.from_features([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1])
+    >>> round(score_moments(moments, ["hscore"])["hscore"], 4)
+    0.9901
     """
     names = [scores] if isinstance(scores, str) else scores
     summary = moments.summary()

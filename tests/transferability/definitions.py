@@ -1,4 +1,4 @@
-"""Scores by their textbook definitions, row by row: slow, plain, and written apart from the code."""
+"""Scores by their textbook definitions, row by row: slow, plain, written apart from the code."""
 
 import numpy as np
 from scipy import linalg, optimize, stats

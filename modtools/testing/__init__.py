@@ -1,0 +1,5 @@
+"""The contracts of modtools, as checks for what users add themselves."""
+
+from modtools.testing._check_score import check_score
+
+__all__ = ["check_score"]

@@ -1,0 +1,190 @@
+"""The contract of a transferability score, as a check that anyone can run on their own."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.exceptions import ModtoolsError, ModtoolsWarning
+from modtools.tasks import Kind
+from modtools.transferability import SCORES, Score, score
+
+__all__ = ["check_score"]
+
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class _Example:
+    """Inputs on which a score is tried."""
+
+    features: NDArray[np.float64]
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64]
+
+    def value(self, name: str) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModtoolsWarning)
+            result = score(
+                self.features, self.labels, [name], source_probabilities=self.probabilities
+            )
+        return result[name]
+
+    def with_rows(self, rows: Any) -> "_Example":
+        return _Example(self.features[rows], self.labels[rows], self.probabilities[rows])
+
+    def with_labels(self, labels: NDArray[Any]) -> "_Example":
+        return _Example(self.features, labels, self.probabilities)
+
+
+def _example(kind: Kind, n: int = 90, d: int = 6, signal: float = 1.5) -> _Example:
+    rng = np.random.default_rng(0)
+    codes = np.arange(n) % 3
+    features = rng.normal(size=(n, d)) + signal * np.eye(3, d)[codes]
+    logits = 2.0 * features[:, :4]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels: NDArray[Any] = codes
+    if kind == "multilabel":
+        labels = (features[:, :2] > 0.5).astype(int)
+    if kind == "regression":
+        labels = features[:, 0] + 0.1 * rng.normal(size=n)
+    return _Example(features, labels, probabilities)
+
+
+def _close(left: float, right: float) -> bool:
+    return math.isclose(left, right, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _repeats(name: str, example: _Example) -> str:
+    return "" if example.value(name) == example.value(name) else "two calls give two values"
+
+
+def _keeps_inputs(name: str, example: _Example) -> str:
+    copies = [array.copy() for array in vars(example).values()]
+    example.value(name)
+    same = all(
+        np.array_equal(left, right)
+        for left, right in zip(copies, vars(example).values(), strict=True)
+    )
+    return "" if same else "an input array was changed"
+
+
+def _keeps_global_seed(name: str, example: _Example) -> str:
+    before = np.random.get_state(legacy=False)  # noqa: NPY002 - the global state is under test
+    example.value(name)
+    after = np.random.get_state(legacy=False)  # noqa: NPY002
+    return "" if str(before) == str(after) else "the global random state was touched"
+
+
+def _ignores_row_order(name: str, example: _Example) -> str:
+    rows = np.random.default_rng(1).permutation(len(example.labels))
+    found, expected = example.with_rows(rows).value(name), example.value(name)
+    return "" if _close(found, expected) else f"another order of rows gives {found}, not {expected}"
+
+
+def _ignores_label_names(name: str, example: _Example) -> str:
+    if example.labels.ndim != 1 or example.labels.dtype.kind == "f":
+        return ""
+    expected = example.value(name)
+    for names in (np.array([9, -4, 700]), np.array(["z", "a", "m"])):
+        found = example.with_labels(names[example.labels]).value(name)
+        if not _close(found, expected):
+            return f"classes renamed to {names.tolist()} give {found}, not {expected}"
+    return ""
+
+
+def _is_finite_at_limits(name: str, example: _Example) -> str:
+    features = example.features
+    limits = {
+        "all-zero features": np.zeros_like(features),
+        "a constant column": np.column_stack([features, np.ones(len(features))]),
+        "features of size 1e-9": features * 1e-9,
+        "fewer rows than features": np.random.default_rng(2).normal(size=(len(features), 120)),
+    }
+    for what, changed in limits.items():
+        try:
+            _Example(changed, example.labels, example.probabilities).value(name)
+        except ModtoolsError as error:
+            if "must be finite" in str(error):
+                return f"{what}: {error}"
+    return ""
+
+
+def _prefers_signal(name: str, example: _Example) -> str:
+    rows = np.random.default_rng(3).permutation(len(example.labels))
+    found, noise = example.value(name), example.with_labels(example.labels[rows]).value(name)
+    if found > noise:
+        return ""
+    return f"shuffled labels score {noise}, true labels {found}; higher must be better"
+
+
+_CHECKS: dict[str, Callable[[str, _Example], str]] = {
+    "one input, one value": _repeats,
+    "inputs stay as they are": _keeps_inputs,
+    "the global seed is left alone": _keeps_global_seed,
+    "the order of rows does not matter": _ignores_row_order,
+    "the names of classes do not matter": _ignores_label_names,
+    "finite at the limits": _is_finite_at_limits,
+    "true labels beat shuffled ones": _prefers_signal,
+}
+
+
+def _failures(entry: Score, except_for: set[str]) -> Iterator[str]:
+    for kind in entry.kinds:
+        example = _example(kind)
+        for title, check in _CHECKS.items():
+            reason = "" if title in except_for else check(entry.name, example)
+            if reason:
+                yield f"{title} ({kind}): {reason}"
+
+
+def check_score(candidate: Score | str, *, except_for: dict[str, str] | None = None) -> None:
+    """Check a transferability score against the contract that the built-in ones keep.
+
+    One input gives one value; inputs and the global seed are left alone; neither the order of rows
+    nor the names of classes matter; the value is finite (or the score raises) for zero, constant,
+    tiny and wide features; and true labels score higher than shuffled ones.
+
+    Parameters
+    ----------
+    candidate : Score or str
+        A registry entry, registered or not, or the name of a registered score.
+    except_for : dict, optional
+        Checks that are known not to hold, with the reason: ``{title of the check: reason}``.
+
+    Raises
+    ------
+    ModtoolsError
+        Names every check that failed, and why; or an unknown check in `except_for`.
+
+    Examples
+    --------
+    >>> from modtools.transferability import Score
+    >>> between = Score(
+    ...     "between",
+    ...     "moments",
+    ...     lambda s: float((s.offsets**2).sum() / s.n**2),
+    ...     range="[0, inf), squared units",
+    ...     reference="own",
+    ... )
+    >>> check_score(between)
+    """
+    known = set(except_for or {})
+    if known - set(_CHECKS):
+        unknown = sorted(known - set(_CHECKS))[0]
+        raise ModtoolsError(f'unknown check "{unknown}". Known: {"; ".join(_CHECKS)}.')
+    entry = SCORES[candidate] if isinstance(candidate, str) else candidate
+    is_new = entry.name not in SCORES
+    if is_new:
+        SCORES.register(entry)
+    try:
+        failures = list(_failures(entry, known))
+    finally:
+        if is_new:
+            SCORES.unregister(entry.name)
+    if failures:
+        raise ModtoolsError(f'score "{entry.name}" breaks its contract. ' + ". ".join(failures))
