@@ -40,6 +40,19 @@ class Extraction:
     seconds: float
 
 
+def _fill(stack: Features | None, part: Features, rows: slice, n_rows: int, name: str) -> Features:
+    """Return the stack with one more block; it is allocated with the first."""
+    if stack is None:
+        stack = np.empty((n_rows, part.shape[1]), dtype=np.float32)
+    if part.shape[1] != stack.shape[1]:
+        raise ModtoolsError(
+            f'module "{name}" returned {part.shape[1]} features at row {rows.start}, '
+            f"{stack.shape[1]} before; choose a pooling that does not depend on the input's size."
+        )
+    stack[rows] = part
+    return stack
+
+
 def _run_uncached(
     module: PretrainedModule, task: Task, options: RunOptions, *, with_source: bool
 ) -> tuple[dict[str | None, Features], Features | None]:
@@ -48,14 +61,9 @@ def _run_uncached(
     source: Features | None = None
     for block in stream(module, task, options, with_source=with_source):
         for tap, part in block.features.items():
-            if tap not in features:
-                features[tap] = np.empty((len(task), part.shape[1]), dtype=np.float32)
-            features[tap][block.rows] = part
+            features[tap] = _fill(features.get(tap), part, block.rows, len(task), module.name)
         if block.source_probabilities is not None:
-            if source is None:
-                n_classes = block.source_probabilities.shape[1]
-                source = np.empty((len(task), n_classes), dtype=np.float32)
-            source[block.rows] = block.source_probabilities
+            source = _fill(source, block.source_probabilities, block.rows, len(task), module.name)
     if source is not None:
         name = f'source probabilities of module "{module.name}"'
         check_probabilities(source, name=name)

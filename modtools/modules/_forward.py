@@ -1,6 +1,6 @@
 """One forward pass that serves every tap, and stops where the last one has been read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ class ForwardReader:
         self._reads_output = None in module.taps or (
             self._head is not None and not isinstance(self._head, str)
         )
-        self._calls: list[str] | None = None  # of the first pass
+        self._is_first = True
         self._stop_after: str | None = None
         self._needs_contiguous = False
 
@@ -68,15 +68,20 @@ class ForwardReader:
         self._check_calls(calls)
         if None in self.module.taps:
             found[None] = to_rows(output, name=self.module.name)
-        if isinstance(self._head, str):
-            source = _as_probabilities(found[self._head])
-        elif self._head is not None:
-            answer = self._head(output) if callable(self._head) else output
-            source = to_rows(answer, name=f"{self.module.name} (source head)")
-            source = source if callable(self._head) else _as_probabilities(source)
-        else:
-            source = None
+        source = self._source_probabilities(found, output, to_rows)
         return BatchOutput({tap: found[tap] for tap in self.module.taps}, source)
+
+    def _source_probabilities(
+        self, found: dict[str | None, Tensor], output: Any, to_rows: Callable[..., Tensor]
+    ) -> Tensor | None:
+        name = f"{self.module.name} (source head)"
+        if self._head is None:
+            return None
+        if isinstance(self._head, str):
+            return _as_probabilities(found[self._head])
+        if callable(self._head):
+            return to_rows(self._head(output), name=name)
+        return _as_probabilities(to_rows(output, name=name))
 
     def _forward(self, inputs: Any, n_rows: int) -> Any:
         try:
@@ -116,10 +121,9 @@ class ForwardReader:
                 f'tap "{never[0]}" of {self.module.name} is never reached by the forward pass; '
                 "the network registers it but does not call it. Choose another tap."
             )
-        if self._calls is None:
-            self._calls = calls
-            if not self._reads_output and len(calls) == len(self._hooked):
-                self._stop_after = calls[-1]
+        if self._is_first and not self._reads_output and len(calls) == len(self._hooked):
+            self._stop_after = calls[-1]
+        self._is_first = False
 
 
 def _as_probabilities(rows: Tensor) -> Tensor:

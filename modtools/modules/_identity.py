@@ -19,6 +19,7 @@ __all__ = ["extraction_keys", "network_digest", "source_place"]
 
 _VERSION: Final = "modtools features 1"
 _BOOKKEEPING: Final = frozenset(vars(nn.Module()))  # training flag, hooks, registries
+_MAXIMUM_DEPTH: Final = 6  # of objects within objects; they may refer to each other
 _SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype)
 
 
@@ -42,7 +43,7 @@ def _tensor_digest(tensor: Tensor) -> str:
     return f"{plain.dtype}{tuple(plain.shape)}{hashlib.sha256(flat.numpy().data).hexdigest()}"
 
 
-def _setting(value: Any) -> str:
+def _setting(value: Any, depth: int = 0) -> str:
     """Return a text for an attribute of a network that is the same in every process."""
     if isinstance(value, _SCALARS):
         return repr(value)
@@ -51,12 +52,14 @@ def _setting(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, Mapping):
-        return str(sorted(f"{key}: {_setting(item)}" for key, item in value.items()))
+        return str(sorted(f"{key}: {_setting(item, depth)}" for key, item in value.items()))
     if isinstance(value, tuple | list):
-        return str([_setting(item) for item in value])
+        return str([_setting(item, depth) for item in value])
     if isinstance(value, type | FunctionType):
         return _qualified(value)
-    return _qualified(type(value))
+    held = vars(value) if hasattr(value, "__dict__") and depth < _MAXIMUM_DEPTH else {}
+    kept = {key: item for key, item in held.items() if key != "training"}
+    return f"{_qualified(type(value))} {_setting(kept, depth + 1)}"
 
 
 def _settings(network: nn.Module) -> Iterator[str]:

@@ -136,7 +136,24 @@ class PretrainedModule:
         return tuple(self.name if tap is None else f"{self.name}@{tap}" for tap in self.taps)
 
     def inner_module(self, tap: str) -> nn.Module:
-        """Return the inner module of this dotted name, or raise and name the nearest."""
+        """Return the inner module of a dotted name, or raise and name the nearest.
+
+        Parameters
+        ----------
+        tap : str
+            Dotted name, as in ``network.named_modules()``.
+
+        Returns
+        -------
+        torch.nn.Module
+            The inner module itself.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> PretrainedModule(nn.Sequential(nn.ReLU()), name="small").inner_module("0")
+        ReLU()
+        """
         if not isinstance(self.network, nn.Module):
             raise ModtoolsError(
                 f'tap "{tap}" needs a torch.nn.Module; {self.name} is a plain callable (tap=None).'

@@ -115,8 +115,12 @@ class Zoo(Mapping[str, PretrainedModule]):
 
         Examples
         --------
-        >>> Zoo("zoo").card("lite0")["source_task"]  # doctest: +SKIP
-        'ImageNet'
+        >>> import tempfile
+        >>> from modtools.modules import pixels
+        >>> zoo = Zoo(tempfile.mkdtemp())
+        >>> _ = zoo.save(pixels())
+        >>> zoo.card("pixels")["target"]
+        'torch.nn:Flatten'
         """
         if name not in self.names:
             held = ", ".join(self.names) or "nothing"
@@ -143,8 +147,12 @@ class Zoo(Mapping[str, PretrainedModule]):
 
         Examples
         --------
-        >>> Zoo("zoo").load("lite0").taps  # doctest: +SKIP
-        ('_blocks.4', '_blocks.10')
+        >>> import tempfile
+        >>> from modtools.modules import pixels
+        >>> zoo = Zoo(tempfile.mkdtemp())
+        >>> _ = zoo.save(pixels(name="raw"))
+        >>> zoo.load("raw")
+        PretrainedModule(raw: Flatten, pooling=mean, 0 parameters)
         """
         card, folder = self.card(name), self.folder / name
         try:

@@ -360,5 +360,16 @@ def test_the_digest_is_the_same_for_equal_networks_and_sees_plain_attributes():
         make(function=torch_tensor),
         make(function=closure),
         make(function=object()),
+        make(scale=Scale(1.0)),
+        make(scale=Scale(2.0)),
+        make(hidden=[nn.Linear(1, 1)]),
+        make(hidden=[nn.Linear(1, 2)]),
     ]
     assert len(set(variants)) == len(variants)
+
+
+def test_objects_that_refer_to_each_other_have_a_digest():
+    network = nn.ReLU()
+    network.owner = type("Owner", (), {})()
+    network.owner.network = network
+    assert network_digest(network) == network_digest(network)

@@ -295,6 +295,15 @@ def test_bad_outputs(images, function, message):
         extract(PretrainedModule(function, name="bad"), images)
 
 
+def test_features_that_depend_on_the_size_of_the_input():
+    def tokens(batch):
+        return torch.ones(len(batch), max(map(len, batch)), 2)
+
+    module = PretrainedModule(nn.Identity(), name="net", pooling="flatten", preprocess=tokens)
+    with pytest.raises(ModtoolsError, match="returned 6 features at row 1, 2 before; choose a po"):
+        extract(module, ["a", "bbb"], batch_size=1)
+
+
 def test_a_failing_network_with_preprocessing_gets_no_hint(network):
     module = PretrainedModule(network, name="tiny", preprocess=image_preprocess(channels=3))
     with pytest.raises(ModtoolsError, match=r"shape \(2, 3, 8, 8\): RuntimeError") as caught:

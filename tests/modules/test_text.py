@@ -82,8 +82,9 @@ def test_a_zoo_keeps_tokenizer_and_network(encoder, tmp_path):
     assert set(json.loads(card)["sha256"]) == {"module.safetensors", "tokenizer.json"}
     back = zoo["minilm"]
     assert back.preprocess == encoder.preprocess
-    for tap, features in extract(back, TEXTS).items():
-        np.testing.assert_array_equal(features, extract(encoder.at(tap), TEXTS))
+    expected = extract(encoder, TEXTS[:3])
+    for tap, features in extract(back, TEXTS[:3]).items():
+        np.testing.assert_array_equal(features, expected[tap])
     text = (folder / "tokenizer.json").read_text()
     (folder / "tokenizer.json").write_text(text.replace("[CLS]", "[SEP]"))
     with pytest.raises(ModtoolsError, match=r"sha256 of tokenizer.json differs"):
