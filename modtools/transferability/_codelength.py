@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modtools._validation import FloatArray, check_integer
-from modtools.outputs._chain import chain_predictions
+from modtools.outputs._chain import RidgeChain
 from modtools.outputs._ridge import RidgeBasis, one_hot, ridge_basis, strength_grid
-from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import present_codes, standardized
@@ -25,12 +24,11 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
     rows = standardized(features, score="codelength")
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
-    strength = _strength_of_evidence(ridge_basis(rows), targets)
+    chain = RidgeChain.of(rows, _strength_of_evidence(ridge_basis(rows), targets))
     bits = []
     for order in range(_N_ORDERS):
         shuffled = np.random.default_rng([seed, order]).permutation(len(codes))
-        in_order = StandardizedRows(features[shuffled], rows.mean, rows.scale)
-        predictions = chain_predictions(in_order, targets[shuffled], strength)
+        predictions = chain.predictions(targets, shuffled)
         bits.append(_bits_per_label(predictions, codes[shuffled]))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))
 

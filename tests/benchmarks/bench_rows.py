@@ -59,14 +59,15 @@ def fifteen_cold_fits(features: np.ndarray, labels: np.ndarray) -> None:
 def accuracy_gap(features: np.ndarray, labels: np.ndarray) -> float:
     """Return how many points `logistic` differs from converged cold folds, C = 1."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import PredefinedSplit, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    from modtools.outputs._folds import stratified_folds
     from modtools.transferability import logistic
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = PredefinedSplit(stratified_folds(labels, 5, seed=0))
     converged = cross_val_score(probe, features, labels, cv=folds).mean()
     return 100 * (logistic(features, labels) - float(converged))
 

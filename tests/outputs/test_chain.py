@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from modtools.outputs import RidgeOutput, _chain
-from modtools.outputs._chain import chain_predictions
+from modtools.outputs._chain import RidgeChain
 from modtools.outputs._standardize import StandardizedRows
 
 
@@ -13,6 +13,10 @@ def make_rows(shape, seed=0):
     rng = np.random.default_rng(seed)
     rows = StandardizedRows.of(rng.normal(size=shape) + 2)
     return rows, np.eye(3)[rng.integers(0, 3, shape[0])]
+
+
+def chain_predictions(rows, targets, strength):
+    return RidgeChain.of(rows, strength).predictions(targets, np.arange(len(targets)))
 
 
 def refitted(rows, targets, strength):
@@ -46,3 +50,17 @@ def test_last_prediction_is_that_of_the_output_module():
     output = RidgeOutput(strength=2.0, standardize=False).fit(rows.dense()[:-1], codes[:-1])
     chained = chain_predictions(rows, targets, 2.0)[-1]
     np.testing.assert_allclose(chained, output.decision_values(rows.dense()[-1:])[0], atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(400, 4), (30, 30)])
+def test_order_of_learning(shape):
+    rows, targets = make_rows(shape)
+    order = np.random.default_rng(3).permutation(shape[0])
+    in_order = StandardizedRows(rows.features[order], rows.mean, rows.scale)
+    found = RidgeChain.of(rows, 0.7).predictions(targets, order)
+    np.testing.assert_allclose(found, chain_predictions(in_order, targets[order], 0.7), atol=1e-10)
+
+
+def test_many_rows_need_no_matrix_of_all_pairs():
+    assert RidgeChain.of(make_rows((400, 4))[0], 1.0).kernel is None
+    assert RidgeChain.of(make_rows((30, 30))[0], 1.0).kernel is not None

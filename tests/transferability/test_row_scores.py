@@ -8,11 +8,17 @@ import pytest
 import modtools.transferability as transferability
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._labels import Labels, encode_labels
-from modtools.transferability import SCORES, score
+from modtools.transferability import SCORES, _linear_probe, score
 
 ACCURACIES = ["knn", "class_mean", "lda", "ridge", "logistic", "linear_probe"]
 ALL = [*ACCURACIES, "codelength", "parc"]
 EXACT = ["knn", "class_mean", "lda", "ridge", "parc"]  # nothing in them depends on a seed
+
+
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch):
+    """Choose among two strengths, not five: what is tested here is not the choice."""
+    monkeypatch.setattr(_linear_probe, "_INVERSE_STRENGTHS", (0.01, 1.0))
 
 
 def make_rows(n_samples=60, n_features=6, seed=0):
