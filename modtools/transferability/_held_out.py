@@ -57,7 +57,8 @@ def warn_about_lone_rows(codes: NDArray[np.intp], *, score: str) -> None:
     """Warn when folds must count rows as errors because nothing else is of their class."""
     alone = int(np.count_nonzero(np.bincount(codes) == 1))
     if alone:
-        warn("MT006", f"{alone} classes have one row, which {score} counts as an error.")
+        noun = "class has" if alone == 1 else "classes have"
+        warn("MT006", f"{alone} {noun} one row, which {score} counts as an error.")
 
 
 def without_features(labels: Labels) -> Estimate:

@@ -174,7 +174,8 @@ class _Candidates:
     """The nearest rows seen so far, for each row, in no particular order."""
 
     def __init__(self, n_rows: int, n_kept: int, dtype: Any) -> None:
-        self.rows = np.zeros((n_rows, n_kept), dtype=np.intp)
+        # A free place holds the row itself, which is never a neighbour.
+        self.rows = np.repeat(np.arange(n_rows)[:, None], n_kept, axis=1)
         self.distances = np.full((n_rows, n_kept), np.inf, dtype=dtype)
 
     def update(self, rows: slice, columns: slice, distances: FloatArray) -> None:

@@ -69,6 +69,12 @@ def test_groups_by_definition(monkeypatch, block):
     assert knn(features, labels, groups=groups) == np.mean(labels[nearest] == labels)
 
 
+def test_few_rows_outside_the_group():
+    features = np.array([[0.0], [1.0], [5.0], [5.5], [6.0], [7.0], [8.0]])
+    found, _ = nearest_rows(features, 2, groups=np.array([0, 0, 1, 1, 1, 1, 1]))
+    np.testing.assert_array_equal(found, [[2, 3]] * 2 + [[1, 0]] * 5)
+
+
 def test_votes():
     # Rows on a line; the three neighbours of 0 are 1 (b), 2 (c), 3 (c).
     features, labels = [[0.0], [1.0], [2.0], [3.0], [50.0], [51.0]], ["c", "b", "c", "c", "b", "b"]
