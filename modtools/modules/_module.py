@@ -47,17 +47,13 @@ def _nearest_taps(tap: str, known: Sequence[str]) -> str:
     siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
     if not siblings:
         tops = [name for name in known if name and "." not in name]
-        return (did_you_mean(tap, known) or f"; its parts are: {', '.join(tops)}") + "."
+        return did_you_mean(tap, known) or f"; its parts are: {', '.join(tops)}."
     if last.isdigit():
         numbered = [name for name in siblings if name.rpartition(".")[2].isdigit()]
         numbered.sort(key=lambda name: abs(int(name.rpartition(".")[2]) - int(last)))
         siblings = [name for name in siblings if name in numbered[:3]] or siblings
-    suggestion = did_you_mean(tap, siblings)
-    return (
-        suggestion + "."
-        if suggestion and not last.isdigit()
-        else (f"; taps at that depth: {', '.join(siblings[:12])}.")
-    )
+    listed = f"; taps at that depth: {', '.join(siblings[:12])}."
+    return listed if last.isdigit() else did_you_mean(tap, siblings) or listed
 
 
 class PretrainedModule:

@@ -15,6 +15,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules._forward import ForwardReader
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, to_tensor
+from modtools.modules._text import TextPreprocess
 from modtools.tasks import Task
 
 __all__ = ["Block", "Features", "RunOptions", "as_task", "stream"]
@@ -93,27 +94,26 @@ def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
                 network.to(place)
 
 
-def _to_device(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
-    """Move tensors to the device of the network; floating ones take the type of its weights."""
-    if isinstance(inputs, Mapping):
-        return {name: _to_device(value, device, dtype) for name, value in inputs.items()}
-    if not isinstance(inputs, Tensor):
-        return inputs
-    return inputs.to(device, dtype if inputs.is_floating_point() else None)
-
-
 def _prepare(module: PretrainedModule, batch: Any, device: torch.device) -> Any:
-    if module.preprocess is None:
-        # Cloned: a network may work in place on its input, and the task's inputs never change.
-        inputs = to_tensor(batch)
-        inputs = inputs.clone() if inputs is batch else inputs
-    elif isinstance(module.preprocess, ImagePreprocess):
-        inputs = module.preprocess(to_tensor(batch).to(device))
+    """Return the network's input on its device; floating tensors take the type of its weights."""
+    preprocess = module.preprocess
+    if isinstance(preprocess, ImagePreprocess):
+        inputs = preprocess(to_tensor(batch).to(device))
     else:
-        inputs = module.preprocess(batch)
+        inputs = to_tensor(batch) if preprocess is None else preprocess(batch)
+    # Copied unless the tensors are fresh: a network may work in place, and inputs never change.
+    copy = not isinstance(preprocess, ImagePreprocess | TextPreprocess)
     weights = module.network.parameters() if isinstance(module.network, nn.Module) else ()
-    dtype = next((w.dtype for w in weights if w.is_floating_point()), None)
-    return _to_device(inputs, device, dtype)
+    dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), None)
+
+    def move(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(device, dtype if value.is_floating_point() else None, copy=copy)
+
+    if isinstance(inputs, Mapping):
+        return {name: move(value) for name, value in inputs.items()}
+    return move(inputs)
 
 
 def _to_array(rows: Tensor) -> Features:

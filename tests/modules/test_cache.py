@@ -1,7 +1,9 @@
 import errno
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,20 +169,23 @@ def test_limit_from_the_environment(monkeypatch):
     assert Cache().limit == 2.5
 
 
-def _write_often(folder, seed):
-    for step in range(50):
-        Cache(folder).put("k", np.full((200, 50), seed * 100 + step, np.float32))
+WRITER = """
+import sys
+import numpy as np
+from modtools.modules import Cache
+folder, seed = sys.argv[1], int(sys.argv[2])
+for step in range(50):
+    Cache(folder).put("k", np.full((200, 50), seed * 100 + step, np.float32))
+"""
 
 
 def test_two_processes_at_once(folder, cache):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_write_often, args=(folder, seed)) for seed in (1, 2)]
-    for writer in writers:
-        writer.start()
-    seen = [cache.get("k") for _ in range(200)]
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(folder), seed]) for seed in "12"]
+    seen = []
+    while any(writer.poll() is None for writer in writers):
+        seen.append(cache.get("k"))
+        time.sleep(0.001)
+    assert [writer.returncode for writer in writers] == [0, 0]
     for found in [*(array for array in seen if array is not None), cache.get("k")]:
         assert found.shape == (200, 50)
         assert (found == found[0, 0]).all()

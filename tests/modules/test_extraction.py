@@ -144,10 +144,16 @@ def test_the_network_is_restored_after_an_error_and_after_a_broken_loop(module, 
 
 
 def test_neither_inputs_nor_the_random_state_change(images):
-    module = PretrainedModule(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), name="net")
-    for inputs in (images - 0.5, torch.from_numpy(images - 0.5)):
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten())
+    array = images - np.float32(0.5)
+    for inputs, preprocess in (
+        (array, None),
+        (torch.from_numpy(array), None),
+        (array, torch.from_numpy),
+        (array, lambda batch: {"input": torch.from_numpy(batch)}),
+    ):
         before, state = np.asarray(inputs).copy(), torch.get_rng_state()
-        extract(module, inputs)
+        extract(PretrainedModule(network, name="net", preprocess=preprocess), inputs)
         np.testing.assert_array_equal(np.asarray(inputs), before)
         assert torch.equal(torch.get_rng_state(), state)
 

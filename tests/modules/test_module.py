@@ -61,7 +61,7 @@ def test_a_callable_has_no_taps_and_no_parameters():
             'tap "blocks.99" does not exist in tiny; taps at that depth: '
             "blocks.0, blocks.1, blocks.2.",
         ),
-        ("steem", 'tap "steem" does not exist in tiny; did you mean "stem"?.'),
+        ("steem", 'tap "steem" does not exist in tiny; did you mean "stem"?'),
         (
             "zzz",
             'tap "zzz" does not exist in tiny; taps at that depth: '
