@@ -212,21 +212,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         final = self.folder / module.name
         if final.exists() and not overwrite:
             raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
-        target, arguments = module.build or ("", {})
-        card = {
-            "format": FORMAT,
-            "name": module.name,
-            "target": target,
-            "arguments": dict(arguments),
-            "taps": list(module.taps),
-            "pooling": module.pooling,
-            "source_head": module.source_head,
-            "source_task": source_task,
-            "proxy": proxy,
-            "description": description,
-            "n_parameters": module.n_parameters(),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        card = _new_card(module, source_task, proxy, description)
         unfinished = self.folder / f".{module.name}-{uuid.uuid4().hex}"
         try:
             unfinished.mkdir(parents=True)
@@ -261,6 +247,27 @@ class Zoo(Mapping[str, PretrainedModule]):
         except ModtoolsError as error:
             raise ModtoolsError(f"{module.name} cannot be saved: {error}") from error
         return module.network
+
+
+def _new_card(
+    module: PretrainedModule, source_task: str | None, proxy: str | None, description: str
+) -> dict[str, Any]:
+    """Return the card of a module, without what depends on its files."""
+    target, arguments = module.build or ("", {})
+    return {
+        "format": FORMAT,
+        "name": module.name,
+        "target": target,
+        "arguments": dict(arguments),
+        "taps": list(module.taps),
+        "pooling": module.pooling,
+        "source_head": module.source_head,
+        "source_task": source_task,
+        "proxy": proxy,
+        "description": description,
+        "n_parameters": module.n_parameters(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
