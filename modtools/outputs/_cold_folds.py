@@ -36,6 +36,7 @@ def cold_fold_codes(
     *,
     strength: float = 1.0,
     seed: int = 0,
+    groups: ClassCodes | None = None,
 ) -> ClassCodes:
     """Return the class predicted for each row by a fit on the folds that do not hold it.
 
@@ -52,6 +53,8 @@ def cold_fold_codes(
         is the one difference of weights, as in scikit-learn.
     seed : int, default=0
         Seed of the folds.
+    groups : ndarray of shape (n_samples,), optional
+        Group of each row; a group is never split between folds.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def cold_fold_codes(
     >>> cold_fold_codes(rows, np.array([0, 0, 1, 1]), 2).tolist()
     [0, 0, 1, 1]
     """
-    folds = stratified_folds(codes, min(N_FOLDS, len(codes)), seed)
+    folds = stratified_folds(codes, N_FOLDS, seed, groups)
     n_folds = int(folds.max()) + 1
     # Each of two symmetric weight vectors is half the difference: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
     design, penalty = _design(rows, strength * (2 if n_classes == 2 else 1))

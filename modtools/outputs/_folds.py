@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 __all__ = ["stratified_folds"]
 
 
-def stratified_folds(codes: NDArray[np.intp], n_folds: int, seed: int) -> NDArray[np.intp]:
+def stratified_folds(
+    codes: NDArray[np.intp], n_folds: int, seed: int, groups: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
     """Return the fold of each row: classes are shuffled and dealt out one row to a fold in turn.
 
     The rows of a class with at least two rows fall into at least two folds, so the class is known
@@ -17,9 +19,11 @@ def stratified_folds(codes: NDArray[np.intp], n_folds: int, seed: int) -> NDArra
     codes : ndarray of shape (n_samples,)
         Class of each row.
     n_folds : int
-        Number of folds, at least two.
+        Number of folds, at least two; fewer where there are fewer rows or groups.
     seed : int
         Seed of the shuffle.
+    groups : ndarray of shape (n_samples,), optional
+        Group of each row; whole groups are dealt out, as the class of their first row.
 
     Returns
     -------
@@ -31,11 +35,14 @@ def stratified_folds(codes: NDArray[np.intp], n_folds: int, seed: int) -> NDArra
     >>> np.bincount(stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0)).tolist()
     [2, 2, 2]
     """
+    if groups is not None:
+        _, first, unit = np.unique(groups, return_index=True, return_inverse=True)
+        return stratified_folds(codes[first], n_folds, seed)[unit]
     shuffled = np.random.default_rng(seed).permutation(len(codes))
     classes, first = np.unique(codes[shuffled], return_index=True)
     appearance = np.empty(classes[-1] + 1, dtype=np.intp)
     appearance[classes] = first
     dealt = shuffled[np.argsort(appearance[codes[shuffled]], kind="stable")]
     folds = np.empty(len(codes), dtype=np.intp)
-    folds[dealt] = np.arange(len(codes)) % n_folds
+    folds[dealt] = np.arange(len(codes)) % min(n_folds, len(codes))
     return folds

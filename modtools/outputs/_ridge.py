@@ -143,7 +143,10 @@ class RidgeLeaveOneOut(NamedTuple):
 
 
 def ridge_leave_one_out(
-    basis: RidgeBasis, targets: FloatMatrix, strength: float | None = None
+    basis: RidgeBasis,
+    targets: FloatMatrix,
+    strength: float | None = None,
+    groups: ClassCodes | None = None,
 ) -> RidgeLeaveOneOut:
     """Return exact leave-one-out predictions; weights and intercept are re-estimated.
 
@@ -159,6 +162,8 @@ def ridge_leave_one_out(
         One-hot, 0/1 or real targets.
     strength : float, optional
         A fixed strength.
+    groups : ndarray of shape (n_samples,), optional
+        Group of each row; a row's whole group is left out with it.
 
     Returns
     -------
@@ -177,8 +182,9 @@ def ridge_leave_one_out(
     array([0.002...])
     """
     strengths = strength_grid(len(targets)) if strength is None else np.array([strength])
-    mean = targets.mean(axis=0)
-    centred = targets - mean
+    if groups is not None:
+        return _ridge_leave_groups_out(basis, targets, strengths, groups)
+    centred = targets - targets.mean(axis=0)
     projected = basis.project(centred)
     inverses = 1.0 / (basis.eigenvalues[:, None] + strengths)
     complements = np.empty((len(targets), len(strengths)))
@@ -191,12 +197,7 @@ def ridge_leave_one_out(
             residuals = centred[rows] - block @ (inverse[:, None] * projected)
             press[column] += np.square(residuals / safe[:, column, None]).sum()
     press[complements.min(axis=0) < _SMALLEST_COMPLEMENT] = np.inf
-    best = _smallest(press)
-    if not np.isfinite(press[best]):
-        raise ModtoolsError(
-            f"strength={strengths[best]:.3g} is too small: a row has leverage 1, so the machine "
-            "without it is not determined. Use a larger strength."
-        )
+    best = _smallest(press, strengths)
     decisions = np.empty_like(targets)
     solution = inverses[:, best, None] * projected
     weights = solution if basis.is_dual else basis.weights(solution)
@@ -206,9 +207,40 @@ def ridge_leave_one_out(
     return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), decisions)
 
 
-def _smallest(press: FloatMatrix) -> int:
+def _smallest(press: FloatMatrix, strengths: FloatMatrix) -> int:
     """Return the last position whose PRESS is the smallest up to rounding."""
-    return int(np.flatnonzero(press <= press.min() * (1 + 1e-12))[-1])
+    best = int(np.flatnonzero(press <= press.min() * (1 + 1e-12))[-1])
+    if not np.isfinite(press[best]):
+        raise ModtoolsError(
+            f"strength={strengths[best]:.3g} is too small: a row has leverage 1, so the machine "
+            "without it is not determined. Use a larger strength."
+        )
+    return best
+
+
+def _ridge_leave_groups_out(
+    basis: RidgeBasis, targets: FloatMatrix, strengths: FloatMatrix, groups: ClassCodes
+) -> RidgeLeaveOneOut:
+    """Do the same for whole groups: residuals are divided by I - H, H the group's leverages."""
+    coordinates, centred = basis.dense(), targets - targets.mean(axis=0)
+    projected = coordinates.T @ centred
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    press, left_out = np.zeros(len(strengths)), []
+    for column, strength in enumerate(strengths):
+        inverse = 1 / (basis.eigenvalues + strength)
+        residuals = centred - coordinates @ (inverse[:, None] * projected)
+        for rows in members:
+            leverages = (coordinates[rows] * inverse) @ coordinates[rows].T + 1 / len(targets)
+            values, vectors = np.linalg.eigh(np.eye(len(rows)) - leverages)
+            if values[0] < _SMALLEST_COMPLEMENT:
+                press[column] = np.inf
+            safe = np.maximum(values, _SMALLEST_COMPLEMENT)
+            residuals[rows] = vectors @ (vectors.T @ residuals[rows] / safe[:, None])
+        press[column] += np.square(residuals).sum()
+        left_out.append(residuals)
+    best = _smallest(press, strengths)
+    return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), targets - left_out[best])
 
 
 class RidgeOutput(OutputModule):

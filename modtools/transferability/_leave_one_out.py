@@ -9,7 +9,7 @@ from scipy.linalg.blas import dsyrk
 
 from modtools._validation import FloatArray, check_positive
 from modtools.outputs._class_mean import class_mean_leave_one_out, class_sums
-from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out
+from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
@@ -36,15 +36,16 @@ def ridge_of_rows(
     *,
     strength: float | None = None,
     standardize: bool = True,
+    groups: NDArray[np.intp] | None = None,
 ) -> Estimate:
     """Ridge leave-one-out of checked rows; see `ridge`. Nothing is random, `seed` is not used."""
     basis = ridge_basis(standardized(features, score="ridge", rescale=standardize))
     if labels.kind == "regression":
         targets = labels.target_matrix()
-        left_out = ridge_leave_one_out(basis, targets, strength)
+        left_out = ridge_leave_one_out(basis, targets, strength, groups)
         return Estimate(explained_variance(left_out.decisions, targets))
     codes, n_classes = present_codes(labels)
-    left_out = ridge_leave_one_out(basis, np.eye(n_classes)[codes], strength)
+    left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), strength, groups)
     return accuracy_of(left_out.decisions.argmax(axis=1), codes)
 
 
@@ -54,6 +55,7 @@ def ridge(
     *,
     strength: float | None = None,
     standardize: bool = True,
+    groups: Any = None,
 ) -> float:
     """Exact leave-one-out accuracy of ridge regression on one-hot labels.
 
@@ -72,6 +74,8 @@ def ridge(
         larger.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
+    groups : array-like of shape (n_samples,), optional
+        Group of each row, for copies or crops of one example: the whole group is left out.
 
     Returns
     -------
@@ -97,7 +101,10 @@ def ridge(
     """
     checked = check_rows(features, labels, kinds=("classification", "regression"), score="ridge")
     strength = None if strength is None else check_positive(strength, name="strength")
-    return ridge_of_rows(*checked, strength=strength, standardize=standardize).value
+    left_out = group_codes(groups, len(checked[0]))
+    return ridge_of_rows(
+        *checked, strength=strength, standardize=standardize, groups=left_out
+    ).value
 
 
 def class_mean_of_rows(

@@ -1,6 +1,7 @@
 """Cross-validated logistic probe with its strength chosen inside the training folds."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from modtools.outputs._standardize import column_moments, standardize
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
+    group_codes,
     present_codes,
     standardized,
     warn_about_lone_rows,
@@ -29,13 +31,20 @@ _INVERSE_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 2000
 
 
-def linear_probe_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> Estimate:
+def linear_probe_of_rows(
+    features: FloatArray,
+    labels: Labels,
+    seed: int = 0,
+    *,
+    groups: NDArray[np.intp] | None = None,
+) -> Estimate:
     """Cross-validated probe of checked rows; see `linear_probe`."""
     if standardized(features, score="linear_probe").n_varying == 0:
         return without_features(labels)
     codes, _ = present_codes(labels)
     warn_about_lone_rows(codes, score="linear_probe")
-    folds = stratified_folds(codes, min(_N_FOLDS, len(codes)), seed)
+    units = np.arange(len(codes)) if groups is None else groups
+    folds = stratified_folds(codes, _N_FOLDS, seed, units)
     accuracies = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -43,7 +52,8 @@ def linear_probe_of_rows(features: FloatArray, labels: Labels, seed: int = 0) ->
         for fold in range(folds.max() + 1):
             held_out = folds == fold
             training, own = features[~held_out], codes[~held_out]
-            best = _choose_inverse_strength(training, own, seed)
+            inner = stratified_folds(own, _N_INNER_FOLDS, seed, units[~held_out])
+            best = _choose_inverse_strength(training, own, inner)
             (predicted,) = _predictions(training, own, features[held_out], (best,))
             accuracies.append(float(np.mean(predicted == codes[held_out])))
     if caught:
@@ -51,7 +61,9 @@ def linear_probe_of_rows(features: FloatArray, labels: Labels, seed: int = 0) ->
     return Estimate(float(np.mean(accuracies)), _corrected_standard_error(accuracies))
 
 
-def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
+def linear_probe(
+    features: ArrayLike, labels: ArrayLike, *, groups: Any = None, seed: int = 0
+) -> float:
     """Five-fold accuracy of a logistic probe, its strength chosen inside the training folds.
 
     The dearest score and the yardstick for the others: C of {1e-3, 1e-2, 0.1, 1, 10} by three inner
@@ -64,6 +76,8 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
         Output of a module; not changed.
     labels : array-like of shape (n_samples,)
         Classes.
+    groups : array-like of shape (n_samples,), optional
+        Group of each row, for copies or crops of one example: a group is never split between folds.
     seed : int, default=0
         Seed of the folds.
 
@@ -89,7 +103,8 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
     """
     matrix, encoded = check_rows(features, labels, score="linear_probe")
     seed = check_integer(seed, name="seed", minimum=0)
-    return linear_probe_of_rows(matrix, encoded, seed).value
+    units = group_codes(groups, len(matrix))
+    return linear_probe_of_rows(matrix, encoded, seed, groups=units).value
 
 
 def _corrected_standard_error(accuracies: list[float]) -> float:
@@ -103,9 +118,12 @@ def _corrected_standard_error(accuracies: list[float]) -> float:
     return float(np.sqrt(inflation * np.var(accuracies, ddof=1)))
 
 
-def _choose_inverse_strength(features: FloatArray, codes: NDArray[np.intp], seed: int) -> float:
+def _choose_inverse_strength(
+    features: FloatArray, codes: NDArray[np.intp], folds: NDArray[np.intp]
+) -> float:
     """Return the C with most right predictions over the inner folds, ties to the smaller."""
-    folds = stratified_folds(codes, min(_N_INNER_FOLDS, len(codes)), seed)
+    if not folds.any():  # a single row or group cannot be divided further
+        return _INVERSE_STRENGTHS[0]
     right = np.zeros(len(_INVERSE_STRENGTHS))
     for fold in range(folds.max() + 1):
         held_out = folds == fold

@@ -1,6 +1,9 @@
 """Cheap estimate of the held-out accuracy of the logistic output module."""
 
-from numpy.typing import ArrayLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from modtools._validation import FloatArray, check_integer, check_positive
 from modtools.outputs._cold_folds import cold_fold_codes
@@ -8,6 +11,7 @@ from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     accuracy_of,
+    group_codes,
     present_codes,
     standardized,
     warn_about_lone_rows,
@@ -18,17 +22,28 @@ __all__ = ["logistic", "logistic_of_rows"]
 
 
 def logistic_of_rows(
-    features: FloatArray, labels: Labels, seed: int = 0, *, strength: float = 1.0
+    features: FloatArray,
+    labels: Labels,
+    seed: int = 0,
+    *,
+    strength: float = 1.0,
+    groups: NDArray[np.intp] | None = None,
 ) -> Estimate:
     """Cross-validated logistic accuracy of checked rows; see `logistic`."""
     rows = standardized(features, score="logistic")
     codes, n_classes = present_codes(labels)
     warn_about_lone_rows(codes, score="logistic")
-    return accuracy_of(cold_fold_codes(rows, codes, n_classes, strength=strength, seed=seed), codes)
+    held_out = cold_fold_codes(rows, codes, n_classes, strength=strength, seed=seed, groups=groups)
+    return accuracy_of(held_out, codes)
 
 
 def logistic(
-    features: ArrayLike, labels: ArrayLike, *, strength: float = 1.0, seed: int = 0
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    strength: float = 1.0,
+    groups: Any = None,
+    seed: int = 0,
 ) -> float:
     """Estimate of the held-out accuracy of the logistic output module, `LogisticOutput`.
 
@@ -44,6 +59,8 @@ def logistic(
         Classes.
     strength : float, default=1.0
         Penalty strength/2 |W|^2 beside the summed log loss (scikit-learn's 1/C).
+    groups : array-like of shape (n_samples,), optional
+        Group of each row, for copies or crops of one example: a group is never split between folds.
     seed : int, default=0
         Seed of the folds.
 
@@ -66,4 +83,5 @@ def logistic(
     matrix, encoded = check_rows(features, labels, score="logistic")
     seed = check_integer(seed, name="seed", minimum=0)
     strength = check_positive(strength, name="strength")
-    return logistic_of_rows(matrix, encoded, seed, strength=strength).value
+    units = group_codes(groups, len(matrix))
+    return logistic_of_rows(matrix, encoded, seed, strength=strength, groups=units).value

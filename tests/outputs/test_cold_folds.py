@@ -105,6 +105,15 @@ def test_folds_are_stratified_and_even(n_folds):
         assert np.count_nonzero(own) >= 2
 
 
+def test_folds_keep_groups_together():
+    groups = np.random.default_rng(0).permutation(200) % 40
+    codes = groups % 4
+    folds = stratified_folds(codes, 5, seed=0, groups=groups)
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in range(40))
+    np.testing.assert_array_equal(np.unique(folds), np.arange(5))
+    assert all(len(np.unique(folds[codes == code])) == 5 for code in range(4))
+
+
 def test_folds_ignore_the_names_of_classes_and_follow_the_seed():
     codes = np.random.default_rng(0).integers(0, 4, 50)
     folds = stratified_folds(codes, 5, seed=0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out, strength_grid
@@ -56,6 +57,32 @@ def test_strength_of_the_smallest_press_is_chosen(shape):
     chosen = ridge_leave_one_out(ridge_basis(rows), targets)
     assert chosen.strength == grid[np.argmin(by_hand)]
     assert chosen.press == pytest.approx(min(by_hand), rel=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (14, 15), (12, 50)])
+def test_whole_groups_by_refitting(shape):
+    rng = np.random.default_rng(0)
+    features, targets = rng.normal(size=shape) + 10, rng.normal(size=(shape[0], 2))
+    groups = rng.permutation(shape[0]) % 5
+    basis = ridge_basis(StandardizedRows.of(features, rescale=False))
+    left_out = ridge_leave_one_out(basis, targets, 0.8, groups)
+    expected = np.empty_like(targets)
+    for group in range(5):
+        own = groups == group
+        machine = Ridge(alpha=0.8).fit(features[~own], targets[~own])
+        expected[own] = machine.predict(features[own])
+    np.testing.assert_allclose(left_out.decisions, expected, atol=1e-9)
+    assert left_out.press == pytest.approx(np.square(targets - expected).sum())
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (12, 50)])
+def test_groups_of_one_row_are_plain_leave_one_out(shape):
+    features = np.random.default_rng(1).normal(size=shape)
+    basis, targets = ridge_basis(StandardizedRows.of(features)), features[:, :2].copy()
+    alone = ridge_leave_one_out(basis, targets, groups=np.arange(shape[0]))
+    plain = ridge_leave_one_out(basis, targets)
+    assert alone.strength == plain.strength
+    np.testing.assert_allclose(alone.decisions, plain.decisions, atol=1e-7)
 
 
 def test_grid_is_the_documented_one():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import modtools.transferability as transferability
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.tasks._labels import Labels, encode_labels
 from modtools.transferability import SCORES, _linear_probe, score
 
@@ -79,6 +79,13 @@ def test_more_columns_than_rows(name):
     assert chance < value <= (1 if name in ACCURACIES else 100)
 
 
+@pytest.mark.parametrize("name", ACCURACIES)
+def test_two_rows_of_two_classes_are_both_wrong(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModtoolsWarning)
+        assert compute(name, [[0.0], [1.0]], [0, 1]) == 0.0
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_class_with_one_row(name):
     features, labels = make_rows()
@@ -136,6 +143,17 @@ def test_score_returns_the_same_value_and_its_standard_error(name):
     result = score(features, labels, [name])
     assert result[name] == compute(name, features, labels)
     assert (name in result.standard_errors) == (name != "parc")
+
+
+@pytest.mark.parametrize("name", ["knn", "class_mean", "ridge", "logistic", "linear_probe"])
+def test_copies_in_one_group_do_not_help(name):
+    rng = np.random.default_rng(0)
+    noise, labels = rng.normal(size=(60, 40)), rng.integers(0, 2, 60)
+    copies, twice = np.vstack([noise, noise]), np.tile(labels, 2)
+    groups = [f"image {i}" for i in np.tile(np.arange(60), 2)]
+    kept_together = compute(name, copies, twice, groups=groups)
+    assert kept_together < compute(name, copies, twice) - 0.1
+    assert kept_together == pytest.approx(compute(name, noise, labels), abs=0.12)
 
 
 @pytest.mark.parametrize("name", ALL)
