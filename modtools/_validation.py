@@ -167,7 +167,7 @@ def check_probabilities(
     probabilities: Any, *, name: str = "source_probabilities", tolerance: float = 1e-4
 ) -> FloatArray:
     """Return probabilities (n_samples, n_source_classes): rows are non-negative and sum to 1."""
-    array = check_features(probabilities, name=name)
+    array = check_features(probabilities, name=name, minimum_rows=1)
     raise_if_not_finite(array, name=name)
     sums = array.sum(axis=1, dtype=np.float64)
     bad = np.flatnonzero((np.abs(sums - 1) > tolerance) | (array.min(axis=1) < 0))

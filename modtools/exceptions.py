@@ -13,6 +13,7 @@ WARNING_CODES: Final[dict[str, str]] = {
     "MT005": "an iterative fit stopped before it converged",
     "MT006": "a method had to adapt to a class with few rows",
     "MT007": "features could not be kept in the cache",
+    "MT008": "float32 products and an ill-conditioned scatter: inverse-based scores may be off",
 }
 
 

@@ -239,7 +239,7 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
         result.add(name, value, time.perf_counter() - started)
     if _INVERTING & set(result) and _is_rough(summary):
         warn(
-            "MT007",
+            "MT008",
             f"the products were made in float32 and the scatter has condition "
             f"{summary.spectrum.condition:.1e}: {', '.join(sorted(_INVERTING & set(result)))} may "
             'be off; build the moments with precision="float64".',

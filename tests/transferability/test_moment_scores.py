@@ -273,7 +273,7 @@ def test_scores_of_large_float32_data_repeat_in_float64_where_ill_conditioned():
     features = features.astype(np.float32)
     wide = Moments.from_features(features, labels, precision="float64").score(["hscore", "logme"])
     assert score(features, labels, ["hscore", "logme"]) == pytest.approx(dict(wide), rel=1e-12)
-    with pytest.warns(ModtoolsWarning, match="MT007"):
+    with pytest.warns(ModtoolsWarning, match="MT008"):
         Moments.from_features(features, labels, precision="float32").score(["hscore"])
 
 

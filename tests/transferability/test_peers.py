@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
 from modtools.exceptions import ModtoolsWarning
-from modtools.tasks import load_task
+from modtools.tasks import Task
 from modtools.transferability import (
     hscore,
     leep,
@@ -50,11 +50,15 @@ def test_scores_of_a_final_layer_agree_with_public_code_from_the_image_on(peer_v
     """The whole way, pixels to score: 1078 rows, 1280 features, more features than rows."""
     from modtools.modules import efficientnet_lite, run
 
-    digits = load_task("digits")
-    rows, _ = train_test_split(
-        np.arange(len(digits)), test_size=0.4, stratify=digits.labels, random_state=0
+    digits = load_digits()
+    images, _, labels, _ = train_test_split(
+        digits.images.astype(np.float32) / 16,
+        digits.target,
+        test_size=0.4,
+        stratify=digits.target,
+        random_state=0,
     )
-    task = digits.subset(rows)
+    task = Task(images, labels)
     module = efficientnet_lite(0)
     last = module.at(module.taps[-1])
     extraction = run(last, task)
