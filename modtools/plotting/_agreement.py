@@ -159,10 +159,8 @@ class AgreementDisplay(Display):
         ax.set_yticks(range(len(names)), labels=names)
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
-        note = "bar: mean, dot: one task; " if self.agreement["task"].nunique() > 1 else ""
-        hatched = (
-            "hatched: never looks at labels" if self.agreement["static"].any() else "1 is perfect"
-        )
+        note = "bar: mean, dot: one task, " if self.agreement["task"].nunique() > 1 else ""
+        hatched = "hatched: ignores labels" if self.agreement["static"].any() else "1 is perfect"
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(note + hatched, loc="left", fontsize="small", color=INK)
 

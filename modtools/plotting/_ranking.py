@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NORMAL_95 = 1.96
+_LEGEND_INCHES = 0.55  # room for ticks and axis label
 
 
 class RankingDisplay(Display):
@@ -154,12 +155,22 @@ class RankingDisplay(Display):
             places = known.index.to_numpy()
             self.ax_.plot(known["achieved"], places, "o", markersize=11, label=label, **ring)
         if has_intervals or len(known):
-            place: dict[str, Any] = {
-                "loc": "upper left",
-                "bbox_to_anchor": (0.0, -0.16 - 0.5 / len(table)),
-            }
-            style: dict[str, Any] = {"frameon": False, "fontsize": "small", "labelcolor": INK}
-            self.ax_.legend(borderaxespad=0.0, **place, **style)
+            self._draw_legend()
+
+    def _draw_legend(self) -> None:
+        """Write the legend below the axis, at the same distance whatever the height."""
+        from matplotlib.transforms import ScaledTranslation
+
+        down = ScaledTranslation(0.0, -_LEGEND_INCHES, self.figure_.dpi_scale_trans)
+        self.ax_.legend(
+            loc="upper left",
+            bbox_to_anchor=(0.0, 0.0),
+            bbox_transform=self.ax_.transAxes + down,
+            borderaxespad=0.0,
+            frameon=False,
+            fontsize="small",
+            labelcolor=INK,
+        )
 
     def _mark_chance(self) -> None:
         if self.chance is None or not self.accuracy:

@@ -1,0 +1,147 @@
+"""``modtools demo``: on a small shelf and few images, so that it takes seconds."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from modtools.cli import _demo_tasks
+from modtools.cli._demo_tasks import DemoTask, demo_shelf, iter_tasks
+from modtools.modules import PretrainedModule, image_preprocess, pixels
+from modtools.tasks import load_task
+
+FILES = [
+    "agreement.png",
+    "agreement.svg",
+    "figures.json",
+    "ranking.csv",
+    "ranking.png",
+    "ranking.svg",
+]
+
+
+def small_task(n_kept=150):
+    digits = load_task("digits")
+    few = digits.few_labels(per_class=8, seed=0)
+    kept = digits.complement(few).subset(range(n_kept))
+    whole = digits.subset(np.concatenate([few.rows, kept.rows]))
+    return DemoTask(whole, np.arange(len(few)), np.arange(len(few), len(whole)))
+
+
+def small_shelf():
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    prepare = image_preprocess(8, channels=1)
+    return [PretrainedModule(network, name="net", tap=["1", "2"], preprocess=prepare), pixels()]
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    monkeypatch.setattr(_demo_tasks, "demo_shelf", small_shelf)
+    monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task()]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "modtools-demo"
+
+
+def pixels_retrained():
+    """Return the accuracy on the kept rows, by another implementation."""
+    task = small_task()
+    rows, labels = task.whole.inputs.reshape(230, -1) / 255, task.whole.labels
+    output = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return output.fit(rows[:80], labels[:80]).score(rows[80:], labels[80:])
+
+
+def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
+    done = cli("demo")
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    text = done.stdout
+    assert (
+        "Task digits: 230 images, 10 classes. You have labels for 80 of them (8 a class); 150 are "
+        "kept aside to check the answer." in text
+    )
+    assert "Extract  3 modules in one forward pass of each of 2 networks, 230 images, " in text
+    (header,) = [line for line in text.splitlines() if line.startswith("    module")]
+    assert header.split() == [
+        "module", "predicted", "95", "%", "interval", "achieved", "features", "forward", "pass",
+    ]  # fmt: skip
+    assert "Pick     pixels" in text
+    assert "Left out Fashion-MNIST: its files are not here" in text
+    assert "Agreement of predicted with achieved: weighted tau " in text
+    assert text.splitlines()[-1].startswith("Next     modtools score --module ")
+    assert sorted(path.name for path in small.iterdir()) == FILES
+    table = pd.read_csv(small / "ranking.csv")
+    achieved = table.loc[table["module"] == "pixels", "achieved"]
+    assert achieved.nunique() == 1
+    assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
+    assert set(table["score"]) == set(_demo_tasks.SCORES_SHOWN)
+
+
+def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
+    first, second = (json.loads(cli("demo", "-q", "--json", "-").stdout) for _ in range(2))
+    assert {"modtools", "torch", "scikit-learn", "numpy"} <= set(first["versions"])
+    figures = first["figures"]
+    assert figures["labels_digits"] == 80
+    best, pick = (figures[f"achieved_accuracy_of_{what}_digits"] for what in ("best", "pick"))
+    assert 50 < pick <= best <= 100
+    assert figures["regret_points_digits"] == pytest.approx(best - pick)
+    assert {**figures, "seconds": 0} == {**second["figures"], "seconds": 0}
+
+
+def test_the_folder_and_the_json_file_can_be_chosen(cli, small, tmp_path):
+    done = cli("demo", "-q", "--folder", tmp_path / "here", "--json", tmp_path / "copy.json")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == FILES
+    assert json.loads((tmp_path / "copy.json").read_text())["figures"]
+    assert not small.exists()
+
+
+def test_without_the_extra_the_pip_command_is_named(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    done = cli("demo")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert "pip install" in done.stderr
+    assert "modtools[demo]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_come_first_and_kept_rows_hold_no_labelled_ones():
+    task = next(iter_tasks(seed=0))
+    assert (len(task.whole), len(task.few), len(task.kept)) == (1797, 200, 1597)
+    assert not set(task.few) & set(task.kept)
+    assert task.whole.subset(task.few).encoded.counts().tolist() == [20] * 10
+
+
+@pytest.mark.real_data
+def test_fashion_keeps_test_images_apart_from_training_images():
+    _, task = iter_tasks(seed=0)
+    assert (len(task.whole), len(task.few), len(task.kept)) == (2000, 200, 1800)
+    test = load_task("fashion-mnist", split="test")
+    assert np.array_equal(task.whole.inputs[200:], test.inputs[:1800])
+    assert len(task.whole.subset(task.few).overlap(test)) == 0
+
+
+@pytest.mark.real_modules("demo")
+def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task(n_kept=40)]))
+    assert [name for module in demo_shelf() for name in module.names] == [
+        *(f"lite0@{tap}" for tap in _demo_tasks._TAPS),
+        *(f"lite0-random@{tap}" for tap in _demo_tasks._TAPS),
+        "pixels",
+    ]
+    done = cli("demo")
+    assert done.exit_code == 0
+    assert "Extract  9 modules in one forward pass of each of 3 networks, 120 images" in done.stdout

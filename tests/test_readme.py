@@ -1,0 +1,74 @@
+"""The README and the docs say what is true: their examples run, their tables are the registry."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modtools.exceptions import WARNING_CODES
+from modtools.selection import ACCURACIES
+from modtools.transferability import SCORES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_every_python_block_of_the_readme_runs_in_order(tmp_path, monkeypatch, capsys):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    plt.close("all")
+    assert names["ranking"].best == "pixels"
+    assert (tmp_path / "ranking.png").is_file()
+    assert "by logistic (200 labels, 10 classes)" in capsys.readouterr().out
+
+
+def test_the_first_paragraph_says_what_is_predicted():
+    first = " ".join(README.split("\n\n")[1].split())
+    assert "**a retrained output module on its frozen features**" in first
+    assert "not the accuracy of full fine-tuning" in first
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=lambda page: page.name)
+def test_links_and_pictures_exist_and_are_small(page):
+    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    for target in targets:
+        if "://" not in target:
+            assert (page.parent / target).is_file(), target
+            assert (page.parent / target).stat().st_size < 150_000, target
+
+
+def test_the_table_of_scores_is_the_registry():
+    lines = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8").splitlines()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    assert rows[0] == ["score", "needs", "labels", "range", "reference"]
+    assert rows[2:] == [
+        [s.name, s.needs.replace("_", " "), ", ".join(s.kinds), s.range, s.reference]
+        for s in SCORES.values()
+    ]
+
+
+def test_every_score_is_explained():
+    text = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    assert {name for name in SCORES if f"**{name}**" not in text} == set()
+
+
+def test_every_warning_code_is_explained():
+    text = (ROOT / "docs" / "warnings.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (MT\d+) \|", text, flags=re.MULTILINE) == list(WARNING_CODES)
+
+
+def test_accuracies_are_the_scores_whose_range_says_so():
+    assert {name for name, score in SCORES.items() if "accuracy" in score.range} == ACCURACIES
+
+
+def test_the_number_of_scores_in_the_readme_is_true():
+    assert f"{len(SCORES)} transferability scores" in README
