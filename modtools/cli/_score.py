@@ -10,6 +10,7 @@ __all__ = ["score"]
 
 
 def score(
+    *,
     sources: options.Sources = None,
     modules: options.Modules = None,
     taps: options.Taps = None,
@@ -56,16 +57,8 @@ def score(
     with no_progress() if quiet else nullcontext():
         given = Given(sources or [], modules or [], taps or [], features or [])
         shelf, labelled = gather(given, task=task, split=split, label=label_column, **few)
-        ranking = rank_modules(
-            shelf,
-            labelled,
-            by=by,
-            scores=_names(scores),
-            device=device,
-            batch_size=batch_size,
-            n_jobs=n_jobs,
-            seed=seed,
-        )
+        how: dict[str, Any] = {"by": by, "scores": _names(scores), "seed": seed, "n_jobs": n_jobs}
+        ranking = rank_modules(shelf, labelled, device=device, batch_size=batch_size, **how)
     report(ranking, quiet=quiet, json=json, csv=csv, plot=plot)
 
 

@@ -105,24 +105,25 @@ def rank_modules(
     options = {**extraction, "cache": cache, "with_source": _reads_source(names)}
     candidates = iter_candidates(modules, task, n_labels=len(labels), **options)
     rows, skipped = _score_all(candidates, labels, names, seed=seed, n_jobs=n_jobs)
-    settings = {
+    settings = {"by": by, "scores": names, **extraction, "n_jobs": n_jobs, "seed": seed}
+    return Ranking(
+        _tidy(rows, names, skipped),
+        settings={**_facts(task, labels), **settings},
+        skipped=skipped,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
+    """Return what was scored: the task, its size, and the accuracy of naming its largest class."""
+    is_classes = labels.kind == "classification"
+    return {
         "task": getattr(task, "name", "these labels"),
         "kind": labels.kind,
         "n_samples": len(labels),
         "n_classes": labels.n_classes,
-        "chance": _chance(labels),
-        "by": by,
-        "scores": names,
-        **extraction,
-        "n_jobs": n_jobs,
-        "seed": seed,
+        "chance": float(labels.counts().max() / len(labels)) if is_classes else None,
     }
-    return Ranking(
-        _tidy(rows, names, skipped),
-        settings=settings,
-        skipped=skipped,
-        seconds=time.perf_counter() - start,
-    )
 
 
 def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> list[str]:
@@ -141,13 +142,6 @@ def _reads_source(names: Sequence[str]) -> bool:
     from modtools.transferability import SCORES
 
     return any(SCORES[name].needs == "source_probabilities" for name in names)
-
-
-def _chance(labels: "Labels") -> float | None:
-    """Return the accuracy of always naming the largest class."""
-    if labels.kind != "classification":
-        return None
-    return float(labels.counts().max() / len(labels))
 
 
 def _score_all(

@@ -39,6 +39,7 @@ def pair_up(values: Values, achieved: Truth, *, task: str, score: str) -> dict[s
 
 
 def read_truth(truth: "Truth | pd.DataFrame") -> dict[str, dict[str, float]]:
+    """Return accuracies by task and module, each a fraction; a frame is read by its columns."""
     if not isinstance(truth, Mapping):
         columns = _columns(truth, ["task", "module", "accuracy"], name="truth")
         nested: dict[str, dict[str, float]] = {}
@@ -56,6 +57,7 @@ def read_truth(truth: "Truth | pd.DataFrame") -> dict[str, dict[str, float]]:
 
 
 def read_nested(scores: "Nested | pd.DataFrame", *, name: str) -> Nested:
+    """Return values by task, score and module; a frame is read by its columns."""
     if isinstance(scores, Mapping):
         return scores
     nested: dict[str, dict[str, dict[str, float]]] = {}
@@ -70,6 +72,7 @@ def read_nested(scores: "Nested | pd.DataFrame", *, name: str) -> Nested:
 
 
 def read_static(static: Any, achieved: Truth) -> Nested:
+    """Return static rankers by task; one that is given once serves every task of the truth."""
     if not isinstance(static, Mapping):
         return read_nested(static, name="static")
     inner = [value for ranker in static.values() for value in ranker.values()]
