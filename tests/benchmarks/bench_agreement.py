@@ -1,14 +1,14 @@
 """Which score ranks modules as their retrained output modules do: 11 modules x 4 tasks.
 
-Modules: EfficientNet-Lite0, 1, 2 (ImageNet) after a third and two thirds of the blocks and after the
-head convolution, Lite0 with random weights, raw pixels. Tasks: Fashion-MNIST (4000 training and 2000
-test images), its tops, its shoes and bags, and digits. Truth: test accuracy of a logistic output module
-tuned by 3-fold cross-validation on the training rows.
+Modules: EfficientNet-Lite0, 1, 2 (ImageNet) after a third and two thirds of the blocks and after
+the head convolution, Lite0 with random weights, raw pixels. Tasks: Fashion-MNIST (4000 training and
+2000 test images), its tops, its shoes and bags, and digits. Truth: test accuracy of a logistic
+output module tuned by 3-fold cross-validation on the training rows.
 
     python tests/benchmarks/bench_agreement.py [--quick] [--json FILE] [--cache FOLDER]
 
 Needs the extra `demo` and the Fashion-MNIST files; features, truth and scores are kept in the cache
-folder, so that a second run takes seconds.
+folder, so that a second run takes seconds. The first takes about half an hour on two cores.
 """
 
 import argparse

@@ -5,6 +5,7 @@ interleaved rounds, in one thread, in processor time; a ratio of 1.05 means 5 % 
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from modtools._writing import json_text, write_file
 from modtools.modules import PretrainedModule, extract, image_preprocess, iter_features
 
 SIZE, BATCH = 112, 64
@@ -101,14 +101,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="few images, few rounds")
     options = parser.parse_args()
+    if options.quick:
+        options.images, options.rounds = 64, 3
     torch.set_num_threads(1)
     images = np.random.default_rng(0).integers(0, 256, (options.images, 28, 28), dtype=np.uint8)
     figures = measure(images, options.rounds)
     for name, value in figures.items():
         print(f"{value:7.3f}  {name}")
     if options.json:
-        write_file(options.json, json_text(figures))
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

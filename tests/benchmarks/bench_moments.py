@@ -2,17 +2,13 @@
 
     python tests/benchmarks/bench_moments.py [--quick] [--json FILE]
 
-Ratios are taken within one run, one thread, the best of several interleaved repeats; megabytes are the
-peak above the input, each in a process of its own.
+Ratios are taken within one run, one thread, the best of several interleaved repeats; megabytes are
+the peak above the input, each in a process of its own.
 """
-
-import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from modtools import Moments
 from modtools.exceptions import ModtoolsWarning
@@ -89,20 +86,26 @@ def time_dual(n, d, repeats):
 def peak_megabytes(n, d):
     """Peak memory above the input of the one-pass scores, measured in a fresh process."""
     command = [sys.executable, __file__, "--peak", str(n), str(d)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    child = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(child.stdout)
 
 
 def print_peak(n, d):
     """Print the megabytes by which the process grew beyond its data (Linux)."""
-    import resource
-
     warm, labels = make(200, 10)
     Moments.from_features(warm, labels).score(ONE_PASS)
     features, labels = make(n, d)
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = resident("VmRSS")
     Moments.from_features(features, labels).score(ONE_PASS)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print((peak - before) / 2**20)
+    print(resident("VmHWM") - before)
+
+
+def resident(field):
+    """Return the resident (VmRSS) or peak resident (VmHWM) megabytes of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def error_at_offset(precision):
@@ -123,7 +126,7 @@ def run(quick=False):
     """Return {figure: ratio, megabytes or relative error}."""
     large, small, repeats = (6000, 2000, 2) if quick else (60000, 10000, 5)
     d = 256 if quick else 1280
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore", ModtoolsWarning)
         return {
             "moments: time over product and eigh": time_one_pass(large, d, repeats),

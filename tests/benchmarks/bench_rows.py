@@ -5,6 +5,7 @@ above the input. Set OMP_NUM_THREADS=1 for one thread.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -138,6 +139,7 @@ def main() -> None:
     """Parse the command line, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--columns", type=int, help=argparse.SUPPRESS)
@@ -145,8 +147,11 @@ def main() -> None:
     if arguments.memory_of:
         report_memory(arguments.memory_of, arguments.rows, arguments.columns)
         return
-    for name, value in run(arguments.quick).items():
+    figures = run(arguments.quick)
+    for name, value in figures.items():
         print(f"{name:40s} {value:10.3f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

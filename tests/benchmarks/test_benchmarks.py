@@ -1,0 +1,21 @@
+"""Benchmarks must not rot: each runs at toy size and gives finite figures."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", ["moments", "rows", "extraction"])
+def test_the_benchmark_runs(name, tmp_path):
+    out = tmp_path / "benchmarks.json"
+    command = [sys.executable, str(HERE / "run.py"), "--quick", "--only", name, "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures
+    assert all(math.isfinite(value) for value in figures.values())
