@@ -17,11 +17,16 @@ _PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
 
 
 def echo_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, bold: Sequence[int] = ()
-) -> None:
-    """Print a table: the first `left` columns to the left, the others to the right.
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    bold: Sequence[int] = (),
+    is_text: bool = False,
+) -> list[str]:
+    """Print a table of numbers, the first column names, and return what was too wide for it.
 
-    Rows numbered in `bold` are emphasised at a terminal.
+    Rows numbered in `bold` are emphasised at a terminal. Columns of numbers are left out at the
+    right where the terminal is too narrow; a table of text is folded instead.
     """
     from rich.console import Console
     from rich.table import Table
@@ -30,13 +35,29 @@ def echo_table(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
+    n_shown = len(header) if is_text else _n_columns_that_fit([header, *rows], console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for place, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if place < left else "right", overflow="fold")
+    for place, name in enumerate(header[:n_shown]):
+        side = "left" if is_text or place == 0 else "right"
+        words = [word for row in [header, *rows] for word in row[place].split()]
+        longest = max(map(len, words), default=1) if is_text else None
+        table.add_column(
+            Text(name), justify=side, overflow="fold", no_wrap=place == 0, min_width=longest
+        )  # type: ignore[arg-type]
     for place, row in enumerate(rows):
         style = "bold" if place in bold else None
-        table.add_row(*(Text(cell) for cell in row), style=style)
+        table.add_row(*(Text(cell) for cell in row[:n_shown]), style=style)
     console.print(table)
+    return list(header[n_shown:])
+
+
+def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
+    """Return how many columns fit beside each other, two blanks between them, at least two."""
+    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    n_columns = len(widths)
+    while n_columns > 2 and sum(widths[:n_columns]) + 2 * n_columns > width:
+        n_columns -= 1
+    return n_columns
 
 
 def _show(ranking: "Ranking") -> None:
@@ -44,7 +65,9 @@ def _show(ranking: "Ranking") -> None:
     header, rows = ranking.table()
     alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
     typer.echo(ranking.title())
-    echo_table(header, rows, bold=alike)
+    hidden = echo_table(header, rows, bold=alike)
+    if hidden:
+        typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
     typer.echo(pick_text(ranking))
     for note in ranking.notes():
         typer.echo(note)
@@ -90,7 +113,7 @@ def show_registry(json: str | None) -> None:
         for s in SCORES.values()
     ]
     if json is None:
-        echo_table(header, rows, left=len(header))
+        echo_table(header, rows, is_text=True)
         return
     text = json_text({"scores": [dict(zip(header, row, strict=True)) for row in rows]})
     if json == "-":

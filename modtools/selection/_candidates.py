@@ -80,16 +80,20 @@ def iter_candidates(
 ) -> Iterator[Candidate]:
     """Yield every module at every tap, with one forward pass a network.
 
-    A zoo is loaded module by module, so that no more than one network is in memory.
+    A zoo is loaded network by network, so that no more than one is in memory.
     """
-    is_zoo = hasattr(modules, "load")
-    places = range(len(modules)) if isinstance(modules, Sequence) else list(modules)
-    for name in track(modules.names if is_zoo else places, "Modules"):
-        value = modules.load(name) if is_zoo else modules[name]
-        if _is_module(value):
-            yield from _extract(value, task, **options)
+    if hasattr(modules, "load"):
+        for name in modules.names:
+            yield from _extract(modules.load(name), task, **options)
+        return
+    named = modules if isinstance(modules, Mapping) else dict(enumerate(modules))
+    has_networks = any(map(_is_module, named.values()))
+    # An extraction shows its own bar; two at a time would write over each other.
+    for name in list(named) if has_networks else track(list(named), "Score"):
+        if _is_module(named[name]):
+            yield from _extract(named[name], task, **options)
         else:
-            yield Candidate(str(name), _check_cached(name, value, n_labels=n_labels))
+            yield Candidate(str(name), _check_cached(name, named[name], n_labels=n_labels))
 
 
 def _extract(module: Any, task: Any, **options: Any) -> Iterator[Candidate]:

@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from modtools import __version__
+from modtools.cli._show import echo_table
 from modtools.modules import PretrainedModule, Zoo
 from modtools.selection import rank_modules
 from modtools.tasks import load_task
@@ -46,6 +47,17 @@ def test_modules_that_cannot_be_told_apart_are_named(cli, tmp_path, feature_file
     (pick,) = [line for line in done.stdout.splitlines() if line.startswith("Pick")]
     assert "; 60 labels cannot tell it apart from " in pick
     assert pick.endswith(" and 1 more.")
+
+
+def test_columns_that_do_not_fit_are_named_and_nothing_is_folded(capsys, monkeypatch):
+    from rich.console import Console
+
+    narrow = Console(width=30, force_terminal=True, no_color=True)
+    monkeypatch.setattr("rich.console.Console", lambda **_options: narrow)
+    header = ["    module", "ridge (%)", "95 % interval", "features"]
+    rows = [[" 1  lite0@_blocks.10", "90.0", "[86.0, 94.0]", "112"]]
+    assert echo_table(header, rows) == ["95 % interval", "features"]
+    assert "lite0@_blocks.10" in capsys.readouterr().out
 
 
 def test_files_are_written_and_named(cli, feature_files, tmp_path):
