@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -36,14 +36,14 @@ def echo_table(
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
     n_shown = len(header) if is_text else _n_columns_that_fit([header, *rows], console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1 if is_text else 2, 0, 0), header_style="dim"
+    )
     for place, name in enumerate(header[:n_shown]):
-        side = "left" if is_text or place == 0 else "right"
+        side: Literal["left", "right"] = "left" if is_text or place == 0 else "right"
         words = [word for row in [header, *rows] for word in row[place].split()]
         longest = max(map(len, words), default=1) if is_text else None
-        table.add_column(
-            Text(name), justify=side, overflow="fold", no_wrap=place == 0, min_width=longest
-        )  # type: ignore[arg-type]
+        table.add_column(Text(name), justify=side, no_wrap=place == 0, min_width=longest)
     for place, row in enumerate(rows):
         style = "bold" if place in bold else None
         table.add_row(*(Text(cell) for cell in row[:n_shown]), style=style)
