@@ -22,7 +22,6 @@ __all__ = ["PER_CLASS", "SCORES_SHOWN", "DemoTask", "Outcome", "demo_shelf", "it
 PER_CLASS: Final = 20
 SCORES_SHOWN: Final = [
     "logistic",
-    "linear_probe",
     "ridge",
     "lda",
     "knn",

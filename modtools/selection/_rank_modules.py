@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["rank_modules"]
 
 
+# Entries of a feature matrix below which a second thread costs more time in waiting than it saves;
+# on a shared machine it made the many small products of a probe a hundred times slower.
+_SMALL = 1_000_000
+
+
 class _Scored(NamedTuple):
     rows: list[dict[str, Any]]
     skipped: dict[str, str]
@@ -172,13 +177,16 @@ def _score_all(
 
 def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -> _Scored:
     """Score one module; warnings are returned, because those of a worker process are lost."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from modtools.transferability import SCORES, score
 
     skipped = {name: why for name in names if (why := _why_not(SCORES[name], item, labels))}
     # All scores at once: then one that cannot be computed is a reason, not an error.
     wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
     options: dict[str, Any] = {"source_probabilities": item.source_probabilities, "seed": seed}
-    with warnings.catch_warnings(record=True) as caught:
+    threads = 1 if item.features.size < _SMALL else None
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
         warnings.simplefilter("always")
         try:
             found = score(item.features, cast("Any", labels), wanted, **options)
