@@ -10,6 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
+# Small products gain nothing from threads, and spinning threads slow a busy machine down.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 # Doctests live outside this folder, so they get a cache through the environment.
 os.environ["MODTOOLS_CACHE"] = tempfile.mkdtemp(prefix="modtools-tests-")
 atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)

@@ -98,7 +98,7 @@ BY_DEFINITION = [
 def test_the_definitions_hold_on_other_data(name, data):
     features, labels = DATA[data](return_X_y=True)
     features = (features - features.mean(axis=0)) / features.std(axis=0) + 0.3
-    rows = np.random.default_rng(0).permutation(len(labels))[:120]
+    rows = np.random.default_rng(0).permutation(len(labels))[:60]
     features, labels = features[rows], labels[rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModtoolsWarning)
