@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
@@ -9,17 +10,19 @@ from typing import TypeVar
 __all__ = ["quiet", "track"]
 
 Item = TypeVar("Item")
-_enabled = True
+# Counted, because blocks of several threads end in any order.
+_n_quiet = 0
+_lock = threading.Lock()
 
 
 def _is_shown(total: int | None) -> bool:
-    wanted = _enabled and os.environ.get("MODTOOLS_PROGRESS", "1") != "0"
+    wanted = _n_quiet == 0 and os.environ.get("MODTOOLS_PROGRESS", "1") != "0"
     return wanted and total != 1 and sys.stderr.isatty()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show no progress bars inside this block.
+    """Show no progress bars, from any thread, while this block runs.
 
     Examples
     --------
@@ -27,12 +30,14 @@ def quiet() -> Iterator[None]:
     ...     sum(track(range(3), "adding"))
     3
     """
-    global _enabled
-    before, _enabled = _enabled, False
+    global _n_quiet
+    with _lock:
+        _n_quiet += 1
     try:
         yield
     finally:
-        _enabled = before
+        with _lock:
+            _n_quiet -= 1
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:

@@ -352,7 +352,20 @@ def test_quiet_and_the_environment_switch_the_bar_off(monkeypatch):
 def test_quiet_ends_with_its_block_even_after_an_error():
     with pytest.raises(RuntimeError, match="stop"), quiet(), quiet():
         raise RuntimeError("stop")
-    assert _progress._enabled
+    assert _progress._n_quiet == 0
+
+
+def test_quiet_blocks_of_several_threads_may_end_in_any_order():
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with terminal() as stream:
+        list(track([1, 2], "too early"))
+        second.__exit__(None, None, None)
+        list(track([1, 2], "extracting"))
+    assert "too early" not in stream.getvalue()
+    assert "extracting" in stream.getvalue()
 
 
 def test_the_bar_ends_when_the_work_fails():
