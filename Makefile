@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
+# Threads that spin while they wait slow everything down where other processes share the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help demo test lint types benchmark install clean
 
