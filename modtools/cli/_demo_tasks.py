@@ -1,10 +1,8 @@
 """What the demo computes: a shelf of modules, and on each task what was predicted and achieved."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from modtools._progress import track
 from modtools.selection import rank_modules
 from modtools.tasks import Task, load_task
+from modtools.tasks._fashion_mnist import has_fashion_mnist
 
 if TYPE_CHECKING:
     from modtools.modules import PretrainedModule
@@ -34,7 +33,6 @@ SCORES_SHOWN: Final = [
 _TAPS: Final = ["_blocks.2", "_blocks.4", "_blocks.10", "_avg_pooling"]
 _IMAGE_SIZE: Final = 64  # the images have 8 and 28 pixels a side
 _N_FASHION_KEPT: Final = 1800
-_FASHION_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def iter_tasks(seed: int) -> Iterator[DemoTask]:
     digits = load_task("digits")
     few = digits.few_labels(per_class=PER_CLASS, seed=seed)
     yield DemoTask(digits, few.rows, digits.complement(few).rows)
-    if _FASHION_FOLDER.is_dir() or os.environ.get("MODTOOLS_FASHION_MNIST"):
+    if has_fashion_mnist():
         yield _fashion(seed)
 
 

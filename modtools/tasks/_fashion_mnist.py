@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["read_fashion_mnist"]
+__all__ = ["has_fashion_mnist", "read_fashion_mnist"]
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _PREFIXES = {"train": "train", "test": "t10k"}
@@ -24,15 +24,26 @@ _WAYS = (
 )
 
 
+def _named_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the folder that was asked for, by argument or environment."""
+    named = folder or os.environ.get("MODTOOLS_FASHION_MNIST")
+    return Path(named).expanduser() if named else None
+
+
+def has_fashion_mnist() -> bool:
+    """Return whether the files lie on this machine, where they are looked for by default."""
+    return ((_named_folder() or _DEBIAN_FOLDER) / "train-images-idx3-ubyte.gz").is_file()
+
+
 def read_fashion_mnist(
     split: str | None, folder: str | os.PathLike[str] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return images (n_samples, 28, 28) and labels (n_samples,) of one split."""
     split = check_choice(split or "train", list(_PREFIXES), name="split of fashion-mnist")
-    named = folder or os.environ.get("MODTOOLS_FASHION_MNIST")
-    place = Path(named).expanduser() if named else _DEBIAN_FOLDER
-    if not named and not place.is_dir():
+    named = _named_folder(folder)
+    if named is None and not _DEBIAN_FOLDER.is_dir():
         return _fetch(split)
+    place = named or _DEBIAN_FOLDER
     prefix = _PREFIXES[split]
     images = _read_idx(place / f"{prefix}-images-idx3-ubyte.gz", 3)
     labels = _read_idx(place / f"{prefix}-labels-idx1-ubyte.gz", 1)

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import load_task
+from modtools.tasks._fashion_mnist import has_fashion_mnist
 
 ACCEPTED = "Accepted: digits, fashion-mnist, a folder of class folders, .npz, .csv, .parquet."
 
@@ -72,6 +73,15 @@ def test_fashion_mnist_is_read_from_a_folder(clothes):
 def test_the_environment_can_name_the_folder(clothes, monkeypatch):
     monkeypatch.setenv("MODTOOLS_FASHION_MNIST", str(clothes))
     assert len(load_task("fashion-mnist", split="test")) == 2
+    assert has_fashion_mnist()
+
+
+def test_a_machine_without_the_files_is_told_from_one_with_them(clothes, monkeypatch):
+    monkeypatch.delenv("MODTOOLS_FASHION_MNIST", raising=False)
+    monkeypatch.setattr("modtools.tasks._fashion_mnist._DEBIAN_FOLDER", clothes)
+    assert has_fashion_mnist()
+    monkeypatch.setenv("MODTOOLS_FASHION_MNIST", str(clothes / "none"))
+    assert not has_fashion_mnist()
 
 
 def test_fashion_mnist_refuses_unknown_splits(clothes):
