@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._standardize import StandardizedRows
+from modtools.outputs._standardize import StandardizedRows, standardize
 
 __all__ = ["RidgeChain"]
 
@@ -93,11 +93,14 @@ class RidgeChain:
         self, targets: FloatMatrix, order: ClassCodes
     ) -> tuple[FloatMatrix, FloatMatrix]:
         """Do the same through the posterior of the weights after each block of rows."""
-        rows = StandardizedRows(self.rows.features[order], self.rows.mean, self.rows.scale)
-        d = rows.n_features
+        d = self.rows.n_features
         whitened, deviations = np.empty_like(targets), np.empty((len(targets), 1))
         precision, cross = self.strength * np.eye(d), np.zeros((d, targets.shape[1]))
-        for block_rows, block in rows.blocks(size=max(_SMALLEST_BLOCK, d)):
+        step = max(_SMALLEST_BLOCK, d)
+        for start in range(0, len(order), step):
+            block_rows = slice(start, start + step)
+            own = self.rows.features[order[block_rows]]
+            block = standardize(own, self.rows.mean, self.rows.scale)
             factor = cholesky(precision, lower=True, check_finite=False)
             spread = solve_triangular(factor, block.T, lower=True, check_finite=False)
             mean = spread.T @ solve_triangular(factor, cross, lower=True, check_finite=False)

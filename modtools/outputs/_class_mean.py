@@ -28,7 +28,7 @@ def class_sums(rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> Flo
 
 
 def _squared_distances(block: FloatMatrix, means: FloatMatrix) -> FloatMatrix:
-    squares = np.square(block).sum(axis=1)[:, None] + np.square(means).sum(axis=1)
+    squares = np.einsum("ij,ij->i", block, block)[:, None] + np.square(means).sum(axis=1)
     return np.asarray(np.maximum(squares - 2 * block @ means.T, 0.0))
 
 

@@ -111,8 +111,7 @@ def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
     """
     is_dual = len(rows) < rows.n_features
     if is_dual:
-        dense = rows.dense()
-        product = dsyrk(1.0, dense)
+        product = dsyrk(1.0, rows.dense().T, trans=1)
     else:
         product = np.zeros((rows.n_features, rows.n_features), order="F")
         for _, block in rows.blocks():

@@ -130,10 +130,10 @@ class StandardizedRows:
         """Number of columns that vary."""
         return int(np.count_nonzero(self.scale))
 
-    def blocks(self, *, size: int | None = None) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield consecutive (rows, standardised float64 block) of about 8 MB or `size` rows."""
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield consecutive (rows, standardised float64 block) of about 8 MB."""
         divisor = np.where(self.scale > 0, self.scale, np.inf)
-        step = size or rows_per_block(self.n_features, 8)
+        step = rows_per_block(self.n_features, 8)
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             yield rows, (self.features[rows].astype(np.float64) - self.mean) / divisor

@@ -120,19 +120,25 @@ def _with_direction(features: FloatArray, labels: Labels) -> tuple[FloatArray, L
         raise ModtoolsError("parc needs at least two feature columns to correlate rows; got one.")
     if labels.kind == "multilabel":
         varying = np.ptp(labels.target_matrix(), axis=1) > 0
-        features, labels = features[varying], labels.take(varying)
+        if not varying.all():
+            features, labels = features[varying], labels.take(varying)
     if len(features) < 3:
         raise ModtoolsError(f"parc needs at least 3 rows with varying labels; got {len(features)}.")
     return features, labels
+
+
+def _lengths(rows: FloatArray) -> NDArray[np.float64]:
+    """Return the length of each row, without a squared copy of all of them."""
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))
 
 
 def _directions(rows: StandardizedRows) -> tuple[FloatArray, NDArray[np.intp]]:
     """Return the rows centred over columns and of length one, and which rows have a direction."""
     is_large = rows.features.size >= _FLOAT32_SIZE
     directions = rows.dense(np.float32 if is_large else np.float64)
-    lengths = np.linalg.norm(directions, axis=1)
+    lengths = _lengths(directions)
     directions -= directions.mean(axis=1, keepdims=True)
-    centred = np.linalg.norm(directions, axis=1)
+    centred = _lengths(directions)
     # Standardised rows have a common size, against which rounding is told from a direction.
     kept = np.flatnonzero(centred > 8 * np.finfo(directions.dtype).eps * lengths.max())
     if len(kept) < 3:

@@ -1,5 +1,7 @@
 """One-step-ahead predictions: against a ridge machine refitted before every row."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -64,3 +66,13 @@ def test_order_of_learning(shape):
 def test_many_rows_need_no_matrix_of_all_pairs():
     assert RidgeChain.of(make_rows((400, 4))[0], 1.0).kernel is None
     assert RidgeChain.of(make_rows((30, 30))[0], 1.0).kernel is not None
+
+
+def test_an_order_of_many_rows_copies_no_more_than_a_block():
+    rows, targets = make_rows((6000, 200))
+    chain, order = RidgeChain.of(rows, 1.0), np.random.default_rng(0).permutation(6000)
+    tracemalloc.start()
+    chain.predictions(targets, order)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.8 * rows.features.nbytes

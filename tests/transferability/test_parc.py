@@ -1,9 +1,12 @@
 """parc: golden value, scipy over all pairs, ties, bins, multi-label, peers, limits."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
+from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import _parc
 from modtools.transferability._parc import parc
 from tests.transferability import row_definitions
@@ -131,3 +134,14 @@ def test_agrees_with_public_code(reference_features, peer_values):
     features, labels, _ = reference_features["lite0-d2__digits"]
     expected = peer_values["lite0-d2__digits"]["parc_parc"]
     assert parc(features, labels) == pytest.approx(expected, abs=0.2)
+
+
+def test_large_features_are_copied_once():
+    rng = np.random.default_rng(0)
+    rows = StandardizedRows.of(rng.standard_normal((40_000, 256), dtype=np.float32))
+    tracemalloc.start()
+    directions, _ = _parc._directions(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert directions.dtype == np.float32
+    assert peak < 1.9 * rows.features.nbytes
