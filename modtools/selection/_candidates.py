@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from modtools._progress import track
-from modtools._validation import FloatArray, check_features
+from modtools._validation import FloatArray, check_matrix
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["Candidate", "check_modules", "iter_candidates"]
@@ -16,7 +18,7 @@ class Candidate:
     """One module at one tap: its features on the task, and what they cost."""
 
     name: str
-    features: FloatArray
+    features: NDArray[Any]
     source_probabilities: FloatArray | None = None
     n_parameters: int | None = None
     extraction_seconds: float = 0.0
@@ -49,8 +51,8 @@ def _is_module(value: Any) -> bool:
     return hasattr(value, "taps")
 
 
-def _check_cached(name: Any, features: Any, *, n_labels: int) -> FloatArray:
-    checked = check_features(features, name=f'features of "{name}"')
+def _check_cached(name: Any, features: Any, *, n_labels: int) -> NDArray[Any]:
+    checked = check_matrix(features, name=f'features of "{name}"')
     if len(checked) != n_labels:
         raise ModtoolsError(
             f'features of "{name}" have {len(checked)} rows, the task has {n_labels} labels; '

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from modtools.modules import PretrainedModule, Zoo
     from modtools.tasks import Labels, Task
-    from modtools.transferability import Score
 
 __all__ = ["rank_modules"]
 
@@ -70,8 +69,9 @@ def rank_modules(
         Precision of the forward passes.
     batch_size : int, default=64
         Inputs a forward pass.
-    cache : path-like, optional
-        Folder that keeps extracted features.
+    cache : bool, str or path, optional
+        True keeps extracted features in the default cache, a folder keeps them there; as for
+        `extract`.
     n_jobs : int, optional
         Modules scored at the same time, through joblib; -1 uses all cores.
     seed : int, default=0
@@ -181,7 +181,9 @@ def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -
 
     from modtools.transferability import SCORES, score
 
-    skipped = {name: why for name in names if (why := _why_not(SCORES[name], item, labels))}
+    has_source = item.source_probabilities is not None
+    reasons = {name: SCORES[name].why_not(labels.kind, has_source=has_source) for name in names}
+    skipped = {name: reason for name, reason in reasons.items() if reason}
     # All scores at once: then one that cannot be computed is a reason, not an error.
     wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
     options: dict[str, Any] = {"source_probabilities": item.source_probabilities, "seed": seed}
@@ -217,15 +219,6 @@ def _with_name(caught: warnings.WarningMessage, name: str) -> Warning:
     code, _, text = str(caught.message).partition(": ")
     named = f"{code}: {name}: {text}" if text else f"{name}: {code}"
     return caught.category(named)
-
-
-def _why_not(score: "Score", item: Candidate, labels: "Labels") -> str:
-    """Return why a score does not apply to a module, or the empty string."""
-    if labels.kind not in score.kinds:
-        return f"defined for {' and '.join(score.kinds)} labels, not {labels.kind}"
-    if score.needs == "source_probabilities" and item.source_probabilities is None:
-        return "needs source probabilities, which this module does not give"
-    return ""
 
 
 def _tidy(rows: list[dict[str, Any]], names: list[str], skipped: dict[str, dict[str, str]]) -> Any:

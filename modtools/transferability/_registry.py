@@ -47,6 +47,18 @@ class Score:
     passes: int | str = 1
     feature_map: str = "identity"
 
+    def why_not(self, kind: Kind, *, has_source: bool) -> str:
+        """Return why the score does not apply to labels of a kind, or the empty string.
+
+        >>> SCORES["leep"].why_not("classification", has_source=False)
+        "it needs source_probabilities, the module's own class probabilities"
+        """
+        if kind not in self.kinds:
+            return f"it is defined for {' and '.join(self.kinds)} labels, not {kind}"
+        if self.needs == "source_probabilities" and not has_source:
+            return "it needs source_probabilities, the module's own class probabilities"
+        return ""
+
 
 class ScoreRegistry(Mapping[str, Score]):
     """Scores by name; `register` adds one of your own for this process.

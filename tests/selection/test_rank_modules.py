@@ -180,7 +180,7 @@ def test_a_score_that_does_not_apply_is_listed_and_leaves_no_hole():
     ranking = rank_modules(features, labels, by="knn", scores=["leep", "ridge"])
     assert set(ranking.frame()["score"]) == {"knn", "ridge"}
     assert not ranking.frame()["value"].isna().any()
-    reason = "needs source probabilities, which this module does not give"
+    reason = "it needs source_probabilities, the module's own class probabilities"
     assert ranking.skipped == {name: {"leep": reason} for name in features}
     assert ranking.notes() == [f"Left out: leep for none, weak, good ({reason})."]
 
@@ -304,8 +304,8 @@ LINEAR = PretrainedModule(nn.Linear(4, 2), name="linear")
         (
             {"a": np.ones((60, 2))},
             {"by": "leep"},
-            'the modules cannot be ranked by "leep": needs source probabilities, which this module '
-            "does not give.",
+            'the modules cannot be ranked by "leep": it needs source_probabilities, the module\'s '
+            "own class probabilities.",
         ),
         (
             [PretrainedModule(failing, name="broken")],
