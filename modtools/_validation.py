@@ -7,7 +7,7 @@ argument, the rule, what came and where, and what to do.
 import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
+    "LARGEST",
     "FloatArray",
     "as_float",
     "check_choice",
@@ -33,6 +34,7 @@ __all__ = [
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 _BLOCK_BYTES = 8 << 20
+LARGEST: Final = np.float64(1e70)  # fourth powers, summed over any data, stay within float64
 
 
 def rows_per_block(n_features: int, itemsize: int = 4) -> int:
@@ -40,14 +42,19 @@ def rows_per_block(n_features: int, itemsize: int = 4) -> int:
     return max(1, _BLOCK_BYTES // max(1, n_features * itemsize))
 
 
-def to_numpy(values: Any) -> NDArray[Any]:
+def to_numpy(values: Any, *, name: str = "values") -> NDArray[Any]:
     """Return `values` as a numpy array; a torch tensor is detached and moved, not changed."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         if str(values.dtype) == "torch.bfloat16":
             values = values.float()
         return np.asarray(values.numpy())
-    return np.asarray(values)
+    if np.ma.is_masked(values):
+        raise ModtoolsError(f"{name} must not have masked entries; fill them or drop their rows.")
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ModtoolsError(f"{name} must have rows of one length; {error}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -112,7 +119,7 @@ def check_matrix(features: Any, *, name: str = "features", minimum_rows: int = 2
     Finiteness is checked where the rows are read anyway (`raise_if_not_finite`), so that the check
     costs no extra pass over large data.
     """
-    array = to_numpy(features)
+    array = to_numpy(features, name=name)
     if array.ndim != 2:
         raise ModtoolsError(
             f"{name} must have shape (n_samples, n_features); got {array.shape}. "
@@ -141,7 +148,10 @@ def as_float(array: NDArray[Any]) -> FloatArray:
 
 
 def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
-    """Raise and say how many entries are NaN or infinite, in how many rows, and where first."""
+    """Raise and say how many entries are NaN or infinite, in how many rows, and where first.
+
+    Entries so large that their products would become infinite raise too.
+    """
     step = rows_per_block(array.shape[1] if array.ndim > 1 else 1)
     bad_rows = [
         start + np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
@@ -149,6 +159,11 @@ def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
         if not np.isfinite(block := array[start : start + step]).all()
     ]
     if not bad_rows:
+        if array.size and not -LARGEST <= array.min() <= array.max() <= LARGEST:
+            raise ModtoolsError(
+                f"{name} must lie within {LARGEST:.0e} of 0, or their products overflow; "
+                f"got {array.min():.3g} to {array.max():.3g}. Divide them by a constant."
+            )
         return
     rows = np.concatenate(bad_rows)
     bad = array[rows].reshape(len(rows), -1)

@@ -8,7 +8,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk, ssyrk
 
-from modtools._validation import FloatArray, as_float, raise_if_not_finite
+from modtools._validation import LARGEST, FloatArray, as_float, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
@@ -74,7 +74,7 @@ class _Accumulator:
         low, high = _SAFE_MEAN_SQUARE
         if x.dtype == np.float32 and not low < mean_square < high:
             return False
-        if not np.isfinite(mean_square):
+        if not mean_square <= 4 * LARGEST**2:  # twice the largest entry, after the shift
             return False
         self.upper += product
         if labels.codes is not None:
@@ -202,7 +202,7 @@ def _shifts(
 ) -> tuple[FloatArray, Float64]:
     """Return the mean of the first rows, in the type of the products, and of the targets."""
     rows = as_float(features[first])
-    if not np.isfinite(rows).all():
+    if not -LARGEST <= rows.min() <= rows.max() <= LARGEST:
         raise_if_not_finite(features)
     shift = feature_map.in_precision(rows, dtype).mean(axis=0, dtype=np.float64).astype(dtype)
     if labels.kind == "regression":

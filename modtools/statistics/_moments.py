@@ -15,7 +15,13 @@ from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import Precision, accumulate
 from modtools.statistics._class_weights import merged_weights, weights_by_class
 from modtools.statistics._feature_maps import FEATURE_MAPS
-from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums, spectrum_of
+from modtools.statistics._summary import (
+    Spectrum,
+    Summary,
+    diagonal_of_sums,
+    significant,
+    spectrum_of,
+)
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Kind, encode_labels
 
@@ -177,6 +183,7 @@ class Moments:
             feature_map=self.feature_map,
             class_weights=self._class_weights,
             class_second_moments=self._sums.class_xx is not None,
+            precision=self.precision,
         )
         return self.merge(part)
 
@@ -341,8 +348,16 @@ class Moments:
 def logdet_plus_identity(matrix: Float64) -> float:
     """Return log det(I + matrix) for a positive semi-definite matrix, which is overwritten."""
     matrix[np.diag_indices_from(matrix)] += 1.0
-    factor = linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
-    return 2.0 * float(np.log(np.diag(factor)).sum())
+    try:
+        factor = linalg.cholesky(matrix, lower=True, check_finite=False)
+        pivots = np.square(np.diag(factor), dtype=np.float64)
+    except linalg.LinAlgError:
+        pivots = np.zeros(1)
+    if significant(pivots, len(matrix)).all():
+        return float(np.log(pivots).sum())
+    # Entries so large that directions without any spread hold rounding errors above 1.
+    values = linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False) - 1.0
+    return float(np.log1p(values[significant(values, len(values))]).sum())
 
 
 def _is_on_device(features: Any) -> bool:

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from modtools.exceptions import ModtoolsError
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Kind
 
 __all__ = ["DiagonalSums", "Spectrum", "Summary", "diagonal_of_sums", "significant", "spectrum_of"]
+
+_SMALLEST = 1e-140
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,13 @@ class Summary:
     precision: str
     decompose: Callable[[], Spectrum]
     class_logdets: Callable[[float], Float64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mean.any() and self.diagonal.norm2 < _SMALLEST:
+            raise ModtoolsError(
+                f"features are too small: their squares sum to {self.diagonal.norm2:.3g} and "
+                "vanish in products. Multiply them by a constant."
+            )
 
     @cached_property
     def spectrum(self) -> Spectrum:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_choice, to_numpy
+from modtools._validation import check_choice, raise_if_not_finite, to_numpy
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["Kind", "Labels", "encode_labels"]
@@ -125,19 +125,18 @@ def encode_labels(
         )
     if array.dtype.kind not in "fiub":
         raise ModtoolsError(f"labels of a {kind} task must be numbers; got dtype {array.dtype}.")
-    return Labels(kind, np.arange(matrix.shape[1]), targets=matrix.astype(np.float64))
+    targets = matrix.astype(np.float64)
+    raise_if_not_finite(targets, name="labels")
+    return Labels(kind, np.arange(matrix.shape[1]), targets=targets)
 
 
 def _as_plain_array(labels: Any) -> NDArray[Any]:
-    try:
-        array = to_numpy(labels)
-        if array.dtype.kind == "U" and isinstance(labels, list | tuple):
-            array = np.asarray(labels, dtype=object)  # numpy would turn a missing value into "nan"
-    except ValueError as error:
-        raise ModtoolsError(f"labels must have rows of one length; {error}") from error
+    array = to_numpy(labels, name="labels")
+    if array.dtype.kind == "U" and isinstance(labels, list | tuple):
+        array = np.asarray(labels, dtype=object)  # numpy would turn a missing value into "nan"
     if array.size == 0:
         raise ModtoolsError("labels must not be empty; got none.")
-    if array.dtype.kind in "OT":
+    if array.dtype.kind in "OT" and array.ndim:
         array = _plain_objects(array)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] < 2):
         raise ModtoolsError(

@@ -20,6 +20,7 @@ from modtools.tasks._labels import Kind, Labels, encode_labels
 
 __all__ = ["ANY_KIND", "check_rows", "check_scorable", "checked_summary"]
 
+_SMALLEST: Final = 1e-70  # labels that vary by less vanish in products
 ANY_KIND: Final[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
 
 
@@ -35,9 +36,10 @@ def check_scorable(labels: Labels, *, kinds: Sequence[Kind], score: str) -> Labe
         raise ModtoolsError(
             f"labels must hold at least two classes; all {len(labels)} rows are {found!r}."
         )
-    if labels.kind != "classification" and not np.ptp(labels.target_matrix(), axis=0).any():
+    if labels.kind != "classification" and np.ptp(labels.target_matrix(), axis=0).max() < _SMALLEST:
         raise ModtoolsError(
-            "labels must vary in at least one target column; every column is constant."
+            "labels must vary in at least one target column; every column is constant "
+            f"(to within {_SMALLEST:.0e})."
         )
     return labels
 

@@ -236,13 +236,15 @@ def _lda_leave_one_out(
         rows = StandardizedRows(coordinates, np.zeros(d), np.ones(d))
     sums, counts = class_sums(rows, codes, n_classes), np.bincount(codes)
     means = sums / counts[:, None]
-    total = np.zeros((rows.n_features, rows.n_features), order="F")
-    for _, block in rows.blocks():
-        total = dsyrk(1.0, block.T, beta=1.0, c=total, overwrite_c=1)
-    within = total - sums.T @ means
+    within = np.zeros((rows.n_features, rows.n_features), order="F")
+    total_trace = 0.0
+    for block_rows, block in rows.blocks():
+        total_trace += float(np.vdot(block, block))
+        spread = block - means[codes[block_rows]]
+        within = dsyrk(1.0, spread.T, beta=1.0, c=within, overwrite_c=1)
     if strength is None:
         # Classes without any spread of their own leave only rounding, and A must stay invertible.
-        floor = float(np.finfo(float).eps * np.trace(total))
+        floor = float(np.finfo(float).eps) * len(rows) * total_trace
         strength = max(_SHRINKAGE * float(np.trace(within)), floor) / n_varying or 1.0
     within[np.diag_indices_from(within)] += strength
     factor = cholesky(within, check_finite=False)

@@ -162,7 +162,7 @@ def score(
         try:
             value = _compute(entry, inputs)
         except ModtoolsError as error:
-            if scores is not None or "must be finite" in str(error):
+            if scores is not None or str(error).startswith("features "):
                 raise
             result.skipped[entry.name] = str(error)
             continue
@@ -235,7 +235,13 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
             result.skipped[name] = reason
             continue
         started = time.perf_counter()
-        value = entry.compute(summary)
+        try:
+            value = entry.compute(summary)
+        except ModtoolsError as error:
+            if names is not None:
+                raise
+            result.skipped[name] = str(error)
+            continue
         result.add(name, value, time.perf_counter() - started)
     if _INVERTING & set(result) and _is_rough(summary):
         warn(

@@ -74,13 +74,19 @@ def _mix(rows: Float64, codes: NDArray[np.intp], first: _Discriminant) -> Float6
 def _class_statistics(blocks: _Rows, labels: Labels) -> tuple[Float64, Float64, Float64]:
     """Return class counts (C,), class means (C, d) and the within-class scatter (d, d)."""
     d, n_classes = blocks.features.shape[1], labels.n_classes
-    sums, second = np.zeros((n_classes, d)), np.zeros((d, d), order="F")
+    sums, upper = np.zeros((n_classes, d)), np.zeros((d, d), order="F")
     for rows, codes in blocks:
         sums += label_sums(codes, n_classes, np.float64) @ rows
-        second = dsyrk(1.0, rows.T, beta=1.0, c=second, overwrite_c=1)
     counts = labels.counts().astype(np.float64)
     means = sums / counts[:, None]
-    return counts, means, fill_triangle(second) - (means.T * counts) @ means
+    for rows, codes in blocks:  # about the class means, so that far classes cost no digits
+        upper = dsyrk(1.0, (rows - means[codes]).T, beta=1.0, c=upper, overwrite_c=1)
+    within = fill_triangle(upper)
+    # Classes without any spread of their own leave only rounding, and the solve needs some.
+    rounding = float(np.finfo(float).eps) * float(counts @ np.square(means).sum(axis=1))
+    if np.trace(within) <= rounding:
+        within = np.eye(d) * (rounding / d)
+    return counts, means, within
 
 
 def sfda_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
