@@ -1,6 +1,5 @@
 """The pass of `_accumulate` for tensors on an accelerator: products there, float64 state here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from modtools._validation import raise_if_not_finite, to_numpy
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import Precision, raise_too_large
+from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
 
@@ -20,7 +20,7 @@ _ROWS = 16384
 def accumulate_tensor(
     features: torch.Tensor,
     labels: Labels,
-    feature_map: Callable[[torch.Tensor], torch.Tensor],
+    feature_map: FeatureMap,
     *,
     precision: Precision,
     weights: Float64 | None,
@@ -43,7 +43,10 @@ def accumulate_tensor(
     totals: list[dict[str, Any] | None] = [None for _ in powers]
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
-        x = feature_map(features[rows].to(dtype)) - shift
+        block = features[rows].to(dtype)
+        if feature_map.name != "identity" and not block.isfinite().all():
+            raise_if_not_finite(to_numpy(features))  # a map may hide what is not finite
+        x = feature_map(block) - shift
         t = torch.as_tensor(targets[rows] - t_shift, device=x.device)
         for i, power in enumerate(powers):
             w = None
@@ -68,6 +71,7 @@ def _block(
     narrow_t = weighted_t.to(x.dtype)
     norms, lengths = x.double().square().sum(dim=1), t.square().sum(dim=1)
     rooted = x if w is None else x * weight.sqrt()[:, None].to(x.dtype)
+    squares = narrow_t.T @ x.square() if classes else x.new_zeros(t.shape[1], x.shape[1])
     sums = {
         "n": weight.sum(),
         "t": weighted_t.sum(dim=0),
@@ -80,9 +84,7 @@ def _block(
         "norm4": (weight * norms.square()).sum(),
         "tt_x": ((weight * lengths).to(x.dtype) @ x).double(),
         "tt_norm": (weight * lengths * norms).sum(),
-        "squares": (narrow_t.T @ x.square()).double()
-        if classes
-        else torch.zeros_like(narrow_t.T @ x),
+        "squares": squares.double(),
         "class_xx": None,
     }
     if keep_class_xx:

@@ -341,3 +341,12 @@ def test_the_tensor_pass_agrees_with_the_array_pass(kind, weights, monkeypatch):
         np.testing.assert_allclose(
             there.summary().class_logdets(0.5), here.summary().class_logdets(0.5), rtol=1e-9
         )
+
+
+@pytest.mark.parametrize("feature_map", ["identity", "relu_normalised", "tanh", "sigmoid", "unit"])
+def test_the_tensor_pass_finds_what_a_map_would_hide(feature_map, monkeypatch):
+    monkeypatch.setattr("modtools.statistics._moments._is_on_device", lambda _: True)
+    features = torch.ones(6, 2)
+    features[4, 1] = -torch.inf
+    with pytest.raises(ModtoolsError, match="1 infinite in 1 row, first at row 4, column 1"):
+        Moments.from_features(features, [0, 1, 0, 1, 0, 1], feature_map=feature_map)
