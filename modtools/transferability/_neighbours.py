@@ -25,6 +25,8 @@ __all__ = ["knn", "knn_of_rows", "nearest_rows"]
 _BLOCK_ROWS = 1024
 # Candidates beyond k that are compared again by exact differences.
 _SPARE = 4
+# Below this share of pairs nearer than the worst candidate, they are merged one by one.
+_FEW_HITS = 0.02
 _FLOAT32_SIZE = 10_000_000
 
 
@@ -157,16 +159,16 @@ def nearest_rows(
     squares = np.einsum("ij,ij->i", points, points)
     blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(points), _BLOCK_ROWS)]
     for first, rows in enumerate(blocks):
+        doubled = -2 * points[rows]
         for columns in blocks[first:]:
-            distances = points[rows] @ points[columns].T
-            distances *= -2
+            distances = doubled @ points[columns].T
             distances += squares[rows, None]
             distances += squares[columns]
             if columns is rows or len(groups) > groups.max() + 1:
                 distances[groups[rows, None] == groups[columns]] = np.inf
             candidates.update(rows, columns, distances)
             if columns is not rows:
-                candidates.update(columns, rows, np.ascontiguousarray(distances.T))
+                candidates.update(columns, rows, distances.T)
     return _nearest_first(points, candidates, k, groups)
 
 
@@ -180,6 +182,19 @@ class _Candidates:
 
     def update(self, rows: slice, columns: slice, distances: FloatArray) -> None:
         """Take the nearest of the known candidates and the rows `columns`."""
+        near = distances < self.distances[rows].max(axis=1, keepdims=True)
+        hits = np.flatnonzero(near.ravel(order="K"))
+        if len(hits) > _FEW_HITS * near.size:
+            self._update_all(rows, columns, np.ascontiguousarray(distances))
+        elif len(hits):
+            # Positions in memory: row by row, or column by column for a transposed block.
+            own, other = np.divmod(hits, near.shape[1])
+            if not near.flags.c_contiguous:
+                other, own = np.divmod(hits, near.shape[0])
+            names = other + columns.start
+            self._update_hits(own + rows.start, names, distances[own, other])
+
+    def _update_all(self, rows: slice, columns: slice, distances: FloatArray) -> None:
         n_kept = self.rows.shape[1]
         found = np.argpartition(distances, min(n_kept, distances.shape[1]) - 1, axis=1)[:, :n_kept]
         near = np.take_along_axis(distances, found, axis=1)
@@ -188,6 +203,20 @@ class _Candidates:
         best = np.argpartition(pool, n_kept - 1, axis=1)[:, :n_kept]
         self.distances[rows] = np.take_along_axis(pool, best, axis=1)
         self.rows[rows] = np.take_along_axis(names, best, axis=1)
+
+    def _update_hits(
+        self, own: NDArray[np.intp], names: NDArray[np.intp], distances: FloatArray
+    ) -> None:
+        """Merge single pairs (own row, other row, distance) into the candidates of their rows."""
+        n_kept = self.rows.shape[1]
+        changed, place = np.unique(own, return_inverse=True)
+        place = np.concatenate([np.repeat(np.arange(len(changed)), n_kept), place])
+        names = np.concatenate([self.rows[changed].ravel(), names])
+        distances = np.concatenate([self.distances[changed].ravel(), distances])
+        order = np.lexsort((distances, place))
+        start = np.searchsorted(place[order], np.arange(len(changed)))
+        best = order[start[:, None] + np.arange(n_kept)]
+        self.distances[changed], self.rows[changed] = distances[best], names[best]
 
 
 def _nearest_first(
