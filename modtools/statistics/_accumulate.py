@@ -80,7 +80,7 @@ class _Accumulator:
         if labels.codes is not None:
             self._add_classes(x, rooted, labels, w)
         else:
-            self._add_targets(x, labels.target_matrix() - t_shift, w)
+            self._add_targets(x, labels.target_matrix() - t_shift)
         return True
 
     def _norms(self, x: FloatArray, w: Float64 | None) -> Float64:
@@ -120,17 +120,16 @@ class _Accumulator:
                 rows = rooted[labels.codes == code]
                 self.class_upper[code] += gram_of_columns(rows)
 
-    def _add_targets(self, x: FloatArray, targets: Float64, w: Float64 | None) -> None:
+    def _add_targets(self, x: FloatArray, targets: Float64) -> None:
         x = x.astype(np.float64, copy=False)
-        norms = self._norms(x, w)
+        norms = self._norms(x, None)  # weights belong to classes
         lengths = np.einsum("ij,ij->i", targets, targets)
-        weighted = targets if w is None else targets * w[:, None]
-        self.tx += weighted.T @ x
-        self.tt += weighted.T @ targets
-        self.t += weighted.sum(axis=0)
-        self.x += x.sum(axis=0) if w is None else w @ x
+        self.tx += targets.T @ x
+        self.tt += targets.T @ targets
+        self.t += targets.sum(axis=0)
+        self.x += x.sum(axis=0)
         self.t_norm += targets.T @ norms
-        self.tt_x += (lengths if w is None else lengths * w) @ x
+        self.tt_x += lengths @ x
         self.tt_norm += float(lengths @ norms)
 
     def sums(self) -> Sums:

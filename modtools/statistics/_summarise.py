@@ -1,6 +1,7 @@
 """From rows in memory to a `Summary`: through moments, or through the n x n kernel where n < d."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,10 @@ def summarise(
         precision=precision or choose_precision(features, labels.kind),
     )
     summary = moments.summary()
-    if labels.codes is not None:
-        logdets = _class_logdets(features, labels, FEATURE_MAPS[feature_map], summary.mean)
-        object.__setattr__(summary, "class_logdets", logdets)
-    return summary
+    if labels.codes is None:
+        return summary
+    logdets = _class_logdets(features, labels, FEATURE_MAPS[feature_map], summary.mean)
+    return replace(summary, class_logdets=logdets)
 
 
 def _class_logdets(

@@ -91,7 +91,7 @@ def diagonal_of_sums(
 def significant(
     values: NDArray[np.float64], size: int, precision: str = "float64"
 ) -> NDArray[np.bool_]:
-    """Tell which eigenvalues of a scatter stand above rounding (FORMULAS: size * eps * largest)."""
+    """Tell which eigenvalues of a scatter stand above rounding: 10 * size * eps * largest."""
     if not len(values) or values.max() <= 0:
         return np.zeros(len(values), dtype=bool)
     # Float32 products are summed over short blocks, so their error does not grow with the rows.

@@ -1,7 +1,7 @@
 """The additive state behind `Moments`: plain sums over rows, in shifted coordinates.
 
 Every field is a sum over samples with weight w of the shifted row x and the shifted target t, so
-that two states with the same shifts merge by addition. FORMULAS: Chan, Golub & LeVeque (1983) for
+that two states with the same shifts merge by addition. See Chan, Golub & LeVeque (1983) for
 the second moment; the third and fourth order terms follow by expanding the shifted norms.
 """
 

@@ -13,6 +13,7 @@ from modtools.transferability._codelength import codelength_of_rows
 from modtools.transferability._dependence import hsic_from_summary, nhsic_from_summary
 from modtools.transferability._gbc import gbc_from_summary
 from modtools.transferability._hscore import hscore_from_summary, regularized_hscore_from_summary
+from modtools.transferability._inputs import ANY_KIND
 from modtools.transferability._leave_one_out import (
     class_mean_of_rows,
     lda_of_rows,
@@ -31,7 +32,6 @@ from modtools.transferability._transrate import transrate_from_summary
 __all__ = ["register_builtin_scores"]
 
 _LABELS: tuple[Kind, ...] = ("classification", "multilabel")
-_ANY: tuple[Kind, ...] = ("classification", "multilabel", "regression")
 _REAL: tuple[Kind, ...] = ("classification", "regression")
 _RELU = "relu_normalised"
 _KERNELS = "Duan, Yu & Principe, arXiv 2005.05541"
@@ -66,7 +66,7 @@ _BUILTIN = (
         logme_from_summary,
         "unbounded, nats a row and column",
         "You et al., ICML 2021",
-        kinds=_ANY,
+        kinds=ANY_KIND,
     ),
     Score(
         "transrate",
@@ -77,7 +77,7 @@ _BUILTIN = (
         passes=2,
     ),
     Score("gbc", "moments", gbc_from_summary, "[-C(C-1), 0]", "Pandy et al., CVPR 2022"),
-    Score("sfda", "features", sfda_of_rows, "(0, 1]", "Shao et al., ECCV 2022", passes=3),
+    Score("sfda", "features", sfda_of_rows, "(0, 1]", "Shao et al., ECCV 2022", passes=5),
     Score("lfc", "moments", lfc_from_summary, "[-1, 1]", "Deshpande et al., arXiv 2102.00084"),
     Score(
         "parc",
@@ -111,7 +111,7 @@ _BUILTIN = (
         centered_alignment_from_summary,
         "[0, 1]",
         "Cortes et al., JMLR 2012",
-        kinds=_ANY,
+        kinds=ANY_KIND,
     ),
     Score("nmse", "moments", nmse_from_summary, "[-1, 0]", _KERNELS, feature_map=_RELU),
     Score("raw", "moments", raw_from_summary, "[-1, 1]", _KERNELS, feature_map=_RELU),
@@ -121,10 +121,15 @@ _BUILTIN = (
         hsic_from_summary,
         "unbounded, squared units",
         "Song et al., ICML 2007",
-        kinds=_ANY,
+        kinds=ANY_KIND,
     ),
     Score(
-        "nhsic", "moments", nhsic_from_summary, "[0, C-1)", "Fukumizu et al., NIPS 2007", kinds=_ANY
+        "nhsic",
+        "moments",
+        nhsic_from_summary,
+        "[0, C-1)",
+        "Fukumizu et al., NIPS 2007",
+        kinds=ANY_KIND,
     ),
     Score(
         "knn",
