@@ -169,7 +169,7 @@ class Moments:
         total: Moments | None = None
         for features, labels in batches:
             part = cls.from_features(features, labels, classes=classes, **options)
-            total = part if total is None else total._add(part)
+            total = part if total is None else total.merge(part)
         if total is None:
             raise ModtoolsError("batches must hold at least one batch; the stream was empty.")
         return total
@@ -195,6 +195,8 @@ class Moments:
         ModtoolsError
             Different feature maps, kinds, widths or weights, or rows counted in both already.
         """
+        if not isinstance(other, Moments):
+            raise ModtoolsError(f"merge needs Moments; got {type(other).__name__}.")
         for name in ("kind", "feature_map"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
@@ -215,6 +217,11 @@ class Moments:
             raise ModtoolsError(
                 "moments to merge must have the same number of target columns; "
                 f"got {len(self.classes)} and {len(other.classes)}."
+            )
+        if (self.classes.dtype.kind in "US") != (other.classes.dtype.kind in "US"):
+            raise ModtoolsError(
+                "moments to merge must have labels of one type; "
+                f"got {self.classes.dtype} and {other.classes.dtype}."
             )
         return self._add(other)
 
@@ -266,7 +273,12 @@ class Moments:
 
     @property
     def class_means(self) -> Float64:
-        """Mean of each class, (n_classes, n_features); zero rows for absent classes."""
+        """Mean of each class, (n_classes, n_features); zero rows for absent classes.
+
+        Raises for regression targets, which have no classes.
+        """
+        if self.kind == "regression":
+            raise ModtoolsError("class_means needs classes; these labels are regression targets.")
         counts = self._sums.t[:, None]
         return np.where(
             counts > 0, self._shift + self._sums.tx / np.where(counts > 0, counts, 1), 0.0
@@ -332,8 +344,24 @@ class Moments:
             result[code] = logdet_plus_identity(about_mean * (delta / s.t[code]))
         return result
 
-    def score(self, scores: Sequence[str] | None = None) -> dict[str, float]:
-        """Return scores of these moments, by registry name; all that apply by default.
+    def score(self, scores: Sequence[str] | str | None = None) -> Any:
+        """Return scores of these moments, by registry name.
+
+        Parameters
+        ----------
+        scores : sequence of str, optional
+            Names from `SCORES`, computed with the feature map of the moments. By default all that
+            apply and whose own map it is.
+
+        Returns
+        -------
+        modtools.transferability.Scores
+            A dict name -> float with `.skipped`, `.standard_errors` and `.seconds`.
+
+        Raises
+        ------
+        ModtoolsError
+            An unknown score, or one asked for by name that does not apply.
 
         See Also
         --------
@@ -341,8 +369,7 @@ class Moments:
         """
         # The registry of scores is built on this room; this convenience is the one call downstairs.
         transferability = import_module("modtools.transferability")
-        result: dict[str, float] = transferability.score_moments(self, scores)
-        return result
+        return transferability.score_moments(self, scores)
 
 
 def logdet_plus_identity(matrix: Float64) -> float:
@@ -350,7 +377,7 @@ def logdet_plus_identity(matrix: Float64) -> float:
     matrix[np.diag_indices_from(matrix)] += 1.0
     try:
         factor = linalg.cholesky(matrix, lower=True, check_finite=False)
-        pivots = np.square(np.diag(factor), dtype=np.float64)
+        pivots = np.square(np.asarray(np.diag(factor), dtype=np.float64))
     except linalg.LinAlgError:
         pivots = np.zeros(1)
     if significant(pivots, len(matrix)).all():

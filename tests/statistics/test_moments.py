@@ -313,6 +313,22 @@ def test_moments_that_do_not_belong_together_are_not_merged():
         Moments.from_batches([])
 
 
+def test_batches_that_do_not_belong_together_are_refused():
+    features, labels = make("classification")
+    for other, message in (
+        ((features[:, :3], labels), "same number of features; got 7 and 3"),
+        ((features, features[:, 0]), "share their kind; got classification, regression"),
+    ):
+        with pytest.raises(ModtoolsError, match=message):
+            Moments.from_batches([(features, labels), other])
+
+
+def test_regression_targets_have_no_class_means():
+    features, labels = make("regression")
+    with pytest.raises(ModtoolsError, match="class_means needs classes"):
+        _ = Moments.from_features(features, labels).class_means
+
+
 @pytest.mark.gpu
 def test_a_tensor_on_an_accelerator_gives_the_same_moments():
     for kind in KINDS:
