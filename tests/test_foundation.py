@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -378,8 +376,3 @@ def test_the_bar_ends_when_the_work_fails():
             list(track(work(), "extracting", total=2))
         assert list(track([1, 2], "again")) == [1, 2]
     assert "again" in stream.getvalue()
-
-
-def test_every_warning_code_is_explained_in_the_docs():
-    page = (Path(__file__).parents[1] / "docs" / "warnings.md").read_text(encoding="utf-8")
-    assert sorted(set(re.findall(r"\| (MT\d{3}) \|", page))) == sorted(WARNING_CODES)
