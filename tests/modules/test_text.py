@@ -166,5 +166,7 @@ def test_a_network_without_layers(encoder):
 
 def test_a_missing_extra_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ModtoolsError, match=r"pip install 'modtools\[hub\]'"):
+    with pytest.raises(
+        ModtoolsError, match=r'transformers is needed: pip install "modtools\[hub\]"'
+    ):
         text_module(PACKAGE)
