@@ -50,7 +50,8 @@ def _message(error: Exception) -> str:
 
 
 def _say_error(text: str) -> int:
-    typer.echo(f"error: {' '.join(text.split())}", err=True)
+    if text:  # a command without any word has shown its help instead
+        typer.echo(f"error: {' '.join(text.split())}", err=True)
     return _BAD_INPUT
 
 

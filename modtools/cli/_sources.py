@@ -177,6 +177,11 @@ def _load_features(
 
 
 def _read_features(file: Path) -> NDArray[Any]:
+    if file.is_file() and not zipfile.is_zipfile(file):
+        raise ModtoolsError(
+            f"{file} cannot be read as a .npz file: it is another kind of file, or damaged. Write "
+            f'it with numpy.savez("{file.stem}.npz", features=..., labels=...).'
+        )
     try:
         with np.load(file, allow_pickle=False) as stored:
             for key in _FEATURE_KEYS:

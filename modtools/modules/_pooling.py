@@ -89,6 +89,11 @@ def pool(output: Any, pooling: str, *, n_rows: int, mask: Tensor | None, name: s
             f'module "{name}" returned shape {tuple(tensor.shape)} for a batch of {n_rows}: its '
             "output must have the batch as first axis and at least one more. Choose another tap."
         )
+    if tensor.is_complex() or tensor.shape[1] == 0:
+        raise ModtoolsError(
+            f'module "{name}" returned {tensor.dtype} of shape {tuple(tensor.shape)}: its output '
+            "must be real numbers, at least one a row. Choose another tap."
+        )
     if tensor.ndim > 2:
         # Half-precision outputs are averaged in float32.
         tensor = POOLINGS[pooling](tensor.float(), mask)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from modtools._validation import check_choice, check_integer
+from modtools._validation import check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import Candidate, check_modules, iter_candidates
 from modtools.selection._ranking import Ranking
@@ -137,10 +137,10 @@ def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> lis
 
     if isinstance(scores, str) and scores != "all":
         raise ModtoolsError(f'scores must be a list of names or "all"; got {scores!r}.')
-    others = list(SCORES) if scores == "all" else list(scores or [])
-    hint = f"modtools score --list shows all {len(SCORES)}."
-    wanted = dict.fromkeys([by, *others])
-    return [check_choice(name, list(SCORES), name="score", hint=hint) for name in wanted]
+    others = (
+        list(SCORES) if isinstance(scores, str) else SCORES.names(() if scores is None else scores)
+    )
+    return SCORES.names([by, *others])
 
 
 def _reads_source(names: Sequence[str]) -> bool:

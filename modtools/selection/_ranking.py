@@ -214,8 +214,9 @@ class Ranking:
     def _labels_text(self) -> str:
         n_samples, n_classes = self.settings["n_samples"], self.settings["n_classes"]
         kind = self.settings["kind"]
-        what = {"classification": "classes", "multilabel": "label columns", "regression": "targets"}
-        return f"{n_samples} labels, {n_classes} {what[kind]}"
+        what = {"classification": "classes", "multilabel": "label columns", "regression": "target"}
+        plural = "s" if kind == "regression" and n_classes > 1 else ""
+        return f"{n_samples} labels, {n_classes} {what[kind]}{plural}"
 
     def notes(self) -> list[str]:
         """Return what a reader of the table should know: ties, scores left out, scores not shown.

@@ -377,13 +377,13 @@ def logdet_plus_identity(matrix: Float64) -> float:
     matrix[np.diag_indices_from(matrix)] += 1.0
     try:
         factor = linalg.cholesky(matrix, lower=True, check_finite=False)
-        pivots = np.square(np.asarray(np.diag(factor), dtype=np.float64))
+        pivots = np.asarray(np.diag(factor) ** 2, dtype=np.float64)
     except linalg.LinAlgError:
         pivots = np.zeros(1)
     if significant(pivots, len(matrix)).all():
         return float(np.log(pivots).sum())
     # Entries so large that directions without any spread hold rounding errors above 1.
-    values = linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False) - 1.0
+    values = np.asarray(linalg.eigvalsh(matrix, check_finite=False) - 1.0, dtype=np.float64)
     return float(np.log1p(values[significant(values, len(values))]).sum())
 
 

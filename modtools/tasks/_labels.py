@@ -1,6 +1,6 @@
 """Labels of any accepted form, encoded once: the only place where label values become codes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -200,7 +200,9 @@ def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Label
     if classes is None:
         present, codes = np.unique(array, return_inverse=True)
         return Labels("classification", present, codes=codes.astype(np.intp))
-    known = np.unique(_plain_objects(np.asarray(classes, dtype=object)))
+    if not isinstance(classes, Iterable):
+        raise ModtoolsError(f"classes must be a sequence of label values; got {classes!r}.")
+    known = np.unique(_plain_objects(np.asarray(list(classes), dtype=object)))
     codes = np.searchsorted(known, array) if len(known) else np.zeros(len(array), dtype=np.intp)
     codes = np.minimum(codes, max(len(known) - 1, 0))
     strange = np.flatnonzero(known[codes] != array) if len(known) else np.arange(len(array))

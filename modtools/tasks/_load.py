@@ -75,6 +75,8 @@ def load_task(
     >>> load_task("digits")
     Task(digits: 1797 rows of uint8 (8, 8), classification, 10 classes)
     """
+    if not isinstance(source, str | os.PathLike) or not str(source):
+        raise ModtoolsError(f"a task must be a name or a path; got {source!r}.")
     text = os.fspath(source)
     path = Path(text).expanduser()
     is_folder = text not in _NAMES and path.is_dir()

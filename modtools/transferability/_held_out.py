@@ -37,8 +37,12 @@ def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
     """Return the group number of each row, or None where no groups are given."""
     if groups is None:
         return None
-    values = to_numpy(groups)
+    values = to_numpy(groups, name="groups")
     check_lengths(groups=values, features=range(n_samples))
+    if values.dtype.kind == "O" and not all(isinstance(name, str) for name in values):
+        raise ModtoolsError(
+            "groups must be numbers or str, none missing; got mixed or other types."
+        )
     codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
     if len(np.unique(codes)) < 2:
         raise ModtoolsError("groups must hold at least two groups; all rows are in one.")

@@ -1,6 +1,6 @@
 """The registry of scores: what each needs, what it applies to, and how it is computed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -82,6 +82,22 @@ class ScoreRegistry(Mapping[str, Score]):
             check_choice(name, list(self._scores), name="score", hint=hint)
         return self._scores[name]
 
+    def names(self, wanted: Any) -> list[str]:
+        """Return the wanted names (one, or several), each once and each known.
+
+        Examples
+        --------
+        >>> SCORES.names(["logme", "hscore", "logme"])
+        ['logme', 'hscore']
+        """
+        several = [wanted] if isinstance(wanted, str) else wanted
+        if not isinstance(several, Iterable):
+            raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.")
+        strange = [name for name in several if not isinstance(name, str)]
+        if strange:
+            raise ModtoolsError(f"scores must be names of scores; got {strange[0]!r} among them.")
+        return [self[str(name)].name for name in dict.fromkeys(several)]
+
     def __contains__(self, name: object) -> bool:
         return name in self._scores
 
@@ -97,8 +113,11 @@ class ScoreRegistry(Mapping[str, Score]):
         Raises
         ------
         ModtoolsError
-            The name is taken. Check a new score with `modtools.testing.check_score` first.
+            The name is taken, or it is no `Score`. Check a new score with
+            `modtools.testing.check_score` first.
         """
+        if not isinstance(score, Score):
+            raise ModtoolsError(f"only a Score can be registered; got {type(score).__name__}.")
         if score.name in self._scores:
             raise ModtoolsError(f'score "{score.name}" is registered already; choose another name.')
         self._scores[score.name] = score

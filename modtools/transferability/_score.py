@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from modtools._validation import (
     FloatArray,
     as_float,
+    check_integer,
     check_lengths,
     check_matrix,
     check_probabilities,
@@ -50,12 +51,16 @@ class Scores(dict[str, float]):
         self.standard_errors: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
-    def add(self, name: str, result: float | Estimate, seconds: float) -> None:
+    def add(self, name: str, result: Any, seconds: float) -> None:
         """Keep one result; a value that is not finite is a defect and raises."""
         value, error = result if isinstance(result, Estimate) else (result, None)
-        if not np.isfinite(value):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
             raise ModtoolsError(f"{name} came out as {value}; a score must be finite.")
-        self[name], self.seconds[name] = float(value), seconds
+        self[name], self.seconds[name] = number, seconds
         if error is not None:
             self.standard_errors[name] = float(error)
 
@@ -144,6 +149,7 @@ def score(
     >>> {name: round(value, 2) for name, value in result.items()}
     {'hscore': 0.33, 'logme': -0.92}
     """
+    check_integer(seed, name="seed", minimum=0)
     matrix = check_matrix(features)
     encoded = encode_labels(labels)
     check_lengths(features=matrix, labels=encoded)
@@ -180,9 +186,10 @@ def _in_order(result: Scores, names: Iterable[str]) -> Scores:
 def _choose(
     scores: Sequence[str] | str | None, inputs: _Inputs
 ) -> tuple[list[Score], dict[str, str]]:
-    names = [scores] if isinstance(scores, str) else scores
-    entries = [SCORES[name] for name in (SCORES if names is None else dict.fromkeys(names))]
-    reasons = {entry.name: _reason_against(entry, inputs) for entry in entries}
+    names = None if scores is None else SCORES.names(scores)
+    entries = [SCORES[name] for name in (SCORES if names is None else names)]
+    kind, has_source = inputs.labels.kind, inputs.probabilities is not None
+    reasons = {entry.name: entry.why_not(kind, has_source=has_source) for entry in entries}
     if names is not None:
         for name, reason in reasons.items():
             if reason:
@@ -191,23 +198,12 @@ def _choose(
     return chosen, {name: reason for name, reason in reasons.items() if reason}
 
 
-def _reason_against(entry: Score, inputs: _Inputs) -> str:
-    if inputs.labels.kind not in entry.kinds:
-        return f"it is defined for {' and '.join(entry.kinds)} labels, not {inputs.labels.kind}"
-    if entry.needs == "source_probabilities" and inputs.probabilities is None:
-        return "it needs source_probabilities, the module's own class probabilities"
-    return ""
-
-
-def _compute(entry: Score, inputs: _Inputs) -> float | Estimate:
+def _compute(entry: Score, inputs: _Inputs) -> Any:
     if entry.needs == "source_probabilities":
-        value = entry.compute(inputs.probabilities, inputs.labels)
-    elif entry.needs == "moments":
-        summary = inputs.summary(entry.feature_map, inverting=entry.name in _INVERTING)
-        value = entry.compute(summary)
-    else:
-        value = entry.compute(inputs.float_rows(), inputs.labels, inputs.seed)
-    return value if isinstance(value, Estimate) else float(value)
+        return entry.compute(inputs.probabilities, inputs.labels)
+    if entry.needs == "moments":
+        return entry.compute(inputs.summary(entry.feature_map, inverting=entry.name in _INVERTING))
+    return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed)
 
 
 def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -> Scores:
@@ -223,10 +219,10 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
     >>> round(score_moments(moments, ["hscore"])["hscore"], 4)
     0.9901
     """
-    names = [scores] if isinstance(scores, str) else scores
+    names = None if scores is None else SCORES.names(scores)
     summary = moments.summary()
     result = Scores()
-    for name in SCORES if names is None else dict.fromkeys(names):
+    for name in SCORES if names is None else names:
         entry = SCORES[name]
         reason = _reason_against_moments(entry, summary, by_default=names is None)
         if reason and names is not None:
@@ -256,12 +252,10 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
 def _reason_against_moments(entry: Score, summary: Summary, *, by_default: bool) -> str:
     if entry.needs != "moments":
         return f"it needs {entry.needs.replace('_', ' ')}; use score(features, labels)"
-    if summary.kind not in entry.kinds:
-        return f"it is defined for {' and '.join(entry.kinds)} labels, not {summary.kind}"
+    if reason := entry.why_not(summary.kind, has_source=False):
+        return reason
     if by_default and entry.feature_map != summary.feature_map:
         return f"its feature map is {entry.feature_map}; these moments carry {summary.feature_map}"
-    if entry.name == "transrate" and summary.class_logdets is None:
-        return "it needs moments built with class_second_moments=True"
     if summary.kind == "classification" and np.count_nonzero(summary.present) < 2:
         return "the moments hold fewer than two classes"
     return ""

@@ -278,6 +278,21 @@ def test_a_feature_file_without_features_says_what_it_has(cli, tmp_path):
     assert done.stderr == f"error: {tmp_path / 'a.npz'} {expected}\n"
 
 
+def test_a_single_array_is_no_feature_file(cli, tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(4))
+    done = cli("score", "--features", tmp_path / "a.npy")
+    assert done.exit_code == 2
+    assert "cannot be read as a .npz file: it is another kind of file" in done.stderr
+    assert 'numpy.savez("a.npz", features=..., labels=...)' in done.stderr
+
+
+def test_no_word_at_all_shows_the_help_and_no_empty_error(cli):
+    done = cli()
+    assert done.exit_code == 2
+    assert "First steps" in done.stdout
+    assert "error:" not in done.stderr
+
+
 def test_a_damaged_feature_file_is_one_line(cli, tmp_path):
     (tmp_path / "a.npz").write_bytes(b"not a zip file")
     done = cli("score", tmp_path / "a.npz")

@@ -292,6 +292,8 @@ def test_inputs_without_a_length(module):
         (lambda x: x.mean(), r'module "bad" returned shape \(\) for a batch of 7'),
         (lambda x: x[0], r"returned shape \(1, 6, 6\) for a batch of 7.*first axis"),
         (lambda x: "text", "returned str, no tensor in it"),
+        (lambda x: x * 1j, r"returned torch.complex64 of shape .* must be real numbers"),
+        (lambda x: x[:, :0], "must be real numbers, at least one a row"),
         (lambda x: x @ torch.ones(3), 'module "bad" failed on a batch of 7 inputs of shape'),
         (lambda x: x.no_such_method(), "AttributeError.*preprocess="),
     ],

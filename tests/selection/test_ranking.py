@@ -34,6 +34,14 @@ def test_text_has_units_intervals_and_ranks(ranking):
     assert "parameters" not in lines[1]
 
 
+@pytest.mark.parametrize(("columns", "what"), [(1, "1 target"), (2, "2 targets")])
+def test_regression_targets_are_counted(columns, what):
+    targets = np.random.default_rng(0).normal(size=(30, columns))
+    labels = targets[:, 0] if columns == 1 else targets
+    ranked = rank_modules({"a": np.column_stack([targets, targets**2])}, labels, by="ridge")
+    assert repr(ranked).splitlines()[0].endswith(f"by ridge (30 labels, {what})")
+
+
 def test_html_is_a_table_with_escaped_names(ranking):
     page = ranking._repr_html_()
     assert page.startswith("<table><caption>3 modules on these labels by ridge")

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from modtools.exceptions import ModtoolsError
-from modtools.tasks import Task
+from modtools.tasks import Task, load_task
 
 IMAGES = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
 LABELS = ["cat", "dog", "cat", "eel", "eel", "cat"]
@@ -353,3 +353,9 @@ def test_complement_of_a_stranger_is_refused():
     )
     with pytest.raises(ModtoolsError, match="none of pets were chosen"):
         task.complement(task)
+
+
+@pytest.mark.parametrize("source", [None, 3, ""])
+def test_a_source_that_is_no_name(source):
+    with pytest.raises(ModtoolsError, match="a task must be a name or a path; got"):
+        load_task(source)

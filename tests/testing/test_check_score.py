@@ -59,7 +59,9 @@ def test_a_known_breach_is_excused_by_name_only():
         named(lambda x, y, s: separation(x, y) + 0 * s),
         except_for={"the order of rows does not matter": "not needed, but allowed"},
     )
-    with pytest.raises(ModtoolsError, match=r'unknown check "speed"\. Known: one input, one value'):
+    with pytest.raises(
+        ModtoolsError, match=r'unknown check "speed"\. Known: inputs stay as they are'
+    ):
         check_score("hscore", except_for={"speed": "slow"})
     with pytest.raises(ModtoolsError, match='did you mean "hscore"'):
         check_score("h_score")
