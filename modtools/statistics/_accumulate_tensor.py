@@ -34,7 +34,7 @@ def accumulate_tensor(
     # Reduced-precision products (TF32) would not hold the promised digits.
     exact = precision == "float32" and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if exact else torch.float64
-    shift = feature_map(features[:_ROWS].to(dtype)).mean(dim=0)
+    shift = _mapped(features, slice(_ROWS), feature_map, dtype).mean(dim=0)
     targets = labels.target_matrix()
     t_shift = np.zeros(labels.n_classes)
     if labels.kind == "regression":
@@ -43,10 +43,7 @@ def accumulate_tensor(
     totals: list[dict[str, Any] | None] = [None for _ in powers]
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
-        block = features[rows].to(dtype)
-        if feature_map.name != "identity" and not block.isfinite().all():
-            raise_if_not_finite(to_numpy(features))  # a map may hide what is not finite
-        x = feature_map(block) - shift
+        x = _mapped(features, rows, feature_map, dtype) - shift
         t = torch.as_tensor(targets[rows] - t_shift, device=x.device)
         for i, power in enumerate(powers):
             w = None
@@ -60,6 +57,17 @@ def accumulate_tensor(
         raise_if_not_finite(to_numpy(features))
         raise_too_large()
     return sums, shift.double().cpu().numpy(), t_shift
+
+
+def _mapped(
+    features: torch.Tensor, rows: slice, feature_map: FeatureMap, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return some rows under the feature map, which must not hide what is not finite."""
+    block = features[rows].to(dtype)
+    if feature_map.name != "identity" and not block.isfinite().all():
+        raise_if_not_finite(to_numpy(features))
+    mapped: torch.Tensor = feature_map(block)
+    return mapped
 
 
 def _block(
