@@ -105,6 +105,11 @@ def encode_labels(
     ('classification', [0, 1, 0], ['cat', 'dog'])
     """
     if isinstance(labels, Labels):
+        if classes is not None or kind not in (None, labels.kind):
+            raise ModtoolsError(
+                f"labels are encoded already, as {labels.kind}; encode the label values themselves "
+                "to give them another kind or classes."
+            )
         return labels
     array = _as_plain_array(labels)
     if kind is not None:

@@ -178,3 +178,12 @@ def test_bad_labels_are_named(labels, options, message):
 def test_ragged_labels_are_refused():
     with pytest.raises(ModtoolsError, match=r"^labels must have rows of one length; "):
         encode_labels([[1, 2], [3]])
+
+
+def test_encoded_labels_are_not_encoded_again():
+    encoded = encode_labels(["a", "b"])
+    assert encode_labels(encoded) is encoded
+    assert encode_labels(encoded, kind="classification") is encoded
+    for options in ({"classes": ["a", "b", "c"]}, {"kind": "regression"}):
+        with pytest.raises(ModtoolsError, match="labels are encoded already, as classification"):
+            encode_labels(encoded, **options)
