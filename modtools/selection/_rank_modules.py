@@ -103,6 +103,8 @@ def rank_modules(
     start = time.perf_counter()
     names = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)
+    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, int)):
+        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
     labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
     check_scorable(labels, kinds=(labels.kind,), score="a score")
     check_modules(modules, task, n_labels=len(labels))

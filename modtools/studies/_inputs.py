@@ -1,6 +1,6 @@
 """Scores and achieved accuracies as nested dicts, from any accepted form."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +46,7 @@ def read_truth(truth: "Truth | pd.DataFrame") -> dict[str, dict[str, float]]:
         for task, module, accuracy in columns:
             nested.setdefault(str(task), {})[str(module)] = accuracy
         truth = nested
+    _check_nested(truth.values(), "truth", "{task: {module: accuracy}}")
     for task, accuracies in truth.items():
         for module, accuracy in accuracies.items():
             if not 0.0 <= accuracy <= 1.0:
@@ -59,6 +60,9 @@ def read_truth(truth: "Truth | pd.DataFrame") -> dict[str, dict[str, float]]:
 def read_nested(scores: "Nested | pd.DataFrame", *, name: str) -> Nested:
     """Return values by task, score and module; a frame is read by its columns."""
     if isinstance(scores, Mapping):
+        shape = "{task: {score: {module: value}}}"
+        _check_nested(scores.values(), name, shape)
+        _check_nested((inner for task in scores.values() for inner in task.values()), name, shape)
         return scores
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for task, score, module, value in _columns(
@@ -87,8 +91,14 @@ def read_static(static: Any, achieved: Truth) -> Nested:
     }
 
 
+def _check_nested(values: Iterable[Any], name: str, shape: str) -> None:
+    strange = [value for value in values if not isinstance(value, Mapping)]
+    if strange:
+        raise ModtoolsError(f"{name} must be {shape} or a frame; got {strange[0]!r} inside.")
+
+
 def _columns(table: "pd.DataFrame", names: list[str], *, name: str) -> list[tuple[Any, ...]]:
-    absent = [column for column in names if column not in table]
+    absent = [column for column in names if column not in getattr(table, "columns", ())]
     if absent:
         wanted = ", ".join(names)
         raise ModtoolsError(f"{name} must have the columns {wanted}; {absent[0]} is absent.")

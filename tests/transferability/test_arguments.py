@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modtools import Moments, rank_modules
+from modtools import Moments, rank_modules, score_agreement
 from modtools.exceptions import ModtoolsError
 from modtools.testing import check_score
 from modtools.transferability import SCORES, Score, class_mean, knn, linear_probe, ridge, score
@@ -101,3 +101,25 @@ def test_moments_that_do_not_fit_together():
 def test_update_keeps_the_precision():
     moments = Moments.from_features(FEATURES.astype(np.float32), LABELS, precision="float32")
     assert moments.update(FEATURES, LABELS).precision == "float32"
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "all"])
+def test_numbers_of_workers_that_make_no_sense(n_jobs):
+    with pytest.raises(ModtoolsError, match="n_jobs must be a whole number other than 0, or None"):
+        rank_modules({"a": FEATURES}, LABELS, n_jobs=n_jobs)
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "text"),
+    [
+        (None, None, "truth must have the columns task, module, accuracy"),
+        ([1, 2], [0.1, 0.2], "truth must have the columns task, module, accuracy"),
+        ({"a": 1}, {"a": 0.5}, r"truth must be \{task: \{module: accuracy\}\} or a frame; got 0.5"),
+        ({"a": 1}, {"t": {"a": 0.5}}, r"scores must be \{task: .* or a frame; got 1 inside"),
+        ({"t": {"a": 1}}, {"t": {"a": 0.5}}, r"scores must be \{task: .* or a frame; got 1 inside"),
+        (None, {"t": {"a": 0.5}}, "scores must have the columns task, score, module, value"),
+    ],
+)
+def test_agreement_of_flat_or_missing_tables(scores, truth, text):
+    with pytest.raises(ModtoolsError, match=text):
+        score_agreement(scores, truth)
