@@ -137,6 +137,11 @@ def stream(
     module: PretrainedModule, task: Task, options: RunOptions, *, with_source: bool
 ) -> Iterator[Block]:
     """Check the options now, then yield what the module gives for each batch of the task."""
+    if not isinstance(module, PretrainedModule):
+        raise ModtoolsError(
+            f"module must be a PretrainedModule; got {type(module).__name__}. "
+            'Wrap a network: PretrainedModule(network, name="mine").'
+        )
     check_choice(options.precision, list(_PRECISIONS), name="precision")
     check_integer(options.batch_size, name="batch_size")
     device = _check_device(options.device, module.network)

@@ -107,6 +107,7 @@ def rank_modules(
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
     labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
     check_scorable(labels, kinds=(labels.kind,), score="a score")
+    _check_order(by, labels)
     check_modules(modules, task, n_labels=len(labels))
     extraction = {"device": device, "precision": precision, "batch_size": batch_size}
     options = {**extraction, "cache": cache, "with_source": _reads_source(names)}
@@ -131,6 +132,20 @@ def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
         "n_classes": labels.n_classes,
         "chance": float(labels.counts().max() / len(labels)) if is_classes else None,
     }
+
+
+def _check_order(by: str, labels: "Labels") -> None:
+    """Raise before anything runs if `by` is not defined for these labels."""
+    from modtools.transferability import SCORES
+
+    reason = SCORES[by].why_not(labels.kind, has_source=True)
+    if reason:
+        fitting = [
+            n for n, entry in SCORES.items() if not entry.why_not(labels.kind, has_source=True)
+        ]
+        raise ModtoolsError(
+            f'the modules cannot be ranked by "{by}": {reason}. Choose by= among {", ".join(fitting)}.'
+        )
 
 
 def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> list[str]:

@@ -227,6 +227,8 @@ class Task:
         >>> len(task.complement(few))
         3
         """
+        if not isinstance(few, Task):
+            raise ModtoolsError(f"complement needs a task cut from this one; got {few!r}.")
         if few._root is not self._root:
             raise ModtoolsError(
                 f"complement needs a task cut from the same inputs; {few.name} was made on its "

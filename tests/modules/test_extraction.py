@@ -357,3 +357,8 @@ def test_a_device_gives_the_same_features_and_the_network_comes_back(module, ima
         assert torch.equal(value, state[name])
     half = extract(module.at(None), images, device="cuda", precision="bfloat16")
     np.testing.assert_allclose(half, exact[None], atol=0.05)
+
+
+def test_a_bare_network_is_not_a_module():
+    with pytest.raises(ModtoolsError, match="module must be a PretrainedModule; got Linear"):
+        extract(nn.Linear(2, 2), np.zeros((3, 2)))

@@ -368,3 +368,9 @@ def test_nothing_is_extracted_before_all_is_checked():
     with pytest.raises(ModtoolsError, match="two modules are named"):
         rank_modules([module, PretrainedModule(network, name="net")], network_task())
     assert network.calls == 0
+
+
+def test_a_score_that_does_not_fit_the_labels_is_refused_before_anything_runs():
+    message = r'ranked by "logistic": it is defined for classification labels, not regression\. '
+    with pytest.raises(ModtoolsError, match=message + r"Choose by= among logme, .*ridge"):
+        rank_modules({"a": np.ones((9, 2)), "b": np.eye(9)}, np.linspace(0, 1, 9))

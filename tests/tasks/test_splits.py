@@ -251,3 +251,9 @@ def test_bad_splits_are_named(task, fraction, message):
     with pytest.raises(ModtoolsError) as caught:
         task.split(test_fraction=fraction)
     assert str(caught.value) == message
+
+
+def test_the_complement_of_something_else_is_refused():
+    task = Task(np.arange(6), list("aabbcc"))
+    with pytest.raises(ModtoolsError, match="complement needs a task cut from this one; got None"):
+        task.complement(None)
