@@ -144,7 +144,8 @@ def _check_order(by: str, labels: "Labels") -> None:
             n for n, entry in SCORES.items() if not entry.why_not(labels.kind, has_source=True)
         ]
         raise ModtoolsError(
-            f'the modules cannot be ranked by "{by}": {reason}. Choose by= among {", ".join(fitting)}.'
+            f'the modules cannot be ranked by "{by}": {reason}. '
+            f"Choose by= among {', '.join(fitting)}."
         )
 
 
