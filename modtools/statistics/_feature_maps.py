@@ -25,10 +25,9 @@ def _unit_rows(rows: FloatArray) -> FloatArray:
 
 def _unit_tensor(rows: Any) -> Any:
     """Divide each row of a torch tensor by its length, as `_unit_rows` does."""
-    largest = rows.abs().amax(dim=1, keepdim=True)
-    scaled = rows / largest.where(largest > 0, 1.0)
-    length = scaled.square().sum(dim=1, keepdim=True).sqrt()
-    return scaled / length.where(length > 0, 1.0)
+    from modtools.statistics._unit_rows_tensor import unit_rows
+
+    return unit_rows(rows)
 
 
 def _identity(rows: Any) -> Any:
@@ -90,7 +89,7 @@ class FeatureMap:
 FEATURE_MAPS: Final[dict[str, FeatureMap]] = {
     "identity": FeatureMap("identity", 0.0, 1.0, _identity, _identity),
     "relu_normalised": FeatureMap(
-        "relu_normalised", 0.0, 1.0, _relu_normalised, lambda rows: _unit_tensor(rows.clamp(min=0))
+        "relu_normalised", 0.0, 1.0, _relu_normalised, lambda rows: _unit_tensor(rows.relu())
     ),
     "tanh": FeatureMap("tanh", -1.0, 1.0, _tanh, lambda rows: _unit_tensor(rows.tanh())),
     "sigmoid": FeatureMap("sigmoid", 0.0, 1.0, _sigmoid, lambda rows: _unit_tensor(rows.sigmoid())),

@@ -1,5 +1,6 @@
 """The contracts of modtools, as checks for what users add themselves."""
 
+from modtools.testing._check_proxy import check_proxy
 from modtools.testing._check_score import check_score
 
-__all__ = ["check_score"]
+__all__ = ["check_proxy", "check_score"]

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DEFAULT = ["moments", "rows", "extraction"]
+DEFAULT = ["moments", "rows", "extraction", "proxies"]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -1,0 +1,28 @@
+"""Proxy objectives: losses that train a module from weak labels, without backpropagation to it."""
+
+from modtools.proxies._base import Proxy
+from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon
+from modtools.proxies._heads import LocalClassifier, PredSim
+from modtools.proxies._hsic import HSICBottleneck
+from modtools.proxies._kernel import KernelProxy
+from modtools.proxies._linear import Alignment, NegativeMSE, Raw, UpperTriangleAlignment
+from modtools.proxies._registry import PROXIES, ProxyRegistry
+from modtools.proxies._relations import Pairs
+
+__all__ = [
+    "PROXIES",
+    "Alignment",
+    "Contrastive",
+    "HSICBottleneck",
+    "KernelProxy",
+    "LocalClassifier",
+    "LogContrastive",
+    "NegativeMSE",
+    "Pairs",
+    "PredSim",
+    "Proxy",
+    "ProxyRegistry",
+    "Raw",
+    "SupCon",
+    "UpperTriangleAlignment",
+]

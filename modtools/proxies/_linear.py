@@ -1,0 +1,180 @@
+"""Kernel proxies that are functions of sums of kernel values and of their squares."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modtools.exceptions import ModtoolsError
+from modtools.proxies._kernel import KernelProxy
+from modtools.proxies._products import class_sums, gram
+from modtools.proxies._relations import Relations
+
+__all__ = ["Alignment", "NegativeMSE", "Raw", "UpperTriangleAlignment"]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of kernel values over ordered pairs of rows, and over the diagonal."""
+
+    positive: Tensor
+    negative: Tensor
+    square: Tensor  # over all pairs that count
+    diagonal: Tensor
+    diagonal_square: Tensor
+
+
+def _pair_sums(phi: Tensor, relations: Relations, *, negatives_only: bool) -> _Sums:
+    """Return the sums over known pairs, from the kernel matrix."""
+    kernel = gram(phi)
+    different = relations.mask("different", phi.dtype)
+    used = different if negatives_only else relations.mask("any", phi.dtype)
+    diagonal = kernel.diagonal()
+    negative = torch.dot(kernel.view(-1), different.view(-1))
+    total = torch.dot(kernel.view(-1), used.view(-1))
+    square = torch.linalg.vector_norm(kernel * used).square()
+    return _Sums(total - negative, negative, square, diagonal.sum(), diagonal.square().sum())
+
+
+class _LinearProxy(KernelProxy):
+    """A kernel proxy that is a function of sums of kernel values and of their squares.
+
+    With classes, squares come from the smaller of Phi' Phi and Phi Phi', and all other sums from
+    class sums. Only known pairs, and squares over negatives alone, need the kernel matrix.
+    """
+
+    _squares: ClassVar[bool] = True
+
+    def _sums(self, phi: Tensor, relations: Relations) -> _Sums:
+        if relations.codes is None or (self.negatives_only and self._squares):
+            return _pair_sums(phi, relations, negatives_only=self.negatives_only)
+        sums = class_sums(phi, relations.codes, len(relations.sizes), squares=self._squares)
+        within, everything, square, diagonal, diagonal_square = sums.unbind()
+        return _Sums(
+            within - diagonal,
+            everything - within,
+            square - diagonal_square,
+            diagonal,
+            diagonal_square,
+        )
+
+
+class Raw(_LinearProxy):
+    """Mean kernel value over pairs, pairs of different classes counted negative.
+
+    Optimum: -(k_max n_same - k_min n_different) / (n_same + n_different) over ordered pairs;
+    `negatives_only`: k_min. Registered as ``raw``.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(float(Raw()(features, [0, 0, 1, 1])), 3)
+    -0.266
+    """
+
+    _squares: ClassVar[bool] = False
+
+    def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
+        sums = self._sums(phi, relations)
+        if self.negatives_only:
+            return -sums.negative / relations.n_different
+        return (sums.positive - sums.negative) / (relations.n_same + relations.n_different)
+
+    def _best(self, relations: Relations) -> float:
+        low, high = self._range()
+        if self.negatives_only:
+            return -low
+        n_same, n_different = relations.n_same, relations.n_different
+        return (high * n_same - low * n_different) / (n_same + n_different)
+
+
+class NegativeMSE(_LinearProxy):
+    """Mean squared difference between the kernel and the ideal kernel, the diagonal included.
+
+    A row's pair with itself is always known, so n diagonal entries count beside the known pairs;
+    `negatives_only`: pairs of different classes alone. Optimum: 0. Registered as ``nmse``.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(float(NegativeMSE()(features, [0, 0, 1, 1])), 4)
+    0.0074
+    """
+
+    def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
+        low, high = self._ideal()
+        sums, n = self._sums(phi, relations), relations.n
+        squares = sums.square - 2 * low * sums.negative + low**2 * relations.n_different
+        if self.negatives_only:
+            return -squares / relations.n_different
+        squares = squares - 2 * high * sums.positive + high**2 * relations.n_same
+        squares = squares + sums.diagonal_square - 2 * high * sums.diagonal + high**2 * n
+        return -squares / (n + relations.n_same + relations.n_different)
+
+    def _best(self, relations: Relations) -> float:
+        return 0.0
+
+
+class Alignment(_LinearProxy):
+    """Minus the cosine between the kernel and the ideal kernel, the diagonal included.
+
+    Optimum: -1. It ignores a common factor of the kernel except through the diagonal, and a
+    constant kernel reaches the square root of the fraction of pairs of one class.
+    `negatives_only` needs a feature map whose k_min is not 0: ``tanh`` or ``unit``. Registered as
+    ``alignment``.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(float(Alignment()(features, [0, 0, 1, 1])), 3)
+    -0.993
+    """
+
+    _diagonal: ClassVar[bool] = True
+
+    def __init__(
+        self, *, negatives_only: bool = False, feature_map: str = "relu_normalised"
+    ) -> None:
+        super().__init__(negatives_only=negatives_only, feature_map=feature_map)
+        if negatives_only and self._ideal()[0] == 0:
+            raise ModtoolsError(
+                "an alignment over negatives only needs a feature map whose k_min is not 0, or "
+                f'the ideal kernel is zero; got feature_map="{feature_map}". Use "tanh" or "unit".'
+            )
+
+    def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
+        low, high = self._ideal()
+        sums, n_same = self._sums(phi, relations), relations.n_same
+        cross, square = low * sums.negative, sums.square
+        ideal = low**2 * relations.n_different
+        if not self.negatives_only:
+            cross, ideal = cross + high * sums.positive, ideal + high**2 * n_same
+        if self._diagonal and not self.negatives_only:
+            cross, square = cross + high * sums.diagonal, square + sums.diagonal_square
+            ideal += high**2 * relations.n
+        # What is left of a kernel that has no off-diagonal part is rounding.
+        rounding = 8 * torch.finfo(phi.dtype).eps * sums.diagonal_square.detach()
+        some = square > rounding
+        cosine = cross / square.where(some, 1.0).sqrt() / math.sqrt(ideal)
+        return cosine.where(some, cosine * 0)
+
+    def _best(self, relations: Relations) -> float:
+        return 1.0
+
+
+class UpperTriangleAlignment(Alignment):
+    """Minus the cosine between kernel and ideal kernel over pairs of different rows.
+
+    As `Alignment`, without the diagonal. Optimum: -1, also at any common factor of the ideal
+    kernel. Registered as ``upper_triangle_alignment``.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(float(UpperTriangleAlignment()(features, [0, 0, 1, 1])), 3)
+    -0.985
+    """
+
+    _diagonal: ClassVar[bool] = False

@@ -1,0 +1,107 @@
+"""Kernel products whose backward pass costs one matrix product, not two.
+
+The kernel is symmetric and so are the masks, so every gradient with respect to a kernel is made
+symmetric and its two halves are one product.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+__all__ = ["class_sums", "gram", "of_kernel"]
+
+Evaluate: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class _Gram(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ rows.T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        product: Tensor = gradient @ rows
+        return product.mul_(2)
+
+
+class _ClassSums(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, codes: Tensor, n_classes: int, squares: bool) -> Tensor:
+        n, d = rows.shape
+        sums = rows.new_zeros(n_classes, d).index_add_(0, codes, rows)
+        norms = torch.linalg.vector_norm(rows, dim=1).square_()
+        product = rows.new_zeros(0)
+        if squares:
+            product = rows.T @ rows if n > d else rows @ rows.T
+        ctx.save_for_backward(rows, codes, sums, norms, product)
+        flat = product.view(-1)
+        within = torch.linalg.vector_norm(sums).square()
+        everything = torch.linalg.vector_norm(sums.sum(dim=0)).square()
+        square = torch.dot(flat, flat)
+        return torch.stack([within, everything, square, norms.sum(), norms.square().sum()])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, codes, sums, norms, product = ctx.saved_tensors
+        within, everything, square, norm, norm_square = gradient
+        per_class = 2 * (within * sums + everything * sums.sum(dim=0))
+        slope = per_class.index_select(0, codes)
+        slope.addcmul_(rows, (2 * norm + 4 * norm_square * norms)[:, None])
+        if product.numel():
+            scaled = product * (4 * square)
+            left, right = (rows, scaled) if len(rows) > rows.shape[1] else (scaled, rows)
+            slope.addmm_(left, right)
+        return slope, None, None, None
+
+
+class _OfKernel(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, evaluate: Evaluate, scale: float) -> Tensor:
+        kernel = rows @ rows.T
+        value, gradient = evaluate(kernel if scale == 1 else kernel.mul_(scale))
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((gradient @ rows).mul_(2 * scale))
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * gradient, None, None
+
+
+def _apply(function: Any, *arguments: Any) -> Tensor:
+    result: Tensor = function.apply(*arguments)
+    return result
+
+
+def gram(rows: Tensor) -> Tensor:
+    """Return the kernel matrix (n, n); its gradient must be symmetric, as it is for all below."""
+    return _apply(_Gram, rows)
+
+
+def class_sums(rows: Tensor, codes: Tensor, n_classes: int, *, squares: bool) -> Tensor:
+    """Return five sums over all ordered pairs, from class sums and the smaller of two products.
+
+    The kernel values within classes and everywhere, their squares (0 unless `squares`), and over
+    the diagonal the values and their squares. |rows rows'|^2 = |rows' rows|^2, so with more rows
+    than features it costs the second moment (d, d) and never makes an (n, n) matrix.
+    """
+    return _apply(_ClassSums, rows, codes, n_classes, squares)
+
+
+def of_kernel(rows: Tensor, evaluate: Evaluate, *, scale: float = 1.0) -> Tensor:
+    """Return a value of the kernel matrix times `scale`; no (n, n) matrix is kept.
+
+    `evaluate` takes the kernel, which it may overwrite, and returns the value and its symmetric
+    gradient with respect to the kernel.
+    """
+    return _apply(_OfKernel, rows, evaluate, scale)
