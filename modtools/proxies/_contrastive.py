@@ -163,6 +163,7 @@ class SupCon(KernelProxy):
         return f"feature_map={self.feature_map!r}, temperature={self.temperature}"
 
     def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
+        low, high = (bound / self.temperature for bound in self._range())
         same = relations.mask("same", phi.dtype)
         partners = same.sum(dim=1)
         weights = (partners > 0).to(phi.dtype)
@@ -176,12 +177,19 @@ class SupCon(KernelProxy):
             if relations.codes is None:
                 kernel.add_(relations.mask("any", phi.dtype).log_())
             kernel.fill_diagonal_(-torch.inf)
-            top = kernel.amax(dim=1)
-            top = top.where(weights > 0, 0.0)  # a row without known pairs has none
+            if high - low < _SAFE_SPAN:  # one shift keeps the exponentials symmetric
+                top = torch.full_like(weights, high)
+            else:
+                top = kernel.amax(dim=1)
+                top = top.where(weights > 0, 0.0)  # a row without known pairs has none
             total = kernel.sub_(top[:, None]).exp_().sum(dim=1)
             total = total.where(weights > 0, 1.0)
-            kernel.mul_((0.5 * weights / total)[:, None])
-            gradient = same.sub_(kernel).sub_(kernel.T.contiguous())
+            pull = 0.5 * weights / total
+            if high - low < _SAFE_SPAN:
+                gradient = same.sub_(kernel.mul_(pull[:, None] + pull))
+            else:
+                kernel.mul_(pull[:, None])
+                gradient = same.sub_(kernel).sub_(kernel.T.contiguous())
             return attraction - torch.dot(weights, total.log() + top), gradient
 
         return of_kernel(phi, evaluate, scale=1 / self.temperature)

@@ -1,7 +1,6 @@
 """Kernel proxies that are functions of sums of kernel values and of their squares."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -15,19 +14,8 @@ from modtools.proxies._relations import Relations
 __all__ = ["Alignment", "NegativeMSE", "Raw", "UpperTriangleAlignment"]
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums of kernel values over ordered pairs of rows, and over the diagonal."""
-
-    positive: Tensor
-    negative: Tensor
-    square: Tensor  # over all pairs that count
-    diagonal: Tensor
-    diagonal_square: Tensor
-
-
-def _pair_sums(phi: Tensor, relations: Relations, *, negatives_only: bool) -> _Sums:
-    """Return the sums over known pairs, from the kernel matrix."""
+def _pair_sums(phi: Tensor, relations: Relations, *, negatives_only: bool) -> Tensor:
+    """Return the sums of `class_sums` over known pairs, from the kernel matrix."""
     kernel = gram(phi)
     different = relations.mask("different", phi.dtype)
     used = different if negatives_only else relations.mask("any", phi.dtype)
@@ -35,7 +23,14 @@ def _pair_sums(phi: Tensor, relations: Relations, *, negatives_only: bool) -> _S
     negative = torch.dot(kernel.view(-1), different.view(-1))
     total = torch.dot(kernel.view(-1), used.view(-1))
     square = torch.linalg.vector_norm(kernel * used).square()
-    return _Sums(total - negative, negative, square, diagonal.sum(), diagonal.square().sum())
+    return torch.stack(
+        [total - negative, negative, square, diagonal.sum(), diagonal.square().sum()]
+    )
+
+
+def _weigh(sums: Tensor, *weights: float) -> Tensor:
+    """Return the weighted sum of positive, negative, square, diagonal and diagonal square."""
+    return torch.dot(sums, sums.new_tensor(weights))
 
 
 class _LinearProxy(KernelProxy):
@@ -47,18 +42,11 @@ class _LinearProxy(KernelProxy):
 
     _squares: ClassVar[bool] = True
 
-    def _sums(self, phi: Tensor, relations: Relations) -> _Sums:
+    def _sums(self, phi: Tensor, relations: Relations) -> Tensor:
         if relations.codes is None or (self.negatives_only and self._squares):
             return _pair_sums(phi, relations, negatives_only=self.negatives_only)
-        sums = class_sums(phi, relations.codes, len(relations.sizes), squares=self._squares)
-        within, everything, square, diagonal, diagonal_square = sums.unbind()
-        return _Sums(
-            within - diagonal,
-            everything - within,
-            square - diagonal_square,
-            diagonal,
-            diagonal_square,
-        )
+        n_classes = len(relations.sizes)
+        return class_sums(phi, relations.codes, n_classes, squares=self._squares)
 
 
 class Raw(_LinearProxy):
@@ -79,8 +67,9 @@ class Raw(_LinearProxy):
     def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
         sums = self._sums(phi, relations)
         if self.negatives_only:
-            return -sums.negative / relations.n_different
-        return (sums.positive - sums.negative) / (relations.n_same + relations.n_different)
+            return _weigh(sums, 0, -1 / relations.n_different, 0, 0, 0)
+        each = 1 / (relations.n_same + relations.n_different)
+        return _weigh(sums, each, -each, 0, 0, 0)
 
     def _best(self, relations: Relations) -> float:
         low, high = self._range()
@@ -105,13 +94,13 @@ class NegativeMSE(_LinearProxy):
 
     def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
         low, high = self._ideal()
-        sums, n = self._sums(phi, relations), relations.n
-        squares = sums.square - 2 * low * sums.negative + low**2 * relations.n_different
+        sums, n, n_same = self._sums(phi, relations), relations.n, relations.n_same
+        ideal = low**2 * relations.n_different
         if self.negatives_only:
-            return -squares / relations.n_different
-        squares = squares - 2 * high * sums.positive + high**2 * relations.n_same
-        squares = squares + sums.diagonal_square - 2 * high * sums.diagonal + high**2 * n
-        return -squares / (n + relations.n_same + relations.n_different)
+            return -(_weigh(sums, 0, -2 * low, 1, 0, 0) + ideal) / relations.n_different
+        ideal += high**2 * (n + n_same)
+        squares = _weigh(sums, -2 * high, -2 * low, 1, -2 * high, 1) + ideal
+        return -squares / (n + n_same + relations.n_different)
 
     def _best(self, relations: Relations) -> float:
         return 0.0
@@ -146,19 +135,19 @@ class Alignment(_LinearProxy):
 
     def _objective(self, phi: Tensor, relations: Relations) -> Tensor:
         low, high = self._ideal()
-        sums, n_same = self._sums(phi, relations), relations.n_same
-        cross, square = low * sums.negative, sums.square
+        sums = self._sums(phi, relations)
+        on_diagonal = self._diagonal and not self.negatives_only
         ideal = low**2 * relations.n_different
         if not self.negatives_only:
-            cross, ideal = cross + high * sums.positive, ideal + high**2 * n_same
-        if self._diagonal and not self.negatives_only:
-            cross, square = cross + high * sums.diagonal, square + sums.diagonal_square
-            ideal += high**2 * relations.n
+            ideal += high**2 * (relations.n_same + on_diagonal * relations.n)
+        positive = 0.0 if self.negatives_only else high
+        scale = 1 / math.sqrt(ideal)
+        cross = _weigh(sums, scale * positive, scale * low, 0, scale * high * on_diagonal, 0)
+        square = _weigh(sums, 0, 0, 1, 0, on_diagonal)
         # What is left of a kernel that has no off-diagonal part is rounding.
-        rounding = 8 * torch.finfo(phi.dtype).eps * sums.diagonal_square.detach()
+        rounding = 8 * torch.finfo(phi.dtype).eps * sums[4].detach()
         some = square > rounding
-        cosine = cross / square.where(some, 1.0).sqrt() / math.sqrt(ideal)
-        return cosine.where(some, cosine * 0)
+        return cross.where(some, cross * 0) * square.where(some, 1.0).rsqrt()
 
     def _best(self, relations: Relations) -> float:
         return 1.0

@@ -45,20 +45,26 @@ class _ClassSums(Function):
         within = torch.linalg.vector_norm(sums).square()
         everything = torch.linalg.vector_norm(sums.sum(dim=0)).square()
         square = torch.dot(flat, flat)
-        return torch.stack([within, everything, square, norms.sum(), norms.square().sum()])
+        diagonal, diagonal_square = norms.sum(), torch.dot(norms, norms)
+        positive, negative = within - diagonal, everything - within
+        if squares:
+            square = square - diagonal_square
+        return torch.stack([positive, negative, square, diagonal, diagonal_square])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         rows, codes, sums, norms, product = ctx.saved_tensors
-        within, everything, square, norm, norm_square = gradient
-        per_class = 2 * (within * sums + everything * sums.sum(dim=0))
+        positive, negative, square, norm, norm_square = gradient.tolist()
+        if product.numel():
+            norm_square -= square
+        norm -= positive
+        per_class = 2 * (positive - negative) * sums + 2 * negative * sums.sum(dim=0)
         slope = per_class.index_select(0, codes)
         slope.addcmul_(rows, (2 * norm + 4 * norm_square * norms)[:, None])
         if product.numel():
-            scaled = product * (4 * square)
-            left, right = (rows, scaled) if len(rows) > rows.shape[1] else (scaled, rows)
-            slope.addmm_(left, right)
+            left, right = (rows, product) if len(rows) > rows.shape[1] else (product, rows)
+            slope.addmm_(left, right, alpha=4 * square)
         return slope, None, None, None
 
 
@@ -89,11 +95,12 @@ def gram(rows: Tensor) -> Tensor:
 
 
 def class_sums(rows: Tensor, codes: Tensor, n_classes: int, *, squares: bool) -> Tensor:
-    """Return five sums over all ordered pairs, from class sums and the smaller of two products.
+    """Return five sums, from class sums and the smaller of two products.
 
-    The kernel values within classes and everywhere, their squares (0 unless `squares`), and over
-    the diagonal the values and their squares. |rows rows'|^2 = |rows' rows|^2, so with more rows
-    than features it costs the second moment (d, d) and never makes an (n, n) matrix.
+    Over ordered pairs of different rows, the kernel values where the class is the same, where it
+    differs, and the squares of both (0 unless `squares`); over the diagonal, the values and their
+    squares. |rows rows'|^2 = |rows' rows|^2, so with more rows than features it costs the second
+    moment (d, d) and never makes an (n, n) matrix.
     """
     return _apply(_ClassSums, rows, codes, n_classes, squares)
 

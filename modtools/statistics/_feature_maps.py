@@ -23,11 +23,11 @@ def _unit_rows(rows: FloatArray) -> FloatArray:
     return scaled
 
 
-def _unit_tensor(rows: Any) -> Any:
+def _unit_tensor(rows: Any, *, positive_part: bool = False) -> Any:
     """Divide each row of a torch tensor by its length, as `_unit_rows` does."""
     from modtools.statistics._unit_rows_tensor import unit_rows
 
-    return unit_rows(rows)
+    return unit_rows(rows, positive_part=positive_part)
 
 
 def _identity(rows: Any) -> Any:
@@ -89,7 +89,11 @@ class FeatureMap:
 FEATURE_MAPS: Final[dict[str, FeatureMap]] = {
     "identity": FeatureMap("identity", 0.0, 1.0, _identity, _identity),
     "relu_normalised": FeatureMap(
-        "relu_normalised", 0.0, 1.0, _relu_normalised, lambda rows: _unit_tensor(rows.relu())
+        "relu_normalised",
+        0.0,
+        1.0,
+        _relu_normalised,
+        lambda rows: _unit_tensor(rows, positive_part=True),
     ),
     "tanh": FeatureMap("tanh", -1.0, 1.0, _tanh, lambda rows: _unit_tensor(rows.tanh())),
     "sigmoid": FeatureMap("sigmoid", 0.0, 1.0, _sigmoid, lambda rows: _unit_tensor(rows.sigmoid())),

@@ -12,27 +12,34 @@ __all__ = ["unit_rows"]
 
 class _UnitRows(Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, positive_part: bool) -> Tensor:
         # The largest entry is divided out first, so that no square vanishes or overflows.
-        largest = rows.abs().amax(dim=1, keepdim=True)
+        unit = rows.relu() if positive_part else rows.clone()
+        largest = (unit if positive_part else unit.abs()).amax(dim=1, keepdim=True)
         largest = largest.where(largest > 0, 1.0)
-        unit = rows / largest
+        unit.div_(largest)
         length = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
         length = length.where(length > 0, 1.0)
         unit.div_(length)
+        ctx.positive_part = positive_part
         ctx.save_for_backward(unit, length * largest)
         return unit
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         unit, length = ctx.saved_tensors
         along = torch.linalg.vecdot(unit, gradient)[:, None]
-        return torch.addcmul(gradient, unit, along, value=-1).div_(length)
+        slope = torch.addcmul(gradient, unit, along, value=-1).div_(length)
+        if ctx.positive_part:
+            slope = torch.ops.aten.threshold_backward(slope, unit, 0)  # 0 where the row was not > 0
+        return slope, None
 
 
-def unit_rows(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor, *, positive_part: bool = False) -> Tensor:
     """Divide each row by its length; a zero row stays zero, and its length counts as 1.
+
+    With `positive_part`, negative entries become 0 first, in the same operation.
 
     Examples
     --------
@@ -41,5 +48,5 @@ def unit_rows(rows: Tensor) -> Tensor:
             [0.0000, 0.0000]])
     """
     unit: Any = _UnitRows
-    mapped: Tensor = unit.apply(rows)
+    mapped: Tensor = unit.apply(rows if rows.is_floating_point() else rows.double(), positive_part)
     return mapped
