@@ -25,7 +25,7 @@ __all__ = [
 
 Precision: TypeAlias = Literal["float32", "float64"]
 _BLOCK_BYTES = 20 << 20
-_SQUARES_ROWS = 512
+_CHUNK_ROWS = 512
 _DENSE_CLASSES = 64
 # Outside this range of mean squares, float32 products lose digits or overflow.
 _SAFE_MEAN_SQUARE = (1e-24, 1e24)
@@ -38,20 +38,25 @@ def fill_triangle(upper: FloatArray) -> Float64:
     return full
 
 
-def gram_of_columns(block: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """Return block.T @ block, upper triangle only; added to `out` in place when it is given."""
+def gram_of_columns(
+    block: FloatArray, out: FloatArray | None = None, *, keep: bool = True
+) -> FloatArray:
+    """Return block.T @ block, upper triangle only; into `out`, and added to it where `keep`."""
     syrk = dsyrk if block.dtype == np.float64 else ssyrk
     if out is None:
         return syrk(1.0, block.T)
-    return syrk(1.0, block.T, beta=1.0, c=out, overwrite_c=1)
+    return syrk(1.0, block.T, beta=1.0 if keep else 0.0, c=out, overwrite_c=1)
 
 
 def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
     """Return the operator (n_classes, n_rows) that adds up rows; sparse for many classes."""
+    rows = np.arange(len(codes))
+    if n_classes <= _DENSE_CLASSES:
+        dense = np.zeros((n_classes, len(codes)), dtype=dtype)
+        dense[codes, rows] = 1
+        return dense
     ones = np.ones(len(codes), dtype=dtype)
-    shape = (n_classes, len(codes))
-    matrix = scipy.sparse.csr_array((ones, (codes, np.arange(len(codes)))), shape=shape)
-    return matrix.toarray() if n_classes <= _DENSE_CLASSES else matrix
+    return scipy.sparse.csr_array((ones, (codes, rows)), shape=(n_classes, len(codes)))
 
 
 class _Accumulator:
@@ -64,12 +69,13 @@ class _Accumulator:
         self.x, self.x_norm, self.tt_x = np.zeros(d), np.zeros(d), np.zeros(d)
         self.tx, self.squares, self.tt = np.zeros((m, d)), np.zeros((m, d)), np.zeros((m, m))
         self.upper = np.zeros((d, d), order="F")
+        self._space: FloatArray | None = None
         self.class_upper = np.zeros((m, d, d)) if keep_class_xx else None
 
     def add(self, x: FloatArray, labels: Labels, t_shift: Float64, w: Float64 | None) -> bool:
         """Add a block; return False, adding nothing, if its products are not to be trusted."""
         rooted = x if w is None else x * np.sqrt(w).astype(x.dtype)[:, None]
-        product = gram_of_columns(rooted)
+        product = self._product(rooted)
         mean_square = float(np.trace(product)) / x.size
         low, high = _SAFE_MEAN_SQUARE
         if x.dtype == np.float32 and not low < mean_square < high:
@@ -83,46 +89,56 @@ class _Accumulator:
             self._add_targets(x, labels.target_matrix() - t_shift)
         return True
 
-    def _norms(self, x: FloatArray, w: Float64 | None) -> Float64:
-        norms = np.einsum("ij,ij->i", x, x).astype(np.float64)
-        weighted: Float64 = norms if w is None else norms * w
+    def _product(self, rooted: FloatArray) -> FloatArray:
+        """Return rooted.T @ rooted, upper triangle only, in memory that is used again."""
+        if self._space is None or self._space.dtype != rooted.dtype:
+            self._space = np.zeros(self.upper.shape, dtype=rooted.dtype, order="F")
+        return gram_of_columns(rooted, out=self._space, keep=False)
+
+    def _add_norms(self, x: FloatArray, norms: Float64, w: Float64 | None) -> None:
+        weighted = norms if w is None else norms * w
         self.x_norm += weighted.astype(x.dtype) @ x
         self.norm4 += float(weighted @ norms)
         self.n += len(x) if w is None else float(w.sum())
-        return weighted
 
     def _add_classes(
         self, x: FloatArray, rooted: FloatArray, labels: Labels, w: Float64 | None
     ) -> None:
         assert labels.codes is not None
-        add_up = label_sums(labels.codes, labels.n_classes, x.dtype)
-        if w is not None:
-            add_up = add_up * w.astype(x.dtype)
-        self._norms(x, w)
-        sums = add_up @ x
+        # Short chunks stay in the processor's cache while all their sums are taken.
+        for start in range(0, len(x), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            own_weights = None if w is None else w[rows]
+            self._add_class_chunk(x[rows], labels.codes[rows], own_weights)
         counts = np.bincount(labels.codes, weights=w, minlength=labels.n_classes)
-        squares = sum(
-            add_up[:, start : start + _SQUARES_ROWS] @ np.square(x[start : start + _SQUARES_ROWS])
-            for start in range(0, len(x), _SQUARES_ROWS)
-        )
-        self.tx += sums
-        self.squares += squares
-        self.x += sums.sum(axis=0, dtype=np.float64)
         self.t += counts
         self.tt[np.diag_indices_from(self.tt)] += counts
+        if self.class_upper is not None:
+            for code in np.unique(labels.codes):
+                rows_of_class = rooted[labels.codes == code]
+                self.class_upper[code] += gram_of_columns(rows_of_class)
+
+    def _add_class_chunk(self, x: FloatArray, codes: NDArray[np.intp], w: Float64 | None) -> None:
+        squared = np.square(x)
+        self._add_norms(x, squared.sum(axis=1).astype(np.float64), w)
+        add_up = label_sums(codes, len(self.t), x.dtype)
+        if w is not None:
+            add_up = add_up * w.astype(x.dtype)
+        sums, squares = add_up @ x, add_up @ squared
+        self.tx += sums
+        self.squares += squares
+        row_sum = sums.sum(axis=0, dtype=np.float64)
+        self.x += row_sum
         norms = squares.sum(axis=1, dtype=np.float64)
         self.t_norm += norms
         # A one-hot target has length 1, so its norm terms repeat the plain sums.
-        self.tt_x += sums.sum(axis=0, dtype=np.float64)
+        self.tt_x += row_sum
         self.tt_norm += float(norms.sum())
-        if self.class_upper is not None:
-            for code in np.unique(labels.codes):
-                rows = rooted[labels.codes == code]
-                self.class_upper[code] += gram_of_columns(rows)
 
     def _add_targets(self, x: FloatArray, targets: Float64) -> None:
         x = x.astype(np.float64, copy=False)
-        norms = self._norms(x, None)  # weights belong to classes
+        norms = np.einsum("ij,ij->i", x, x)
+        self._add_norms(x, norms, None)  # weights belong to classes
         lengths = np.einsum("ij,ij->i", targets, targets)
         self.tx += targets.T @ x
         self.tt += targets.T @ targets
