@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk, ssyrk
 
 from modtools._validation import LARGEST, FloatArray, as_float, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
@@ -17,7 +16,6 @@ from modtools.tasks._labels import Labels
 __all__ = [
     "Precision",
     "accumulate",
-    "fill_triangle",
     "gram_of_columns",
     "label_sums",
     "raise_too_large",
@@ -31,21 +29,9 @@ _DENSE_CLASSES = 64
 _SAFE_MEAN_SQUARE = (1e-24, 1e24)
 
 
-def fill_triangle(upper: FloatArray) -> Float64:
-    """Return the full symmetric float64 matrix of one of which only the upper triangle is set."""
-    full = np.triu(upper).astype(np.float64)
-    full += np.triu(upper, 1).T
-    return full
-
-
-def gram_of_columns(
-    block: FloatArray, out: FloatArray | None = None, *, keep: bool = True
-) -> FloatArray:
-    """Return block.T @ block, upper triangle only; into `out`, and added to it where `keep`."""
-    syrk = dsyrk if block.dtype == np.float64 else ssyrk
-    if out is None:
-        return syrk(1.0, block.T)
-    return syrk(1.0, block.T, beta=1.0 if keep else 0.0, c=out, overwrite_c=1)
+def gram_of_columns(block: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    """Return block.T @ block, into `out` where given; numpy makes it one symmetric product."""
+    return np.matmul(block.T, block, out=out)
 
 
 def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
@@ -68,9 +54,9 @@ class _Accumulator:
         self.t, self.t_norm = np.zeros(m), np.zeros(m)
         self.x, self.x_norm, self.tt_x = np.zeros(d), np.zeros(d), np.zeros(d)
         self.tx, self.squares, self.tt = np.zeros((m, d)), np.zeros((m, d)), np.zeros((m, m))
-        self.upper = np.zeros((d, d), order="F")
+        self.xx = np.zeros((d, d))
         self._space: FloatArray | None = None
-        self.class_upper = np.zeros((m, d, d)) if keep_class_xx else None
+        self.class_xx = np.zeros((m, d, d)) if keep_class_xx else None
 
     def add(self, x: FloatArray, labels: Labels, t_shift: Float64, w: Float64 | None) -> bool:
         """Add a block; return False, adding nothing, if its products are not to be trusted."""
@@ -82,7 +68,7 @@ class _Accumulator:
             return False
         if not mean_square <= 4 * LARGEST**2:  # twice the largest entry, after the shift
             return False
-        self.upper += product
+        self.xx += product
         if labels.codes is not None:
             self._add_classes(x, rooted, labels, w)
         else:
@@ -90,10 +76,10 @@ class _Accumulator:
         return True
 
     def _product(self, rooted: FloatArray) -> FloatArray:
-        """Return rooted.T @ rooted, upper triangle only, in memory that is used again."""
+        """Return rooted.T @ rooted in memory that is used again."""
         if self._space is None or self._space.dtype != rooted.dtype:
-            self._space = np.zeros(self.upper.shape, dtype=rooted.dtype, order="F")
-        return gram_of_columns(rooted, out=self._space, keep=False)
+            self._space = np.empty(self.xx.shape, dtype=rooted.dtype)
+        return gram_of_columns(rooted, out=self._space)
 
     def _add_norms(self, x: FloatArray, norms: Float64, w: Float64 | None) -> None:
         weighted = norms if w is None else norms * w
@@ -113,14 +99,14 @@ class _Accumulator:
         counts = np.bincount(labels.codes, weights=w, minlength=labels.n_classes)
         self.t += counts
         self.tt[np.diag_indices_from(self.tt)] += counts
-        if self.class_upper is not None:
+        if self.class_xx is not None:
             for code in np.unique(labels.codes):
                 rows_of_class = rooted[labels.codes == code]
-                self.class_upper[code] += gram_of_columns(rows_of_class)
+                self.class_xx[code] += gram_of_columns(rows_of_class)
 
     def _add_class_chunk(self, x: FloatArray, codes: NDArray[np.intp], w: Float64 | None) -> None:
         squared = np.square(x)
-        self._add_norms(x, squared.sum(axis=1).astype(np.float64), w)
+        self._add_norms(x, np.einsum("ij->i", squared).astype(np.float64), w)
         add_up = label_sums(codes, len(self.t), x.dtype)
         if w is not None:
             add_up = add_up * w.astype(x.dtype)
@@ -149,14 +135,11 @@ class _Accumulator:
         self.tt_norm += float(lengths @ norms)
 
     def sums(self) -> Sums:
-        class_xx = self.class_upper
-        if class_xx is not None:
-            class_xx = np.stack([fill_triangle(upper) for upper in class_xx])
         return Sums(
             n=self.n,
             t=self.t,
             x=self.x,
-            xx=fill_triangle(self.upper),
+            xx=self.xx,
             tx=self.tx,
             tt=self.tt,
             t_norm=self.t_norm,
@@ -165,7 +148,7 @@ class _Accumulator:
             tt_x=self.tt_x,
             tt_norm=self.tt_norm,
             squares=self.squares,
-            class_xx=class_xx,
+            class_xx=self.class_xx,
         )
 
 

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.linalg.blas import dsyrk
 
 from modtools._validation import FloatArray, as_float, raise_if_not_finite, rows_per_block
 from modtools.statistics._accumulate import (
     Precision,
-    fill_triangle,
     gram_of_columns,
     label_sums,
 )
@@ -88,13 +86,13 @@ def _scatter_of_rows(
     feature_map: FeatureMap,
     mean: Float64,
 ) -> Float64:
-    upper: FloatArray = np.zeros((len(mean), len(mean)), order="F")
+    scatter = np.zeros((len(mean), len(mean)))
     step = rows_per_block(len(mean), 8)
     for start in range(0, len(rows), step):
         block = feature_map.in_precision(as_float(features[rows[start : start + step]]), np.float64)
         block = block - mean
-        upper = gram_of_columns(block, out=upper)
-    return fill_triangle(upper)
+        scatter += gram_of_columns(block)
+    return scatter
 
 
 def _kernel_of_rows(
@@ -104,7 +102,7 @@ def _kernel_of_rows(
     mean: Float64,
 ) -> Float64:
     block = feature_map.in_precision(as_float(features[rows]), np.float64) - mean
-    return fill_triangle(dsyrk(1.0, block.T, trans=1))
+    return block @ block.T
 
 
 def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Summary:
@@ -156,18 +154,17 @@ class _CentredKernel:
         self.target_norms = np.einsum("ij,ij->i", self.targets, self.targets)
         self.mean = rows.mean(axis=0, dtype=np.float64)
         n, d = rows.shape
-        self.upper = np.zeros((n, n), order="F")
+        self.matrix = np.zeros((n, n))
         self.offsets, self.within_squares = np.zeros((2, len(self.counts), d))
         self.along_mean, self.norms_about_origin = np.zeros((2, n))
         step = rows_per_block(n, 8)
         for start in range(0, d, step):
             self._add_columns(rows, slice(start, min(start + step, d)))
-        self.matrix = fill_triangle(self.upper)
         self.norms = np.diag(self.matrix).copy()
 
     def _add_columns(self, rows: FloatArray, columns: slice) -> None:
         centred = rows[:, columns] - self.mean[columns]
-        dsyrk(1.0, centred.T, trans=1, beta=1.0, c=self.upper, overwrite_c=1)
+        self.matrix += centred @ centred.T
         self.offsets[:, columns] = self.targets.T @ centred
         self.along_mean += centred @ self.mean[columns]
         self.norms_about_origin += np.square(rows[:, columns], dtype=np.float64).sum(axis=1)

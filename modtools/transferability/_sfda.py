@@ -8,7 +8,7 @@ from scipy import linalg
 from scipy.special import log_softmax, softmax
 
 from modtools._validation import FloatArray, rows_per_block
-from modtools.statistics._accumulate import fill_triangle, gram_of_columns, label_sums
+from modtools.statistics._accumulate import gram_of_columns, label_sums
 from modtools.statistics._sums import Float64
 from modtools.tasks._labels import Labels
 from modtools.transferability._inputs import check_rows
@@ -73,15 +73,13 @@ def _mix(rows: Float64, codes: NDArray[np.intp], first: _Discriminant) -> Float6
 def _class_statistics(blocks: _Rows, labels: Labels) -> tuple[Float64, Float64, Float64]:
     """Return class counts (C,), class means (C, d) and the within-class scatter (d, d)."""
     d, n_classes = blocks.features.shape[1], labels.n_classes
-    sums = np.zeros((n_classes, d))
-    upper: FloatArray = np.zeros((d, d), order="F")
+    sums, within = np.zeros((n_classes, d)), np.zeros((d, d))
     for rows, codes in blocks:
         sums += label_sums(codes, n_classes, np.float64) @ rows
     counts = labels.counts().astype(np.float64)
     means = sums / counts[:, None]
     for rows, codes in blocks:  # about the class means, so that far classes cost no digits
-        upper = gram_of_columns(rows - means[codes], out=upper)
-    within = fill_triangle(upper)
+        within += gram_of_columns(rows - means[codes])
     # Classes without any spread of their own leave only rounding, and the solve needs some.
     rounding = float(np.finfo(float).eps) * float(counts @ np.square(means).sum(axis=1))
     if np.trace(within) <= rounding:
