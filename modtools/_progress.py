@@ -3,11 +3,11 @@
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["quiet", "track"]
+__all__ = ["meter", "quiet", "track"]
 
 Item = TypeVar("Item")
 # Counted, because blocks of several threads end in any order.
@@ -88,3 +88,44 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None) 
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+@contextmanager
+def meter(description: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on stderr for work whose end is a share, not a count: of steps, or of seconds.
+
+    Shown and switched off as `track` is.
+
+    Parameters
+    ----------
+    description : str
+        What is being done, shown before the bar.
+
+    Yields
+    ------
+    callable
+        Takes the share done, 0 to 1, and a note to show after the bar.
+
+    Examples
+    --------
+    >>> with meter("training") as show:
+    ...     show(0.5, "loss 0.1")
+    """
+    if not _is_shown(None):
+        yield lambda _share, _note: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=1.0, note="")
+        yield lambda share, note: progress.update(task, completed=share, note=note)
