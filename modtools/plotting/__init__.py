@@ -2,5 +2,6 @@
 
 from modtools.plotting._agreement import AgreementDisplay
 from modtools.plotting._ranking import RankingDisplay
+from modtools.plotting._training import TrainingDisplay
 
-__all__ = ["AgreementDisplay", "RankingDisplay"]
+__all__ = ["AgreementDisplay", "RankingDisplay", "TrainingDisplay"]

@@ -1,0 +1,227 @@
+"""The picture of training: accuracy against seconds, and what memory it took."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting._display import (
+    INK,
+    Display,
+    clear_frame,
+    new_axes,
+    root_figure,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_DASHES = ("-", "--", "-.", ":")  # apart in grey too
+_LABEL_INCHES = 0.19  # from one line of text to the next
+
+
+class TrainingDisplay(Display):
+    """Accuracy against seconds of training, one line a method, best on top.
+
+    Seconds rather than epochs, because an epoch of one method costs more than an epoch of another.
+    Each line ends in a dot with the name of the method and its last accuracy, the mean over seeds
+    where there are several; a method of which only the end is known is its dot alone. A small
+    second panel shows the peak activation memory where it is given.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        Columns method, seconds and accuracy (in [0, 1]; rows where it is missing are left out),
+        and seed where a method ran several times: one thin line a seed.
+    memory : mapping of str to int, optional
+        Peak activation memory of each method in bytes.
+    title : str, default=""
+        Title of the picture.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes or tuple of two
+        The axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure, after `plot`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> runs = pd.DataFrame({"method": ["a", "a"], "seconds": [1.0, 2.0], "accuracy": [0.5, 0.9]})
+    >>> TrainingDisplay(runs=runs, memory={"a": 2_000_000}).frame()["accuracy"].tolist()
+    [0.5, 0.9]
+    """
+
+    ax_: "Axes | tuple[Axes, Axes]"
+
+    def __init__(
+        self,
+        *,
+        runs: "pd.DataFrame",
+        memory: "Mapping[str, int] | pd.Series[int] | None" = None,
+        title: str = "",
+    ) -> None:
+        if not runs["accuracy"].notna().any():
+            raise ModtoolsError(
+                "a training without accuracies cannot be drawn; train with validation= to have "
+                "one an epoch."
+            )
+        self.runs = runs.copy()
+        self.memory = {} if memory is None else {str(name): peak for name, peak in memory.items()}
+        self.title = title
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the drawn numbers, methods with the highest last accuracy first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns method, seed (0 where none was given), seconds, accuracy (in [0, 1]) and
+            peak_activation_bytes (missing where not known).
+        """
+        table = self.runs.dropna(subset="accuracy")
+        table = table.assign(
+            seed=table.get("seed", 0),
+            peak_activation_bytes=table["method"].map(self.memory).astype(float),
+        )
+        last = table.groupby(["method", "seed"], sort=False)["accuracy"].last()
+        means = last.groupby("method", sort=False).mean()
+        order = {name: place for place, name in enumerate(_best_first(means))}
+        columns = ["method", "seed", "seconds", "accuracy", "peak_activation_bytes"]
+        places = table["method"].map(order).to_numpy()
+        return table[columns].iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
+        """Draw on a new figure, on two axes, or the accuracies alone on one.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of two, optional
+            Where to draw.
+
+        Returns
+        -------
+        TrainingDisplay
+            The display itself, with `ax_` and `figure_`.
+        """
+        table = self.frame()
+        styles = _styles(list(dict.fromkeys(table["method"])))
+        if ax is None:
+            height = max(3.6, 1.2 + 0.36 * len(styles))
+            ratios = {"width_ratios": [2.6, 1]}
+            ax = (
+                new_axes(9.4, height, ncols=2, gridspec_kw=ratios)
+                if self.memory
+                else new_axes(7.0, height)
+            )
+        panels = tuple(ax) if isinstance(ax, Sequence) or hasattr(ax, "__iter__") else (ax,)
+        if len(panels) > 2:
+            raise ModtoolsError(f"ax must be one or two axes; got {len(panels)}.")
+        self._draw_lines(panels[0], table, styles)
+        if len(panels) == 2:
+            _draw_memory(panels[1], table, styles)
+        self.ax_ = panels if len(panels) == 2 else panels[0]
+        self.figure_ = root_figure(panels[0])
+        return self
+
+    def _draw_lines(
+        self, ax: "Axes", table: "pd.DataFrame", styles: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        clear_frame(ax, grid="both")
+        ends = []
+        for method, rows in table.groupby("method", sort=False):
+            style = styles[str(method)]
+            seeds = [part for _, part in rows.groupby("seed", sort=False)]
+            width, size = (2.0, 6.5) if len(seeds) == 1 else (1.0, 4.5)
+            for part in seeds:
+                seconds, percent = part["seconds"], 100.0 * part["accuracy"]
+                ax.plot(seconds, percent, linewidth=width, **style)
+                dot: dict[str, Any] = {"color": style["color"], "markersize": size}
+                ax.plot(seconds.iloc[-1:], percent.iloc[-1:], "o", **dot)
+            last = rows.groupby("seed")[["seconds", "accuracy"]].last().mean()
+            ends.append((str(method), float(last["seconds"]), 100.0 * float(last["accuracy"])))
+        ax.set_xlim(left=0.0)
+        ax.set_xlabel("seconds of training", color=INK)
+        ax.set_ylabel("accuracy on held-out rows (%)", color=INK)
+        ax.set_title(self.title, loc="left", color=INK)
+        _label_ends(ax, ends, styles)
+
+
+def _best_first(means: "pd.Series[float]") -> list[str]:
+    return [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
+
+
+def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return colour and dashes of each method."""
+    import seaborn as sns
+
+    colors = sns.color_palette("colorblind", len(methods))
+    return {
+        method: {"color": color, "linestyle": _DASHES[place % len(_DASHES)]}
+        for place, (method, color) in enumerate(zip(methods, colors, strict=True))
+    }
+
+
+def _label_ends(
+    ax: "Axes", ends: Sequence[tuple[str, float, float]], styles: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Name each line right of the panel, at its height or as near as the other names allow."""
+    low, high = ax.get_ylim()
+    inches = root_figure(ax).get_figheight() * ax.get_position().height
+    heights = _spread([end[2] for end in ends], gap=(high - low) * _LABEL_INCHES / inches)
+    right = ax.get_xlim()[1]
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "relpos": (0.0, 0.5)}
+    for (method, seconds, percent), height in zip(ends, heights, strict=True):
+        ax.annotate(
+            f"{method}  {percent:.1f} %",
+            (seconds, percent),
+            xytext=(right * 1.02, height),
+            textcoords="data",
+            va="center",
+            color=INK,
+            fontsize="small",
+            annotation_clip=False,
+            arrowprops={**line, "color": styles[method]["color"]},
+        )
+    ax.set_ylim(low, high)
+
+
+def _spread(values: Sequence[float], *, gap: float) -> list[float]:
+    """Return the falling values moved apart to at least a gap, their mean kept within each heap."""
+    heaps: list[list[float]] = []
+    for value in values:
+        heaps.append([value])
+        # Heaps that touch become one, around the mean of what they hold.
+        while len(heaps) > 1 and _lowest(heaps[-2], gap) - _highest(heaps[-1], gap) < gap:
+            heaps[-2:] = [heaps[-2] + heaps[-1]]
+    return [_highest(heap, gap) - gap * place for heap in heaps for place in range(len(heap))]
+
+
+def _highest(heap: Sequence[float], gap: float) -> float:
+    return float(np.mean(heap)) + gap * (len(heap) - 1) / 2
+
+
+def _lowest(heap: Sequence[float], gap: float) -> float:
+    return float(np.mean(heap)) - gap * (len(heap) - 1) / 2
+
+
+def _draw_memory(
+    ax: "Axes", table: "pd.DataFrame", styles: Mapping[str, Mapping[str, Any]]
+) -> None:
+    clear_frame(ax, grid="x")
+    ax.grid(visible=False)  # every bar says its value
+    peaks = table.drop_duplicates("method").set_index("method")["peak_activation_bytes"] / 1e6
+    text: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": "small"}
+    for place, (method, peak) in enumerate(peaks.items()):
+        known = bool(np.isfinite(peak))
+        ax.barh(place, peak if known else 0.0, height=0.34, color=styles[str(method)]["color"])
+        ax.annotate(str(method), (0.0, place - 0.2), xytext=(1, 1), va="bottom", **text)
+        value, end = (f"{peak:.3g}", peak) if known else ("not known", 0.0)
+        ax.annotate(value, (end, place), xytext=(3, 0), va="center", **text)
+    ax.set_yticks([])
+    ax.set_ylim(len(peaks) - 0.6, -0.8)
+    ax.margins(x=0.2)
+    ax.set_xlabel("peak activation\nmemory (MB)", color=INK)
