@@ -1,0 +1,345 @@
+"""Reference networks: sequences of named blocks that can be cut into modules anywhere.
+
+The last block is ``output``, a linear layer; the one before is ``features``, whose output passes a
+feature map of the kernel proxies, so that the output module is a kernel machine. Weights are drawn
+from torch's global generator, as in any layer of torch.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from modtools._validation import check_choice, check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.statistics import FEATURE_MAPS
+
+__all__ = [
+    "NETWORKS",
+    "CompactConvNet",
+    "FeatureMap",
+    "MultilayerPerceptron",
+    "ResNet18",
+    "compact_convnet",
+    "multilayer_perceptron",
+    "resnet18",
+]
+
+
+class FeatureMap(nn.Module):
+    """A feature map of `modtools.statistics.FEATURE_MAPS` as a layer without parameters.
+
+    It works in at least float32: rows of length 1 would be so to two digits only in bfloat16.
+
+    Parameters
+    ----------
+    name : str, default="relu_normalised"
+        Key of `modtools.statistics.FEATURE_MAPS`.
+
+    Examples
+    --------
+    >>> FeatureMap("relu_normalised")(torch.tensor([[3.0, -1.0, 4.0]]))
+    tensor([[0.6000, 0.0000, 0.8000]])
+    """
+
+    def __init__(self, name: str = "relu_normalised") -> None:
+        super().__init__()
+        self.name = check_choice(name, list(FEATURE_MAPS), name="feature_map")
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the mapped rows (n_samples, n_features)."""
+        precise = rows if rows.dtype == torch.float64 else rows.float()
+        mapped: Tensor = FEATURE_MAPS[self.name](precise)
+        return mapped
+
+    def extra_repr(self) -> str:
+        """Return the settings that `print` shows."""
+        return repr(self.name)
+
+
+class _BlockNetwork(nn.Sequential):
+    """Named blocks that run one after the other; `arguments` rebuild the network."""
+
+    def __init__(self, blocks: Mapping[str, nn.Module], arguments: dict[str, Any]) -> None:
+        super().__init__(OrderedDict(blocks))
+        self.arguments = arguments
+
+    def __getitem__(self, index: slice | int) -> Any:
+        # A slice is part of the network, not another network of this class.
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
+        return super().__getitem__(index)
+
+
+def _convolution(n_in: int, n_out: int, *, pool: bool = False) -> nn.Sequential:
+    """Return 3x3 convolution, batch norm and ReLU.
+
+    Pooling comes before the other two: a quarter of their work, and the maximum is the same.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)]
+    if pool:
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+
+
+def _head(n_in: int, n_out: int, feature_map: str) -> list[nn.Module]:
+    """Return the layers from rows to mapped features.
+
+    Batch norm comes before the map: without it a ReLU can leave rows of zeros, which never learn.
+    """
+    return [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), FeatureMap(feature_map)]
+
+
+class CompactConvNet(_BlockNetwork):
+    """A convolutional network of about 0.3 M parameters that trains well on a processor.
+
+    Blocks: ``block1`` to ``block5`` (32, 64, 64, 128, 128 channels, halved in size by the first and
+    the third), ``features`` (128 features), ``output``. For images of 8 to 64 pixels.
+
+    Parameters
+    ----------
+    n_classes : int, default=10
+        Outputs.
+    in_channels : int, default=1
+        Channels of the images: 1 for grey, 3 for colour.
+    feature_map : str, default="relu_normalised"
+        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+
+    Attributes
+    ----------
+    arguments : dict
+        What rebuilds the network: ``CompactConvNet(**network.arguments)``.
+
+    Examples
+    --------
+    >>> network = CompactConvNet(n_classes=10)
+    >>> network(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    295530
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        in_channels: int = 1,
+        *,
+        feature_map: str = "relu_normalised",
+    ) -> None:
+        n_classes = check_integer(n_classes, name="n_classes", minimum=2)
+        in_channels = check_integer(in_channels, name="in_channels")
+        pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        super().__init__(
+            {
+                "block1": _convolution(in_channels, 32, pool=True),
+                "block2": _convolution(32, 64),
+                "block3": _convolution(64, 64, pool=True),
+                "block4": _convolution(64, 128),
+                "block5": _convolution(128, 128),
+                "features": nn.Sequential(*pooled, *_head(128, 128, feature_map)),
+                "output": nn.Linear(128, n_classes),
+            },
+            {"n_classes": n_classes, "in_channels": in_channels, "feature_map": feature_map},
+        )
+
+
+class MultilayerPerceptron(_BlockNetwork):
+    """Linear layers with batch norm and ReLU; inputs of any shape are flattened to rows.
+
+    Blocks: ``block1``, ``block2``, ... for all hidden layers but the last, which is ``features``;
+    then ``output``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of inputs, of units of each hidden layer (at least one), and of classes.
+    feature_map : str, default="relu_normalised"
+        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+
+    Attributes
+    ----------
+    arguments : dict
+        What rebuilds the network: ``MultilayerPerceptron(**network.arguments)``.
+
+    Examples
+    --------
+    >>> network = MultilayerPerceptron([64, 32, 16, 10])
+    >>> [name for name, block in network.named_children()]
+    ['block1', 'features', 'output']
+    >>> network(torch.zeros(2, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, sizes: Sequence[int], *, feature_map: str = "relu_normalised") -> None:
+        if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 3:
+            raise ModtoolsError(
+                "sizes must be the numbers of inputs, of units of at least one hidden layer, and "
+                f"of classes, as [64, 128, 10]; got {sizes!r}."
+            )
+        sizes = [check_integer(size, name="each of sizes") for size in sizes]
+        blocks: dict[str, nn.Module] = {}
+        before: list[nn.Module] = [nn.Flatten()]
+        for number, (n_in, n_out) in enumerate(pairwise(sizes[:-2]), start=1):
+            layers = [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out)]
+            blocks[f"block{number}"] = nn.Sequential(*before, *layers, nn.ReLU(inplace=True))
+            before = []
+        blocks["features"] = nn.Sequential(*before, *_head(sizes[-3], sizes[-2], feature_map))
+        blocks["output"] = nn.Linear(sizes[-2], sizes[-1])
+        super().__init__(blocks, {"sizes": sizes, "feature_map": feature_map})
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, a 1x1 convolution where the shape changes."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)
+            )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps of half the size where the stride is 2."""
+        summed: Tensor = self.residual(maps) + self.shortcut(maps)
+        return summed.relu_()
+
+
+class ResNet18(_BlockNetwork):
+    """ResNet-18 for small images: a 3x3 convolution first and no max-pooling; 11.2 M parameters.
+
+    Blocks: ``stem``, ``layer1_0``, ``layer1_1``, ..., ``layer4_1``, ``features`` (512 features),
+    ``output``. For images of 8 to 64 pixels.
+
+    Parameters
+    ----------
+    n_classes : int, default=10
+        Outputs.
+    in_channels : int, default=1
+        Channels of the images: 1 for grey, 3 for colour.
+    feature_map : str, default="relu_normalised"
+        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+
+    Attributes
+    ----------
+    arguments : dict
+        What rebuilds the network: ``ResNet18(**network.arguments)``.
+
+    References
+    ----------
+    He et al., "Deep residual learning for image recognition", CVPR 2016.
+
+    Examples
+    --------
+    >>> network = ResNet18(n_classes=10, in_channels=3)
+    >>> network(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        in_channels: int = 1,
+        *,
+        feature_map: str = "relu_normalised",
+    ) -> None:
+        n_classes = check_integer(n_classes, name="n_classes", minimum=2)
+        in_channels = check_integer(in_channels, name="in_channels")
+        blocks: dict[str, nn.Module] = {"stem": _convolution(in_channels, 64)}
+        n_in = 64
+        for layer, n_out in enumerate((64, 128, 256, 512), start=1):
+            for number in (0, 1):
+                stride = 2 if n_out > n_in else 1
+                blocks[f"layer{layer}_{number}"] = _ResidualBlock(n_in, n_out, stride)
+                n_in = n_out
+        blocks["features"] = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), FeatureMap(feature_map)
+        )
+        blocks["output"] = nn.Linear(512, n_classes)
+        super().__init__(
+            blocks,
+            {"n_classes": n_classes, "in_channels": in_channels, "feature_map": feature_map},
+        )
+
+
+def compact_convnet(n_classes: int = 10, in_channels: int = 1) -> CompactConvNet:
+    """Return a `CompactConvNet`.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+        As for the class.
+
+    Returns
+    -------
+    CompactConvNet
+        The network, untrained.
+
+    Examples
+    --------
+    >>> compact_convnet(n_classes=5).output
+    Linear(in_features=128, out_features=5, bias=True)
+    """
+    return CompactConvNet(n_classes, in_channels)
+
+
+def multilayer_perceptron(sizes: Sequence[int]) -> MultilayerPerceptron:
+    """Return a `MultilayerPerceptron`.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        As for the class.
+
+    Returns
+    -------
+    MultilayerPerceptron
+        The network, untrained.
+
+    Examples
+    --------
+    >>> multilayer_perceptron([64, 32, 10]).output
+    Linear(in_features=32, out_features=10, bias=True)
+    """
+    return MultilayerPerceptron(sizes)
+
+
+def resnet18(n_classes: int = 10, in_channels: int = 1) -> ResNet18:
+    """Return a `ResNet18`.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+        As for the class.
+
+    Returns
+    -------
+    ResNet18
+        The network, untrained.
+
+    Examples
+    --------
+    >>> resnet18(n_classes=5).output
+    Linear(in_features=512, out_features=5, bias=True)
+    """
+    return ResNet18(n_classes, in_channels)
+
+
+NETWORKS: Final[Mapping[str, Callable[..., nn.Sequential]]] = MappingProxyType(
+    {
+        "compact_convnet": compact_convnet,
+        "multilayer_perceptron": multilayer_perceptron,
+        "resnet18": resnet18,
+    }
+)
