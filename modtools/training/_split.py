@@ -1,0 +1,186 @@
+"""Cut a network into modules: parts that share its blocks and are trained on their own."""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modtools._validation import check_choice, check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
+from modtools.training._memory import count_saved_bytes
+
+__all__ = ["split"]
+
+
+def split(
+    network: nn.Sequential | Sequence[nn.Module],
+    *,
+    at: int | Sequence[str],
+    example: Tensor | None = None,
+) -> list[nn.Sequential]:
+    """Cut a network into modules, the last of which is the output module.
+
+    The modules share the blocks of the network, which keep their names, so that a module's output
+    is the tap named as its last block.
+
+    Parameters
+    ----------
+    network : torch.nn.Sequential or sequence of torch.nn.Module
+        Blocks that run one after the other; blocks given as a list are named "0", "1", ...
+    at : int or sequence of str
+        Names of the blocks after which to cut; or the number of modules. Then the last block alone
+        is the output module, and the others are cut so that the module that keeps most activations
+        for its backward pass keeps as few as possible.
+    example : Tensor, optional
+        A small batch of inputs of the network, on its device; needed to cut into three or more.
+
+    Returns
+    -------
+    list of torch.nn.Sequential
+        The modules in running order, the output module last.
+
+    Examples
+    --------
+    >>> from modtools.training.networks import MultilayerPerceptron
+    >>> network = MultilayerPerceptron([64, 32, 16, 16, 10])
+    >>> [list(dict(module.named_children())) for module in split(network, at=["block2"])]
+    [['block1', 'block2'], ['features', 'output']]
+    >>> [len(module) for module in split(network, at=3, example=torch.zeros(2, 64))]
+    [1, 2, 1]
+    """
+    blocks = _blocks(network)
+    names = list(blocks)
+    if isinstance(at, Sequence):
+        ends = _named_ends(at, names)
+    else:
+        ends = _best_ends(
+            blocks, check_integer(at, name="at, the number of modules,", minimum=2), example
+        )
+    modules = [
+        nn.Sequential(OrderedDict((name, blocks[name]) for name in names[start:end]))
+        for start, end in zip([0, *ends], [*ends, len(names)], strict=True)
+    ]
+    _check_separate(modules)
+    return modules
+
+
+def _blocks(network: Any) -> dict[str, nn.Module]:
+    """Return the blocks of a network by name, in running order."""
+    if isinstance(network, nn.Sequential):
+        if type(network).forward is not nn.Sequential.forward:
+            raise _uncuttable(f"{type(network).__name__} has a forward pass of its own")
+        # Not named_children, which leaves out a block that is used twice.
+        blocks = {name: block for name, block in network._modules.items() if block is not None}
+    elif isinstance(network, Sequence) and all(isinstance(b, nn.Module) for b in network):
+        blocks = {str(number): block for number, block in enumerate(network)}
+    else:
+        raise _uncuttable(f"{type(network).__name__} is not a sequence of blocks")
+    if len(blocks) < 2:
+        raise _uncuttable(f"it has {len(blocks)} block{'' if len(blocks) == 1 else 's'}")
+    return blocks
+
+
+def _uncuttable(reason: str) -> ModtoolsError:
+    return ModtoolsError(
+        f"the network cannot be cut into modules: {reason}. Give a torch.nn.Sequential, or a list "
+        "of at least two blocks that run one after the other: [stem, body, output]."
+    )
+
+
+def _named_ends(at: Sequence[str], names: list[str]) -> list[int]:
+    """Return how many blocks come before each cut."""
+    points = [at] if isinstance(at, str) else list(at)
+    for point in points:
+        check_choice(point, names, name="cut point", hint=f"The blocks are {', '.join(names)}.")
+    if names[-1] in points:
+        raise ModtoolsError(
+            f'at must not name the last block: a cut after "{names[-1]}" leaves nothing to the '
+            f"output module. Cut before it, at {names[-2]!r}."
+        )
+    if not points or len(set(points)) < len(points):
+        raise ModtoolsError(f"at must name one or more different blocks; got {at!r}.")
+    return sorted(names.index(point) + 1 for point in points)
+
+
+def _best_ends(
+    blocks: Mapping[str, nn.Module], n_modules: int, example: Tensor | None
+) -> list[int]:
+    """Return the cuts with the least largest saved bytes of a hidden module."""
+    n_hidden = len(blocks) - 1
+    if n_modules > len(blocks):
+        raise ModtoolsError(
+            f"at={n_modules} asks for more modules than the network has blocks ({len(blocks)}: "
+            f"{', '.join(blocks)})."
+        )
+    if n_modules == 2:
+        return [n_hidden]
+    if example is None:
+        raise ModtoolsError(
+            f"at={n_modules} needs example=, a small batch of inputs, to measure the memory of "
+            "each block; or name the blocks after which to cut."
+        )
+    n_bytes = _saved_bytes(dict(list(blocks.items())[:n_hidden]), example)
+    # best[end]: (largest bytes of a module, cuts) for the blocks before `end`.
+    best: dict[int, tuple[int, list[int]]] = {0: (0, [])}
+    for _ in range(n_modules - 1):
+        best = {
+            end: min(
+                (max(largest, n_bytes[start][end - start - 1]), [*cuts, end])
+                for start, (largest, cuts) in best.items()
+                if start < end
+            )
+            for end in range(min(best) + 1, n_hidden + 1)
+        }
+    return best[n_hidden][1]
+
+
+def _saved_bytes(blocks: Mapping[str, nn.Module], example: Tensor) -> list[list[int]]:
+    """Return what blocks `start` to `start + n`, as one module, keep: entry [start][n].
+
+    Not the sum over blocks: what two neighbours both save is kept once.
+    """
+    # On a copy, because batch norms learn from every batch that they see in training.
+    trained = copy.deepcopy(nn.ModuleList(blocks.values())).train().requires_grad_()
+    devices = [example.device] if example.is_cuda else []
+    table: list[list[int]] = []
+    inputs = example.detach().clone()  # a view would count the whole data set
+    with torch.random.fork_rng(devices=devices):  # dropout draws
+        for start in range(len(trained)):
+            row: list[int] = []
+            outputs = inputs
+            with count_saved_bytes([*trained.parameters(), *trained.buffers()]) as saved:
+                for name, block in list(zip(blocks, trained, strict=True))[start:]:
+                    outputs = _run(name, block, outputs)
+                    if not row:
+                        inputs = outputs.detach().clone()
+                    row.append(saved.n_bytes)
+            table.append(row)
+    return table
+
+
+def _run(name: str, block: nn.Module, inputs: Tensor) -> Tensor:
+    try:
+        outputs = block(inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ModtoolsError(
+            f'block "{name}" failed on the example, where it gets shape {tuple(inputs.shape)}: '
+            f"{one_line(error)}"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise _uncuttable(f'block "{name}" returns {type(outputs).__name__}, not a tensor')
+    return outputs
+
+
+def _check_separate(modules: Sequence[nn.Module]) -> None:
+    """Raise where two modules own one parameter: the training of one would change the other."""
+    owners: dict[int, int] = {}
+    for number, module in enumerate(modules):
+        for name, parameter in module.named_parameters():
+            if owners.setdefault(id(parameter), number) != number:
+                raise _uncuttable(
+                    f"modules {owners[id(parameter)]} and {number} share the parameter {name}"
+                )
