@@ -10,6 +10,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 from modtools.modules._text import TextPreprocess
+from modtools.modules._training_card import training_rows
 
 __all__ = [
     "FORMAT",
@@ -37,6 +38,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "source_head": (bool, str, type(None)),
     "sha256": dict,
     "n_parameters": int,
+    "training": (dict, type(None)),
 }
 
 
@@ -94,6 +96,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else None
         raise ModtoolsError(f"{path} has format {found!r}; this modtools reads {FORMAT}.")
+    card.setdefault("training", None)  # cards did not always have it
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
     if wrong or not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
         raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong) or 'taps'}.")
@@ -105,16 +108,17 @@ def read_card(folder: Path) -> dict[str, Any]:
 def readme(card: Mapping[str, Any]) -> str:
     """Return the model card of a module as Markdown, in the layout of Hugging Face."""
     taps = ", ".join(f"`{tap}`" if tap else "the output" for tap in card["taps"])
+    told = training_rows(card["training"])
     rows = {
         "Network": f"`{card['target']}`",
         "Parameters": f"{card['n_parameters']:,}",
         "Read at": f"{taps} ({card['pooling']} pooling)",
         "Preprocessing": (card["preprocess"] or {}).get("type", "none"),
-        "Source task": card["source_task"] or "not stated",
-        "Proxy objective": card["proxy"] or "none",
+        "Source task": card["source_task"] or told.get("Source task", "not stated"),
+        "Proxy objective": card["proxy"] or told.get("Proxy objective", "none"),
         "Saved": card["created"],
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    table = "\n".join(f"| {name} | {value} |" for name, value in (rows | told | rows).items())
     return (
         f"---\nlibrary_name: modtools\ntags:\n- feature-extraction\n---\n# {card['name']}\n\n"
         f"{card['description'] or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"

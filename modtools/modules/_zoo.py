@@ -25,6 +25,7 @@ from modtools.modules._card import (
 from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
+from modtools.modules._training_card import plain_training
 from modtools.modules._weights import file_digest, load_weights, save_weights
 
 __all__ = ["UnknownModuleError", "Zoo"]
@@ -179,6 +180,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         *,
         source_task: str | None = None,
         proxy: str | None = None,
+        training: Mapping[str, Any] | None = None,
         description: str = "",
         overwrite: bool = False,
     ) -> Path:
@@ -190,6 +192,10 @@ class Zoo(Mapping[str, PretrainedModule]):
             A module with ``build=`` and a preprocessing of modtools (or none).
         source_task, proxy : str, optional
             What the module was trained on, and with which proxy objective.
+        training : mapping, optional
+            How it was trained, as plain JSON: classes, schedule, seed, recipe, labels needed,
+            ``accuracy`` (a fraction) and whatever else tells modules apart. It is kept in the card
+            and shown in its README.
         description : str, default=""
             A sentence for the model card.
         overwrite : bool, default=False
@@ -213,6 +219,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         if final.exists() and not overwrite:
             raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
         card = _new_card(module, source_task, proxy, description)
+        card["training"] = plain_training(training)
         unfinished = self.folder / f".{module.name}-{uuid.uuid4().hex}"
         try:
             unfinished.mkdir(parents=True)
