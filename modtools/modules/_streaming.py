@@ -18,7 +18,7 @@ from modtools.modules._preprocessing import ImagePreprocess, to_tensor
 from modtools.modules._text import TextPreprocess
 from modtools.tasks import Task
 
-__all__ = ["Block", "Features", "RunOptions", "as_task", "stream"]
+__all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "stream"]
 
 Features = NDArray[np.float32]
 _PRECISIONS: Final = {
@@ -53,7 +53,7 @@ def as_task(inputs: Any) -> Task:
     return inputs if isinstance(inputs, Task) else Task(inputs, np.zeros(len(inputs), dtype=int))
 
 
-def _check_device(device: str | torch.device | None, network: Any) -> torch.device:
+def check_device(device: str | torch.device | None, network: Any) -> torch.device:
     """Return the device to run on: the one asked for, else the one the network is on."""
     if device is None:
         parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
@@ -144,7 +144,7 @@ def stream(
         )
     check_choice(options.precision, list(_PRECISIONS), name="precision")
     check_integer(options.batch_size, name="batch_size")
-    device = _check_device(options.device, module.network)
+    device = check_device(options.device, module.network)
     reader = ForwardReader(module, with_source=with_source)
     return _blocks(reader, task, options, device)
 

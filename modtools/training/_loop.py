@@ -1,0 +1,330 @@
+"""The one training loop: a phase trains its learners behind a frozen prefix."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modtools._progress import meter
+from modtools.exceptions import ModtoolsError
+from modtools.proxies import Pairs
+from modtools.training._batches import Batch, Source, derive_seed, rows_of_step
+from modtools.training._interrupt import Interrupt
+from modtools.training._memory import count_saved_bytes
+from modtools.training._objective import Objective
+from modtools.training._precision import autocast
+from modtools.training._recipe import Recipe
+
+__all__ = ["Clock", "Learner", "Phase", "Trainer"]
+
+_ORDER, _STEP = 0, 1  # what a derived seed is for
+_SAVE_SECONDS: Final = 20.0
+
+
+@dataclass
+class Learner:
+    """A module in training: its name, its own objective and its own optimizer."""
+
+    name: str
+    module: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+
+    def parts(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside the network's weights."""
+        return {
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """Take over what `parts` returned."""
+        self.objective.load_state_dict(parts["objective"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+
+
+class HeldOutRows(Protocol):
+    """Measures learners on rows that they do not learn from."""
+
+    def measure(self, learners: list[Learner]) -> dict[str, dict[str, float]]:
+        """Return validation_loss and validation_accuracy of each learner by name."""
+
+
+@dataclass
+class Phase:
+    """Learners trained at the same time, each on the detached output of the one before.
+
+    Attributes
+    ----------
+    number : int
+        Place in the run, from 0.
+    learners : list of Learner
+        In the order of the forward pass.
+    source : Source
+        Gives the batches that the first learner reads.
+    labels : Tensor or Pairs
+        Class codes of all rows, or the known pairs.
+    recipe : Recipe
+        Batch size, learning rates, augmentation.
+    n_epochs, deadline : int or None, float or None
+        Where it ends: after so many epochs, or when the run's clock shows so many seconds.
+    held_out : object with `measure`, or None
+        Gives validation_loss and validation_accuracy of each learner.
+    patience : int or None
+        Ends it after so many epochs without a better validation loss.
+    """
+
+    number: int
+    learners: list[Learner]
+    source: Source
+    labels: Tensor | Pairs
+    recipe: Recipe
+    n_epochs: int | None
+    deadline: float | None
+    held_out: "HeldOutRows | None" = None
+    patience: int | None = None
+
+
+@dataclass
+class Clock:
+    """Seconds that a run has taken, those before it was resumed included."""
+
+    before: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return self.before + time.perf_counter() - self.started
+
+
+@dataclass
+class _Position:
+    """Where a phase stands; all of it goes into the checkpoint."""
+
+    step: int = 0
+    began: float = 0.0
+    sums: list[float] = field(default_factory=list)
+    n_summed: int = 0
+    best: float = math.inf
+    n_worse: int = 0
+
+
+class Trainer:
+    """Runs phases on one network: steps, history, checkpoints, stops.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The whole network; its weights are what checkpoints keep.
+    n_rows : int
+        Rows of the task.
+    device, precision
+        Where and how forward passes run.
+    seed : int
+        Decides order, augmentation and dropout, step by step.
+    save : callable, optional
+        Keeps a state; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        n_rows: int,
+        device: torch.device,
+        precision: str,
+        seed: int,
+        save: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.network, self.n_rows = network, n_rows
+        self._device, self.precision, self._seed = device, precision, seed
+        self._save = save
+        self.clock = Clock()
+        self.history: list[dict[str, Any]] = []
+        self.peak_bytes = 0
+        self._saved_at = 0.0
+        self._good: dict[str, Tensor] = {}
+        self._best: dict[str, Tensor] = {}
+        self._order: tuple[tuple[int, int], Any] | None = None
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take over weights, history and clock of a checkpoint."""
+        self.network.load_state_dict(state["network"])
+        self._best = state["best"]
+        self.history = list(state["history"])
+        self.peak_bytes = state["peak_bytes"]
+        self.clock = Clock(before=state["seconds"])
+
+    def run(self, phase: Phase, interrupt: Interrupt, state: dict[str, Any] | None = None) -> None:
+        """Train the learners of a phase until it ends; `state` is where it stood."""
+        position = _Position(began=self.clock.seconds(), sums=[0.0] * len(phase.learners))
+        if state is not None:
+            position = _Position(**state["position"])
+            for learner, parts in zip(phase.learners, state["learners"], strict=True):
+                learner.restore(parts)
+        self._good = _copy(self.network)
+        self._saved_at = self.clock.seconds()
+        names = ", ".join(learner.name for learner in phase.learners)
+        with meter(f"training {names}") as show:
+            while (progress := self._progress(phase, position)) < 1:
+                losses = self._step(phase, position, progress)
+                position.sums = [a + b for a, b in zip(position.sums, losses, strict=True)]
+                position.n_summed += 1
+                position.step += 1
+                show(progress, f"loss {sum(losses):.4g}")
+                if position.step % self._steps_per_epoch(phase) == 0 and self._end_epoch(
+                    phase, position, progress
+                ):
+                    break
+                self._maybe_save(phase, position, interrupt)
+        if position.n_summed:
+            self._end_epoch(phase, position, 1.0)
+        self._restore_best(phase)
+
+    def _steps_per_epoch(self, phase: Phase) -> int:
+        return max(1, self.n_rows // phase.recipe.batch_size)
+
+    def _progress(self, phase: Phase, position: _Position) -> float:
+        """Return the share of a phase that is done: of its steps or of its seconds, the larger."""
+        shares = [0.0]
+        if phase.n_epochs is not None:
+            shares.append(position.step / (phase.n_epochs * self._steps_per_epoch(phase)))
+        if phase.deadline is not None:
+            span = phase.deadline - position.began
+            spent = self.clock.seconds() - position.began
+            shares.append(spent / span if span > 0 else 1.0)
+        # One step at least, however short the budget, so that every module has been trained.
+        return 0.0 if position.step == 0 else min(1.0, max(shares))
+
+    def _step(self, phase: Phase, position: _Position, progress: float) -> list[float]:
+        """Train every learner on one batch; each one's graph is gone before the next is built."""
+        rows = self._rows(phase, position.step)
+        seed = derive_seed(self._seed, phase.number, _STEP, position.step)
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        batch = phase.source.batch(rows, generator)
+        labels = phase.labels
+        chosen = labels.take(rows) if isinstance(labels, Pairs) else labels[torch.as_tensor(rows)]
+        rate = phase.recipe.learning_rate_at(progress)
+        features, losses = batch.features, []
+        for learner in phase.learners:
+            for group in learner.optimizer.param_groups:
+                group["lr"] = rate
+            learner.module.train()
+            learner.objective.train()
+            learner.optimizer.zero_grad(set_to_none=True)
+            with self._counted(learner, position.step) as counted:
+                features, loss = self._forward(learner, batch._replace(features=features), chosen)
+            self.peak_bytes = max(self.peak_bytes, 0 if counted is None else counted.n_bytes)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                self._stop_at_nan(phase, learner, position, rate, losses[-1])
+            loss.backward()
+            learner.optimizer.step()
+            features = features.detach()
+        return losses
+
+    def _rows(self, phase: Phase, step: int) -> Any:
+        epoch, within = divmod(step, self._steps_per_epoch(phase))
+        key = (phase.number, epoch)
+        if self._order is None or self._order[0] != key:
+            rng = np.random.default_rng(derive_seed(self._seed, phase.number, _ORDER, epoch))
+            self._order = (key, rng.permutation(self.n_rows))
+        return rows_of_step(self._order[1], within, phase.recipe.batch_size)
+
+    def _forward(
+        self, learner: Learner, batch: Batch, labels: Tensor | Pairs
+    ) -> tuple[Tensor, Tensor]:
+        with autocast(self._device, self.precision):
+            outputs = learner.module(batch.features)
+        outputs = outputs.float()
+        return outputs, learner.objective(outputs, labels, batch.inputs)
+
+    def _counted(self, learner: Learner, step: int) -> AbstractContextManager[Any]:
+        """Count what the first step of a phase keeps for its backward pass."""
+        if step:
+            return nullcontext()
+        parts = (learner.module, learner.objective)
+        kept = [t for part in parts for t in (*part.parameters(), *part.buffers())]
+        return count_saved_bytes(exclude=kept)
+
+    def _end_epoch(self, phase: Phase, position: _Position, progress: float) -> bool:
+        """Add an epoch to the history; return whether validation says to stop."""
+        measured = {}
+        if phase.held_out is not None:
+            measured = phase.held_out.measure(phase.learners)
+        for learner, total in zip(phase.learners, position.sums, strict=True):
+            self.history.append(
+                {
+                    "module": learner.name,
+                    "epoch": position.step / self._steps_per_epoch(phase),
+                    "step": position.step,
+                    "seconds": self.clock.seconds(),
+                    "learning_rate": phase.recipe.learning_rate_at(progress),
+                    "loss": total / position.n_summed,
+                    **measured.get(learner.name, _NOT_VALIDATED),
+                }
+            )
+        position.sums, position.n_summed = [0.0] * len(phase.learners), 0
+        self._good = _copy(self.network)
+        if phase.patience is None:
+            return False
+        value = sum(part["validation_loss"] for part in measured.values())
+        if value < position.best:
+            position.best, position.n_worse = value, 0
+            self._best = _copy(self.network)
+        else:
+            position.n_worse += 1
+        return position.n_worse >= phase.patience
+
+    def _restore_best(self, phase: Phase) -> None:
+        """Go back to the weights with the least validation loss, where that was asked for."""
+        if phase.patience is not None and self._best:
+            self.network.load_state_dict(self._best)
+        self._best = {}
+
+    def _maybe_save(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
+        now = self.clock.seconds()
+        if self._save is not None and (interrupt.asked or now - self._saved_at > _SAVE_SECONDS):
+            self._save(self._state(phase, position))
+            self._saved_at = now
+        interrupt.raise_if_asked()
+
+    def _state(self, phase: Phase, position: _Position) -> dict[str, Any]:
+        return {
+            "phase": phase.number,
+            "position": vars(position).copy(),
+            "network": self.network.state_dict(),
+            "best": self._best,
+            "learners": [learner.parts() for learner in phase.learners],
+            "history": self.history,
+            "peak_bytes": self.peak_bytes,
+            "precision": self.precision,
+            "seconds": self.clock.seconds(),
+        }
+
+    def _stop_at_nan(
+        self, phase: Phase, learner: Learner, position: _Position, rate: float, loss: float
+    ) -> None:
+        self.network.load_state_dict(self._good)
+        epoch = position.step // self._steps_per_epoch(phase)
+        kept = "the start of this phase" if epoch == 0 else f"the end of epoch {epoch}"
+        raise ModtoolsError(
+            f"the loss of module {learner.name} became {loss} at step {position.step} (epoch "
+            f"{epoch + 1}) with learning rate {rate:.3g}. The network has its weights from {kept}"
+            f"{', and the last checkpoint is kept' if self._save else ''}. Lower the learning "
+            "rate, or look at the inputs."
+        )
+
+
+_NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}

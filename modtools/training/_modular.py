@@ -1,0 +1,228 @@
+"""Modular training: every module learns from its own objective, none from another's."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+from modtools.proxies import Pairs, Proxy
+from modtools.tasks import Task
+from modtools.training._objective import CrossEntropy, ProxyObjective, make_objective
+from modtools.training._options import Options, as_network, check_task
+from modtools.training._recipe import Recipe
+from modtools.training._result import TrainingResult, describe
+from modtools.training._run import Run, Stage
+from modtools.training._split import split
+
+__all__ = ["train_modular"]
+
+_OUTPUT_SHARE: Final = 0.05  # of the time: features are computed once, and the module is small
+ProxyChoice = str | Proxy | Sequence[str | Proxy]
+
+
+def train_modular(
+    network: nn.Module | Sequence[nn.Module],
+    task: Task,
+    *,
+    proxy: ProxyChoice = "supcon",
+    schedule: Literal["sequential", "simultaneous"] = "sequential",
+    at: int | Sequence[str] = 2,
+    pairs: Pairs | None = None,
+    epochs: int | None = None,
+    max_seconds: float | None = None,
+    recipe: Recipe | None = None,
+    preprocess: Callable[[Any], Tensor] | None = None,
+    validation: Task | None = None,
+    patience: int | None = None,
+    device: str | torch.device | None = None,
+    precision: Literal["float32", "bfloat16", "auto"] = "float32",
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> TrainingResult:
+    """Train a network module by module, with no backward pass between modules.
+
+    The network is cut into hidden modules and an output module. Hidden modules learn from a proxy
+    objective each: one after the other, each frozen before the next begins (``"sequential"``,
+    strictly modular), or in one shared forward pass whose gradients stop between modules
+    (``"simultaneous"``, weakly modular). The output module comes last and learns cross-entropy on
+    frozen features. Projections and heads that objectives need are discarded.
+
+    Parameters
+    ----------
+    network : torch.nn.Sequential or list of torch.nn.Module
+        Blocks that run one after the other, the output module last, with one output a class. It is
+        trained in place.
+    task : Task
+        Labelled rows to learn from; classification.
+    proxy : str, Proxy or sequence of either, default="supcon"
+        Proxy objective of all hidden modules, or one for each.
+    schedule : {"sequential", "simultaneous"}, default="sequential"
+        Whether hidden modules are trained one after the other or at the same time.
+    at : int or sequence of str, default=2
+        Number of modules, the output module included, or names of the blocks after which to cut.
+    pairs : Pairs, optional
+        Pairs of rows known to be of one class or of different classes. With these, hidden modules
+        never see a class label; only the output module does.
+    epochs : int, optional
+        Epochs of each phase: each hidden module of the sequential schedule, all of them at once of
+        the simultaneous one, and the output module (at least 300 steps). 10 where `max_seconds` is
+        not given either.
+    max_seconds : float, optional
+        Wall-clock budget of the whole training, in seconds; learning rates reach their end with it.
+        Hidden modules share 95 % of it equally, the output module gets 5 %.
+    recipe : Recipe, optional
+        Batch size, learning rate, augmentation and so on.
+    preprocess : callable, optional
+        Maps a batch of the task to a tensor. By default uint8 images are scaled and normalised by
+        the mean and deviation of the task, other arrays are used as they are.
+    validation : Task, optional
+        Held-out rows, measured after every epoch; nothing is learnt from them.
+    patience : int, optional
+        Ends a phase after so many epochs without a better validation loss, and returns to the best.
+    device : str or torch.device, optional
+        Where to train; by default where the network is.
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        Of forward passes (autocast); losses and weights stay float32. ``"auto"`` measures which is
+        faster, so that two runs may differ.
+    checkpoint : path-like, optional
+        File for the state of the run, written every 20 seconds and at Ctrl-C. If it exists the run
+        goes on from it, to the same result; it is removed at the end.
+    seed : int, default=0
+        Decides order, augmentation and heads. The initial weights are those of `network`.
+
+    Returns
+    -------
+    TrainingResult
+        The network, its hidden modules ready to be scored or saved, and the history.
+
+    Raises
+    ------
+    ModtoolsError
+        An unknown proxy or cut point, a network that cannot be cut, labels of the wrong kind, a
+        checkpoint of other settings, or a loss that is not finite (which module, step and learning
+        rate; the network then has its last good weights).
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing Deep Learning via Pairwise Learning With Kernels", IEEE
+    TNNLS 2022; Duan & Principe, "Training Deep Architectures Without End-to-End Backpropagation",
+    IEEE CIM 2022.
+
+    Examples
+    --------
+    >>> import modtools as mt
+    >>> from modtools.training import networks
+    >>> train, test = mt.load_task("digits").split(seed=0)
+    >>> _ = torch.manual_seed(0)
+    >>> result = train_modular(networks.multilayer_perceptron([64, 64, 10]), train, epochs=3)
+    >>> result.labels_needed, result.accuracy(test) > 0.8
+    ('pairs', True)
+    """
+    check_choice(schedule, ["sequential", "simultaneous"], name="schedule")
+    task, network = check_task(task), as_network(network)
+    options = Options.checked(
+        network=network,
+        epochs=epochs,
+        max_seconds=max_seconds,
+        recipe=recipe,
+        preprocess=preprocess,
+        validation=validation,
+        patience=patience,
+        device=device,
+        precision=precision,
+        checkpoint=checkpoint,
+        seed=seed,
+    )
+    run = Run(network, task, options)
+    modules = split(network, at=at, example=run.example)
+    plan = _Plan(run, modules, proxy, pairs)
+    settings = describe(run, method=schedule, proxy=plan.proxy_names, at=plan.taps[:-1])
+    settings["pairs"] = None if pairs is None else len(pairs)
+    trainer = run.train(plan.stages(schedule), settings)
+    return TrainingResult(run, trainer, settings, plan.taps[:-1], labels_needed=plan.labels_needed)
+
+
+class _Plan:
+    """Which module learns from what, and when."""
+
+    def __init__(
+        self,
+        run: Run,
+        modules: Sequence[nn.Sequential],
+        proxy: ProxyChoice,
+        pairs: Pairs | None,
+    ) -> None:
+        self._run, self._modules, self._pairs = run, modules, pairs
+        self.taps = [[name for name, _ in module.named_children()][-1] for module in modules]
+        self._proxies = _one_each(proxy, len(modules) - 1)
+        self._shapes = _shapes(modules[:-1], run.example)
+        trial = [self._objective(place) for place in range(len(modules) - 1)]
+        self.proxy_names = [_proxy_name(one) for one in self._proxies]
+        self.labels_needed = _most_needed([objective.required_labels for objective in trial])
+        if pairs is not None and self.labels_needed == "classes":
+            raise ModtoolsError(
+                f"pairs= cannot train {', '.join(self.proxy_names)}: it needs the class of each "
+                'row. Leave pairs out, or use a proxy that needs only pairs, such as "supcon".'
+            )
+        if pairs is not None and pairs.n_rows > len(run.task):
+            raise ModtoolsError(
+                f"pairs must join rows of the task, 0..{len(run.task) - 1}; got row "
+                f"{pairs.n_rows - 1}."
+            )
+
+    def stages(self, schedule: str) -> list[Callable[[], Stage]]:
+        """Return the phases in order; each is made when it begins."""
+        n_hidden = len(self._modules) - 1
+        groups = [[place] for place in range(n_hidden)]
+        if schedule == "simultaneous":
+            groups = [list(range(n_hidden))]
+        share = (1 - _OUTPUT_SHARE) / len(groups)
+        hidden = [partial(self._hidden, g, (k + 1) * share) for k, g in enumerate(groups)]
+        return [*hidden, self._output]
+
+    def _hidden(self, places: list[int], share: float) -> Stage:
+        parts = [(self.taps[k], self._modules[k], self._objective(k)) for k in places]
+        labels = self._run.codes if self._pairs is None else self._pairs
+        return Stage(parts, self._modules[: places[0]], labels, share)
+
+    def _output(self) -> Stage:
+        part = (self.taps[-1], self._modules[-1], CrossEntropy())
+        return Stage([part], self._modules[:-1], self._run.codes, share=1.0, is_output=True)
+
+    def _objective(self, place: int) -> ProxyObjective:
+        n_classes = len(self._run.task.classes)
+        return make_objective(self._proxies[place], self._shapes[place], n_classes)
+
+
+def _one_each(proxy: ProxyChoice, n_hidden: int) -> list[str | Proxy]:
+    listed = [proxy] * n_hidden if isinstance(proxy, str | Proxy) else list(proxy)
+    if len(listed) != n_hidden:
+        raise ModtoolsError(
+            f"proxy must be one objective, or one for each of the {n_hidden} hidden modules; got "
+            f"{len(listed)}."
+        )
+    return listed
+
+
+def _proxy_name(proxy: str | Proxy) -> str:
+    """Return a name, or what a proxy shows of itself with its settings."""
+    return proxy if isinstance(proxy, str) else repr(proxy).splitlines()[0]
+
+
+def _most_needed(needs: list[str]) -> str:
+    return max(needs, key=["none", "pairs", "classes"].index)
+
+
+@torch.no_grad()
+def _shapes(modules: Sequence[nn.Module], example: Tensor) -> list[tuple[int, ...]]:
+    """Return the shape of each module's output for one example."""
+    features, shapes = example[:2], []
+    for module in modules:
+        features = module.eval()(features)
+        shapes.append(tuple(features.shape[1:]))
+    return shapes

@@ -1,0 +1,256 @@
+"""What training gives back: the network, its modules, the history, and the way into a zoo."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules import PretrainedModule, Zoo
+from modtools.tasks import Task
+from modtools.training._batches import TaskSource, iter_rows
+from modtools.training._held_out import codes_of
+from modtools.training._loop import Trainer
+from modtools.training._run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from modtools.plotting import TrainingDisplay
+
+__all__ = ["TrainingResult", "describe"]
+
+
+def describe(run: Run, *, method: str, proxy: Sequence[str], at: Sequence[str]) -> dict[str, Any]:
+    """Return all that decides what a run gives, as plain JSON."""
+    options, task = run.options, run.task
+    return {
+        "method": method,
+        "proxy": list(proxy),
+        "at": list(at),
+        "epochs": options.epochs,
+        "max_seconds": options.max_seconds,
+        "recipe": options.recipe.as_dict(),
+        "patience": options.patience,
+        "precision": options.precision,
+        "seed": options.seed,
+        "source_task": task.name,
+        "source_classes": task.classes.tolist(),
+        "n_rows": len(task),
+        "task_fingerprint": task.fingerprint,
+        "validation_fingerprint": options.validation and options.validation.fingerprint,
+        "network": type(run.network).__name__,
+        "n_parameters": sum(p.numel() for p in run.network.parameters()),
+    }
+
+
+class TrainingResult:
+    """A trained network and how it came to be; `train_modular` and `train_end_to_end` return it.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The trained network, in eval mode.
+    modules : tuple of PretrainedModule
+        The hidden modules: the same network, read after the last block of each. They can be scored
+        and ranked as they are.
+    history : pandas.DataFrame
+        One row an epoch and module: module, epoch, step, seconds (since the start, of the whole
+        run), learning_rate, loss, validation_loss, validation_accuracy (fractions; missing without
+        `validation=`).
+    settings : dict
+        All that decides the result, as plain JSON.
+    seconds : float
+        Wall-clock time of the training, without what came before and after.
+    peak_activation_bytes : int
+        Largest number of bytes that one training step keeps for its backward pass, parameters and
+        buffers left out: the same on every device.
+    labels_needed : {"none", "pairs", "classes"}
+        What hidden modules had to know. All pairs of a data set determine its classes up to their
+        names, so all pairs and one label a class are full label information.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        trainer: Trainer,
+        settings: dict[str, Any],
+        taps: Sequence[str | None],
+        *,
+        labels_needed: str,
+    ) -> None:
+        import pandas as pd
+
+        self._run = run
+        self.network = run.network
+        self.settings = settings
+        self.history: pd.DataFrame = pd.DataFrame(trainer.history)
+        self.seconds = trainer.clock.seconds()
+        self.peak_activation_bytes = trainer.peak_bytes
+        self.labels_needed = labels_needed
+        self._taps = list(taps)
+        self.modules = tuple(self._module(self._name()).at(tap) for tap in taps)
+
+    def _name(self) -> str:
+        method = "-".join(dict.fromkeys(self.settings["proxy"])) or self.settings["method"]
+        letters = (c if c.isalnum() else "_" for c in method.partition("(")[0])
+        return f"{self.settings['network'].lower()}-{''.join(letters)}"
+
+    def _module(self, name: str, build: tuple[str, Mapping[str, Any]] | None = None) -> Any:
+        kind = type(self.network)
+        arguments = getattr(self.network, "arguments", None)
+        if build is None and arguments is not None:
+            build = (f"{kind.__module__}:{kind.__qualname__}", arguments)
+        return PretrainedModule(
+            self.network,
+            name=name,
+            tap=self._taps,
+            preprocess=self._run.preprocess,
+            source_head=True,
+            build=build,
+        )
+
+    def predict(self, task: Task) -> NDArray[Any]:
+        """Return the predicted label value of every row of a task.
+
+        Parameters
+        ----------
+        task : Task
+            Rows like those of the training task; its labels are not read.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Label values of the training task.
+        """
+        return self._run.task.classes[self._predicted_codes(task)]
+
+    def accuracy(self, task: Task) -> float:
+        """Return the share of rows whose label the network predicts.
+
+        Parameters
+        ----------
+        task : Task
+            Rows with labels of the training task.
+
+        Returns
+        -------
+        float
+            Accuracy in [0, 1].
+        """
+        codes = codes_of(task, self._run.task.classes)
+        return float(np.mean(self._predicted_codes(task) == codes))
+
+    @torch.no_grad()
+    def _predicted_codes(self, task: Task) -> NDArray[np.intp]:
+        source = TaskSource(task, self._run.preprocess, device=self._run.options.device)
+        self.network.eval()
+        blocks = [
+            self.network(source.batch(rows).inputs).argmax(dim=1).cpu().numpy()
+            for rows in iter_rows(len(task))
+        ]
+        return np.concatenate(blocks)
+
+    def save(
+        self,
+        zoo: Zoo | str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        test: Task | None = None,
+        build: tuple[str, Mapping[str, Any]] | None = None,
+        description: str = "",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the network with all its hidden modules as taps into a zoo.
+
+        The card keeps source task and classes, proxies, schedule, seed, labels needed, recipe and,
+        with `test`, the accuracy.
+
+        Parameters
+        ----------
+        zoo : Zoo or path-like
+            Where to write; a folder becomes a zoo.
+        name : str, optional
+            Name of the module; by default made of the network and the proxies.
+        test : Task, optional
+            Held-out rows of the source task, whose accuracy goes into the card.
+        build : tuple of (str, dict), optional
+            How the network is rebuilt, ``("package:Class", arguments)``; reference networks know.
+        description : str, default=""
+            A sentence for the model card.
+        overwrite : bool, default=False
+            Whether a module of the same name is replaced.
+
+        Returns
+        -------
+        Path
+            The folder of the module.
+
+        Raises
+        ------
+        ModtoolsError
+            `build` is missing, or the preprocessing cannot be kept.
+        """
+        zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
+        training = {**self.settings, "labels_needed": self.labels_needed, "seconds": self.seconds}
+        if test is not None:
+            training["accuracy"] = self.accuracy(test)
+            training["n_test_rows"] = len(test)
+        return zoo.save(
+            self._module(name or self._name(), build),
+            source_task=self.settings["source_task"],
+            proxy=", ".join(dict.fromkeys(self.settings["proxy"])) or None,
+            description=description,
+            overwrite=overwrite,
+            training=training,
+        )
+
+    def display(self) -> "TrainingDisplay":
+        """Return the picture of this run: validation accuracy against seconds.
+
+        Returns
+        -------
+        TrainingDisplay
+            Not yet drawn.
+        """
+        from modtools.plotting import TrainingDisplay
+
+        runs = self.history.rename(columns={"validation_accuracy": "accuracy"})
+        runs = runs.assign(method=self.settings["method"] + ": " + runs["module"])
+        if runs["accuracy"].isna().all():
+            raise ModtoolsError(
+                "there is no accuracy to draw: train with validation=, rows held out from training."
+            )
+        memory = dict.fromkeys(runs["method"].unique(), self.peak_activation_bytes)
+        return TrainingDisplay(runs=runs, memory=memory if len(memory) == 1 else None)
+
+    def plot(self, ax: "Axes | None" = None) -> "TrainingDisplay":
+        """Draw validation accuracy against seconds.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new figure.
+
+        Returns
+        -------
+        TrainingDisplay
+            The picture, drawn.
+        """
+        return self.display().plot(ax)
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        proxies = ", ".join(dict.fromkeys(settings["proxy"]))
+        how = f"{settings['method']}{f' ({proxies})' if proxies else ''}"
+        return (
+            f"TrainingResult({settings['network']} on {settings['source_task']}, {how}, "
+            f"{len(self.modules)} hidden modules, {self.seconds:.0f} s, peak activations "
+            f"{self.peak_activation_bytes / 1e6:.0f} MB)"
+        )
