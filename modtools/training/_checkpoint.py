@@ -42,7 +42,7 @@ def read_checkpoint(
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         kept, state = content["settings"], content["state"]
-    except Exception as error:  # noqa: BLE001 - damaged archives raise errors of many kinds
+    except Exception as error:
         raise ModtoolsError(
             f"{path} is not a whole checkpoint of a training run ({type(error).__name__}). Remove "
             "it, or give another file."

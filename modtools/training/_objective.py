@@ -19,6 +19,8 @@ _SIDE = 2  # places in height and width that it keeps
 class Objective(nn.Module):
     """A loss on what a module returns; its own parameters are discarded after training."""
 
+    uses_inputs: bool = False
+
     @property
     @abstractmethod
     def required_labels(self) -> str:
@@ -73,6 +75,7 @@ class ProxyObjective(Objective):
         super().__init__()
         self.projection = projection
         self.proxy = proxy
+        self.uses_inputs = proxy.uses_inputs
 
     @property
     def required_labels(self) -> str:
@@ -84,7 +87,7 @@ class ProxyObjective(Objective):
     ) -> Tensor:
         """Return the proxy's loss on the projected outputs."""
         features = self.projection(outputs)
-        if self.proxy.uses_inputs:
+        if self.uses_inputs:
             loss: Tensor = self.proxy(features, labels, inputs=inputs)
         else:
             loss = self.proxy(features, labels)

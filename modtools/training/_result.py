@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
@@ -19,7 +18,6 @@ from modtools.training._loop import Trainer
 from modtools.training._run import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
     from modtools.plotting import TrainingDisplay

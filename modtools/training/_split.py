@@ -168,7 +168,7 @@ def _run(name: str, block: nn.Module, inputs: Tensor) -> Tensor:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ModtoolsError(
             f'block "{name}" failed on the example, where it gets shape {tuple(inputs.shape)}: '
-            f"{one_line(error)}"
+            f"{one_line(error)}."
         ) from error
     if not isinstance(outputs, Tensor):
         raise _uncuttable(f'block "{name}" returns {type(outputs).__name__}, not a tensor')
