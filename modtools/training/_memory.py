@@ -39,6 +39,7 @@ def count_saved_bytes(exclude: Iterable[Tensor]) -> Iterator[SavedBytes]:
 
     This is the activation memory of a training step: the same number on every device. A storage
     counts once, however many operations save it, and as a whole, also where only a view is saved.
+    The copies of the weights that autocast makes count too.
 
     Parameters
     ----------
