@@ -1,0 +1,96 @@
+"""The study must not rot: at toy size it goes through every step and says what it found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+STUDY = Path(__file__).parents[2] / "case_studies" / "modular_vs_end_to_end"
+NAMES = ("end_to_end_seed0", "modular_supcon_seed1", "weakly_modular_supcon_180s")
+
+
+def run(*arguments):
+    command = [sys.executable, str(STUDY / "run.py"), *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    done = run("--quick", "--json", folder / "figures.json")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    return json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+
+
+def read(folder, name):
+    return json.loads((folder / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_it_gives_the_figures_that_are_asked_for(figures):
+    assert figures["modular_proxy"] == "supcon"
+    for name in ("end_to_end_accuracy", "modular_accuracy", "weakly_modular_accuracy"):
+        assert 0 <= figures[name] <= 100
+    assert figures["end_to_end_accuracy_seeds"] == figures["modular_accuracy_seeds"] == 2
+    assert 0 < figures["memory_ratio"] < 1
+    assert {"end_to_end", "modular_supcon"} <= set(figures["seconds_per_method"])
+    assert "torch" in figures["versions"]
+
+
+def test_differences_lie_in_their_intervals(figures):
+    name = "modular_minus_end_to_end"
+    means = figures["modular_accuracy"] - figures["end_to_end_accuracy"]
+    assert figures[name] == pytest.approx(means)
+    assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_keeps_what_it_reached_and_cost(folder, name):
+    kept = read(folder, name)
+    n_correct = bytes.fromhex(kept["correct"])
+    share = sum(byte.bit_count() for byte in n_correct) / kept["n_test"]
+    assert kept["accuracy"] == pytest.approx(100 * share)
+    assert kept["accuracy_low"] < kept["accuracy"] < kept["accuracy_high"]
+    assert kept["labels_needed"] == ("classes" if "end_to_end" in name else "pairs")
+    assert kept["seconds_used"] > 0
+    assert kept["peak_activation_mb"] > 0
+    assert kept["history"]
+
+
+def test_the_table_has_a_row_for_each_run(folder):
+    table = pd.read_csv(folder / "runs.csv").set_index("name")
+    assert len(table) == len(list((folder / "runs").glob("*.json")))
+    assert table["difference"].notna().equals(table["method"] != "end-to-end")
+
+
+def test_the_pictures_are_drawn(folder):
+    for name in ("training", "proxies"):
+        assert (folder / f"{name}.png").stat().st_size > 0
+
+
+def test_a_finished_run_is_not_repeated(folder):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()}
+    done = run("--quick", "--json", folder / "figures.json", "--only", NAMES[0])
+    assert done.returncode == 0, done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()}
+
+
+def test_a_run_made_with_other_settings_is_not_taken_for_finished(folder, tmp_path):
+    other = read(folder, NAMES[0])
+    other["settings"]["precision"] = "another"
+    path = tmp_path / "runs" / f"{NAMES[0]}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(other), encoding="utf-8")
+    done = run("--quick", "--json", tmp_path / "figures.json")
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip()
+        == f"{path} was made with another precision: remove it to repeat the run."
+    )
