@@ -17,7 +17,7 @@ __all__ = ["split"]
 
 
 def split(
-    network: nn.Sequential | Sequence[nn.Module],
+    network: nn.Module | Sequence[nn.Module],
     *,
     at: int | Sequence[str],
     example: Tensor | None = None,
