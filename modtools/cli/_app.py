@@ -12,11 +12,13 @@ from typer.core import TyperGroup
 
 from modtools.cli._demo import demo
 from modtools.cli._score import score
+from modtools.cli._train import train
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 
 __all__ = ["app", "main"]
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
+_STOPPED = "stopped; a file that was being written is left as it was."
 # The base of everything that goes wrong on a command line; typer names only this child of it.
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -38,11 +40,16 @@ class _OneLineErrors(TyperGroup):
             code = _say_error(str(error))
         except (KeyboardInterrupt, typer.Abort):
             code = _INTERRUPTED
-        if code == _INTERRUPTED:
-            typer.echo("stopped; a file that was being written is left as it was.", err=True)
         if not standalone_mode:
             return code
         sys.exit(code)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # here, because typer drops the text of it
+            typer.echo(str(stop) or _STOPPED, err=True)
+            raise typer.Exit(_INTERRUPTED) from stop
 
 
 def _message(error: Exception) -> str:
@@ -119,10 +126,12 @@ def modtools(
 
         modtools demo
         modtools score --help
+        modtools train --help
     """
 
 
 app.command()(score)
+app.command()(train)
 app.command()(demo)
 
 

@@ -11,7 +11,7 @@ from modtools._writing import json_text, write_file
 if TYPE_CHECKING:
     from modtools.selection import Ranking
 
-__all__ = ["echo_table", "pick_text", "report", "show_registry"]
+__all__ = ["echo_registry", "echo_table", "pick_text", "report", "show_registry"]
 
 _PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
 
@@ -112,10 +112,17 @@ def show_registry(json: str | None) -> None:
         [s.name, s.needs.replace("_", " "), ", ".join(s.kinds), s.range, s.reference]
         for s in SCORES.values()
     ]
+    echo_registry("scores", header, rows, json=json)
+
+
+def echo_registry(
+    name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, json: str | None
+) -> None:
+    """Print a registry as a table of text, or write it as JSON under its name."""
     if json is None:
         echo_table(header, rows, is_text=True)
         return
-    text = json_text({"scores": [dict(zip(header, row, strict=True)) for row in rows]})
+    text = json_text({name: [dict(zip(header, row, strict=True)) for row in rows]})
     if json == "-":
         typer.echo(text, nl=False)
     else:

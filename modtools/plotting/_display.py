@@ -49,11 +49,17 @@ class Display:
         return save_figure(self.figure_, path)
 
 
-def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
-    """Write `figure` as PNG and SVG, each whole or not at all, without a date in them."""
+def check_picture_name(path: str | os.PathLike[str]) -> Path:
+    """Return the path if pictures can be saved under it, else raise."""
     path = Path(path)
     if path.suffix not in ("", ".png", ".svg"):
         raise ModtoolsError(f"a picture is saved as .png and .svg; got the name {path.name!r}.")
+    return path
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
+    """Write `figure` as PNG and SVG, each whole or not at all, without a date in them."""
+    path = check_picture_name(path)
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     pixels, drawing = io.BytesIO(), io.BytesIO()
     figure.savefig(pixels, format="png", dpi=200, facecolor="white")

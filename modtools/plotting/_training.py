@@ -173,7 +173,7 @@ def _label_ends(
     inches = root_figure(ax).get_figheight() * ax.get_position().height
     heights = _spread([end[2] for end in ends], gap=(high - low) * _LABEL_INCHES / inches)
     right = ax.get_xlim()[1]
-    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "relpos": (0.0, 0.5)}
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
     for (method, seconds, percent), height in zip(ends, heights, strict=True):
         ax.annotate(
             f"{method}  {percent:.1f} %",

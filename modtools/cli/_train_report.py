@@ -1,0 +1,146 @@
+"""How a training run looks at a terminal and in files."""
+
+import inspect
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from modtools._writing import json_text, write_file
+from modtools.cli._show import echo_registry
+
+if TYPE_CHECKING:
+    from modtools.cli._train_run import Trained
+
+__all__ = ["LABELS_NEEDED", "report", "show_proxies", "wilson"]
+
+_NORMAL_95: Final = 1.959964
+LABELS_NEEDED: Final = {
+    "none": "hidden modules: none; output module: the class of each row.",
+    "pairs": "hidden modules: only which rows are of one class (pairs); output module: classes. "
+    "All pairs plus one label a class is full label information.",
+    "classes": "the class of each row.",
+}
+
+
+def wilson(accuracy: float, n_rows: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy measured on so many rows, after Wilson (1927).
+
+    >>> [round(limit, 3) for limit in wilson(1.0, 100)]
+    [0.963, 1.0]
+    """
+    z2 = _NORMAL_95**2 / n_rows
+    middle = accuracy + z2 / 2
+    half = math.sqrt(accuracy * (1 - accuracy) * z2 + z2**2 / 4)
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def show_proxies(json: str | None) -> None:
+    """Print every proxy with what it must know of the rows, and what it is in one line."""
+    from modtools.proxies import PROXIES
+
+    header = ["proxy", "labels", "what it is"]
+    rows = [
+        [name, proxy.required_labels, (inspect.getdoc(proxy) or "").split("\n")[0]]
+        for name, proxy in PROXIES.items()
+    ]
+    echo_registry("proxies", header, rows, json=json)
+
+
+def report(done: "Trained") -> None:
+    """Write the files asked for, then print what came of it, or the accuracy alone where quiet.
+
+    With ``--json -`` the JSON is all that is printed.
+    """
+    wanted = done.wanted
+    written = _write(done)
+    if wanted.json == "-":
+        typer.echo(json_text(_content(done)), nl=False)
+    elif wanted.quiet:
+        typer.echo(f"{100 * done.accuracy:.2f}")
+    else:
+        for name, text in _lines(done):
+            typer.echo(f"{name:<10}{text}")
+        if written:
+            typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+        typer.echo(f"Next      {_next(done)}")
+
+
+def _lines(done: "Trained") -> list[tuple[str, str]]:
+    result = done.result
+    low, high = (100 * limit for limit in wilson(done.accuracy, len(done.test)))
+    lines = [
+        (
+            "Task",
+            f"{done.train.name}: {len(done.train)} rows to train on, {len(done.test)} held out, "
+            f"{len(done.train.classes)} classes",
+        ),
+        ("Trained", _what(done)),
+        (
+            "Accuracy",
+            f"{100 * done.accuracy:.1f} %, 95 % interval [{low:.1f}, {high:.1f}], on "
+            f"{len(done.test)} rows held out",
+        ),
+        ("Time", f"{result.seconds:.1f} s"),
+        ("Memory", f"{result.peak_activation_bytes / 1e6:.1f} MB of activations at their peak"),
+        ("Labels", LABELS_NEEDED[result.labels_needed]),
+    ]
+    return lines if done.saved is None else [*lines, ("Saved", str(done.saved))]
+
+
+def _what(done: "Trained") -> str:
+    """Say in one line which modules were trained, with what, and in which order."""
+    wanted = done.wanted
+    n_parameters = sum(p.numel() for p in done.result.network.parameters())
+    network = f"{wanted.network} ({n_parameters:,} parameters)"
+    if wanted.schedule == "end_to_end":
+        return f"{network} end-to-end, with cross-entropy"
+    taps = [module.taps[0] for module in done.result.modules]
+    proxies = list(wanted.proxies or ["supcon"])
+    proxies = proxies * len(taps) if len(proxies) == 1 else proxies
+    parts = [f"to {tap} by {proxy}" for tap, proxy in zip(taps, proxies, strict=True)]
+    order = {
+        "sequential": "strictly modular, one module after the other",
+        "simultaneous": "weakly modular, hidden modules at the same time",
+    }
+    return f"{network}, {order[wanted.schedule]}: {', '.join(parts)}, then the output module"
+
+
+def _next(done: "Trained") -> str:
+    if done.saved is None:
+        return "add --zoo zoo/ to save the modules; modtools score then ranks them on a new task"
+    return f"modtools score {done.wanted.zoo} --task {done.wanted.task} --per-class 20"
+
+
+def _content(done: "Trained") -> dict[str, Any]:
+    result = done.result
+    return {
+        "task": done.train.name,
+        "n_train": len(done.train),
+        "n_test": len(done.test),
+        "accuracy": done.accuracy,
+        "interval": list(wilson(done.accuracy, len(done.test))),
+        "seconds": result.seconds,
+        "peak_activation_bytes": result.peak_activation_bytes,
+        "labels_needed": result.labels_needed,
+        "saved": None if done.saved is None else str(done.saved),
+        "settings": result.settings,
+        "history": result.history,
+    }
+
+
+def _write(done: "Trained") -> list[Path]:
+    wanted = done.wanted
+    written: list[Path] = []
+    if wanted.json is not None and wanted.json != "-":
+        written.append(write_file(wanted.json, json_text(_content(done))))
+    if wanted.csv is not None:
+        written.append(write_file(wanted.csv, done.result.history.to_csv(index=False)))
+    if wanted.plot is not None:
+        from matplotlib.figure import Figure
+
+        display = done.result.display()
+        panels = Figure(figsize=(7.0, 3.6), layout="constrained").subplots()
+        written.extend(display.plot(panels).save(wanted.plot))
+    return written

@@ -1,0 +1,252 @@
+"""From the options of ``modtools train`` to a trained network and its accuracy."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+from modtools.modules._module import check_module_name
+from modtools.plotting._display import check_picture_name
+from modtools.proxies import PROXIES
+from modtools.tasks import Task, load_task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modtools.training import Recipe, TrainingResult
+
+__all__ = ["Trained", "Wanted", "choose_classes", "train_wanted"]
+
+SCHEDULES: Final = ("sequential", "simultaneous", "end_to_end")
+_DEFAULT_PROXY: Final = "supcon"
+_DEFAULT_SECONDS: Final = 20.0
+_DEFAULT_TEST_FRACTION: Final = 0.25
+_SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are those of the same rows
+_HIDDEN_UNITS: Final = (256, 128)
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The options of the command, as given; None or empty where left to us."""
+
+    task: str
+    network: str
+    proxies: Sequence[str] | None
+    schedule: str
+    n_modules: int | None
+    at: Sequence[str] | None
+    classes: str | None
+    budget: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    shift: int
+    flip: bool
+    precision: str
+    device: str | None
+    checkpoint: Path | None
+    test_fraction: float | None
+    zoo: Path | None
+    name: str | None
+    json: str | None
+    csv: Path | None
+    plot: Path | None
+    show_list: bool
+    seed: int
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it."""
+
+    wanted: Wanted
+    train: Task
+    test: Task
+    result: "TrainingResult"
+    accuracy: float
+    saved: Path | None
+
+
+def train_wanted(wanted: Wanted) -> Trained:
+    """Train, measure the accuracy on held-out rows, and save where asked.
+
+    All that can be wrong is looked at before training, so that no time is lost.
+    """
+    from modtools.modules import Zoo
+    from modtools.training import train_end_to_end, train_modular
+
+    how = _modular_options(wanted)
+    limits = {"epochs": wanted.epochs, "max_seconds": _seconds(wanted)}
+    recipe = _recipe(wanted)
+    if wanted.plot is not None:
+        check_picture_name(wanted.plot)
+    train, test = _split(wanted)
+    name = _free_name(wanted, train)
+    options: dict[str, Any] = {
+        "recipe": recipe,
+        "precision": wanted.precision,
+        "device": wanted.device,
+        "checkpoint": wanted.checkpoint,
+        "seed": wanted.seed,
+        # Only to be written and drawn: nothing is chosen by the accuracy of these rows.
+        "validation": test if wanted.csv or wanted.plot else None,
+        **limits,
+    }
+    network = _new_network(wanted, train)
+    if wanted.schedule == "end_to_end":
+        result = train_end_to_end(network, train, **options)
+    else:
+        result = train_modular(network, train, **how, **options)
+    accuracy = result.accuracy(test)
+    saved = None
+    if wanted.zoo is not None:
+        saved = result.save(Zoo(wanted.zoo), name=name, test=test)
+    return Trained(wanted, train, test, result, accuracy, saved)
+
+
+def _modular_options(wanted: Wanted) -> dict[str, Any]:
+    """Return schedule, proxies and cuts, or nothing for end-to-end training."""
+    check_choice(wanted.schedule, SCHEDULES, name="schedule")
+    if wanted.schedule == "end_to_end":
+        if wanted.proxies or wanted.at or wanted.n_modules is not None:
+            raise ModtoolsError(
+                "end_to_end trains the network as a whole: leave out --proxy, --modules and --at."
+            )
+        return {}
+    if wanted.at and wanted.n_modules is not None:
+        raise ModtoolsError("give --modules or --at, not both.")
+    proxies = list(wanted.proxies or [_DEFAULT_PROXY])
+    for proxy in proxies:
+        check_choice(
+            proxy, list(PROXIES), name="proxy", hint="modtools train --list shows all of them."
+        )
+    return {
+        "schedule": wanted.schedule,
+        "proxy": proxies[0] if len(proxies) == 1 else proxies,
+        "at": list(wanted.at) if wanted.at else wanted.n_modules or 2,
+    }
+
+
+def _seconds(wanted: Wanted) -> float | None:
+    if wanted.budget is None:
+        return _DEFAULT_SECONDS if wanted.epochs is None else None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh]?)", wanted.budget.strip())
+    if match is None or float(match[1]) == 0:
+        raise ModtoolsError(
+            f'--budget must be a time such as 60s, 10m or 1h; got "{wanted.budget}".'
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _recipe(wanted: Wanted) -> "Recipe":
+    from modtools.training import Augmentation, Recipe
+
+    given = {"batch_size": wanted.batch_size, "learning_rate": wanted.learning_rate}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if wanted.shift or wanted.flip:
+        options["augmentation"] = Augmentation(shift=wanted.shift, flip=wanted.flip)
+    return Recipe(**options)
+
+
+def _split(wanted: Wanted) -> tuple[Task, Task]:
+    """Return the rows to train on and the rows held out."""
+    folder = Path(wanted.task)
+    has_parts = all((folder / part).is_dir() for part in ("train", "test"))
+    if wanted.task == "fashion-mnist" or has_parts:
+        if wanted.test_fraction is not None:
+            raise ModtoolsError(
+                f"{wanted.task} has test rows of its own: leave out --test-fraction."
+            )
+        parts = [load_task(wanted.task, split=part) for part in ("train", "test")]
+        chosen = [_chosen(part, wanted.classes) for part in parts]
+        return chosen[0], chosen[1]
+    whole = _chosen(load_task(wanted.task), wanted.classes)
+    fraction = wanted.test_fraction
+    return whole.split(_DEFAULT_TEST_FRACTION if fraction is None else fraction, seed=_SPLIT_SEED)
+
+
+def _chosen(task: Task, classes: str | None) -> Task:
+    if task.kind != "classification":
+        raise ModtoolsError(
+            f"training needs one class a row; the labels of {task.name} are {task.kind}."
+        )
+    return task if classes is None else choose_classes(task, classes.split(","))
+
+
+def choose_classes(task: Task, names: Sequence[str]) -> Task:
+    """Return the rows of some classes as a task of its own, which knows no others.
+
+    Classes are called by their label, or by their number where labels are words.
+    """
+    codes = list(dict.fromkeys(_class_code(task, name.strip()) for name in names))
+    if len(codes) < 2:
+        raise ModtoolsError(f"there is nothing to tell apart in one class; got {','.join(names)}.")
+    rows = np.flatnonzero(np.isin(task.labels, task.classes[codes]))
+    kept = ",".join(str(task.classes[code]) for code in codes)
+    return Task(task.batch(rows), task.labels[rows], name=f"{task.name} {kept}")
+
+
+def _class_code(task: Task, name: str) -> int:
+    known = [str(value) for value in task.classes]
+    if name in known:
+        return known.index(name)
+    if task.classes.dtype.kind == "U" and name.isdecimal() and int(name) < len(known):
+        return int(name)
+    return known.index(check_choice(name, known, name=f"class of {task.name}"))
+
+
+def _free_name(wanted: Wanted, task: Task) -> str | None:
+    """Return the name under which the result is saved, which must not be taken."""
+    if wanted.zoo is None:
+        if wanted.name is not None:
+            raise ModtoolsError("--name is what a zoo calls the module: add --zoo DIR.")
+        return None
+    method = "+".join(wanted.proxies or [_DEFAULT_PROXY])
+    method = "end_to_end" if wanted.schedule == "end_to_end" else f"{method}-{wanted.schedule}"
+    words = f"{task.name}-{method}-seed{wanted.seed}".replace(",", "+")
+    name = check_module_name(wanted.name or re.sub(r"[^\w.+-]+", "-", words)[:100])
+    if (wanted.zoo / name).exists():
+        raise ModtoolsError(f"{wanted.zoo / name} exists; give another --name or --zoo.")
+    return name
+
+
+def _new_network(wanted: Wanted, task: Task) -> "nn.Sequential":
+    """Return a fresh reference network that fits the inputs and classes of a task."""
+    import torch
+
+    from modtools.training.networks import NETWORKS
+
+    make = NETWORKS[check_choice(wanted.network, list(NETWORKS), name="network")]
+    sample = task.batch([0])
+    shape = tuple(getattr(sample, "shape", ()))
+    if not shape:
+        raise ModtoolsError(
+            f"modtools train reads images or rows of numbers; {task.name} holds "
+            f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
+        )
+    n_classes = len(task.classes)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(wanted.seed)
+        if wanted.network == "multilayer_perceptron":
+            return make([math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
+        if len(shape) not in (3, 4):
+            raise ModtoolsError(
+                f"{wanted.network} reads images; the rows of {task.name} have shape {shape[1:]}. "
+                "Use --network multilayer_perceptron."
+            )
+        return make(n_classes, _n_channels(shape))
+
+
+def _n_channels(shape: tuple[int, ...]) -> int:
+    """Return the channels of images as `ImagePreprocess` finds them: first, else last."""
+    if len(shape) == 3:
+        return 1
+    return shape[1] if shape[1] in (1, 3, 4) else shape[3]
