@@ -28,6 +28,7 @@ ROOMS = (
 )
 RANKS = {room: number for number, room in enumerate([*ROOMS, "__main__"], start=1)}
 FOUNDATION = 0  # files beside the rooms: exceptions, _validation, _progress, ...
+PUBLIC_FILES = {PACKAGE / "training/networks.py"}  # modtools.training.networks, by design
 WITHOUT_TORCH = ("exceptions", "plotting", "tasks", "statistics", "outputs")
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
@@ -141,7 +142,8 @@ def test_imports_are_absolute(path):
 
 
 def test_rooms_keep_their_files_private(path):
-    assert path.name == "__init__.py" or path.parent == PACKAGE or path.name.startswith("_")
+    is_private = path.name == "__init__.py" or path.name.startswith("_")
+    assert is_private or path.parent == PACKAGE or path in PUBLIC_FILES
 
 
 @pytest.mark.parametrize("folder", ["modtools", "tests", "case_studies", "docs"])

@@ -90,7 +90,7 @@ def train_end_to_end(
     settings = describe(run, method="end_to_end", proxy=[], at=[])
     whole = ("network", network, CrossEntropy())
     trainer = run.train([lambda: Stage([whole], [], run.codes, share=1.0)], settings)
-    blocks = [name for name, _ in network.named_children()]
+    blocks = list(network._modules)
     is_sequence = isinstance(network, nn.Sequential) and len(blocks) > 1
     taps = [blocks[-2]] if is_sequence else [None]
     return TrainingResult(run, trainer, settings, taps, labels_needed="classes")

@@ -207,7 +207,7 @@ class Trainer:
         rows = self._rows(phase, position.step)
         seed = derive_seed(self._seed, phase.number, _STEP, position.step)
         generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
+        _seed(self._device, seed)
         batch = phase.source.batch(rows, generator)
         labels = phase.labels
         chosen = labels.take(rows) if isinstance(labels, Pairs) else labels[torch.as_tensor(rows)]
@@ -225,7 +225,7 @@ class Trainer:
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 self._stop_at_nan(phase, learner, position, rate, losses[-1])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             learner.optimizer.step()
             features = features.detach()
         return losses
@@ -324,6 +324,15 @@ class Trainer:
 
 
 _NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed what layers such as dropout draw from."""
+    if device.type == "cpu":
+        # torch.manual_seed also prepares each absent accelerator, which takes a millisecond.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

@@ -141,8 +141,7 @@ def train_modular(
     run = Run(network, task, options)
     modules = split(network, at=at, example=run.example)
     plan = _Plan(run, modules, proxy, pairs)
-    settings = describe(run, method=schedule, proxy=plan.proxy_names, at=plan.taps[:-1])
-    settings["pairs"] = None if pairs is None else len(pairs)
+    settings = plan.settings(schedule)
     trainer = run.train(plan.stages(schedule), settings)
     return TrainingResult(run, trainer, settings, plan.taps[:-1], labels_needed=plan.labels_needed)
 
@@ -158,7 +157,7 @@ class _Plan:
         pairs: Pairs | None,
     ) -> None:
         self._run, self._modules, self._pairs = run, modules, pairs
-        self.taps = [[name for name, _ in module.named_children()][-1] for module in modules]
+        self.taps = [list(module._modules)[-1] for module in modules]
         self._proxies = _one_each(proxy, len(modules) - 1)
         self._shapes = _shapes(modules[:-1], run.example)
         trial = [self._objective(place) for place in range(len(modules) - 1)]
@@ -174,6 +173,12 @@ class _Plan:
                 f"pairs must join rows of the task, 0..{len(run.task) - 1}; got row "
                 f"{pairs.n_rows - 1}."
             )
+
+    def settings(self, schedule: str) -> dict[str, Any]:
+        """Return all that decides what the run gives."""
+        n_pairs = None if self._pairs is None else len(self._pairs)
+        named = describe(self._run, method=schedule, proxy=self.proxy_names, at=self.taps[:-1])
+        return {**named, "pairs": n_pairs}
 
     def stages(self, schedule: str) -> list[Callable[[], Stage]]:
         """Return the phases in order; each is made when it begins."""
