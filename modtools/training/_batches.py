@@ -68,7 +68,7 @@ class TaskSource:
             raise ModtoolsError(
                 f"preprocess= must return a tensor for training; got {type(inputs).__name__}."
             )
-        inputs = inputs.float() if inputs.dtype == torch.float64 else inputs
+        inputs = inputs.float() if inputs.is_floating_point() else inputs
         inputs = inputs.to(self._device)
         if generator is not None and self._augmentation is not None:
             inputs = self._augmentation(inputs, generator)

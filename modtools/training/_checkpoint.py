@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,19 @@ def read_checkpoint(
     Raises
     ------
     ModtoolsError
-        The file is no checkpoint, or belongs to a run with other settings, which are named.
+        The file is no checkpoint, or belongs to a run with other settings, which are named; or no
+        file can be written there, which is better known now than in the middle of a run.
     """
     if not path.exists():
+        _check_place(path)
         return None
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         kept, state = content["settings"], content["state"]
     except Exception as error:
         raise ModtoolsError(
-            f"{path} is not a whole checkpoint of a training run ({type(error).__name__}). Remove "
-            "it, or give another file."
+            f"{path} is not a whole checkpoint of a training run ({type(error).__name__}). Give "
+            "another file, or remove this one."
         ) from error
     differences = _differences(kept, settings)
     if differences:
@@ -54,6 +57,19 @@ def read_checkpoint(
             f"{'; '.join(differences)}. Give the same settings, or another checkpoint file."
         )
     return dict(state)
+
+
+def _check_place(path: Path) -> None:
+    """Raise where a checkpoint could not be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ModtoolsError(
+            f"the checkpoint {path} cannot be written: {error.strerror or error}. Give another "
+            "file, or none."
+        ) from error
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:

@@ -12,7 +12,7 @@ from modtools.training._objective import CrossEntropy
 from modtools.training._options import Options, as_network, check_task
 from modtools.training._recipe import Recipe
 from modtools.training._result import TrainingResult, describe
-from modtools.training._run import Run, Stage
+from modtools.training._run import Run, Stage, check_trainable
 
 __all__ = ["train_end_to_end"]
 
@@ -86,10 +86,11 @@ def train_end_to_end(
         checkpoint=checkpoint,
         seed=seed,
     )
+    check_trainable("network", network)
     run = Run(network, task, options)
     settings = describe(run, method="end_to_end", proxy=[], at=[])
     whole = ("network", network, CrossEntropy())
-    trainer = run.train([lambda: Stage([whole], [], run.codes, share=1.0)], settings)
+    trainer = run.train([lambda: Stage([whole], [], run.codes, max_seconds)], settings)
     blocks = list(network._modules)
     is_sequence = isinstance(network, nn.Sequential) and len(blocks) > 1
     taps = [blocks[-2]] if is_sequence else [None]

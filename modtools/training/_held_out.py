@@ -40,7 +40,9 @@ class HeldOut:
         self, task: Task, source: Source, *, training: Task, training_source: Source
     ) -> None:
         self._source, self._training_source = source, training_source
-        self._codes = codes_of(task, training.classes)
+        # Shuffled: a block of rows sorted by class would give kernel proxies no pair to compare.
+        self._rows = np.random.default_rng(0).permutation(len(task))
+        self._codes = codes_of(task, training.classes)[self._rows]
         n_rows = len(training)
         self._references = np.linspace(0, n_rows - 1, min(n_rows, _N_REFERENCES)).astype(int)
         self._reference_codes = codes_of(training, training.classes)[self._references]
@@ -50,7 +52,7 @@ class HeldOut:
         for learner in learners:
             learner.module.eval()
             learner.objective.eval()
-        sums, outputs = _run(learners, self._source, np.arange(len(self._codes)), self._codes)
+        sums, outputs = _run(learners, self._source, self._rows, self._codes)
         needs_means = any(not isinstance(one.objective, CrossEntropy) for one in learners)
         chosen = self._references[: len(self._references) if needs_means else 0]
         references = _run(learners, self._training_source, chosen, self._reference_codes)[1]
@@ -89,7 +91,8 @@ def _run(
             features = learner.module(features).float()
             loss = float(learner.objective(features, labels, inputs))
             sums[place] += loss * len(block)
-            outputs[place].append(_to_rows(features).cpu().numpy())
+            # Copied, because the next module may work in place.
+            outputs[place].append(_to_rows(features).cpu().numpy().copy())
     return sums, [np.concatenate(blocks) if blocks else np.empty((0, 1)) for blocks in outputs]
 
 

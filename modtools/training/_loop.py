@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from modtools._progress import meter
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 from modtools.proxies import Pairs
 from modtools.training._batches import Batch, Source, derive_seed, rows_of_step
 from modtools.training._interrupt import Interrupt
@@ -78,6 +79,8 @@ class Phase:
         Gives validation_loss and validation_accuracy of each learner.
     patience : int or None
         Ends it after so many epochs without a better validation loss.
+    least_steps : int
+        Steps that it takes however few epochs or seconds it was given.
     """
 
     number: int
@@ -89,6 +92,7 @@ class Phase:
     deadline: float | None
     held_out: "HeldOutRows | None" = None
     patience: int | None = None
+    least_steps: int = 1
 
 
 @dataclass
@@ -150,16 +154,24 @@ class Trainer:
         self.peak_bytes = 0
         self._saved_at = 0.0
         self._good: dict[str, Tensor] = {}
+        self._good_since = ""
         self._best: dict[str, Tensor] = {}
         self._order: tuple[tuple[int, int], Any] | None = None
 
     def resume(self, state: dict[str, Any]) -> None:
         """Take over weights, history and clock of a checkpoint."""
-        self.network.load_state_dict(state["network"])
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise ModtoolsError(
+                f"the checkpoint belongs to another network: {one_line(error)}. Give the same "
+                "network, or another checkpoint file."
+            ) from error
         self._best = state["best"]
         self.history = list(state["history"])
         self.peak_bytes = state["peak_bytes"]
         self.clock = Clock(before=state["seconds"])
+        self._saved_at = state["seconds"]
 
     def run(self, phase: Phase, interrupt: Interrupt, state: dict[str, Any] | None = None) -> None:
         """Train the learners of a phase until it ends; `state` is where it stood."""
@@ -169,7 +181,7 @@ class Trainer:
             for learner, parts in zip(phase.learners, state["learners"], strict=True):
                 learner.restore(parts)
         self._good = _copy(self.network)
-        self._saved_at = self.clock.seconds()
+        self._good_since = "the start of this phase" if state is None else "the checkpoint"
         names = ", ".join(learner.name for learner in phase.learners)
         with meter(f"training {names}") as show:
             while (progress := self._progress(phase, position)) < 1:
@@ -178,29 +190,32 @@ class Trainer:
                 position.n_summed += 1
                 position.step += 1
                 show(progress, f"loss {sum(losses):.4g}")
-                if position.step % self._steps_per_epoch(phase) == 0 and self._end_epoch(
-                    phase, position, progress
-                ):
-                    break
+                if position.step % self._steps_per_epoch(phase) == 0:
+                    self._end_epoch(phase, position, progress)
                 self._maybe_save(phase, position, interrupt)
         if position.n_summed:
             self._end_epoch(phase, position, 1.0)
+            self._maybe_save(phase, position, interrupt)
         self._restore_best(phase)
+        for learner in phase.learners:
+            learner.optimizer.zero_grad(set_to_none=True)  # a frozen module keeps no gradient
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return max(1, self.n_rows // phase.recipe.batch_size)
 
     def _progress(self, phase: Phase, position: _Position) -> float:
         """Return the share of a phase that is done: of its steps or of its seconds, the larger."""
-        shares = [0.0]
+        if phase.patience is not None and position.n_worse >= phase.patience:
+            return 1.0
+        shares = []
         if phase.n_epochs is not None:
             shares.append(position.step / (phase.n_epochs * self._steps_per_epoch(phase)))
         if phase.deadline is not None:
             span = phase.deadline - position.began
             spent = self.clock.seconds() - position.began
             shares.append(spent / span if span > 0 else 1.0)
-        # One step at least, however short the budget, so that every module has been trained.
-        return 0.0 if position.step == 0 else min(1.0, max(shares))
+        # The learning rate reaches its end in these steps where there is time for no more.
+        return min(1.0, max(shares), position.step / phase.least_steps)
 
     def _step(self, phase: Phase, position: _Position, progress: float) -> list[float]:
         """Train every learner on one batch; each one's graph is gone before the next is built."""
@@ -224,7 +239,8 @@ class Trainer:
             self.peak_bytes = max(self.peak_bytes, 0 if counted is None else counted.n_bytes)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
-                self._stop_at_nan(phase, learner, position, rate, losses[-1])
+                what = f"the loss of module {learner.name} became {losses[-1]}"
+                raise self._diverged(what, position.step, rate)
             loss.backward()  # type: ignore[no-untyped-call]
             learner.optimizer.step()
             features = features.detach()
@@ -254,8 +270,9 @@ class Trainer:
         kept = [t for part in parts for t in (*part.parameters(), *part.buffers())]
         return count_saved_bytes(exclude=kept)
 
-    def _end_epoch(self, phase: Phase, position: _Position, progress: float) -> bool:
-        """Add an epoch to the history; return whether validation says to stop."""
+    def _end_epoch(self, phase: Phase, position: _Position, progress: float) -> None:
+        """Add an epoch to the history, and keep its weights as good, and best where they are."""
+        self._check_weights(phase, position)
         measured = {}
         if phase.held_out is not None:
             measured = phase.held_out.measure(phase.learners)
@@ -273,15 +290,15 @@ class Trainer:
             )
         position.sums, position.n_summed = [0.0] * len(phase.learners), 0
         self._good = _copy(self.network)
+        self._good_since = f"step {position.step} of this phase"
         if phase.patience is None:
-            return False
+            return
         value = sum(part["validation_loss"] for part in measured.values())
         if value < position.best:
             position.best, position.n_worse = value, 0
             self._best = _copy(self.network)
         else:
             position.n_worse += 1
-        return position.n_worse >= phase.patience
 
     def _restore_best(self, phase: Phase) -> None:
         """Go back to the weights with the least validation loss, where that was asked for."""
@@ -292,6 +309,7 @@ class Trainer:
     def _maybe_save(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
         now = self.clock.seconds()
         if self._save is not None and (interrupt.asked or now - self._saved_at > _SAVE_SECONDS):
+            self._check_weights(phase, position)
             self._save(self._state(phase, position))
             self._saved_at = now
         interrupt.raise_if_asked()
@@ -309,17 +327,22 @@ class Trainer:
             "seconds": self.clock.seconds(),
         }
 
-    def _stop_at_nan(
-        self, phase: Phase, learner: Learner, position: _Position, rate: float, loss: float
-    ) -> None:
+    def _check_weights(self, phase: Phase, position: _Position) -> None:
+        """Raise where the last step spoilt a module although its loss was finite."""
+        for learner in phase.learners:
+            state = learner.module.state_dict()
+            if not all(bool(part.isfinite().all()) for part in state.values()):
+                rate = learner.optimizer.param_groups[0]["lr"]
+                what = f"the weights of module {learner.name} are no longer finite"
+                raise self._diverged(what, position.step - 1, rate)
+
+    def _diverged(self, what: str, step: int, rate: float) -> ModtoolsError:
+        """Go back to the last good weights; return an error that says so."""
         self.network.load_state_dict(self._good)
-        epoch = position.step // self._steps_per_epoch(phase)
-        kept = "the start of this phase" if epoch == 0 else f"the end of epoch {epoch}"
-        raise ModtoolsError(
-            f"the loss of module {learner.name} became {loss} at step {position.step} (epoch "
-            f"{epoch + 1}) with learning rate {rate:.3g}. The network has its weights from {kept}"
-            f"{', and the last checkpoint is kept' if self._save else ''}. Lower the learning "
-            "rate, or look at the inputs."
+        kept = "; a checkpoint that was written is kept" if self._save else ""
+        return ModtoolsError(
+            f"{what} at step {step} with learning rate {rate:.3g}. The network has its weights "
+            f"from {self._good_since}{kept}. Lower the learning rate, or look at the inputs."
         )
 
 
@@ -329,7 +352,7 @@ _NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": mat
 def _seed(device: torch.device, seed: int) -> None:
     """Seed what layers such as dropout draw from."""
     if device.type == "cpu":
-        # torch.manual_seed also prepares each absent accelerator, which takes a millisecond.
+        # torch.manual_seed also prepares absent accelerators: up to a millisecond a step.
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)

@@ -1,8 +1,10 @@
 """Modular training: every module learns from its own objective, none from another's."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
+from itertools import repeat
 from typing import Any, Final, Literal
 
 import torch
@@ -16,12 +18,14 @@ from modtools.training._objective import CrossEntropy, ProxyObjective, make_obje
 from modtools.training._options import Options, as_network, check_task
 from modtools.training._recipe import Recipe
 from modtools.training._result import TrainingResult, describe
-from modtools.training._run import Run, Stage
+from modtools.training._run import Run, Stage, check_trainable
 from modtools.training._split import split
 
 __all__ = ["train_modular"]
 
-_OUTPUT_SHARE: Final = 0.05  # of the time: features are computed once, and the module is small
+_OUTPUT_SHARE: Final = 0.03  # of the time, when its features are there: the module is small
+_LARGEST_SHARE: Final = 0.5  # with the time for its features
+_SLOWER: Final = 1.2  # than one batch promised
 ProxyChoice = str | Proxy | Sequence[str | Proxy]
 
 
@@ -74,7 +78,8 @@ def train_modular(
         not given either.
     max_seconds : float, optional
         Wall-clock budget of the whole training, in seconds; learning rates reach their end with it.
-        Hidden modules share 95 % of it equally, the output module gets 5 %.
+        The output module gets 3 % of it and the time that its features take once, at most half;
+        hidden modules share the rest equally.
     recipe : Recipe, optional
         Batch size, learning rate, augmentation and so on.
     preprocess : callable, optional
@@ -158,27 +163,21 @@ class _Plan:
     ) -> None:
         self._run, self._modules, self._pairs = run, modules, pairs
         self.taps = [list(module._modules)[-1] for module in modules]
+        for name, module in zip(self.taps, modules, strict=True):
+            check_trainable(name, module)
         self._proxies = _one_each(proxy, len(modules) - 1)
         self._shapes = _shapes(modules[:-1], run.example)
-        trial = [self._objective(place) for place in range(len(modules) - 1)]
         self.proxy_names = [_proxy_name(one) for one in self._proxies]
-        self.labels_needed = _most_needed([objective.required_labels for objective in trial])
-        if pairs is not None and self.labels_needed == "classes":
-            raise ModtoolsError(
-                f"pairs= cannot train {', '.join(self.proxy_names)}: it needs the class of each "
-                'row. Leave pairs out, or use a proxy that needs only pairs, such as "supcon".'
-            )
-        if pairs is not None and pairs.n_rows > len(run.task):
-            raise ModtoolsError(
-                f"pairs must join rows of the task, 0..{len(run.task) - 1}; got row "
-                f"{pairs.n_rows - 1}."
-            )
+        with torch.random.fork_rng(devices=[]):  # heads draw their weights
+            needs = [self._objective(place).required_labels for place in range(len(modules) - 1)]
+        self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
+        if pairs is not None:
+            _check_pairs(pairs, len(run.task), dict(zip(self.proxy_names, needs, strict=True)))
 
     def settings(self, schedule: str) -> dict[str, Any]:
         """Return all that decides what the run gives."""
-        n_pairs = None if self._pairs is None else len(self._pairs)
         named = describe(self._run, method=schedule, proxy=self.proxy_names, at=self.taps[:-1])
-        return {**named, "pairs": n_pairs}
+        return {**named, "pairs": None if self._pairs is None else _describe_pairs(self._pairs)}
 
     def stages(self, schedule: str) -> list[Callable[[], Stage]]:
         """Return the phases in order; each is made when it begins."""
@@ -186,25 +185,60 @@ class _Plan:
         groups = [[place] for place in range(n_hidden)]
         if schedule == "simultaneous":
             groups = [list(range(n_hidden))]
-        share = (1 - _OUTPUT_SHARE) / len(groups)
-        hidden = [partial(self._hidden, g, (k + 1) * share) for k, g in enumerate(groups)]
-        return [*hidden, self._output]
+        deadlines = self._deadlines(len(groups))
+        return [*map(partial, repeat(self._hidden), groups, deadlines), self._output]
 
-    def _hidden(self, places: list[int], share: float) -> Stage:
+    def _deadlines(self, n_phases: int) -> list[float | None]:
+        """Share the time between the hidden phases, less what the output module will need."""
+        seconds = self._run.options.max_seconds
+        if seconds is None:
+            return [None] * n_phases
+        needed = _SLOWER * self._run.seconds_to_read() + _OUTPUT_SHARE * seconds
+        left = seconds - min(needed, _LARGEST_SHARE * seconds)
+        return [left * (k + 1) / n_phases for k in range(n_phases)]
+
+    def _hidden(self, places: list[int], deadline: float | None) -> Stage:
         parts = [(self.taps[k], self._modules[k], self._objective(k)) for k in places]
         labels = self._run.codes if self._pairs is None else self._pairs
-        return Stage(parts, self._modules[: places[0]], labels, share)
+        return Stage(parts, self._modules[: places[0]], labels, deadline)
 
     def _output(self) -> Stage:
         part = (self.taps[-1], self._modules[-1], CrossEntropy())
-        return Stage([part], self._modules[:-1], self._run.codes, share=1.0, is_output=True)
+        deadline = self._run.options.max_seconds
+        return Stage([part], self._modules[:-1], self._run.codes, deadline, is_output=True)
 
     def _objective(self, place: int) -> ProxyObjective:
         n_classes = len(self._run.task.classes)
         return make_objective(self._proxies[place], self._shapes[place], n_classes)
 
 
-def _one_each(proxy: ProxyChoice, n_hidden: int) -> list[str | Proxy]:
+def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
+    """Raise unless pairs join rows of the task and every proxy can learn from them."""
+    if not isinstance(pairs, Pairs) or not len(pairs):
+        raise ModtoolsError(f"pairs must be Pairs(i, j, same), one pair or more; got {pairs!r}.")
+    if pairs.n_rows > n_rows:
+        raise ModtoolsError(
+            f"pairs must join rows of the task, 0..{n_rows - 1}; got row {pairs.n_rows - 1}."
+        )
+    for name, needed in needs.items():
+        if needed == "classes":
+            raise ModtoolsError(
+                f"pairs= cannot train {name}: it needs the class of each row. Leave pairs out, or "
+                'use a proxy that needs only pairs, such as "supcon".'
+            )
+
+
+def _describe_pairs(pairs: Pairs) -> str:
+    """Return number and hash, so that a resumed run cannot go on with other pairs."""
+    columns = torch.stack([pairs.i, pairs.j, pairs.same.long()]).cpu().numpy()
+    return f"{len(pairs)} pairs, sha256 {sha256(columns.tobytes()).hexdigest()[:16]}"
+
+
+def _one_each(proxy: Any, n_hidden: int) -> list[str | Proxy]:
+    if not isinstance(proxy, str | Proxy | Sequence):
+        raise ModtoolsError(
+            f'proxy must be a name, as "supcon", a Proxy, or a list of these; got {proxy!r}.'
+        )
     listed = [proxy] * n_hidden if isinstance(proxy, str | Proxy) else list(proxy)
     if len(listed) != n_hidden:
         raise ModtoolsError(
@@ -216,11 +250,7 @@ def _one_each(proxy: ProxyChoice, n_hidden: int) -> list[str | Proxy]:
 
 def _proxy_name(proxy: str | Proxy) -> str:
     """Return a name, or what a proxy shows of itself with its settings."""
-    return proxy if isinstance(proxy, str) else repr(proxy).splitlines()[0]
-
-
-def _most_needed(needs: list[str]) -> str:
-    return max(needs, key=["none", "pairs", "classes"].index)
+    return proxy if isinstance(proxy, str) else f"{type(proxy).__name__}({proxy.extra_repr()})"
 
 
 @torch.no_grad()
@@ -229,5 +259,10 @@ def _shapes(modules: Sequence[nn.Module], example: Tensor) -> list[tuple[int, ..
     features, shapes = example[:2], []
     for module in modules:
         features = module.eval()(features)
+        if not isinstance(features, Tensor):
+            raise ModtoolsError(
+                f"each module must return a tensor; one returns {type(features).__name__}. Cut the "
+                "network elsewhere."
+            )
         shapes.append(tuple(features.shape[1:]))
     return shapes

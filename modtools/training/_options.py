@@ -19,7 +19,6 @@ from modtools.training._recipe import Recipe
 __all__ = ["Options", "as_network", "check_task"]
 
 _EPOCHS = 10
-_MINIMUM_ROWS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,8 @@ class Options:
                 "patience= counts epochs without a better validation loss; give "
                 "validation=, a task held out from training."
             )
+        if not isinstance(validation, Task | None):
+            raise ModtoolsError(f"validation must be a Task; got {type(validation).__name__}.")
         if recipe is not None and not isinstance(recipe, Recipe):
             raise ModtoolsError(f"recipe must be a Recipe; got {type(recipe).__name__}.")
         return cls(
@@ -97,8 +98,6 @@ def check_task(task: Any) -> Task:
             f"task {task.name} has rows of {present} class, and nothing can be told apart in it: "
             "proxy objectives need pairs of different classes. Give rows of at least 2 classes."
         )
-    if len(task) < _MINIMUM_ROWS:
-        raise ModtoolsError(f"training needs at least {_MINIMUM_ROWS} rows; got {len(task)}.")
     return task
 
 

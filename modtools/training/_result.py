@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def describe(run: Run, *, method: str, proxy: Sequence[str], at: Sequence[str]) 
         "epochs": options.epochs,
         "max_seconds": options.max_seconds,
         "recipe": options.recipe.as_dict(),
+        "preprocess": _described(run.preprocess),
         "patience": options.patience,
         "precision": options.precision,
         "seed": options.seed,
@@ -46,6 +48,14 @@ def describe(run: Run, *, method: str, proxy: Sequence[str], at: Sequence[str]) 
         "network": type(run.network).__name__,
         "n_parameters": sum(p.numel() for p in run.network.parameters()),
     }
+
+
+def _described(preprocess: Any) -> str | None:
+    """Return settings where they show, else a name, that another process finds again."""
+    if preprocess is None:
+        return None
+    name = getattr(preprocess, "__qualname__", type(preprocess).__qualname__)
+    return repr(preprocess) if is_dataclass(preprocess) else str(name)
 
 
 class TrainingResult:

@@ -1,6 +1,7 @@
 """From stages to a trained network: order, time, checkpoints, clean stops."""
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._messages import one_line
 from modtools.proxies import Pairs
 from modtools.tasks import Task
 from modtools.training._batches import (
@@ -30,7 +32,7 @@ from modtools.training._options import Options
 from modtools.training._precision import autocast, measured_precision
 from modtools.training._recipe import Recipe
 
-__all__ = ["Run", "Stage"]
+__all__ = ["Run", "Stage", "check_trainable"]
 
 _HEADS: Final = 2  # what a derived seed is for, beside those of the loop
 _OUTPUT_RATE: Final = 5.0  # times the learning rate of the recipe: features are of length 1
@@ -49,8 +51,8 @@ class Stage:
         The modules before, frozen.
     labels : Tensor or Pairs
         What the objectives are told of the rows.
-    share : float
-        Share of `max_seconds` at which the phase ends, counted from the start of the run.
+    deadline : float or None
+        Seconds on the run's clock at which the phase ends.
     is_output : bool
         Whether this is an output module on frozen features: it needs neither augmentation nor small
         steps.
@@ -59,7 +61,7 @@ class Stage:
     parts: Sequence[tuple[str, nn.Module, Objective]]
     prefix: Sequence[nn.Module]
     labels: Tensor | Pairs
-    share: float
+    deadline: float | None
     is_output: bool = False
 
 
@@ -82,26 +84,40 @@ class Run:
         self.codes = torch.as_tensor(codes_of(task, task.classes))
         rows = np.arange(min(len(task), options.recipe.batch_size))
         self.example = self._source(task).batch(rows).inputs
-        self._check_outputs()
+        self._check_outputs(task, self.example[:2])
+        if options.validation is not None:
+            codes_of(options.validation, task.classes)
+            first = self._source(options.validation).batch(np.arange(1)).inputs
+            self._check_outputs(options.validation, first)
 
-    def _check_outputs(self) -> None:
-        """Raise unless the network reads the task's inputs and has an output for each class."""
+    @torch.no_grad()
+    def _check_outputs(self, task: Task, inputs: Tensor) -> None:
+        """Raise unless the network reads a task's inputs and has an output for each class."""
         self.network.eval()
         try:
-            with torch.no_grad():
-                outputs = self.network(self.example[:2])
-        except (RuntimeError, ValueError, IndexError) as error:
+            outputs = self.network(inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ModtoolsError(
-                f"the network cannot read inputs of shape {tuple(self.example.shape[1:])}: "
-                f"{str(error).splitlines()[0]}"
+                f"the network cannot read inputs of shape {tuple(inputs.shape[1:])} and type "
+                f"{inputs.dtype} of task {task.name}: {one_line(error)}."
             ) from error
         n_classes = len(self.task.classes)
-        if outputs.ndim != 2 or outputs.shape[1] != n_classes:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        if shape != (len(inputs), n_classes):
             raise ModtoolsError(
                 f"the network must return one number a class, (n_samples, {n_classes}) for task "
-                f"{self.task.name}; it returns {tuple(outputs.shape)} for 2 rows. Build it with "
+                f"{task.name}; it returns {shape} for n_samples={len(inputs)}. Build it with "
                 f"n_classes={n_classes}."
             )
+
+    @torch.no_grad()
+    def seconds_to_read(self) -> float:
+        """Return about how long one forward pass over the whole task takes, after a first one."""
+        rows = np.arange(len(self.example))
+        self.network.eval()
+        begin = time.perf_counter()
+        self.network(self._source(self.task).batch(rows).inputs).cpu()
+        return (time.perf_counter() - begin) * len(self.task) / len(rows)
 
     def train(self, stages: Sequence[Callable[[], Stage]], settings: dict[str, Any]) -> Trainer:
         """Train the stages in order, or what a checkpoint left of them; return the trainer."""
@@ -111,7 +127,7 @@ class Run:
             self.network,
             n_rows=len(self.task),
             device=options.device,
-            precision=self._precision() if state is None else state["precision"],
+            precision=options.precision if state is None else state["precision"],
             seed=options.seed,
             save=None if path is None else partial(write_checkpoint, path, settings),
         )
@@ -120,6 +136,8 @@ class Run:
         reached = 0 if state is None else state["phase"]
         cuda = [options.device] if options.device.type == "cuda" else []
         with torch.random.fork_rng(cuda), Interrupt(self._advice()) as interrupt:
+            if trainer.precision == "auto":
+                trainer.precision = self._measured_precision()
             for number, make_stage in enumerate(stages[reached:], start=reached):
                 torch.manual_seed(derive_seed(options.seed, number, _HEADS))
                 trainer.run(self._phase(number, make_stage()), interrupt, state)
@@ -135,10 +153,8 @@ class Run:
             return "training stopped; nothing was kept (checkpoint= makes a run resumable)."
         return f"training stopped; the same call goes on from the checkpoint {path}."
 
-    def _precision(self) -> str:
-        """Return the precision to train in, measured on a copy where that is asked for."""
-        if self.options.precision != "auto":
-            return self.options.precision
+    def _measured_precision(self) -> str:
+        """Return the precision to train in, measured on a copy of the network."""
         network = copy.deepcopy(self.network).train()
 
         def step(precision: str) -> None:
@@ -154,15 +170,9 @@ class Run:
 
     def _phase(self, number: int, stage: Stage) -> Phase:
         options, recipe = self.options, self.options.recipe
-        n_epochs = options.epochs
         if stage.is_output:
-            recipe = replace(
-                recipe, learning_rate=_OUTPUT_RATE * recipe.learning_rate, augmentation=None
-            )
-            steps_per_epoch = max(1, len(self.task) // recipe.batch_size)
-            if n_epochs is not None:
-                n_epochs = max(n_epochs, -(-_OUTPUT_STEPS // steps_per_epoch))
-        deadline = None if options.max_seconds is None else stage.share * options.max_seconds
+            rate = _OUTPUT_RATE * recipe.learning_rate
+            recipe = replace(recipe, learning_rate=rate, augmentation=None)
         learners = [self._learner(*part, recipe=recipe) for part in stage.parts]
         return Phase(
             number=number,
@@ -170,19 +180,16 @@ class Run:
             source=self._training_source(stage, recipe),
             labels=stage.labels,
             recipe=recipe,
-            n_epochs=n_epochs,
-            deadline=deadline,
+            n_epochs=options.epochs,
+            deadline=stage.deadline,
             held_out=self._held_out(stage),
             patience=options.patience,
+            least_steps=_OUTPUT_STEPS if stage.is_output else 1,
         )
 
     def _learner(
         self, name: str, module: nn.Module, objective: Objective, *, recipe: Recipe
     ) -> Learner:
-        if not any(p.requires_grad for p in module.parameters()):
-            raise ModtoolsError(
-                f"module {name} has no parameters to train. Cut the network elsewhere."
-            )
         objective.to(self.options.device)
         trained = [p for part in (module, objective) for p in part.parameters() if p.requires_grad]
         return Learner(name, module, objective, recipe.optimizer(trained))
@@ -205,3 +212,9 @@ class Run:
             training=self.task,
             training_source=self._source(self.task, stage.prefix),
         )
+
+
+def check_trainable(name: str, module: nn.Module) -> None:
+    """Raise, before anything is trained, where a module has nothing to train."""
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ModtoolsError(f"module {name} has no parameters to train. Cut the network elsewhere.")
