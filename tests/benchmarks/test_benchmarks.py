@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["moments", "rows", "extraction", "proxies"])
+@pytest.mark.parametrize("name", ["moments", "rows", "extraction", "proxies", "training"])
 def test_the_benchmark_runs(name, tmp_path):
     out = tmp_path / "benchmarks.json"
     command = [sys.executable, str(HERE / "run.py"), "--quick", "--only", name, "--out", str(out)]
