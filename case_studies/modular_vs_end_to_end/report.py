@@ -224,10 +224,9 @@ def memory_figures(memory: Record) -> dict[str, float]:
 
 def label_of(run: Record) -> str:
     """Return what a run is called in pictures."""
-    if run["method"] == "end_to_end":
-        return METHODS["end_to_end"]
-    modules = f", {run['n_modules']} modules" if run["method"] == "simultaneous" else ""
-    return f"{METHODS[run['method']]}{modules}, {run['proxy']}"
+    proxy = "" if run["method"] == "end_to_end" else f", {run['proxy']}"
+    time = "" if is_repeated(run) else f", {run['seconds']:.0f} s"
+    return f"{METHODS[run['method']]}{proxy}{time}"
 
 
 def curve_of(run: Record) -> pd.DataFrame:
@@ -238,23 +237,17 @@ def curve_of(run: Record) -> pd.DataFrame:
     end = {"seconds": run["seconds_used"], "accuracy": run["accuracy"] / 100}
     points = history[shown].rename(columns={"validation_accuracy": "accuracy"})
     points = pd.concat([points[["seconds", "accuracy"]], pd.DataFrame([end])])
-    label = label_of(run) + ("" if is_repeated(run) else " (one thread)")
-    return points.assign(method=label, seed=run["seed"])
+    return points.assign(method=label_of(run), seed=run["seed"])
 
 
 def draw_training(runs: list[Record], path: Path) -> None:
     """Draw accuracy against seconds and the peak memory of the methods that are compared."""
     chosen = [r for r in runs if is_repeated(r) or r["method"] != "sequential"]
-    curves = [curve_of(run) for run in chosen]
-    peaks = [int(1e6 * run["peak_activation_mb"]) for run in chosen]
-    memory = {c["method"].iloc[0]: peak for c, peak in zip(curves, peaks, strict=True)}
-    if curves:
-        display = TrainingDisplay(
-            runs=pd.concat(curves, ignore_index=True),
-            memory=memory,
-            title="Fashion-MNIST, compact net",
-        )
-        display.plot().save(path)
+    if not chosen:
+        return
+    curves = pd.concat([curve_of(run) for run in chosen], ignore_index=True)
+    memory = {label_of(run): int(1e6 * run["peak_activation_mb"]) for run in chosen}
+    TrainingDisplay(runs=curves, memory=memory).plot().save(path)
 
 
 def draw_proxies(table: pd.DataFrame, path: Path) -> None:

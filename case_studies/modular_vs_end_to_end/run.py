@@ -113,8 +113,7 @@ class Place:
         """Return the tasks to train on, to watch and to test on."""
         if self.quick:
             train, test = mt.load_task("digits").split(test_fraction=0.2, seed=0)
-            few = train.few_labels(n=300, seed=0)
-            return few, train.complement(few).few_labels(n=100, seed=0), test
+            return *train.split(test_fraction=0.1, seed=0), test
         train = mt.load_task("fashion-mnist", split="train")
         rest, validation = train.split(test_fraction=N_VALIDATION / len(train), seed=0)
         return rest, validation, mt.load_task("fashion-mnist", split="test")

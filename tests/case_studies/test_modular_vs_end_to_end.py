@@ -1,27 +1,18 @@
 """The study must not rot: at toy size it goes through every step and says what it found."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-STUDY = Path(__file__).parents[2] / "case_studies" / "modular_vs_end_to_end"
+STUDY = "modular_vs_end_to_end"
 NAMES = ("end_to_end_seed0", "modular_supcon_seed1", "weakly_modular_supcon_180s")
 
 
-def run(*arguments):
-    command = [sys.executable, str(STUDY / "run.py"), *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, run_study):
     folder = tmp_path_factory.mktemp("study")
-    done = run("--quick", "--json", folder / "figures.json")
-    assert done.returncode == 0, done.stderr
+    assert run_study(STUDY, "--quick", "--json", folder / "figures.json") == 0
     return folder
 
 
@@ -75,22 +66,17 @@ def test_the_pictures_are_drawn(folder):
         assert (folder / f"{name}.png").stat().st_size > 0
 
 
-def test_a_finished_run_is_not_repeated(folder):
+def test_a_finished_run_is_not_repeated(folder, run_study):
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()}
-    done = run("--quick", "--json", folder / "figures.json", "--only", NAMES[0])
-    assert done.returncode == 0, done.stderr
+    run_study(STUDY, "--quick", "--json", folder / "figures.json", "--only", NAMES[0])
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()}
 
 
-def test_a_run_made_with_other_settings_is_not_taken_for_finished(folder, tmp_path):
+def test_a_run_made_with_other_settings_is_not_taken_for_finished(folder, tmp_path, run_study):
     other = read(folder, NAMES[0])
     other["settings"]["precision"] = "another"
     path = tmp_path / "runs" / f"{NAMES[0]}.json"
     path.parent.mkdir()
     path.write_text(json.dumps(other), encoding="utf-8")
-    done = run("--quick", "--json", tmp_path / "figures.json")
-    assert done.returncode == 1
-    assert (
-        done.stderr.strip()
-        == f"{path} was made with another precision: remove it to repeat the run."
-    )
+    said = run_study(STUDY, "--quick", "--json", tmp_path / "figures.json")
+    assert said == f"{path} was made with another precision: remove it to repeat the run."

@@ -1,28 +1,17 @@
 """The shelf must not rot: at toy size it is built, read back, scored and not built twice."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import modtools as mt
 
-STUDY = Path(__file__).parents[2] / "case_studies" / "zoo"
-
-
-def run(*arguments):
-    command = [sys.executable, str(STUDY / "run.py"), *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, run_study):
     folder = tmp_path_factory.mktemp("study")
-    done = run("--quick", "--json", folder / "figures.json")
-    assert done.returncode == 0, done.stderr
+    assert run_study("zoo", "--quick", "--json", folder / "figures.json") == 0
     return folder
 
 
@@ -51,10 +40,9 @@ def test_the_zoo_can_be_scored(folder):
     assert ranking.best.endswith("@features")
 
 
-def test_what_the_zoo_holds_is_not_trained_again(folder):
+def test_what_the_zoo_holds_is_not_trained_again(folder, run_study):
     before = {path: path.stat().st_mtime_ns for path in folder.glob("zoo/*/card.json")}
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    done = run("--quick", "--json", folder / "figures.json")
-    assert done.returncode == 0, done.stderr
+    assert run_study("zoo", "--quick", "--json", folder / "figures.json") == 0
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("zoo/*/card.json")}
     assert json.loads((folder / "figures.json").read_text(encoding="utf-8")) == figures
