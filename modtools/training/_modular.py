@@ -167,9 +167,9 @@ class _Plan:
             check_trainable(name, module)
         self._proxies = _one_each(proxy, len(modules) - 1)
         self._shapes = _shapes(modules[:-1], run.example)
-        self.proxy_names = [_proxy_name(one) for one in self._proxies]
         with torch.random.fork_rng(devices=[]):  # heads draw their weights
             needs = [self._objective(place).required_labels for place in range(len(modules) - 1)]
+        self.proxy_names = [_proxy_name(one) for one in self._proxies]
         self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
         if pairs is not None:
             _check_pairs(pairs, len(run.task), dict(zip(self.proxy_names, needs, strict=True)))
