@@ -22,6 +22,7 @@ METHODS = {
 PAIRS_SUFFICE = {"none", "pairs"}
 FIRST_PERCENT = 85.0  # the first epochs below it would press all other lines together
 NORMAL_95 = 1.96
+BEGIN, END = "<!-- runs:begin -->", "<!-- runs:end -->"
 Record = dict[str, Any]
 
 
@@ -40,7 +41,11 @@ def write_report(folder: Path) -> str:
     draw_training(runs, folder / "training.png")
     draw_proxies(table, folder / "proxies.png")
     plt.close("all")
-    return text_of(table)
+    shown = shown_of(table)
+    readme = folder.parent / "README.md"
+    if folder.name == "results" and readme.exists():
+        write_file(readme, with_table(readme.read_text(encoding="utf-8"), shown))
+    return shown.to_string(index=False)
 
 
 def read_runs(folder: Path) -> list[Record]:
@@ -96,8 +101,9 @@ def table_of(runs: list[Record]) -> pd.DataFrame:
     rows = []
     for run in runs:
         reference = reference_of(run, runs)
-        known = reference is not None and run["method"] != "end_to_end"
-        points, low, high = difference([run], [reference]) if known else (np.nan,) * 3
+        points = low = high = np.nan
+        if reference is not None and reference is not run:
+            points, low, high = difference([run], [reference])
         rows.append(
             {
                 "name": run["name"],
@@ -122,28 +128,36 @@ def table_of(runs: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def text_of(table: pd.DataFrame) -> str:
-    """Return the table for people."""
-    shown = pd.DataFrame(
+def shown_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for people, as text."""
+    rows: list[Any] = table.to_dict("records")
+    return pd.DataFrame(
         {
             "run": table["name"],
             "labels": table["labels"],
             "seconds": table["seconds"].map("{:.0f}".format),
             "epochs": table["epochs"],
             "accuracy (%)": [
-                f"{row.accuracy:.2f} [{row.accuracy_low:.2f}, {row.accuracy_high:.2f}]"
-                for row in table.itertuples()
+                "{accuracy:.2f} [{accuracy_low:.2f}, {accuracy_high:.2f}]".format_map(row)
+                for row in rows
             ],
             "to end-to-end (points)": [
-                f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
-                if np.isfinite(row.difference)
+                "{difference:+.2f} [{difference_low:+.2f}, {difference_high:+.2f}]".format_map(row)
+                if np.isfinite(row["difference"])
                 else ""
-                for row in table.itertuples()
+                for row in rows
             ],
             "peak (MB)": table["peak_activation_mb"].map("{:.1f}".format),
         }
     )
-    return shown.to_string(index=False)
+
+
+def with_table(text: str, table: pd.DataFrame) -> str:
+    """Return a page with the table between its marks."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{body}\n{END}{rest.split(END)[1]}"
 
 
 def figures_of(runs: list[Record]) -> dict[str, Any]:

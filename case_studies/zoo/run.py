@@ -165,11 +165,12 @@ def table_of(place: Place) -> pd.DataFrame:
 def figures_of(table: pd.DataFrame, zoo: mt.Zoo) -> dict[str, Any]:
     """Return the figures of the shelf; accuracies in percent."""
     means = table.groupby("method", sort=False)["accuracy"].mean()
+    accuracies: dict[Any, float] = table.set_index("module")["accuracy"].to_dict()
     return {
         "n_modules": len(zoo),
         "training_seconds": float(table["seconds"].sum()),
         **{f"mean_accuracy_{method}": float(value) for method, value in means.items()},
-        **{f"accuracy_{row.module}": float(row.accuracy) for row in table.itertuples()},
+        **{f"accuracy_{module}": value for module, value in accuracies.items()},
     }
 
 

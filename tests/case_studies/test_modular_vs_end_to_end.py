@@ -1,10 +1,13 @@
 """The study must not rot: at toy size it goes through every step and says what it found."""
 
 import json
+import runpy
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+STUDIES = Path(__file__).parents[2] / "case_studies"
 STUDY = "modular_vs_end_to_end"
 NAMES = ("end_to_end_seed0", "modular_supcon_seed1", "weakly_modular_supcon_180s")
 
@@ -80,3 +83,14 @@ def test_a_run_made_with_other_settings_is_not_taken_for_finished(folder, tmp_pa
     path.write_text(json.dumps(other), encoding="utf-8")
     said = run_study(STUDY, "--quick", "--json", tmp_path / "figures.json")
     assert said == f"{path} was made with another precision: remove it to repeat the run."
+
+
+def test_the_page_keeps_its_text_and_gets_the_table():
+    with_table = runpy.run_path(str(STUDIES / STUDY / "report.py"))["with_table"]
+    page = (STUDIES / STUDY / "README.md").read_text(encoding="utf-8")
+    table = pd.DataFrame({"run": ["one", "two"], "accuracy (%)": ["93.10", "92.00"]})
+    filled = with_table(page, table)
+    assert "| run | accuracy (%) |\n| --- | --- |\n| one | 93.10 |\n| two | 92.00 |\n" in filled
+    assert with_table(filled, table) == filled
+    assert filled.startswith("# Modular against end-to-end training")
+    assert filled.endswith(page.partition("<!-- runs:end -->")[2])
