@@ -27,9 +27,9 @@ class Recipe:
 
     Parameters
     ----------
-    batch_size : int, default=256
+    batch_size : int, default=128
         Rows of a step.
-    learning_rate : float, default=4e-3
+    learning_rate : float, default=3e-3
         The peak of the curve.
     weight_decay : float, default=0.05
         Decoupled decay of matrices and kernels; biases and norms are left alone.
@@ -50,8 +50,8 @@ class Recipe:
     [0.0004, 0.01, 0.005, 0.0]
     """
 
-    batch_size: int = 256
-    learning_rate: float = 4e-3
+    batch_size: int = 128
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     curve: Literal["onecycle", "constant"] = "onecycle"
