@@ -62,7 +62,8 @@ def read_checkpoint(
 def _check_place(path: Path) -> None:
     """Raise where a checkpoint could not be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
