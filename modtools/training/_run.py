@@ -206,9 +206,12 @@ class Run:
         validation = self.options.validation
         if validation is None:
             return None
+        source = self._source(validation, stage.prefix)
+        if stage.is_output:  # its epochs take less time than a pass through the frozen modules
+            source = CachedSource.of(source, len(validation)) or source
         return HeldOut(
             validation,
-            self._source(validation, stage.prefix),
+            source,
             training=self.task,
             training_source=self._source(self.task, stage.prefix),
         )
