@@ -29,6 +29,8 @@ __all__ = [
     "resnet18",
 ]
 
+_UNIT_LENGTH: Final = ("relu_normalised", "unit")
+
 
 class FeatureMap(nn.Module):
     """A feature map of `modtools.statistics.FEATURE_MAPS` as a layer without parameters.
@@ -91,6 +93,18 @@ def _head(n_in: int, n_out: int, feature_map: str) -> list[nn.Module]:
     return [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), FeatureMap(feature_map)]
 
 
+def _output(n_in: int, n_classes: int, feature_map: str) -> nn.Linear:
+    """Return the output module; on rows of length 1 its logits begin with variance 1.
+
+    With torch's own start they would begin near 0, and most of an epoch would pass before the
+    blocks below receive a gradient worth the name.
+    """
+    layer = nn.Linear(n_in, n_classes)
+    if feature_map in _UNIT_LENGTH:
+        nn.init.normal_(layer.weight)
+    return layer
+
+
 class CompactConvNet(_BlockNetwork):
     """A convolutional network of 0.26 M parameters that trains well on a processor.
 
@@ -137,7 +151,7 @@ class CompactConvNet(_BlockNetwork):
                 "block3": _convolution(64, 128),
                 "block4": _convolution(128, 128),
                 "features": nn.Sequential(*pooled, *_head(128, 128, feature_map)),
-                "output": nn.Linear(128, n_classes),
+                "output": _output(128, n_classes, feature_map),
             },
             {"n_classes": n_classes, "in_channels": in_channels, "feature_map": feature_map},
         )
@@ -184,7 +198,7 @@ class MultilayerPerceptron(_BlockNetwork):
             blocks[f"block{number}"] = nn.Sequential(*before, *layers, nn.ReLU(inplace=True))
             before = []
         blocks["features"] = nn.Sequential(*before, *_head(sizes[-3], sizes[-2], feature_map))
-        blocks["output"] = nn.Linear(sizes[-2], sizes[-1])
+        blocks["output"] = _output(sizes[-2], sizes[-1], feature_map)
         super().__init__(blocks, {"sizes": sizes, "feature_map": feature_map})
 
 
@@ -262,7 +276,7 @@ class ResNet18(_BlockNetwork):
         blocks["features"] = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), FeatureMap(feature_map)
         )
-        blocks["output"] = nn.Linear(512, n_classes)
+        blocks["output"] = _output(512, n_classes, feature_map)
         super().__init__(
             blocks,
             {"n_classes": n_classes, "in_channels": in_channels, "feature_map": feature_map},
