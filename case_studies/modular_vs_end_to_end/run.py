@@ -128,7 +128,7 @@ class Place:
 
 
 def train(run: Run, place: Place) -> dict[str, Any]:
-    """Train one network and return what is kept of the run."""
+    """Train one network, put it into the study's zoo, and return what is kept of the run."""
     torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)  # the weights that training starts from
     task, validation, test = place.tasks()
@@ -148,6 +148,7 @@ def train(run: Run, place: Place) -> dict[str, Any]:
     else:
         options |= {"proxy": run.proxy, "schedule": run.method, "at": run.n_modules}
         result = train_modular(network, task, **options)
+    result.save(place.folder / "zoo", name=run.name, test=test, overwrite=True)
     return {**asdict(run), **measured(result, validation, test)}
 
 
