@@ -32,12 +32,17 @@ PREPROCESS = image_preprocess(mean=0.286, std=0.353, channels=1)
 
 def measure_memory(*, quick: bool) -> dict[str, Any]:
     """Return megabytes of both kinds of training, by both counts."""
-    measured: dict[str, Any] = {"cuts": cuts(quick=quick)}
-    for method in ("end_to_end", "modular"):
-        at = ",".join(measured["cuts"]) if method == "modular" else ""
-        command = [sys.executable, str(Path(__file__)), at, "quick" if quick else "full"]
+    blocks = cuts(quick=quick)
+    kinds = {"end_to_end": "", "modular": ",".join(blocks)}
+    # A process of its own for each, so that neither reuses what the other has freed; at toy size
+    # only the start of processes would take time.
+    groups = [list(kinds)] if quick else [[kind] for kind in kinds]
+    measured: dict[str, Any] = {"cuts": blocks}
+    for group in groups:
+        command = [sys.executable, str(Path(__file__)), "quick" if quick else "full"]
+        command += [kinds[kind] for kind in group]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        measured[method] = json.loads(done.stdout)
+        measured |= zip(group, json.loads(done.stdout), strict=True)
     return measured
 
 
@@ -77,17 +82,22 @@ def peak_megabytes() -> float:
     return int(peak.split()[1]) * 1024 / 1e6
 
 
-def main() -> None:
-    """Print the saved and the resident megabytes of one step, as JSON."""
-    at = [name for name in sys.argv[1].split(",") if name]
-    quick = sys.argv[2] == "quick"
-    # What libraries load and keep on first use is no memory of the training.
-    one_step(*network_and_batch(quick=True), ["block3", "features"] if at else [])
+def megabytes_of_a_step(at: list[str], *, quick: bool) -> dict[str, float]:
+    """Return the saved and the resident megabytes of one step."""
     network, task = network_and_batch(quick=quick)
     before = peak_megabytes()
     result = one_step(network, task, at)
     resident = peak_megabytes() - before
-    print(json.dumps({"saved_mb": result.peak_activation_bytes / 1e6, "resident_mb": resident}))
+    return {"saved_mb": result.peak_activation_bytes / 1e6, "resident_mb": resident}
+
+
+def main() -> None:
+    """Print the megabytes of one step for each list of cuts, as JSON."""
+    quick = sys.argv[1] == "quick"
+    # What libraries load and keep on first use is no memory of the training.
+    one_step(*network_and_batch(quick=True), ["block3", "features"])
+    kinds = [[name for name in text.split(",") if name] for text in sys.argv[2:]]
+    print(json.dumps([megabytes_of_a_step(at, quick=quick) for at in kinds]))
 
 
 if __name__ == "__main__":
