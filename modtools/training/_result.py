@@ -106,9 +106,9 @@ class TrainingResult:
         self.modules = tuple(self._module(self._name()).at(tap) for tap in taps)
 
     def _name(self) -> str:
-        method = "-".join(dict.fromkeys(self.settings["proxy"])) or self.settings["method"]
-        letters = (c if c.isalnum() else "_" for c in method.partition("(")[0])
-        return f"{self.settings['network'].lower()}-{''.join(letters)}"
+        proxies = dict.fromkeys(proxy.partition("(")[0] for proxy in self.settings["proxy"])
+        method = "-".join(proxies) or self.settings["method"]
+        return f"{self.settings['network'].lower()}-{method}"
 
     def _module(self, name: str, build: tuple[str, Mapping[str, Any]] | None = None) -> Any:
         kind = type(self.network)

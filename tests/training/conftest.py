@@ -10,12 +10,19 @@ from torch import nn
 from modtools.tasks import Task
 from modtools.training import Augmentation, Recipe, _run
 
+_OUTPUT_STEPS = _run._OUTPUT_STEPS
+
 
 @pytest.fixture(autouse=True)
-def _few_output_steps(request, monkeypatch):
-    """An output module takes 300 steps at least: here 12, unless a test asks for all of them."""
-    if "all_output_steps" not in request.keywords:
-        monkeypatch.setattr(_run, "_OUTPUT_STEPS", 12)
+def _few_output_steps(monkeypatch):
+    """Let an output module take few steps at least, instead of 300."""
+    monkeypatch.setattr(_run, "_OUTPUT_STEPS", 12)
+
+
+@pytest.fixture
+def all_output_steps(_few_output_steps, monkeypatch):
+    """Let it take all of them."""
+    monkeypatch.setattr(_run, "_OUTPUT_STEPS", _OUTPUT_STEPS)
 
 
 @pytest.fixture(scope="session")
