@@ -23,7 +23,7 @@ def _shares(kernel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns the shares and the logarithm of the sum, safe for entries of any size.
     """
-    kernel.add_(mask.log_())
+    kernel.masked_fill_(mask == 0, -torch.inf)
     top = kernel.max()
     kernel.sub_(top).exp_()
     total = kernel.sum()
@@ -168,14 +168,15 @@ class SupCon(KernelProxy):
         partners = same.sum(dim=1)
         weights = (partners > 0).to(phi.dtype)
         weights = weights / weights.sum()
-        # Each row averages over its partners; made symmetric, as the kernel is.
+        # Each row averages over its partners; made symmetric, as the kernel is. Classes are so
+        # already: partners have equally many.
         share = 0.5 * weights / partners.clamp(min=1)
-        same = same.mul_(share[:, None] + share)
+        same.mul_(2 * share if relations.codes is not None else share[:, None] + share)
 
         def evaluate(kernel: Tensor) -> tuple[Tensor, Tensor]:
             attraction = torch.dot(kernel.view(-1), same.view(-1))
-            if relations.codes is None:
-                kernel.add_(relations.mask("any", phi.dtype).log_())
+            if relations.known is not None:
+                kernel.masked_fill_(relations.known == 0, -torch.inf)
             kernel.fill_diagonal_(-torch.inf)
             if high - low < _SAFE_SPAN:  # one shift keeps the exponentials symmetric
                 top = torch.full_like(weights, high)
@@ -186,7 +187,8 @@ class SupCon(KernelProxy):
             total = total.where(weights > 0, 1.0)
             pull = 0.5 * weights / total
             if high - low < _SAFE_SPAN:
-                gradient = same.sub_(kernel.mul_(pull[:, None] + pull))
+                gradient = same.addcmul_(kernel, pull[:, None], value=-1)
+                gradient.addcmul_(kernel, pull, value=-1)
             else:
                 kernel.mul_(pull[:, None])
                 gradient = same.sub_(kernel).sub_(kernel.T.contiguous())

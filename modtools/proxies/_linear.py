@@ -8,24 +8,10 @@ from torch import Tensor
 
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._kernel import KernelProxy
-from modtools.proxies._products import class_sums, gram
+from modtools.proxies._products import class_sums, pair_sums
 from modtools.proxies._relations import Relations
 
 __all__ = ["Alignment", "NegativeMSE", "Raw", "UpperTriangleAlignment"]
-
-
-def _pair_sums(phi: Tensor, relations: Relations, *, negatives_only: bool) -> Tensor:
-    """Return the sums of `class_sums` over known pairs, from the kernel matrix."""
-    kernel = gram(phi)
-    different = relations.mask("different", phi.dtype)
-    used = different if negatives_only else relations.mask("any", phi.dtype)
-    diagonal = kernel.diagonal()
-    negative = torch.dot(kernel.view(-1), different.view(-1))
-    total = torch.dot(kernel.view(-1), used.view(-1))
-    square = torch.linalg.vector_norm(kernel * used).square()
-    return torch.stack(
-        [total - negative, negative, square, diagonal.sum(), diagonal.square().sum()]
-    )
 
 
 def _weigh(sums: Tensor, *weights: float) -> Tensor:
@@ -43,8 +29,10 @@ class _LinearProxy(KernelProxy):
     _squares: ClassVar[bool] = True
 
     def _sums(self, phi: Tensor, relations: Relations) -> Tensor:
-        if relations.codes is None or (self.negatives_only and self._squares):
-            return _pair_sums(phi, relations, negatives_only=self.negatives_only)
+        if self.negatives_only and (self._squares or relations.codes is None):
+            return pair_sums(phi, relations.mask("different", phi.dtype).neg_())
+        if relations.codes is None:
+            return pair_sums(phi, relations.signs(phi.dtype))
         n_classes = len(relations.sizes)
         return class_sums(phi, relations.codes, n_classes, squares=self._squares)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-__all__ = ["class_sums", "gram", "of_kernel"]
+__all__ = ["class_sums", "gram", "of_kernel", "pair_sums"]
 
 Evaluate: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -68,13 +68,37 @@ class _ClassSums(Function):
         return slope, None, None, None
 
 
+class _PairSums(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, signs: Tensor) -> Tensor:
+        kernel = rows @ rows.T
+        diagonal = kernel.diagonal().clone()
+        flat = kernel.mul_(signs).view(-1)
+        ctx.save_for_backward(rows, signs, kernel, diagonal)
+        both, difference = torch.dot(flat, signs.view(-1)), flat.sum()
+        positive, negative = (both + difference) / 2, (both - difference) / 2
+        square, diagonal_square = torch.dot(flat, flat), torch.dot(diagonal, diagonal)
+        return torch.stack([positive, negative, square, diagonal.sum(), diagonal_square])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        rows, signs, kernel, diagonal = ctx.saved_tensors
+        positive, negative, square, norm, norm_square = gradient.tolist()
+        slope = torch.mul(kernel, 2 * square).add_(signs, alpha=(positive + negative) / 2)
+        slope.add_((positive - negative) / 2).mul_(signs)
+        slope.diagonal().add_(2 * norm_square * diagonal + norm)
+        return torch.addmm(rows, slope, rows, beta=0, alpha=2), None
+
+
 class _OfKernel(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, evaluate: Evaluate, scale: float) -> Tensor:
-        kernel = rows @ rows.T
-        value, gradient = evaluate(kernel if scale == 1 else kernel.mul_(scale))
+        # With beta=0 the first argument is not read: a product times a factor, in one pass.
+        kernel = torch.addmm(rows.new_empty(()), rows, rows.T, beta=0, alpha=scale)
+        value, gradient = evaluate(kernel)
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((gradient @ rows).mul_(2 * scale))
+            ctx.save_for_backward(torch.addmm(rows, gradient, rows, beta=0, alpha=2 * scale))
         return value
 
     @staticmethod
@@ -103,6 +127,14 @@ def class_sums(rows: Tensor, codes: Tensor, n_classes: int, *, squares: bool) ->
     moment (d, d) and never makes an (n, n) matrix.
     """
     return _apply(_ClassSums, rows, codes, n_classes, squares)
+
+
+def pair_sums(rows: Tensor, signs: Tensor) -> Tensor:
+    """Return the sums of `class_sums` from the kernel matrix, over known pairs only.
+
+    `signs` (n, n) is symmetric: 1 for a pair of one class, -1 for one of different classes, else 0.
+    """
+    return _apply(_PairSums, rows, signs)
 
 
 def of_kernel(rows: Tensor, evaluate: Evaluate, *, scale: float = 1.0) -> Tensor:

@@ -59,7 +59,7 @@ class Pairs:
     @property
     def n_rows(self) -> int:
         """Least number of rows that these pairs can belong to."""
-        return int(torch.maximum(self.i, self.j).max()) + 1 if len(self) else 0
+        return max(int(self.i.max()), int(self.j.max())) + 1 if len(self) else 0
 
     def take(self, rows: Any) -> "Pairs":
         """Return the pairs within some rows, renumbered by their place in `rows`.
@@ -71,9 +71,10 @@ class Pairs:
         size = max(self.n_rows, int(chosen.max()) + 1 if len(chosen) else 0)
         place = torch.full((size,), -1, device=self.i.device)
         place[chosen] = torch.arange(len(chosen), device=self.i.device)
-        i, j = place[self.i], place[self.j]
-        known = (i >= 0) & (j >= 0)
-        return Pairs(i[known], j[known], self.same[known])
+        # index_select is several times faster than square brackets.
+        i, j = place.index_select(0, self.i), place.index_select(0, self.j)
+        known = torch.nonzero((i >= 0) & (j >= 0)).ravel()
+        return Pairs(*(part.index_select(0, known) for part in (i, j, self.same)))
 
 
 def _vector(values: Any, *, name: str, hint: str = "") -> Tensor:
@@ -125,8 +126,9 @@ class Relations:
         Class of each row, numbered from 0; only from class codes.
     sizes : tuple of int
         Rows of each class; only from class codes.
-    known : tuple of Tensor, or None
-        The masks of pairs of one class and of different classes; only from `Pairs`.
+    known : Tensor or None
+        Matrix (n, n): 1 for a pair of one class, -1 for one of different classes, 0 for the others;
+        only from `Pairs`.
     """
 
     n: int
@@ -135,23 +137,28 @@ class Relations:
     device: torch.device
     codes: Tensor | None = None
     sizes: tuple[int, ...] = ()
-    known: tuple[Tensor, Tensor] | None = None
+    known: Tensor | None = None
 
     def mask(self, which: Literal["same", "different", "any"], dtype: torch.dtype) -> Tensor:
         """Return a new symmetric 0/1 matrix (n, n) of the pairs; 0 on the diagonal."""
+        full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)
+        # Written as numbers at once, which is five times faster than a bool matrix.
         if self.known is not None:
-            same, different = self.known
-            chosen = {"same": same, "different": different, "any": same + different}[which]
-            return chosen.to(dtype, copy=True)
+            compare = {"same": torch.gt, "different": torch.lt, "any": torch.ne}[which]
+            return compare(self.known, 0, out=full)
         if which == "any" or self.codes is None:
-            full = torch.ones(self.n, self.n, dtype=dtype, device=self.device)
+            full.fill_(1)
         else:
-            # Written as numbers at once, which is five times faster than a bool matrix.
             codes = self.codes.to(dtype)
-            full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)
             compare = torch.eq if which == "same" else torch.ne
             compare(codes[:, None], codes, out=full)
         return full.fill_diagonal_(0)
+
+    def signs(self, dtype: torch.dtype) -> Tensor:
+        """Return the mask of pairs of one class minus that of pairs of different classes."""
+        if self.known is not None:
+            return self.known.to(dtype)
+        return self.mask("same", dtype) - self.mask("different", dtype)
 
 
 def relate(labels: Any, n: int, device: torch.device) -> Relations:
@@ -173,20 +180,19 @@ def _from_pairs(pairs: Pairs, n: int, device: torch.device) -> Relations:
             f"Pairs must join rows 0..{n - 1} of the features; got row {pairs.n_rows - 1}. "
             "For the rows of one batch use pairs.take(rows)."
         )
-    masks = []
-    for chosen in (pairs.same, ~pairs.same):
-        mask = torch.zeros(n, n, device=device)
-        i, j = pairs.i[chosen].to(device), pairs.j[chosen].to(device)
-        mask[i, j] = 1
-        mask[j, i] = 1
-        masks.append(mask)
-    same, different = masks
-    clash = torch.nonzero(same * different)
+    i, j, same = (part.to(device) for part in (pairs.i, pairs.j, pairs.same))
+    signs = torch.where(same, 1.0, -1.0)
+    known = torch.zeros(n, n, device=device)
+    places = i * n + j
+    known.view(-1).scatter_(0, places, signs).scatter_(0, j * n + i, signs)
+    clash = torch.nonzero(known.view(-1).index_select(0, places) != signs).ravel()
     if len(clash):
-        i, j = clash[0].tolist()
+        first, second = int(i[clash[0]]), int(j[clash[0]])
         raise ModtoolsError(
-            f"Pairs must not contradict each other: rows {i} and {j} are given as of the same "
-            f"class and of different classes ({len(clash) // 2} such pairs)."
+            f"Pairs must not contradict each other: rows {first} and {second} are given as of the "
+            f"same class and of different classes (at {len(clash)} places)."
         )
-    n_same, n_different = int(same.sum()), int(different.sum())
-    return Relations(n, n_same, n_different, device, known=(same, different))
+    # Counted as integers: float32 sums of more than 2^24 ones would be wrong.
+    n_same = int(torch.count_nonzero(known > 0))
+    n_different = int(torch.count_nonzero(known)) - n_same
+    return Relations(n, n_same, n_different, device, known=known)

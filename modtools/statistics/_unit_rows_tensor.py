@@ -29,10 +29,12 @@ class _UnitRows(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         unit, length = ctx.saved_tensors
-        along = torch.linalg.vecdot(unit, gradient)[:, None]
-        slope = torch.addcmul(gradient, unit, along, value=-1).div_(length)
-        if ctx.positive_part:
-            slope = torch.ops.aten.threshold_backward(slope, unit, 0)  # 0 where the row was not > 0
+        # New memory costs more than arithmetic here, so that one buffer serves every step.
+        slope = unit * gradient
+        along = slope.sum(dim=1, keepdim=True)
+        torch.addcmul(gradient, unit, along, value=-1, out=slope).div_(length)
+        if ctx.positive_part:  # 0 where the row was not > 0
+            torch.ops.aten.threshold_backward.grad_input(slope, unit, 0, grad_input=slope)
         return slope, None
 
 
