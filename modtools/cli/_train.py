@@ -55,9 +55,7 @@ def train(
     from one module to another. --schedule end_to_end is the baseline with the same data, time and
     optimiser. The accuracy is that of held-out rows, which no step of the training saw.
     """
-    asked = dict(
-        locals()
-    )  # one argument an option is what typer reads; here they become one object
+    asked = dict(locals())  # one object from here on: typer reads one argument an option
     from modtools.cli._train_report import report, show_proxies
     from modtools.cli._train_run import Wanted, train_wanted
 

@@ -13,13 +13,14 @@ from modtools.cli._show import echo_registry
 if TYPE_CHECKING:
     from modtools.cli._train_run import Trained
 
-__all__ = ["LABELS_NEEDED", "report", "show_proxies", "wilson"]
+__all__ = ["FULL_INFORMATION", "LABELS_NEEDED", "report", "show_proxies", "wilson"]
 
 _NORMAL_95: Final = 1.959964
+FULL_INFORMATION: Final = "All pairs plus one label a class is full label information."
 LABELS_NEEDED: Final = {
     "none": "hidden modules: none; output module: the class of each row.",
     "pairs": "hidden modules: only which rows are of one class (pairs); output module: classes. "
-    "All pairs plus one label a class is full label information.",
+    + FULL_INFORMATION,
     "classes": "the class of each row.",
 }
 

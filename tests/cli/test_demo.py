@@ -11,10 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from modtools.cli import _demo_tasks
+from modtools.cli import _demo_tasks, _demo_training
 from modtools.cli._demo_tasks import DemoTask, demo_shelf, iter_tasks
-from modtools.modules import PretrainedModule, image_preprocess, pixels
-from modtools.tasks import load_task
+from modtools.modules import PretrainedModule, Zoo, extract, image_preprocess, pixels
+from modtools.outputs import LogisticOutput
+from modtools.tasks import Task, load_task
 
 FILES = [
     "agreement.png",
@@ -23,6 +24,7 @@ FILES = [
     "ranking.csv",
     "ranking.png",
     "ranking.svg",
+    "zoo",
 ]
 
 
@@ -48,6 +50,8 @@ def small_shelf():
 def small(monkeypatch, tmp_path):
     monkeypatch.setattr(_demo_tasks, "demo_shelf", small_shelf)
     monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task()]))
+    monkeypatch.setattr(_demo_training, "EPOCHS", 1)
+    monkeypatch.setattr(_demo_training, "PROXIES_SHOWN", ("supcon", "local_classifier"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "modtools-demo"
 
@@ -70,10 +74,11 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
         "kept aside to check the answer." in text
     )
     assert "Extract  3 modules in one forward pass of each of 2 networks, 230 images, " in text
-    (header,) = [line for line in text.splitlines() if line.startswith("    module")]
+    header, other = [line for line in text.splitlines() if line.startswith("    module")]
     assert header.split() == [
         "module", "predicted", "95", "%", "interval", "achieved", "features", "forward", "pass",
     ]  # fmt: skip
+    assert other.split()[-5:] == ["knew", "of", "0", "to", "4"]
     assert "Pick     pixels" in text
     assert "Left out Fashion-MNIST: its files are not here" in text
     assert "Agreement of predicted with achieved: weighted tau " in text
@@ -94,7 +99,39 @@ def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
     best, pick = (figures[f"achieved_accuracy_of_{what}_digits"] for what in ("best", "pick"))
     assert 50 < pick <= best <= 100
     assert figures["regret_points_digits"] == pytest.approx(best - pick)
-    assert {**figures, "seconds": 0} == {**second["figures"], "seconds": 0}
+    times = {"seconds": 0, "training_seconds": 0}
+    assert {**figures, **times} == {**second["figures"], **times}
+
+
+def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(cli, small):
+    text = cli("demo").stdout
+    figures = json.loads((small / "figures.json").read_text())["figures"]
+    assert "Accuracy on 225 other images of 0 to 4: supcon " in text
+    assert "Task digits 5,6,7,8,9: 896 images, 5 classes. You have labels for 25 of them" in text
+    assert "All pairs plus one label a class is full label information." in text
+    knew = {line.split()[1]: line.split()[-1] for line in text.splitlines() if "@features" in line}
+    assert knew["supcon@features"] == "pairs"
+    assert knew["local_classifier@features"] == "classes"
+    assert knew["untrained@features"] == "nothing"
+    zoo = Zoo(small / "zoo")
+    assert zoo.names == ("local_classifier", "supcon")
+    card = zoo.card("supcon")
+    assert card["training"]["source_classes"] == [0, 1, 2, 3, 4]
+    assert 100 * card["training"]["accuracy"] == figures["accuracy_on_digits_0_to_4_supcon"]
+    achieved = figures["achieved_accuracy_digits_5_to_9_supcon@features"]
+    assert achieved == pytest.approx(retrained(zoo["supcon@features"]))
+
+
+def retrained(module):
+    """Return the percentage that an output module on 25 labels gets right, extracted anew."""
+    digits = load_task("digits")
+    rows = digits.labels >= 5
+    target = Task(digits.inputs[rows], digits.labels[rows])
+    few = target.few_labels(per_class=5, seed=0)
+    kept = target.complement(few)
+    features = extract(module, target)
+    output = LogisticOutput().fit(features[few.rows], few.labels)
+    return 100 * output.score(features[kept.rows], kept.labels)
 
 
 def test_the_folder_and_the_json_file_can_be_chosen(cli, small, tmp_path):
@@ -137,6 +174,7 @@ def test_fashion_keeps_test_images_apart_from_training_images():
 def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task(n_kept=40)]))
+    monkeypatch.setattr(_demo_training, "EPOCHS", 1)
     assert [name for module in demo_shelf() for name in module.names] == [
         *(f"lite0@{tap}" for tap in _demo_tasks._TAPS),
         *(f"lite0-random@{tap}" for tap in _demo_tasks._TAPS),
