@@ -30,13 +30,19 @@ def _shares(kernel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return kernel.div_(total), total.log() + top
 
 
+def _exponentials(kernel: Tensor, relations: Relations, high: float) -> None:
+    """Overwrite the kernel by exp(kernel - high) where pairs are known, by 0 elsewhere."""
+    kernel.sub_(high).exp_()
+    if relations.known is None:
+        kernel.fill_diagonal_(0)
+    else:
+        kernel.mul_(relations.mask("any", kernel.dtype))
+
+
 def _log_share(kernel: Tensor, relations: Relations, high: float) -> tuple[Tensor, Tensor]:
     """Return the log share of the pairs of one class and its gradient, from one exponential."""
     same = relations.mask("same", kernel.dtype)
-    kernel.sub_(high).exp_()
-    if relations.codes is None:
-        kernel.mul_(relations.mask("any", kernel.dtype))
-    kernel.fill_diagonal_(0)
+    _exponentials(kernel, relations, high)
     positive, total = torch.dot(kernel.view(-1), same.view(-1)), kernel.sum()
     gradient = kernel.mul_(same.div_(positive).sub_(1 / total))
     return positive.log() - total.log(), gradient
@@ -175,15 +181,15 @@ class SupCon(KernelProxy):
 
         def evaluate(kernel: Tensor) -> tuple[Tensor, Tensor]:
             attraction = torch.dot(kernel.view(-1), same.view(-1))
-            if relations.known is not None:
-                kernel.masked_fill_(relations.known == 0, -torch.inf)
-            kernel.fill_diagonal_(-torch.inf)
             if high - low < _SAFE_SPAN:  # one shift keeps the exponentials symmetric
                 top = torch.full_like(weights, high)
+                _exponentials(kernel, relations, high)
             else:
+                kernel.masked_fill_(relations.mask("any", phi.dtype) == 0, -torch.inf)
                 top = kernel.amax(dim=1)
                 top = top.where(weights > 0, 0.0)  # a row without known pairs has none
-            total = kernel.sub_(top[:, None]).exp_().sum(dim=1)
+                kernel.sub_(top[:, None]).exp_()
+            total = kernel.sum(dim=1)
             total = total.where(weights > 0, 1.0)
             pull = 0.5 * weights / total
             if high - low < _SAFE_SPAN:

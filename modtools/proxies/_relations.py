@@ -183,16 +183,17 @@ def _from_pairs(pairs: Pairs, n: int, device: torch.device) -> Relations:
     i, j, same = (part.to(device) for part in (pairs.i, pairs.j, pairs.same))
     signs = torch.where(same, 1.0, -1.0)
     known = torch.zeros(n, n, device=device)
-    places = i * n + j
-    known.view(-1).scatter_(0, places, signs).scatter_(0, j * n + i, signs)
-    clash = torch.nonzero(known.view(-1).index_select(0, places) != signs).ravel()
-    if len(clash):
-        first, second = int(i[clash[0]]), int(j[clash[0]])
+    flat, places = known.view(-1), torch.add(j, i, alpha=n)
+    flat.scatter_(0, places, signs).scatter_(0, torch.add(i, j, alpha=n), signs)
+    written = flat.index_select(0, places)
+    if not torch.equal(written, signs):
+        clash = torch.nonzero(written != signs).ravel()
         raise ModtoolsError(
-            f"Pairs must not contradict each other: rows {first} and {second} are given as of the "
-            f"same class and of different classes (at {len(clash)} places)."
+            f"Pairs must not contradict each other: rows {int(i[clash[0]])} and "
+            f"{int(j[clash[0]])} are given as of the same class and of different classes "
+            f"({len(clash)} pairs do so)."
         )
-    # Counted as integers: float32 sums of more than 2^24 ones would be wrong.
-    n_same = int(torch.count_nonzero(known > 0))
-    n_different = int(torch.count_nonzero(known)) - n_same
-    return Relations(n, n_same, n_different, device, known=known)
+    # Summed as integers: float32 cannot count beyond 2^24.
+    n_known, difference = int(torch.count_nonzero(known)), int(known.sum(dim=1).long().sum())
+    n_same = (n_known + difference) // 2
+    return Relations(n, n_same, n_known - n_same, device, known=known)

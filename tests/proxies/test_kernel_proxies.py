@@ -142,7 +142,8 @@ def test_single_precision_agrees_with_double(name, with_pairs):
 @pytest.mark.parametrize("with_pairs", [False, True])
 def test_gradients_equal_finite_differences(name, options, d, with_pairs):
     features, labels = example(n=6, d=d)
-    labels = as_pairs(all_pairs(labels)) if with_pairs else labels
+    known = {pair: same for pair, same in all_pairs(labels).items() if sum(pair) % 4}
+    labels = as_pairs(known) if with_pairs else labels
     proxy = PROXIES[name](**options)
     assert torch.autograd.gradcheck(lambda x: proxy(x, labels), features.requires_grad_())
 

@@ -105,6 +105,8 @@ BAD_LABELS = [
     (None, "labels must be whole numbers"),
     (Pairs([0], [3], [True]), r"rows 0\.\.2 of the features; got row 3.*pairs\.take\(rows\)"),
     (Pairs([0, 1], [1, 0], [True, False]), "rows 0 and 1 are given as of the same class and"),
+    (Pairs([0, 1, 1], [2, 2, 2], [True, False, True]), "rows 1 and 2 are given as of the same"),
+    (Pairs([0, 1, 2], [2, 2, 0], [True, True, False]), "rows 0 and 2 are given as of the same"),
 ]
 
 
