@@ -16,6 +16,7 @@ from torch import nn
 from modtools import ModtoolsError
 from modtools.tasks import load_task
 from modtools.training import Augmentation, Recipe, _loop, train_end_to_end, train_modular
+from modtools.training._held_out import HeldOut
 
 EPOCHS, BATCH, ROWS = 3, 16, 64
 STEPS = EPOCHS * ROWS // BATCH
@@ -200,10 +201,36 @@ def test_a_second_ctrl_c_stops_in_the_middle_of_a_step(stopping, tmp_path):
     assert state["position"]["step"] == 3
 
 
+@pytest.fixture
+def measuring(monkeypatch):
+    """Return a function that has validation losses be what it is given, epoch by epoch."""
+
+    def pretend(*losses):
+        left = iter(losses)
+        measured = {"validation_accuracy": 0.5}
+        monkeypatch.setattr(
+            HeldOut,
+            "measure",
+            lambda *_: {"network": {"validation_loss": next(left), **measured}},
+        )
+
+    return pretend
+
+
+def test_the_best_weights_survive_a_stop(stopping, measuring, tmp_path):
+    options = {"validation": small_task()[1], "patience": 5}
+    measuring(1.0, 2.0, 3.0)
+    expected = train("end_to_end", **options)
+    measuring(1.0, 2.0, 3.0)
+    stopping((0, STEPS - 2), lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train("end_to_end", tmp_path / "run.pt", **options)
+    stopping()
+    assert_same(train("end_to_end", tmp_path / "run.pt", **options), expected)
+
+
 def test_ctrl_c_in_the_last_validation_is_heard(stopping, monkeypatch, tmp_path):
     # Patience ends the phase, and the run, with the epoch in which Ctrl-C came.
-    from modtools.training._held_out import HeldOut
-
     losses = itertools.chain([1.0, 2.0], itertools.repeat(3.0))
 
     def measure(self, learners):
@@ -215,7 +242,7 @@ def test_ctrl_c_in_the_last_validation_is_heard(stopping, monkeypatch, tmp_path)
     monkeypatch.setattr(HeldOut, "measure", measure)
     options = {"validation": small_task()[1], "patience": 2, "checkpoint": tmp_path / "run.pt"}
     with pytest.raises(KeyboardInterrupt):
-        train("end_to_end", epochs=9, **{**options})
+        train("end_to_end", epochs=9, **options)
     result = train("end_to_end", epochs=9, **options)
     assert result.history["epoch"].tolist() == [1, 2, 3]
 
