@@ -23,9 +23,9 @@ from modtools.training._split import split
 
 __all__ = ["train_modular"]
 
-_OUTPUT_SHARE: Final = 0.03  # of the time, when its features are there: the module is small
+_OUTPUT_SHARE: Final = 0.01  # of the time, when its features are there: the module is small
 _LARGEST_SHARE: Final = 0.5  # with the time for its features
-_SLOWER: Final = 1.2  # than one batch promised
+_SLOWER: Final = 1.1  # than one batch promised
 ProxyChoice = str | Proxy | Sequence[str | Proxy]
 
 
@@ -78,7 +78,7 @@ def train_modular(
         not given either.
     max_seconds : float, optional
         Wall-clock budget of the whole training, in seconds; learning rates reach their end with it.
-        The output module gets 3 % of it and the time that its features take once, at most half;
+        The output module gets 1 % of it and the time that its features take once, at most half;
         hidden modules share the rest equally.
     recipe : Recipe, optional
         Batch size, learning rate, augmentation and so on.
