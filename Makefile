@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help demo test lint types benchmark install clean
 
 help:
-	@echo "make demo        score, retrain and compare pretrained modules on digits"
+	@echo "make demo        score, retrain and compare pretrained modules, then train some"
 	@echo "make test        run the tests"
 	@echo "make lint types  check style and types"
 	@echo "make benchmark   measure time and memory, write benchmarks.json"

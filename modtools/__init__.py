@@ -23,6 +23,8 @@ _HOMES = {
     "rank_modules": "modtools.selection",
     "score": "modtools.transferability",
     "score_agreement": "modtools.studies",
+    "train_end_to_end": "modtools.training",
+    "train_modular": "modtools.training",
 }
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "rank_modules",
     "score",
     "score_agreement",
+    "train_end_to_end",
+    "train_modular",
 ]
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from modtools.statistics import Moments
     from modtools.studies import score_agreement
     from modtools.tasks import Task, load_task
+    from modtools.training import train_end_to_end, train_modular
     from modtools.transferability import score
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modtools.exceptions import WARNING_CODES
+from modtools.proxies import PROXIES
 from modtools.selection import ACCURACIES
 from modtools.transferability import SCORES
 
@@ -14,19 +15,41 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 
+def run_blocks(text, page):
+    """Run the Python blocks of a page in order; return their names and how many there are."""
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+    return names, len(blocks)
+
+
 def test_every_python_block_of_the_readme_runs_in_order(tmp_path, monkeypatch, capsys):
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    names, n_blocks = run_blocks(README, "README.md")
+    assert n_blocks == 4
     plt.close("all")
     assert names["ranking"].best == "pixels"
+    assert names["result"].labels_needed == "pairs"
+    assert (tmp_path / "zoo" / "digits-supcon" / "card.json").is_file()
     assert (tmp_path / "ranking.png").is_file()
     assert "by logistic (200 labels, 10 classes)" in capsys.readouterr().out
+
+
+def test_the_example_of_the_page_on_training_runs_and_gives_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    names, _ = run_blocks(text, "training.md")
+    assert [module.taps for module in names["result"].modules] == [("block3",), ("features",)]
+    assert f"# {[module.taps for module in names['result'].modules]}\n" in text
+    assert "`pairs` (which rows are of one" in text
+    assert names["baseline"].labels_needed == "classes"
+
+
+def test_the_number_of_proxies_in_the_readme_is_true():
+    assert f"{len(PROXIES)} proxy objectives" in README
 
 
 def test_the_first_paragraph_says_what_is_predicted():
