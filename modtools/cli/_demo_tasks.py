@@ -120,5 +120,6 @@ def _retrain(features: Any, task: DemoTask) -> float:
     from modtools.outputs import LogisticOutput
 
     labels = task.whole.labels
-    output = LogisticOutput().fit(features[task.few], labels[task.few])
+    # The strength of the score `logistic`, whose prediction is drawn beside it.
+    output = LogisticOutput(strength=1.0).fit(features[task.few], labels[task.few])
     return float(output.score(features[task.kept], labels[task.kept]))

@@ -15,7 +15,7 @@ from modtools.outputs._folds import stratified_folds
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 
-__all__ = ["cold_fold_codes", "minimise_folds"]
+__all__ = ["N_FOLDS", "cold_fold_codes", "fold_design", "minimise_folds"]
 
 N_FOLDS = 5
 # Iterations after which the held-out accuracy no longer moves (tests compare with converged fits).
@@ -70,7 +70,7 @@ def cold_fold_codes(
     folds = stratified_folds(codes, N_FOLDS, seed, groups)
     n_folds = int(folds.max()) + 1
     # Each of two symmetric weight vectors is half the difference: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
-    design, penalty = _design(rows, strength * (2 if n_classes == 2 else 1))
+    design, penalty = fold_design(rows, strength * (2 if n_classes == 2 else 1))
     training = folds[:, None] != np.arange(n_folds)
     weights = minimise_folds(design, codes, n_classes, training, penalty)
     predicted = np.empty(len(codes), dtype=np.intp)
@@ -82,11 +82,15 @@ def cold_fold_codes(
     return predicted
 
 
-def _design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return float32 coordinates with a last column for the intercept, and their penalties.
 
     With many rows a column, principal coordinates are divided by the root of their expected
     curvature, which makes the problem nearly round; the penalty is divided with them.
+
+    >>> fold_design(StandardizedRows.of(np.array([[0.0], [2.0]])), 3.0)[0]
+    array([[-1.,  1.],
+           [ 1.,  1.]], dtype=float32)
     """
     n_samples = len(rows)
     if n_samples < _ROWS_PER_COLUMN * rows.n_features:
@@ -128,8 +132,8 @@ def minimise_folds(
         Number of classes.
     training : ndarray of shape (n_samples, n_folds)
         Whether a fold is trained on a row.
-    penalty : ndarray of shape (n_columns,)
-        Each column's weights w cost penalty/2 |w|^2.
+    penalty : ndarray of shape (n_columns,) or (n_columns, n_folds)
+        Each column's weights w cost penalty/2 |w|^2, in all folds alike or in each its own.
     n_iterations : int, default=20
         Number of steps, each with one pass over the rows.
 
@@ -173,7 +177,7 @@ def _losses(
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the penalised loss of each fold (n_folds,) and its gradient, shaped as `weights`."""
     n_folds, n_classes = weights.shape[1:]
-    penalised = penalty[:, None, None] * weights
+    penalised = penalty.reshape(len(penalty), -1, 1) * weights
     losses = _dot(weights, penalised) / 2
     flat = weights.reshape(len(weights), -1)
     gradient = np.zeros_like(flat)

@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 
 from modtools._validation import check_integer, check_positive
 from modtools.exceptions import warn
-from modtools.outputs._base import FloatMatrix, OutputModule, check_rows
+from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
 from modtools.outputs._cold_folds import cold_fold_codes
+from modtools.outputs._logistic_strength import choose_logistic_strength
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["LogisticOutput"]
@@ -26,19 +27,23 @@ class LogisticOutput(OutputModule):
 
     Parameters
     ----------
-    strength : float, default=1.0
-        Strength of the penalty, an absolute number.
+    strength : float, optional
+        Strength of the penalty, an absolute number. By default it is chosen from 10^k, k = -2, -1,
+        ..., 3, by the log loss of rows held out in the five folds of `leave_one_out`, ties to the
+        larger; with one label a class nothing can be held out, and it is 1.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation; constant columns become 0.
     max_iter : int, default=2000
         Largest number of iterations; a fit that stops there warns with MT005.
     random_state : int, default=0
-        Seed of the folds of `leave_one_out`; `fit` has no randomness.
+        Seed of the five folds; with a given strength `fit` has no randomness.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Sorted class labels.
+    strength_ : float
+        The strength used.
     coef_ : ndarray of shape (n_classes, n_features)
         Weights of the features as centred by `mean_` and divided by `scale_`.
     intercept_ : ndarray of shape (n_classes,)
@@ -62,7 +67,7 @@ class LogisticOutput(OutputModule):
     def __init__(
         self,
         *,
-        strength: float = 1.0,
+        strength: float | None = None,
         standardize: bool = True,
         max_iter: int = 2000,
         random_state: int = 0,
@@ -87,11 +92,12 @@ class LogisticOutput(OutputModule):
         self : LogisticOutput
             The fitted output module.
         """
-        strength = check_positive(self.strength, name="strength")
+        self._check_options()
         max_iter = check_integer(self.max_iter, name="max_iter")
         X, codes = self._check_fit(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize)
-        solver = LogisticRegression(C=1 / strength, max_iter=max_iter)
+        self.strength_ = self._strength_for(rows, codes, len(self.classes_))
+        solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             solver.fit(rows.dense(), codes)
@@ -129,7 +135,8 @@ class LogisticOutput(OutputModule):
 
         Rows are held out a fifth at a time (five stratified folds). Every fold is fitted from zero,
         never from a fit that saw its rows, in 20 iterations of all folds at once; the
-        standardisation with all rows is held fixed. `fit` is not needed before, nothing is stored.
+        standardisation with all rows and the strength are held fixed. `fit` is not needed before,
+        nothing is stored.
 
         Parameters
         ----------
@@ -148,9 +155,21 @@ class LogisticOutput(OutputModule):
         >>> LogisticOutput().leave_one_out([[0.0], [1.0], [8.0], [9.0]], [0, 0, 1, 1]).tolist()
         [0, 0, 1, 1]
         """
-        strength = check_positive(self.strength, name="strength")
-        seed = check_integer(self.random_state, name="random_state", minimum=0)
+        self._check_options()
         X, classes, codes = check_rows(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize)
-        held_out = cold_fold_codes(rows, codes, len(classes), strength=strength, seed=seed)
+        strength = self._strength_for(rows, codes, len(classes))
+        held_out = cold_fold_codes(
+            rows, codes, len(classes), strength=strength, seed=self.random_state
+        )
         return np.asarray(classes[held_out])
+
+    def _check_options(self) -> None:
+        if self.strength is not None:
+            check_positive(self.strength, name="strength")
+        check_integer(self.random_state, name="random_state", minimum=0)
+
+    def _strength_for(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> float:
+        if self.strength is not None:
+            return float(self.strength)
+        return choose_logistic_strength(rows, codes, n_classes, seed=self.random_state)
