@@ -15,12 +15,14 @@ _HOMES = {
     "Moments": "modtools.statistics",
     "PretrainedModule": "modtools.modules",
     "Ranking": "modtools.selection",
+    "ReusedModel": "modtools.retraining",
     "Task": "modtools.tasks",
     "Zoo": "modtools.modules",
     "extract": "modtools.modules",
     "iter_features": "modtools.modules",
     "load_task": "modtools.tasks",
     "rank_modules": "modtools.selection",
+    "retrain": "modtools.retraining",
     "score": "modtools.transferability",
     "score_agreement": "modtools.studies",
     "train_end_to_end": "modtools.training",
@@ -33,6 +35,7 @@ __all__ = [
     "Moments",
     "PretrainedModule",
     "Ranking",
+    "ReusedModel",
     "Task",
     "Zoo",
     "__version__",
@@ -40,6 +43,7 @@ __all__ = [
     "iter_features",
     "load_task",
     "rank_modules",
+    "retrain",
     "score",
     "score_agreement",
     "train_end_to_end",
@@ -49,6 +53,7 @@ __all__ = [
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning
     from modtools.modules import PretrainedModule, Zoo, extract, iter_features
+    from modtools.retraining import ReusedModel, retrain
     from modtools.selection import Ranking, rank_modules
     from modtools.statistics import Moments
     from modtools.studies import score_agreement

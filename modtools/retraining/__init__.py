@@ -1,0 +1,6 @@
+"""Retrain the output module only: with which labels, and what comes out."""
+
+from modtools.retraining._retrain import retrain
+from modtools.retraining._reused import ReusedModel
+
+__all__ = ["ReusedModel", "retrain"]

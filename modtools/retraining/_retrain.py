@@ -1,0 +1,174 @@
+"""Fit an output module on the features of a frozen module: the only thing that is trained."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, clone
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+from modtools.retraining._reused import ReusedModel
+from modtools.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from modtools.modules import PretrainedModule
+
+__all__ = ["OUTPUTS", "retrain"]
+
+OUTPUTS: Final[dict[str, type]] = {
+    "class_mean": ClassMeanOutput,
+    "logistic": LogisticOutput,
+    "ridge": RidgeOutput,
+}
+
+
+def retrain(
+    module: "PretrainedModule",
+    task: Task,
+    *,
+    output: str | ClassifierMixin = "logistic",
+    pool: Any = None,
+    allow_nameless: bool = False,
+    device: "str | torch.device | None" = None,
+    precision: str = "float32",
+    batch_size: int = 64,
+    cache: bool | str | os.PathLike[str] | None = None,
+) -> ReusedModel:
+    """Reuse a frozen module: fit only an output module on its features.
+
+    Nothing in the module changes, statistics of batch norms included. What comes out is as accurate
+    as a retrained output module can be, which is not what fine-tuning the whole network would give.
+
+    Parameters
+    ----------
+    module : PretrainedModule
+        The module, read at one tap.
+    task : Task
+        The labelled rows, of a classification task.
+    output : {"logistic", "ridge", "class_mean"} or classifier, default="logistic"
+        The output module: a name, or a scikit-learn classifier, which is cloned before it is
+        fitted.
+    pool : Task, array, tensor or list of str, optional
+        Unlabelled inputs, for an output module with a parameter ``pool`` (`ClassMeanOutput`); the
+        labels of a task are not read.
+    allow_nameless : bool, default=False
+        Whether classes of the task may lack labelled rows. They are then never predicted, and the
+        model lists them in `nameless`.
+    device : str or torch.device, optional
+        Where to run; the network is moved there and back. None runs where the network is.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Autocast precision of the forward pass; features are float32 always.
+    batch_size : int, default=64
+        Inputs in one forward pass.
+    cache : bool, str or path, optional
+        Where features are kept, as in `extract`.
+
+    Returns
+    -------
+    ReusedModel
+        The frozen module with its fitted output module and the names of the classes.
+
+    Raises
+    ------
+    ModtoolsError
+        A class without a labelled row, features that do not vary, several taps, another kind of
+        task.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modtools.modules import pixels
+    >>> images = np.repeat(np.array([0, 200], dtype=np.uint8), 3)[:, None, None] * np.ones((2, 2))
+    >>> task = Task(images.astype(np.uint8), ["dark"] * 3 + ["bright"] * 3)
+    >>> model = retrain(pixels(), task, output="ridge")
+    >>> model.predict(np.full((1, 2, 2), 255, dtype=np.uint8)).tolist()
+    ['bright']
+    """
+    from modtools.modules import extract
+
+    started = time.perf_counter()
+    _check_task(module, task)
+    nameless = _nameless_classes(task, allow=allow_nameless)
+    estimator = _make_output(output)
+    forward: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "batch_size": batch_size,
+        "cache": cache,
+    }
+    if pool is not None:
+        if "pool" not in estimator.get_params(deep=False):
+            raise ModtoolsError(
+                f"pool= is for an output module that reads unlabelled rows; "
+                f'{type(estimator).__name__} does not. Use output="class_mean".'
+            )
+        estimator.set_params(pool=extract(module, pool, **forward))
+    features = np.asarray(extract(module, task, **forward))
+    _check_varies(features, module)
+    estimator.fit(features, task.labels)
+    return ReusedModel(
+        module,
+        estimator,
+        classes=task.classes,
+        nameless=nameless,
+        task_name=task.name,
+        row_fingerprints=task.row_fingerprints,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check_task(module: "PretrainedModule", task: Any) -> None:
+    if not isinstance(task, Task):
+        raise ModtoolsError(
+            f"task must be a Task, inputs with labels; got {type(task).__name__}. "
+            "Make one: Task(inputs, labels)."
+        )
+    if task.kind != "classification":
+        raise ModtoolsError(
+            f"retrain needs a classification task; {task.name} is of kind {task.kind}."
+        )
+    taps = getattr(module, "taps", (None,))
+    if len(taps) > 1:
+        raise ModtoolsError(
+            f"{module.name} is read at {len(taps)} taps; choose one: module.at({taps[0]!r})."
+        )
+
+
+def _nameless_classes(task: Task, *, allow: bool) -> NDArray[Any]:
+    """Return the classes without a labelled row, or name them in an error."""
+    nameless: NDArray[Any] = task.classes[task.encoded.counts() == 0]
+    if len(nameless) and not allow:
+        named = ", ".join(f'"{name}"' for name in nameless.tolist())
+        noun, verb = ("class", "has") if len(nameless) == 1 else ("classes", "have")
+        raise ModtoolsError(
+            f"{noun} {named} {verb} no labelled row in {task.name}. Label one row of each, or use "
+            "allow_nameless=True: then they are never predicted."
+        )
+    return nameless
+
+
+def _make_output(output: Any) -> Any:
+    """Return an unfitted output module of a name, or a clone of the caller's classifier."""
+    if isinstance(output, str):
+        return OUTPUTS[check_choice(output, list(OUTPUTS), name="output")]()
+    if isinstance(output, type) or not hasattr(output, "fit") or not hasattr(output, "predict"):
+        raise ModtoolsError(
+            f"output must be one of {', '.join(OUTPUTS)}, or a scikit-learn classifier; "
+            f"got {output!r}."
+        )
+    return clone(output)
+
+
+def _check_varies(features: NDArray[Any], module: "PretrainedModule") -> None:
+    if len(features) > 1 and not np.ptp(features, axis=0).any():
+        zero = "" if features.any() else ", all zero,"
+        raise ModtoolsError(
+            f'the features of "{module.names[0]}" are the same{zero} in all {len(features)} rows, '
+            "so no output module can learn from them. Choose another module or tap."
+        )

@@ -1,0 +1,240 @@
+"""A frozen module with its retrained output module: what a user deploys."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import rows_per_block
+from modtools.exceptions import ModtoolsError
+from modtools.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from modtools.modules import PretrainedModule
+
+__all__ = ["ReusedModel"]
+
+
+class ReusedModel:
+    """A frozen module, the output module fitted on its features, and the names of the classes.
+
+    `retrain` makes it. The module is shared with the caller, not copied, and is never changed.
+
+    Parameters
+    ----------
+    module : PretrainedModule
+        The frozen module, read at one tap.
+    output : classifier
+        Fitted on the features of the module.
+    classes : ndarray of shape (n_classes,)
+        All classes of the task, sorted.
+    nameless : sequence, default=()
+        Those of them without a labelled row; they are never predicted.
+    task_name : str, default="task"
+        What the output module was trained on.
+    row_fingerprints : sequence of str, default=()
+        Fingerprints of the training rows, which `accuracy` compares with the test rows.
+    seconds : float, default=0.0
+        Time that retraining took, features included.
+
+    Attributes
+    ----------
+    module, output, classes, task_name, row_fingerprints, seconds
+        As given.
+    nameless : ndarray of shape (n_nameless,)
+        As given.
+    named : ndarray of shape (n_named,)
+        The classes that can be predicted.
+    n_labels : int
+        Number of labelled rows that the output module learned from.
+
+    Examples
+    --------
+    >>> from modtools.modules import pixels
+    >>> from modtools.retraining import retrain
+    >>> from modtools.tasks import load_task
+    >>> train, test = load_task("digits").few_labels(per_class=4).split(test_fraction=0.5)
+    >>> retrain(pixels(), train, output="ridge")
+    ReusedModel(pixels + RidgeOutput: 20 labels of digits, 10 classes)
+    """
+
+    def __init__(
+        self,
+        module: "PretrainedModule",
+        output: Any,
+        *,
+        classes: NDArray[Any],
+        nameless: Sequence[Any] | NDArray[Any] = (),
+        task_name: str = "task",
+        row_fingerprints: Sequence[str] | NDArray[np.str_] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        self.module = module
+        self.output = output
+        self.classes = np.asarray(classes)
+        self.nameless = self.classes[np.isin(self.classes, nameless)]
+        self.named = self.classes[~np.isin(self.classes, nameless)]
+        self.task_name = task_name
+        self.row_fingerprints = np.asarray(row_fingerprints, dtype="U64")
+        self.n_labels = len(self.row_fingerprints)
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        count = f"{len(self.named)} classes"
+        if len(self.nameless):
+            count = f"{len(self.named)} of {len(self.classes)} classes"
+        return (
+            f"ReusedModel({self.module.names[0]} + {type(self.output).__name__}: "
+            f"{self.n_labels} labels of {self.task_name}, {count})"
+        )
+
+    def predict(self, inputs: Any, *, device: "str | torch.device | None" = None) -> NDArray[Any]:
+        """Return the predicted class of each input.
+
+        Parameters
+        ----------
+        inputs : Task, array, tensor or list of str
+            What the module reads; the labels of a task are not read.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Label values.
+        """
+        return self._through(self.output.predict, inputs, device)
+
+    def predict_proba(
+        self, inputs: Any, *, device: "str | torch.device | None" = None
+    ) -> NDArray[np.float64]:
+        """Return the probability of each named class.
+
+        Parameters
+        ----------
+        inputs : Task, array, tensor or list of str
+            What the module reads; the labels of a task are not read.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_named)
+            Probabilities in the order of `named`; rows sum to 1.
+
+        Raises
+        ------
+        ModtoolsError
+            The output module gives no probabilities.
+        """
+        if not hasattr(self.output, "predict_proba"):
+            raise ModtoolsError(
+                f'{type(self.output).__name__} gives no probabilities; use output="logistic".'
+            )
+        return self._through(self.output.predict_proba, inputs, device)
+
+    def decision_values(
+        self, inputs: Any, *, device: "str | torch.device | None" = None
+    ) -> NDArray[np.float64]:
+        """Return one decision value (logit) per named class; the largest decides.
+
+        Parameters
+        ----------
+        inputs : Task, array, tensor or list of str
+            What the module reads; the labels of a task are not read.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_named)
+            Decision values in the order of `named`.
+
+        Raises
+        ------
+        ModtoolsError
+            The output module is not one of modtools.
+        """
+        if not hasattr(self.output, "decision_values"):
+            raise ModtoolsError(
+                f"{type(self.output).__name__} has no decision_values; use an output module of "
+                "modtools.outputs."
+            )
+        return self._through(self.output.decision_values, inputs, device)
+
+    def accuracy(
+        self,
+        task: Task,
+        *,
+        allow_overlap: bool = False,
+        only_named: bool = False,
+        device: "str | torch.device | None" = None,
+    ) -> float:
+        """Return the share of rows whose class is predicted; chance is one over the classes.
+
+        Parameters
+        ----------
+        task : Task
+            Rows with labels among the classes of the training task.
+        allow_overlap : bool, default=False
+            Whether test rows may equal training rows, as in free-form data where inputs repeat by
+            nature. Otherwise a shared row raises: accuracy on rows that were learned says little.
+        only_named : bool, default=False
+            Whether rows of classes without a label, which cannot be predicted, are left out.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        float
+            Accuracy in [0, 1].
+        """
+        task = self._check_test(task, allow_overlap=allow_overlap)
+        if only_named:
+            task = task.subset(np.isin(task.labels, self.named))
+        return float(np.mean(self.predict(task, device=device) == task.labels))
+
+    def _check_test(self, task: Any, *, allow_overlap: bool) -> Task:
+        """Return the task if it tells what this model is worth, else raise."""
+        if not isinstance(task, Task) or task.kind != "classification":
+            raise ModtoolsError(f"accuracy needs a classification task; got {task!r}.")
+        strange = np.flatnonzero(~np.isin(task.labels, self.classes))
+        if strange.size:
+            raise ModtoolsError(
+                f"labels of {task.name} must be among the {len(self.classes)} classes of "
+                f"{self.task_name}; got {task.labels[strange[0]].item()!r} in row {strange[0]} "
+                f"({strange.size} such)."
+            )
+        if not allow_overlap and self.n_labels:
+            shared = np.flatnonzero(np.isin(task.row_fingerprints, self.row_fingerprints))
+            if shared.size:
+                raise ModtoolsError(
+                    f"{shared.size} of {len(task)} rows of {task.name} equal training rows, first "
+                    f"row {shared[0]}. Take them out, for example with complement, or use "
+                    "allow_overlap=True if inputs repeat by nature."
+                )
+        return task
+
+    def _through(
+        self, decide: Callable[[Any], Any], inputs: Any, device: "str | torch.device | None"
+    ) -> NDArray[Any]:
+        """Stream inputs through the module, and features block by block through the output."""
+        from modtools.modules import iter_features
+
+        blocks = iter_features(self.module, inputs, device=device)
+        return np.concatenate([np.asarray(decide(block)) for block in _gather(blocks)])
+
+
+def _gather(blocks: Iterator[Any]) -> Iterator[NDArray[Any]]:
+    """Join small batches to blocks of about 8 MB: the output module costs little per row then."""
+    held: list[NDArray[Any]] = []
+    for block in blocks:
+        held.append(block)
+        if len(held) * len(block) >= rows_per_block(block.shape[1]):
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

@@ -1,0 +1,148 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules import PretrainedModule, extract, image_preprocess, pixels
+from modtools.outputs import RidgeOutput
+from modtools.retraining import ReusedModel, retrain
+from modtools.tasks import Task
+
+
+def convolutional():
+    """Return a module with a batch norm in training mode, whose statistics must stay."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5))
+    preprocess = image_preprocess(channels=None)
+    return PretrainedModule(network.train(), name="conv", pooling="max", preprocess=preprocess)
+
+
+@pytest.mark.parametrize("output", ["logistic", "ridge", "class_mean"])
+def test_predicts_digits_it_has_not_seen(parts, output):
+    model = retrain(pixels(), parts[0], output=output)
+    assert model.accuracy(parts[1]) > 0.6
+    assert model.n_labels == 40
+    assert model.named.tolist() == list(range(10))
+    assert model.seconds > 0
+
+
+def test_predictions_are_those_of_the_output_module_on_extracted_features(parts, model):
+    train, test = parts
+    alone = RidgeOutput().fit(extract(pixels(), train), train.labels)
+    features = extract(pixels(), test)
+    assert np.array_equal(model.predict(test), alone.predict(features))
+    assert np.array_equal(model.predict(test.inputs), alone.predict(features))
+    np.testing.assert_allclose(model.decision_values(test), alone.decision_values(features))
+
+
+def test_blocks_of_any_size_give_the_same_predictions(parts, model, monkeypatch):
+    whole = model.predict(parts[1])
+    monkeypatch.setattr("modtools.retraining._reused.rows_per_block", lambda n_features: 70)
+    assert np.array_equal(model.predict(parts[1]), whole)
+
+
+def test_probabilities_follow_the_named_classes(parts):
+    model = retrain(pixels(), parts[0])
+    probabilities = model.predict_proba(parts[1])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert np.array_equal(model.named[probabilities.argmax(axis=1)], model.predict(parts[1]))
+
+
+def test_says_which_output_gives_probabilities(parts):
+    model = retrain(pixels(), parts[0], output=NoProbabilities())
+    with pytest.raises(ModtoolsError, match="NoProbabilities gives no probabilities"):
+        model.predict_proba(parts[1])
+    with pytest.raises(ModtoolsError, match="has no decision_values"):
+        model.decision_values(parts[1])
+
+
+class NoProbabilities(LogisticRegression):
+    """A classifier of somebody else that gives labels only."""
+
+    predict_proba = property()
+
+
+def test_a_classifier_is_cloned_and_its_answers_are_kept(parts):
+    mine = LogisticRegression(max_iter=300)
+    model = retrain(pixels(), parts[0], output=mine)
+    assert not hasattr(mine, "coef_")
+    assert model.accuracy(parts[1]) > 0.6
+
+
+def test_the_frozen_module_stays_bit_for_bit(parts):
+    module = convolutional()
+    before = copy.deepcopy(module.network)
+    model = retrain(module, parts[0], output="ridge")
+    model.predict(parts[1])
+    assert model.module is module
+    after = module.network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.state_dict().items())
+    assert [p.training for p in module.network.modules()] == [True] * 5
+    assert all(p.requires_grad and p.grad is None for p in module.network.parameters())
+
+
+def test_names_the_class_without_a_label(digits):
+    few = digits.subset(np.flatnonzero(~np.isin(digits.labels, [3, 7]))[:60])
+    with pytest.raises(ModtoolsError, match=r'classes "3", "7" have no labelled row in digits'):
+        retrain(pixels(), few)
+
+
+def test_allows_nameless_classes_and_says_which(digits):
+    few = digits.subset(np.flatnonzero(digits.labels != 4)[:90])
+    model = retrain(pixels(), few, output="ridge", allow_nameless=True)
+    test = digits.complement(few).few_labels(per_class=5)
+    assert model.nameless.tolist() == [4]
+    assert 4 not in model.predict(test)
+    assert model.accuracy(test, only_named=True) * 45 == pytest.approx(model.accuracy(test) * 50)
+    assert "9 of 10 classes" in repr(model)
+
+
+def test_refuses_test_rows_that_were_learned(parts, digits, model):
+    both = digits.subset(np.concatenate([parts[1].rows[:5], parts[0].rows[:3]]))
+    with pytest.raises(ModtoolsError, match="3 of 8 rows of digits equal training rows, first row"):
+        model.accuracy(both)
+    assert 0 <= model.accuracy(both, allow_overlap=True) <= 1
+
+
+def test_refuses_labels_of_other_classes(parts, model):
+    other = Task(parts[1].inputs[:2], [3, 12])
+    with pytest.raises(ModtoolsError, match="got 12 in row 1"):
+        model.accuracy(other)
+    with pytest.raises(ModtoolsError, match="accuracy needs a classification task"):
+        model.accuracy(parts[1].inputs)
+
+
+def test_refuses_what_cannot_be_retrained(parts):
+    train = parts[0]
+    with pytest.raises(ModtoolsError, match=r'unknown output "logistics"; did you mean "logistic"'):
+        retrain(pixels(), train, output="logistics")
+    with pytest.raises(ModtoolsError, match="output must be one of"):
+        retrain(pixels(), train, output=RidgeOutput)
+    with pytest.raises(ModtoolsError, match="task must be a Task"):
+        retrain(pixels(), train.inputs)
+    with pytest.raises(ModtoolsError, match="is of kind regression"):
+        retrain(pixels(), Task(train.inputs, np.linspace(0, 1, 40)))
+    with pytest.raises(ModtoolsError, match="read at 2 taps"):
+        retrain(convolutional().at(["0", "1"]), train)
+    with pytest.raises(ModtoolsError, match="RidgeOutput does not"):
+        retrain(pixels(), train, output="ridge", pool=train)
+    with pytest.raises(ModtoolsError, match="module must be a PretrainedModule"):
+        retrain(nn.Flatten(), train)
+
+
+def test_refuses_features_that_do_not_vary(parts):
+    black = Task(np.zeros_like(parts[0].inputs), parts[0].labels)
+    with pytest.raises(ModtoolsError, match="are the same, all zero, in all 40 rows"):
+        retrain(pixels(), black)
+    grey = Task(np.full_like(parts[0].inputs, 1), parts[0].labels)
+    with pytest.raises(ModtoolsError, match='features of "pixels" are the same in all 40 rows'):
+        retrain(pixels(), grey)
+
+
+def test_says_what_it_is(model):
+    assert isinstance(model, ReusedModel)
+    assert repr(model) == "ReusedModel(pixels + RidgeOutput: 40 labels of digits, 10 classes)"
