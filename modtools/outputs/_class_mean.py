@@ -1,14 +1,28 @@
-"""Nearest class mean: fit and exact leave-one-out."""
+"""Nearest class mean: fit, exact leave-one-out, and means that an unlabelled pool gives."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import validate_data
 
+from modtools._validation import (
+    FloatArray,
+    check_choice,
+    check_features,
+    check_integer,
+    raise_if_not_finite,
+)
+from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
-from modtools.outputs._standardize import StandardizedRows
+from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
+from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters
+from modtools.outputs._standardize import StandardizedRows, standardize
 
 __all__ = ["ClassMeanOutput", "class_mean_leave_one_out", "class_sums"]
+
+# Share of the rows that chance leaves which the clusters must have right.
+_LEAST_EVIDENCE = 0.5
 
 
 def class_sums(rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> FloatMatrix:
@@ -27,21 +41,17 @@ def class_sums(rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> Flo
     return sums
 
 
-def _squared_distances(block: FloatMatrix, means: FloatMatrix) -> FloatMatrix:
-    squares = np.einsum("ij,ij->i", block, block)[:, None] + np.square(means).sum(axis=1)
-    return np.asarray(np.maximum(squares - 2 * block @ means.T, 0.0))
-
-
 def class_mean_leave_one_out(
     rows: StandardizedRows,
     codes: ClassCodes,
     n_classes: int,
     groups: ClassCodes | None = None,
+    *,
+    metric: str = "euclidean",
 ) -> ClassCodes:
     """Return the class whose mean, computed without the row, is nearest to it.
 
-    Leaving a row out moves its own class mean away from it: the squared distance is multiplied by
-    (m / (m - 1))^2 for a class of m rows. A class that loses its only row is never predicted.
+    A class that loses its only row is never predicted.
 
     Parameters
     ----------
@@ -53,6 +63,8 @@ def class_mean_leave_one_out(
         Number of classes.
     groups : ndarray of shape (n_samples,), optional
         Group of each row; a row's whole group is left out with it.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What is near.
 
     Returns
     -------
@@ -67,15 +79,14 @@ def class_mean_leave_one_out(
     """
     sums, counts = class_sums(rows, codes, n_classes), np.bincount(codes, minlength=n_classes)
     if groups is not None:
-        return _leave_groups_out(rows, codes, sums, groups)
-    means, factors = sums / counts[:, None], np.square(counts / np.maximum(counts - 1, 1))
+        return _leave_groups_out(rows, codes, sums, groups, metric)
+    means = sums / counts[:, None]
     predicted = np.empty(len(codes), dtype=np.intp)
     for block_rows, block in rows.blocks():
-        distances = _squared_distances(block, means)
-        own = codes[block_rows]
-        away = distances[np.arange(len(block)), own] * factors[own]
-        distances[np.arange(len(block)), own] = np.where(counts[own] > 1, away, np.inf)
-        predicted[block_rows] = distances.argmin(axis=1)
+        decisions, own = mean_decisions(block, means, metric), codes[block_rows]
+        without = own_decisions_without(block, sums[own], counts[own], metric)
+        decisions[np.arange(len(block)), own] = without
+        predicted[block_rows] = decisions.argmax(axis=1)
     return predicted
 
 
@@ -84,36 +95,60 @@ def _leave_groups_out(
     codes: ClassCodes,
     sums: FloatMatrix,
     groups: ClassCodes,
+    metric: str,
 ) -> ClassCodes:
     """Return the nearest class when the means are computed without the row's whole group."""
     dense = rows.dense()
     counts = np.bincount(codes, minlength=len(sums))
-    distances = _squared_distances(dense, sums / counts[:, None])
+    decisions = mean_decisions(dense, sums / counts[:, None], metric)
     order = np.argsort(groups, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         for code in np.unique(codes[members]):
             removed = members[codes[members] == code]
             left = counts[code] - len(removed)
             mean = (sums[code] - dense[removed].sum(axis=0)) / max(left, 1)
-            away = np.square(dense[members] - mean).sum(axis=1)
-            distances[members, code] = away if left else np.inf
-    return np.asarray(distances.argmin(axis=1))
+            away = mean_decisions(dense[members], mean[None], metric)[:, 0]
+            decisions[members, code] = away if left else -np.inf
+    return np.asarray(decisions.argmax(axis=1))
 
 
 class ClassMeanOutput(OutputModule):
-    """The class whose mean is nearest (Euclidean) as an output module.
+    """The class whose mean is nearest as an output module, with or without an unlabelled pool.
+
+    With a pool, k-means finds clusters in it without labels and each class takes one of them, so
+    that few labels are as good as many where the clusters follow the classes. Whether they do is
+    judged by the labels themselves: each cluster is named without a row, and the row is looked up.
+    The means of the labelled rows are used instead where less than half of what chance leaves is
+    right, or where they are right for more of the rows that are not alone in their class.
 
     Parameters
     ----------
     standardize : bool, default=True
         Whether columns are divided by their standard deviation; constant columns become 0.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        Distance to the mean, or angle between row and mean, both of centred columns.
+    pool : array-like of shape (n_pool, n_features), optional
+        Features without labels; they also set the standardisation.
+    n_classes : int, optional
+        Number of all classes and so of clusters in the pool, by default that of the classes with
+        labels. A larger number keeps apart the clusters whose class has no label yet.
+    random_state : int, default=0
+        Seed of the ten starts of k-means and, beyond 100 labels, of the folds that judge it.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Sorted class labels.
+        Sorted labels of the classes with a label.
     means_ : ndarray of shape (n_classes, n_features)
-        Class means of the features as centred by `mean_` and divided by `scale_`.
+        Class means, or the centres of the clusters that the classes took, of the features as
+        centred by `mean_` and divided by `scale_`.
+    nameless_means_ : ndarray of shape (n_nameless, n_features)
+        Centres of the clusters that no class took; empty unless the clusters are used.
+    uses_pool_ : bool
+        Whether the clusters are used.
+    evidence_ : float or None
+        How far the clusters follow the classes, from held-out labels: 0 as if by chance, 1 always;
+        None without a pool.
     mean_, scale_ : ndarray of shape (n_features,)
         The standardisation; scale 0 marks a constant column, which is ignored.
     n_features_in_ : int
@@ -124,13 +159,32 @@ class ClassMeanOutput(OutputModule):
     >>> output = ClassMeanOutput().fit([[0.0], [1.0], [2.0], [3.0]], ["a", "a", "b", "b"])
     >>> output.predict([[0.9], [2.5]]).tolist()
     ['a', 'b']
+
+    Two labels name two of three clusters; the third is known to be neither.
+
+    >>> pool = [[0.0], [1.0], [2.0], [10.0], [11.0], [12.0], [20.0], [21.0]]
+    >>> output = ClassMeanOutput(pool=pool, n_classes=3).fit([[2.0], [12.0]], ["a", "b"])
+    >>> output.predict([[5.0], [8.0]]).tolist(), output.is_nameless([[5.0], [19.0]]).tolist()
+    (['a', 'b'], [False, True])
     """
 
-    def __init__(self, *, standardize: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        standardize: bool = True,
+        metric: str = "euclidean",
+        pool: Any = None,
+        n_classes: int | None = None,
+        random_state: int = 0,
+    ) -> None:
         self.standardize = standardize
+        self.metric = metric
+        self.pool = pool
+        self.n_classes = n_classes
+        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Compute the class means.
+        """Compute the class means, or find the clusters of the pool and name them.
 
         Parameters
         ----------
@@ -144,21 +198,53 @@ class ClassMeanOutput(OutputModule):
         self : ClassMeanOutput
             The fitted output module.
         """
+        self._check_options()
         X, codes = self._check_fit(X, y)
-        rows = StandardizedRows.of(X, rescale=self.standardize)
-        sums = class_sums(rows, codes, len(self.classes_))
-        self.means_ = sums / np.bincount(codes)[:, None]
+        n_classes = len(self.classes_)
+        rows, pool = self._standardized(X)
         self.mean_, self.scale_ = rows.mean, rows.scale
+        self.means_ = class_sums(rows, codes, n_classes) / np.bincount(codes)[:, None]
+        self.nameless_means_ = self.means_[:0]
+        self.uses_pool_, self.evidence_ = False, None
+        if pool is not None:
+            named = self._named_clusters(rows, codes, n_classes, pool)
+            self.uses_pool_, self.evidence_ = named.is_used, named.evidence
+        if self.uses_pool_:
+            self.means_ = named.centres[named.clusters]
+            self.nameless_means_ = np.delete(named.centres, named.clusters, axis=0)
         return self
 
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
-        return -_squared_distances(rows, self.means_)
+        return mean_decisions(rows, self.means_, self.metric)
+
+    def is_nameless(self, X: ArrayLike) -> NDArray[np.bool_]:
+        """Return whether the cluster nearest to each row is one that no class took.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            True where `predict` names the nearest class for want of the right one.
+        """
+        named = self.decision_values(X).max(axis=1)
+        if not len(self.nameless_means_):
+            return np.zeros(len(named), dtype=np.bool_)
+        features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows = standardize(features, self.mean_, self.scale_)
+        return np.asarray(
+            mean_decisions(rows, self.nameless_means_, self.metric).max(axis=1) > named
+        )
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Return the nearest class mean of each row, computed without that row, exactly.
 
-        The standardisation with all rows is held fixed. `fit` is not needed before, and nothing is
-        stored.
+        The standardisation with all rows is held fixed. Where the clusters of a pool are used, they
+        are named without the row, or beyond 100 labels without the row's fold of 100. `fit` is not
+        needed before, and nothing is stored.
 
         Parameters
         ----------
@@ -177,6 +263,71 @@ class ClassMeanOutput(OutputModule):
         >>> ClassMeanOutput().leave_one_out([[0.0], [1.0], [4.0], [6.0]], [0, 0, 1, 1]).tolist()
         [0, 0, 1, 1]
         """
+        self._check_options()
         X, classes, codes = check_rows(X, y)
-        rows = StandardizedRows.of(X, rescale=self.standardize)
-        return np.asarray(classes[class_mean_leave_one_out(rows, codes, len(classes))])
+        rows, pool = self._standardized(X)
+        if pool is None:
+            return np.asarray(classes[self._mean_codes(rows, codes, len(classes))])
+        named = self._named_clusters(rows, codes, len(classes), pool)
+        return np.asarray(classes[named.held_out])
+
+    def _check_options(self) -> None:
+        check_choice(self.metric, METRICS, name="metric")
+        check_integer(self.random_state, name="random_state", minimum=0)
+        if self.n_classes is not None:
+            check_integer(self.n_classes, name="n_classes", minimum=2)
+            if self.pool is None:
+                raise ModtoolsError("n_classes needs pool=, features without labels; got none.")
+
+    def _standardized(self, X: FloatArray) -> tuple[StandardizedRows, StandardizedRows | None]:
+        """Return labelled rows and pool in one standardisation, the pool's if it is there."""
+        if self.pool is None:
+            return StandardizedRows.of(X, rescale=self.standardize), None
+        features = check_features(self.pool, name="pool")
+        raise_if_not_finite(features, name="pool")
+        if features.shape[1] != X.shape[1]:
+            raise ModtoolsError(
+                f"pool must have the columns of X, {X.shape[1]}; got {features.shape[1]}."
+            )
+        pool = StandardizedRows.of(features, rescale=self.standardize)
+        return StandardizedRows(X, pool.mean, pool.scale), pool
+
+    def _mean_codes(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> ClassCodes:
+        return class_mean_leave_one_out(rows, codes, n_classes, metric=self.metric)
+
+    def _named_clusters(
+        self, rows: StandardizedRows, codes: ClassCodes, n_classes: int, pool: StandardizedRows
+    ) -> "_NamedClusters":
+        """Find the clusters, name them, and judge them beside the class means."""
+        n_clusters = self.n_classes or n_classes
+        if not n_classes <= n_clusters <= len(pool):
+            raise ModtoolsError(
+                f"n_classes must lie between the {n_classes} classes of y and the {len(pool)} rows"
+                f" of pool; got {n_clusters}."
+            )
+        centres = find_clusters(pool, n_clusters, metric=self.metric, seed=self.random_state)
+        decisions = mean_decisions(rows.dense(), centres, self.metric)
+        held_out = held_out_names(decisions, codes, n_classes, seed=self.random_state)
+        means = self._mean_codes(rows, codes, n_classes)
+        # Without its only row a class has no mean, so lone rows cannot compare the two.
+        compared = np.bincount(codes)[codes] > 1
+        is_used = held_out.evidence >= _LEAST_EVIDENCE and bool(
+            np.sum(held_out.is_right[compared]) >= np.sum((means == codes)[compared])
+        )
+        return _NamedClusters(
+            centres,
+            name_clusters(decisions, codes, n_classes),
+            held_out.codes if is_used else means,
+            held_out.evidence,
+            is_used,
+        )
+
+
+class _NamedClusters(NamedTuple):
+    """Centres, the cluster of each class, held-out classes of the rows, and the judgement."""
+
+    centres: FloatMatrix
+    clusters: ClassCodes
+    held_out: ClassCodes
+    evidence: float
+    is_used: bool

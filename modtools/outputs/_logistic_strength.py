@@ -1,6 +1,7 @@
 """The strength of a logistic output module, chosen by the loss of rows that were held out."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
@@ -76,7 +77,7 @@ def choose_logistic_strength(
     return float(LOGISTIC_STRENGTHS[best])
 
 
-def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> ClassCodes:
+def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> NDArray[np.bool_]:
     """Return whether another fold than a row's own holds its class (n_samples,)."""
     counts = np.zeros((folds.max() + 1, n_classes), dtype=np.intp)
     np.add.at(counts, (folds, codes), 1)

@@ -1,0 +1,165 @@
+"""Clusters of unlabelled rows, named by few labels, and the evidence that they follow the classes.
+
+Each class takes one cluster, so that ten labels name ten clusters even where two of them lie in the
+same one; clusters that no class takes stay nameless.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools.outputs._folds import stratified_folds
+from modtools.outputs._mean_decisions import unit_rows
+from modtools.outputs._standardize import StandardizedRows
+
+__all__ = ["HeldOutNames", "find_clusters", "held_out_names", "name_clusters"]
+
+_N_STARTS = 10
+# Up to this many labels each is left out on its own; more are left out in as many folds.
+_LARGEST_LEAVE_ONE_OUT = 100
+
+
+def find_clusters(
+    rows: StandardizedRows, n_clusters: int, *, metric: str = "euclidean", seed: int = 0
+) -> FloatMatrix:
+    """Return the centres that k-means finds, the best of ten starts (n_clusters, n_features).
+
+    Parameters
+    ----------
+    rows : StandardizedRows
+        Unlabelled rows, at least `n_clusters`.
+    n_clusters : int
+        Number of clusters.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        With "cosine" the rows are divided by their lengths first.
+    seed : int, default=0
+        Seed of the starts.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features)
+        Centres; fewer than `n_clusters` are distinct where fewer rows are.
+
+    Examples
+    --------
+    >>> rows = StandardizedRows.of(np.array([[0.0], [1.0], [9.0], [10.0]]), rescale=False)
+    >>> np.sort(find_clusters(rows, 2), axis=0)
+    array([[-4.5],
+           [ 4.5]])
+    """
+    dense = rows.dense() if metric == "euclidean" else unit_rows(rows.dense())
+    means = KMeans(n_clusters, n_init=_N_STARTS, random_state=seed)
+    with warnings.catch_warnings():
+        # Fewer distinct rows than clusters: what the clusters are worth is judged by the labels.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        means.fit(dense)
+    return np.asarray(means.cluster_centers_)
+
+
+def name_clusters(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> ClassCodes:
+    """Return the cluster of each class, each another, that the labelled rows agree with most.
+
+    Parameters
+    ----------
+    decisions : ndarray of shape (n_samples, n_clusters)
+        Nearness of each labelled row to each cluster.
+    codes : ndarray of shape (n_samples,)
+        Class of each row.
+    n_classes : int
+        Number of classes, at most the number of clusters.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Clusters, of the largest summed decision of all rows for the cluster of their class.
+
+    Examples
+    --------
+    >>> name_clusters(np.array([[-1.0, -4.0], [-2.0, -3.0]]), np.array([0, 1]), 2)
+    array([0, 1])
+    """
+    return _assign(_votes(decisions, codes, n_classes))
+
+
+def _votes(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> FloatMatrix:
+    """Return the decisions summed over the rows of each class (n_classes, n_clusters)."""
+    votes = np.zeros((n_classes, decisions.shape[1]))
+    np.add.at(votes, codes, decisions)
+    return votes
+
+
+def _assign(votes: FloatMatrix) -> ClassCodes:
+    return np.asarray(linear_sum_assignment(votes, maximize=True)[1])
+
+
+class HeldOutNames(NamedTuple):
+    """What names given without a row say about it.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples,)
+        Class of the nearest cluster that has a name without the row.
+    is_right : ndarray of shape (n_samples,)
+        Whether the row lies in the cluster of its class; a row alone in its class, whether it lies
+        in a cluster that the other rows leave nameless.
+    evidence : float
+        How far `is_right` exceeds what clusters without relation to the classes would give: 0 for
+        such clusters, 1 where every row is right.
+    """
+
+    codes: ClassCodes
+    is_right: NDArray[np.bool_]
+    evidence: float
+
+
+def held_out_names(
+    decisions: FloatMatrix, codes: ClassCodes, n_classes: int, *, seed: int = 0
+) -> HeldOutNames:
+    """Name the clusters without a row, for each row, and see whether it fits.
+
+    Parameters
+    ----------
+    decisions : ndarray of shape (n_samples, n_clusters)
+        Nearness of each labelled row to each cluster.
+    codes : ndarray of shape (n_samples,)
+        Class of each row.
+    n_classes : int
+        Number of classes, at least two and at most the number of clusters.
+    seed : int, default=0
+        Seed of the folds that replace single rows where there are more than 100.
+
+    Returns
+    -------
+    HeldOutNames
+        Classes, fits and evidence.
+
+    Examples
+    --------
+    >>> held_out_names(np.array([[0.0, -9.0], [-9.0, 0.0]]), np.array([0, 1]), 2).evidence
+    1.0
+    """
+    n_clusters = decisions.shape[1]
+    folds = stratified_folds(codes, min(len(codes), _LARGEST_LEAVE_ONE_OUT), seed)
+    votes, counts = _votes(decisions, codes, n_classes), np.bincount(codes, minlength=n_classes)
+    nearest, named = decisions.argmax(axis=1), np.empty_like(codes)
+    is_right, chance = np.zeros(len(codes), dtype=bool), np.full(len(codes), 1 / n_clusters)
+    for fold in range(folds.max() + 1):
+        held = np.flatnonzero(folds == fold)
+        own = codes[held]
+        left = counts - np.bincount(own, minlength=n_classes)
+        known = np.flatnonzero(left)
+        clusters = _assign((votes - _votes(decisions[held], own, n_classes))[known])
+        names = np.full(n_clusters, -1)
+        names[clusters] = known
+        named[held] = known[decisions[np.ix_(held, clusters)].argmax(axis=1)]
+        expected = np.where(left[own] > 0, own, -1)
+        is_right[held] = names[nearest[held]] == expected
+        chance[held[left[own] == 0]] = np.mean(names < 0)
+    evidence = (is_right.mean() - chance.mean()) / (1 - chance.mean())
+    return HeldOutNames(named, is_right, float(evidence))
