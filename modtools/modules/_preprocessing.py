@@ -61,7 +61,8 @@ class ImagePreprocess:
         mean, std = (images.new_tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
         # On the CPU convolutions run faster, up to twice, with the channels innermost.
         layout = torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
-        return ((images - mean) / std).contiguous(memory_format=layout)
+        # A copy, because one channel fits both layouts and only fresh strides tell which is meant.
+        return ((images - mean) / std).clone(memory_format=layout)
 
     def _channels_first(self, images: Tensor) -> Tensor:
         allowed = {1, self.channels} if self.channels else {1, 3, 4}

@@ -100,7 +100,7 @@ def test_the_optimizer_decays_matrices_and_kernels_only():
     assert [p.ndim for p in others["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
     for group in optimizer.param_groups:
-        assert (group["lr"], group["betas"]) == (4e-3, (0.8, 0.9))
+        assert (group["lr"], group["betas"]) == (3e-3, (0.8, 0.9))
 
 
 def test_a_step_without_gradient_shrinks_what_is_decayed():
@@ -203,4 +203,4 @@ def test_it_cannot_be_changed_and_names_every_setting():
         recipe.batch_size = 3
     with pytest.raises(TypeError):
         Recipe(512)
-    assert "learning_rate=0.004" in repr(recipe)
+    assert "learning_rate=0.003" in repr(recipe)

@@ -90,17 +90,15 @@ def test_measuring_the_precision_leaves_no_trace(method, train, conv, state, dif
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bfloat16_trains_float32_weights(method, train, conv, state, differ):
-    states = []
+    states, losses = [], []
     for precision in ("float32", "bfloat16"):
         network = conv()
-        result = train(method, network, epochs=1, precision=precision)
-        assert np.isfinite(result.history["loss"]).all()
+        losses.append(train(method, network, epochs=1, precision=precision).history["loss"])
         states.append(state(network))
         floats = [tensor for tensor in states[-1].values() if tensor.is_floating_point()]
         assert {tensor.dtype for tensor in floats} == {torch.float32}
     assert differ(*states)
-    for one, other in zip(states[0].values(), states[1].values(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0.1)
+    np.testing.assert_allclose(*losses, rtol=0.05)
 
 
 @pytest.mark.parametrize("method", METHODS)
