@@ -1,11 +1,11 @@
 """Prequential code length of the labels: how many bits a ridge output module needs for them."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from modtools._validation import FloatArray, check_integer
-from modtools.outputs._chain import RidgeChain
-from modtools.outputs._ridge import RidgeBasis, one_hot, ridge_basis, strength_grid
+from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
+from modtools.outputs._ridge import one_hot, ridge_basis
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import present_codes, standardized
@@ -13,10 +13,7 @@ from modtools.transferability._inputs import check_rows
 
 __all__ = ["codelength", "codelength_of_rows"]
 
-FloatMatrix = NDArray[np.float64]
 _N_ORDERS = 5
-_TEMPERATURES = 10.0 ** (np.arange(-32, 17) / 16)
-_NO_TEMPERATURE = 32  # the position of 1
 
 
 def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> Estimate:
@@ -24,12 +21,12 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
     rows = standardized(features, score="codelength")
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
-    chain = RidgeChain.of(rows, _strength_of_evidence(ridge_basis(rows), targets))
+    chain = RidgeChain.of(rows, strength_of_evidence(ridge_basis(rows), targets))
     bits = []
     for order in range(_N_ORDERS):
         shuffled = np.random.default_rng([seed, order]).permutation(len(codes))
         predictions = chain.predictions(targets, shuffled)
-        bits.append(_bits_per_label(predictions, codes[shuffled]))
+        bits.append(float(prequential(predictions, codes[shuffled]).bits.mean()))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))
 
 
@@ -77,41 +74,3 @@ def codelength(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> floa
     matrix, encoded = check_rows(features, labels, score="codelength")
     seed = check_integer(seed, name="seed", minimum=0)
     return codelength_of_rows(matrix, encoded, seed).value
-
-
-def _strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
-    """Return the strength of the largest evidence summed over target columns, ties to the larger.
-
-    Each column has its own noise level at its best value. Centring leaves n - 1 dimensions.
-    """
-    centred = targets - targets.mean(axis=0)
-    squares = np.square(basis.project(centred))
-    total = np.square(centred).sum(axis=0)
-    n_samples, n_targets = targets.shape
-    strengths = strength_grid(n_samples)
-    evidence = np.empty(len(strengths))
-    for i, strength in enumerate(strengths):
-        residual = total - (squares / (basis.eigenvalues[:, None] + strength)).sum(axis=0)
-        floor = np.finfo(float).eps * total
-        fit = (n_samples - 1) * np.log(np.maximum(residual, floor)).sum()
-        evidence[i] = -fit - n_targets * np.log1p(basis.eigenvalues / strength).sum()
-    return float(strengths[np.flatnonzero(evidence == evidence.max())[-1]])
-
-
-def _bits_per_label(predictions: FloatMatrix, codes: NDArray[np.intp]) -> float:
-    """Return the mean one-step-ahead code length of the labels in bits."""
-    n_samples, n_classes = predictions.shape
-    seen = np.zeros((n_samples, n_classes), dtype=bool)
-    seen[1:] = np.cumsum(one_hot(codes, n_classes), axis=0)[:-1] > 0
-    decisions = np.where(seen, predictions, -np.inf)
-    decisions[0] = 0
-    decisions -= decisions.max(axis=1, keepdims=True)
-    own = decisions[np.arange(n_samples), codes]
-    share = 1 / np.arange(1, n_samples + 1)
-    losses = np.empty((n_samples, len(_TEMPERATURES)))
-    for column, temperature in enumerate(_TEMPERATURES):
-        right = np.exp(own / temperature) / np.exp(decisions / temperature).sum(axis=1)
-        losses[:, column] = -np.log2((1 - share) * right + share / n_classes)
-    best = np.full(n_samples, _NO_TEMPERATURE)
-    best[n_classes:] = np.cumsum(losses, axis=0)[n_classes - 1 : -1].argmin(axis=1)
-    return float(losses[np.arange(n_samples), best].mean())

@@ -9,10 +9,10 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
+from modtools.outputs import _chain
 from modtools.outputs._ridge import ridge_basis, strength_grid
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability import _codelength
 from modtools.transferability._codelength import codelength, codelength_of_rows
 from tests.transferability import row_definitions
 
@@ -51,18 +51,18 @@ def bits_row_by_row(features, labels, strength, temperatures):
 
 @pytest.mark.parametrize("shape", [(36, 4), (18, 40)])
 def test_by_refitting_before_every_row(monkeypatch, shape):
-    monkeypatch.setattr(_codelength, "_TEMPERATURES", _codelength._TEMPERATURES[::8])
-    monkeypatch.setattr(_codelength, "_NO_TEMPERATURE", 4)
+    monkeypatch.setattr(_chain, "_TEMPERATURES", _chain._TEMPERATURES[::8])
+    monkeypatch.setattr(_chain, "_NO_TEMPERATURE", 4)
     features, labels = make_rows(*shape)
     standard = row_definitions.standardized(features)
     targets = np.eye(3)[labels]
     basis = ridge_basis(StandardizedRows.of(features))
-    strength = _codelength._strength_of_evidence(basis, targets)
+    strength = _chain.strength_of_evidence(basis, targets)
     expected = []
     for order in range(5):
         rows = np.random.default_rng([7, order]).permutation(len(labels))
         expected.append(
-            bits_row_by_row(standard[rows], labels[rows], strength, _codelength._TEMPERATURES)
+            bits_row_by_row(standard[rows], labels[rows], strength, _chain._TEMPERATURES)
         )
     estimate = codelength_of_rows(features, encode_labels(labels), seed=7)
     assert estimate.value == pytest.approx(-np.mean(expected), rel=1e-9)
@@ -89,7 +89,7 @@ def test_strength_has_the_largest_gaussian_evidence(shape):
 
     grid = strength_grid(len(labels))
     sums = [sum(log_evidence(s, column) for column in centred.T) for s in grid]
-    found = _codelength._strength_of_evidence(ridge_basis(rows), targets)
+    found = _chain.strength_of_evidence(ridge_basis(rows), targets)
     assert found == grid[np.argmax(sums)]
 
 
