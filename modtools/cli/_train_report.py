@@ -50,21 +50,23 @@ def show_proxies(json: str | None) -> None:
 
 
 def report(done: "Trained") -> None:
-    """Write the files asked for, then print what came of it, or the accuracy alone where quiet.
+    """Print what came of it, or the accuracy alone where quiet, and write the files asked for.
 
-    With ``--json -`` the JSON is all that is printed.
+    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
+    written does not hide the result.
     """
     wanted = done.wanted
-    written = _write(done)
+    is_shown = wanted.json != "-" and not wanted.quiet
     if wanted.json == "-":
         typer.echo(json_text(_content(done)), nl=False)
     elif wanted.quiet:
         typer.echo(f"{100 * done.accuracy:.2f}")
-    else:
-        for name, text in _lines(done):
-            typer.echo(f"{name:<10}{text}")
-        if written:
-            typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+    for name, text in _lines(done) if is_shown else []:
+        typer.echo(f"{name:<10}{text}")
+    written = _write(done)
+    if is_shown and written:
+        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+    if is_shown:
         typer.echo(f"Next      {_next(done)}")
 
 

@@ -213,6 +213,7 @@ def _free_name(wanted: Wanted, task: Task) -> str | None:
     method = "end_to_end" if wanted.schedule == "end_to_end" else f"{method}-{wanted.schedule}"
     words = f"{task.name}-{method}-seed{wanted.seed}".replace(",", "+")
     name = check_module_name(wanted.name or re.sub(r"[^\w.+-]+", "-", words)[:100])
+    wanted.zoo.mkdir(parents=True, exist_ok=True)  # where that fails, nothing is trained in vain
     if (wanted.zoo / name).exists():
         raise ModtoolsError(f"{wanted.zoo / name} exists; give another --name or --zoo.")
     return name

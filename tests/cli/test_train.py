@@ -168,6 +168,21 @@ def test_the_name_may_be_given_and_must_be_free_before_training(cli, images, tmp
     )
 
 
+def test_a_zoo_that_cannot_be_written_is_known_before_training(cli, images, monkeypatch):
+    monkeypatch.setattr("modtools.training.train_modular", lambda *_a, **_k: 1 / 0)
+    done = cli("train", "--task", images, "--zoo", images)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images):
+    done = cli("train", "--task", images, *QUICK, "--json", images / "a.json")
+    assert done.exit_code == 2
+    assert list(lines_of(done.stdout))[:3] == ["Task", "Trained", "Accuracy"]
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_colons_and_commas_do_not_reach_the_name(cli, images, tmp_path):
     done = cli(
         "train", "--task", images, "--classes", "0,1,2", *QUICK, "--zoo", tmp_path / "zoo", "-q"
