@@ -18,6 +18,7 @@ _HOMES = {
     "ReusedModel": "modtools.retraining",
     "Task": "modtools.tasks",
     "Zoo": "modtools.modules",
+    "choose_labels": "modtools.retraining",
     "extract": "modtools.modules",
     "iter_features": "modtools.modules",
     "load_task": "modtools.tasks",
@@ -39,6 +40,7 @@ __all__ = [
     "Task",
     "Zoo",
     "__version__",
+    "choose_labels",
     "extract",
     "iter_features",
     "load_task",
@@ -53,7 +55,7 @@ __all__ = [
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning
     from modtools.modules import PretrainedModule, Zoo, extract, iter_features
-    from modtools.retraining import ReusedModel, retrain
+    from modtools.retraining import ReusedModel, choose_labels, retrain
     from modtools.selection import Ranking, rank_modules
     from modtools.statistics import Moments
     from modtools.studies import score_agreement

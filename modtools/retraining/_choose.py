@@ -1,0 +1,209 @@
+"""Which rows to label: strategies that read features only, and an oracle under its own name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._validation import (
+    check_choice,
+    check_features,
+    check_integer,
+    check_lengths,
+    check_positive,
+    raise_if_not_finite,
+)
+from modtools.exceptions import ModtoolsError
+from modtools.retraining._clusters import choose_cover, choose_typical
+from modtools.tasks._labels import encode_labels
+
+__all__ = ["STRATEGIES", "choose_labels"]
+
+Rows: TypeAlias = NDArray[np.intp]
+Matrix: TypeAlias = NDArray[np.float64]
+_ORACLE: Final = "oracle_balanced"
+# The noise of a label beside the variance that the features explain, where none is given.
+_NOISE: Final = 0.01
+
+
+def choose_labels(
+    features: Any,
+    n: int,
+    *,
+    strategy: Any = "typical",
+    seed: int = 0,
+    normalize: bool = True,
+    strength: float | None = None,
+    labels: Any = None,
+    query_options: Mapping[str, Any] | None = None,
+) -> NDArray[np.intp]:
+    """Return which rows to label, in the order in which they should be labelled.
+
+    No strategy sees a label, except the one whose name says so, ``oracle_balanced``: it shows what
+    balanced labels would give, and must not be compared with the others as if it were one of them.
+
+    - ``random``: drawn without replacement; the first rows are those of a smaller `n`.
+    - ``k_center``: begins nearest to the mean; the next row is farthest from those chosen.
+    - ``herding``: keeps the mean of the chosen rows close to the mean of all.
+    - ``typical``: one row of each of n clusters, the one with the nearest neighbours (TypiClust).
+    - ``cover``: balls around the chosen rows cover as many rows as possible (ProbCover); their
+      radius is the largest that keeps 95 % of the balls within one of n clusters.
+    - ``variance``: the next row has the largest predictive variance of the kernel machine on
+      centred features, ties to the first.
+
+    With few labels (some 10 a class) ``typical`` and ``cover`` usually serve best.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Features of the unlabelled pool.
+    n : int
+        Number of rows to choose.
+    strategy : str or query strategy, default="typical"
+        A name, or a query strategy of scikit-activeml (extra ``active``): anything with a method
+        ``query(X=, y=, batch_size=)``, which gets all labels as missing.
+    seed : int, default=0
+        Seed of ``random``, of the clusters of ``typical`` and ``cover``, and of the rows within a
+        class of ``oracle_balanced``; the others have no randomness.
+    normalize : bool, default=True
+        Whether rows are scaled to length 1 first, as ``typical`` and ``cover`` were published.
+    strength : float, optional
+        For ``variance``: the penalty of the machine (noise of a label), an absolute number. By
+        default a hundredth of the mean squared length of the centred rows.
+    labels : array-like of shape (n_samples,), optional
+        For ``oracle_balanced`` only.
+    query_options : mapping, optional
+        Further arguments of the ``query`` of a strategy of scikit-activeml.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Different row numbers.
+
+    Examples
+    --------
+    >>> features = [[0.0, 1.0], [0.1, 1.0], [0.0, 1.1], [1.0, 0.0], [1.0, 0.1], [1.1, 0.0]]
+    >>> sorted((choose_labels(features, 2, strategy="k_center") // 3).tolist())
+    [0, 1]
+    """
+    n = check_integer(n, name="n")
+    seed = check_integer(seed, name="seed", minimum=0)
+    pool = check_features(features, minimum_rows=1)
+    raise_if_not_finite(pool)
+    if n > len(pool):
+        raise ModtoolsError(f"n must be at most the {len(pool)} rows of the pool; got {n}.")
+    if labels is not None and strategy != _ORACLE:
+        raise ModtoolsError(f'labels= is for strategy="{_ORACLE}": no other may see a label.')
+    if strategy == _ORACLE:
+        return _choose_balanced(labels, len(pool), n, seed)
+    rows = _comparable(pool, unit_length=normalize)
+    if hasattr(strategy, "query"):
+        return _query(strategy, rows, n, query_options or {})
+    name = check_choice(strategy, [*STRATEGIES, _ORACLE], name="strategy")
+    if name == "variance":
+        return _choose_variance(rows, n, strength)
+    return STRATEGIES[name](rows, n, seed)
+
+
+def _comparable(pool: NDArray[Any], *, unit_length: bool) -> Matrix:
+    """Return float64 rows of length 1, or divided by one number, so that no unit matters."""
+    rows = pool.astype(np.float64)
+    # By the largest entry first, so that squares of very small and very large values stay in range.
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    if not unit_length:
+        return np.asarray(rows / (largest.max() or 1.0))
+    rows /= np.where(largest > 0, largest, 1.0)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
+
+
+def _choose_random(rows: Matrix, n: int, seed: int) -> Rows:
+    return np.random.default_rng(seed).permutation(len(rows))[:n]
+
+
+def _choose_k_center(rows: Matrix, n: int, seed: int) -> Rows:
+    chosen = np.empty(n, dtype=np.intp)
+    chosen[0] = np.square(rows - rows.mean(axis=0)).sum(axis=1).argmin()
+    nearest = np.full(len(rows), np.inf)
+    for position in range(1, n):
+        last = rows[chosen[position - 1]]
+        np.minimum(nearest, np.square(rows - last).sum(axis=1), out=nearest)
+        nearest[chosen[position - 1]] = -np.inf  # a copy of a chosen row is still another row
+        chosen[position] = nearest.argmax()
+    return chosen
+
+
+def _choose_herding(rows: Matrix, n: int, seed: int) -> Rows:
+    chosen = np.empty(n, dtype=np.intp)
+    is_free = np.ones(len(rows), dtype=bool)
+    mean = rows.mean(axis=0)
+    wanted = mean.copy()
+    for position in range(n):
+        chosen[position] = np.where(is_free, rows @ wanted, -np.inf).argmax()
+        is_free[chosen[position]] = False
+        wanted += mean - rows[chosen[position]]
+    return chosen
+
+
+def _choose_variance(rows: Matrix, n: int, strength: float | None = None) -> Rows:
+    """Pivoted Cholesky of the centred kernel plus strength, in the space of the features.
+
+    The variance of a row given the chosen ones is its own minus the squares of its products with
+    one direction per chosen row: a column of the factor, which need not be stored.
+    """
+    centred = rows - rows.mean(axis=0)
+    variances = np.einsum("ij,ij->i", centred, centred)
+    if strength is None:
+        strength = _NOISE * float(variances.mean()) or 1.0
+    strength = check_positive(strength, name="strength")
+    chosen = np.empty(n, dtype=np.intp)
+    directions = np.zeros((n, rows.shape[1]))
+    is_free = np.ones(len(rows), dtype=bool)
+    for position in range(n):
+        pick = int(np.where(is_free, variances, -np.inf).argmax())
+        chosen[position], is_free[pick] = pick, False
+        row = centred[pick]
+        direction = row - directions[:position].T @ (directions[:position] @ row)
+        direction /= np.sqrt(strength + max(row @ direction, 0.0))
+        directions[position] = direction
+        variances -= np.square(centred @ direction)
+    return chosen
+
+
+def _choose_balanced(labels: Any, n_rows: int, n: int, seed: int) -> Rows:
+    """Return rows in rounds of one of each class, shuffled within the class."""
+    if labels is None:
+        raise ModtoolsError(f'strategy="{_ORACLE}" needs labels=, the class of every row.')
+    encoded = encode_labels(labels, kind="classification")
+    check_lengths(features=range(n_rows), labels=encoded)
+    order = np.random.default_rng(seed).permutation(n_rows)
+    codes = np.asarray(encoded.codes)[order]
+    rounds = np.empty(n_rows, dtype=np.intp)
+    for code, count in enumerate(encoded.counts()):
+        rounds[codes == code] = np.arange(count)
+    return np.asarray(order[np.lexsort((codes, rounds))][:n])
+
+
+def _query(strategy: Any, rows: Matrix, n: int, options: Mapping[str, Any]) -> Rows:
+    """Ask a query strategy, which sees the pool with every label missing."""
+    missing = getattr(strategy, "missing_label", np.nan)
+    unknown = np.full(len(rows), missing, dtype=None if isinstance(missing, float) else object)
+    chosen = np.asarray(strategy.query(X=rows, y=unknown, batch_size=n, **options))
+    whole = chosen.dtype.kind in "iu" and chosen.shape == (n,)
+    if not whole or len(np.unique(chosen)) < n or not 0 <= chosen.min() <= chosen.max() < len(rows):
+        raise ModtoolsError(
+            f"{type(strategy).__name__}.query must return {n} different row numbers; "
+            f"got {chosen!r}."
+        )
+    return chosen.astype(np.intp)
+
+
+STRATEGIES: Final[dict[str, Callable[[Matrix, int, int], Rows]]] = {
+    "random": _choose_random,
+    "k_center": _choose_k_center,
+    "herding": _choose_herding,
+    "typical": choose_typical,
+    "cover": choose_cover,
+    "variance": lambda rows, n, seed: _choose_variance(rows, n),
+}
