@@ -1,7 +1,8 @@
-"""Output modules: linear classifiers on frozen features, each with its leave-one-out."""
+"""Output modules: linear machines on frozen features, each with its leave-one-out."""
 
 from modtools.outputs._class_mean import ClassMeanOutput
 from modtools.outputs._logistic import LogisticOutput
+from modtools.outputs._regression import RidgeRegressionOutput
 from modtools.outputs._ridge import RidgeOutput
 
-__all__ = ["ClassMeanOutput", "LogisticOutput", "RidgeOutput"]
+__all__ = ["ClassMeanOutput", "LogisticOutput", "RidgeOutput", "RidgeRegressionOutput"]

@@ -20,6 +20,7 @@ __all__ = [
     "one_hot",
     "ridge_basis",
     "ridge_leave_one_out",
+    "ridge_weights",
     "strength_grid",
 ]
 
@@ -242,6 +243,21 @@ def _ridge_leave_groups_out(
     return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), targets - left_out[best])
 
 
+def ridge_weights(
+    basis: RidgeBasis, targets: FloatMatrix, strength: float
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return the weights (n_targets, n_features) and the intercepts (n_targets,) of the machine.
+
+    >>> rows = StandardizedRows.of(np.array([[0.0], [2.0]]), rescale=False)
+    >>> ridge_weights(ridge_basis(rows), np.array([[0.0], [2.0]]), 2.0)
+    (array([[0.5]]), array([1.]))
+    """
+    intercept = targets.mean(axis=0)
+    projected = basis.project(targets - intercept)
+    weights = basis.weights(projected / (basis.eigenvalues[:, None] + strength)).T
+    return weights, np.asarray(intercept)
+
+
 class RidgeOutput(OutputModule):
     """Ridge regression on one-hot targets as an output module.
 
@@ -302,9 +318,7 @@ class RidgeOutput(OutputModule):
         basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
         strength = self._checked_strength()
         self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
-        self.intercept_ = targets.mean(axis=0)
-        projected = basis.project(targets - self.intercept_)
-        self.coef_ = basis.weights(projected / (basis.eigenvalues[:, None] + self.strength_)).T
+        self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
         self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
         return self
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -122,6 +123,17 @@ def test_bad_strength_is_refused(output, strength):
     X, y = make_rows()
     with pytest.raises(ModtoolsError, match="strength must be a finite number above 0"):
         output(strength=strength).fit(X, y)
+
+
+@pytest.mark.parametrize("output", [RidgeOutput, LogisticOutput])
+def test_several_labels_an_example_by_one_against_the_rest(output):
+    X, y = make_rows()
+    labels = np.column_stack([y == 0, y != 2, y == 2]).astype(int)
+    model = OneVsRestClassifier(output(strength=1.0)).fit(X, labels)
+    predicted = model.predict(X)
+    assert predicted.shape == labels.shape
+    assert np.mean(predicted == labels) > 0.8
+    np.testing.assert_array_equal(predicted[:, 1], 1 - predicted[:, 2])
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (20, 40)])
