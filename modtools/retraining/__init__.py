@@ -1,7 +1,9 @@
 """Retrain the output module only: with which labels, and what comes out."""
 
 from modtools.retraining._choose import choose_labels
+from modtools.retraining._curve import LearningCurve
+from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._retrain import retrain
 from modtools.retraining._reused import ReusedModel
 
-__all__ = ["ReusedModel", "choose_labels", "retrain"]
+__all__ = ["LearningCurve", "ReusedModel", "choose_labels", "learning_curve", "retrain"]

@@ -1,0 +1,154 @@
+"""Decision values at every label count from one Cholesky factor: forward substitution is nested."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_solve, solve_triangular
+
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import FloatMatrix
+from modtools.outputs._chain import Whitened, ridge_factor, whiten
+from modtools.outputs._standardize import StandardizedRows
+
+__all__ = ["DecisionBlock", "EveryCount"]
+
+# Positions in the label counts, test rows, and decision values (n_classes, counts, test rows).
+DecisionBlock: TypeAlias = tuple[slice, slice, NDArray[Any]]
+_COUNTS = 32  # label counts in a block: its decisions stay in the processor's cache
+_BLOCK_ENTRIES = 1 << 19
+_MOST_TEST_ROWS = 512
+_REFINEMENTS = 20
+_REFINED = 1e-12
+
+
+@dataclass(frozen=True)
+class EveryCount:
+    """The ridge machines of the first 1, ..., n rows, as one factor.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Standardised rows in the order in which they are learned.
+    factor : ndarray of shape (n_samples, n_samples)
+        Lower Cholesky factor of the kernel plus the strength.
+    whitened : Whitened
+        Targets and ones in the coordinates of the factor.
+
+    Examples
+    --------
+    >>> rows, targets = np.array([[-1.0], [1.0]]), np.eye(2)
+    >>> tests = StandardizedRows(np.array([[2.0]]), np.zeros(1), np.ones(1))
+    >>> [(_, _, decisions)] = EveryCount.of(rows, targets, 1e-9).blocks(tests)
+    >>> decisions[:, :, 0].round(6).tolist()  # with one label the intercept alone
+    [[1.0, -0.5], [0.0, 1.5]]
+    """
+
+    rows: NDArray[Any]
+    factor: NDArray[Any]
+    whitened: Whitened
+
+    @classmethod
+    def of(cls, rows: NDArray[Any], targets: FloatMatrix, strength: float) -> "EveryCount":
+        """Factorise the kernel of the rows, in their own precision."""
+        try:
+            factor = ridge_factor(rows @ rows.T, strength)
+        except LinAlgError as error:
+            raise ModtoolsError(
+                f"strength={strength:.3g} is too small for {rows.dtype} products of these "
+                "features: the kernel is not positive definite. Use a larger strength"
+                + (" or dtype=float64." if rows.dtype == np.float32 else ".")
+            ) from error
+        return cls(rows, factor, whiten(factor, targets))
+
+    def blocks(self, tests: StandardizedRows) -> Iterator[DecisionBlock]:
+        """Yield the decision values of the test rows at every label count.
+
+        Parameters
+        ----------
+        tests : StandardizedRows
+            Test rows, standardised as the learned rows are.
+
+        Yields
+        ------
+        counts, rows : slice
+            Which label counts (position 0 is one label) and which test rows.
+        decisions : ndarray of shape (n_classes, n_counts, n_rows)
+            A new array.
+        """
+        n_classes = self.whitened.residuals.shape[1]
+        step = _BLOCK_ENTRIES // (_COUNTS * n_classes)
+        step = min(max(step, 16), _MOST_TEST_ROWS)
+        for start in range(0, len(tests), step):
+            place = slice(start, min(start + step, len(tests)))
+            own = StandardizedRows(tests.features[place], tests.mean, tests.scale)
+            kernel = (own.dense(self.rows.dtype) @ self.rows.T).T
+            projected = solve_triangular(
+                self.factor, kernel, lower=True, overwrite_b=True, check_finite=False
+            )
+            for counts, decisions in self._decisions(projected):
+                yield counts, place, decisions
+
+    def _decisions(self, projected: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield decision values from test rows in the factor's coordinates (n_samples, n_rows).
+
+        With m labels the decision is sum_i V_i (Z_i - u_i b_m) + b_m, i up to m. Rows before the
+        block enter through two running sums, rows inside it through one matrix product.
+        """
+        dtype = projected.dtype
+        residuals, ones, _ = (part.astype(dtype) for part in self.whitened)
+        intercepts = self.whitened.intercepts().astype(dtype)
+        carried = np.zeros((residuals.shape[1], projected.shape[1]), dtype)
+        not_carried = np.ones((1, projected.shape[1]), dtype)
+        for start in range(0, len(projected), _COUNTS):
+            place = slice(start, min(start + _COUNTS, len(projected)))
+            z, u, b, block = residuals[place], ones[place], intercepts[place], projected[place]
+            coefficients = z.T[:, None, :] - b.T[:, :, None] * u[:, 0]
+            coefficients *= np.tri(len(b), dtype=dtype)
+            coefficients = np.concatenate([coefficients, b.T[:, :, None]], axis=2)
+            products = coefficients.reshape(-1, len(b) + 1) @ np.vstack([block, not_carried])
+            decisions = products.reshape(len(carried), len(b), -1)
+            decisions += carried[:, None, :]
+            yield place, decisions
+            carried += z.T @ block
+            not_carried -= u.T @ block
+
+    def refined(
+        self, learned: StandardizedRows, targets: FloatMatrix, strength: float
+    ) -> tuple[FloatMatrix, FloatMatrix]:
+        """Return float64 weights and intercepts of the machine of all rows, whatever the factor.
+
+        Conjugate gradients would do too; with the factor as a preconditioner a few corrections of
+        the residual suffice, at the cost of a few products with the rows.
+
+        Parameters
+        ----------
+        learned : StandardizedRows
+            The rows in their order, not yet rounded.
+        targets : ndarray of shape (n_samples, n_classes)
+            One-hot targets.
+        strength : float
+            The strength of the factor.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_features, n_classes)
+            Weights of the standardised features.
+        intercepts : ndarray of shape (n_classes,)
+            Decision values at the mean.
+        """
+        wanted = np.column_stack([targets, np.ones(len(targets))])
+        duals = np.zeros_like(wanted)
+        for _ in range(_REFINEMENTS):
+            weights = sum(block.T @ duals[place] for place, block in learned.blocks())
+            missing = wanted - strength * duals
+            for place, block in learned.blocks():
+                missing[place] -= block @ weights
+            if np.abs(missing).max() < _REFINED:
+                break
+            duals += cho_solve((self.factor, True), missing.astype(self.factor.dtype))
+        weights = np.asarray(weights)
+        intercepts = duals[:, :-1].sum(axis=0) / duals[:, -1].sum()
+        return weights[:, :-1] - weights[:, -1:] * intercepts, intercepts
