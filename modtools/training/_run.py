@@ -80,7 +80,8 @@ class Run:
 
     def __init__(self, network: nn.Module, task: Task, options: Options) -> None:
         # Convolutions on a processor take a third less time with channels innermost.
-        self.network = network.to(options.device, memory_format=torch.channels_last)
+        network.to(options.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task, self.options = task, options
         self.preprocess = options.preprocess or default_preprocess(task)
         self.codes = torch.as_tensor(codes_of(task, task.classes))
