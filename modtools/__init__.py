@@ -21,6 +21,7 @@ _HOMES = {
     "choose_labels": "modtools.retraining",
     "extract": "modtools.modules",
     "iter_features": "modtools.modules",
+    "learning_curve": "modtools.retraining",
     "load_task": "modtools.tasks",
     "rank_modules": "modtools.selection",
     "retrain": "modtools.retraining",
@@ -43,6 +44,7 @@ __all__ = [
     "choose_labels",
     "extract",
     "iter_features",
+    "learning_curve",
     "load_task",
     "rank_modules",
     "retrain",
@@ -55,7 +57,7 @@ __all__ = [
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning
     from modtools.modules import PretrainedModule, Zoo, extract, iter_features
-    from modtools.retraining import ReusedModel, choose_labels, retrain
+    from modtools.retraining import ReusedModel, choose_labels, learning_curve, retrain
     from modtools.selection import Ranking, rank_modules
     from modtools.statistics import Moments
     from modtools.studies import score_agreement
