@@ -1,6 +1,7 @@
 """Weights of a network as a safetensors file: shared tensors once, nothing unpickled."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,13 +12,25 @@ from torch import nn
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 
-__all__ = ["file_digest", "load_weights", "save_weights"]
+__all__ = ["check_files", "file_digest", "load_weights", "save_weights"]
 
 
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path, digests: Mapping[str, str], *, needed: str) -> None:
+    """Raise unless the files of a card are there, are no links and have the checksums stated."""
+    if needed not in digests:
+        raise ModtoolsError(f"it states no sha256 of {needed}.")
+    for name, digest in digests.items():
+        path = folder / name
+        if Path(name).name != name or path.is_symlink() or not path.is_file():
+            raise ModtoolsError(f"{name} is missing, or not a plain file of this folder.")
+        if file_digest(path) != digest:
+            raise ModtoolsError(f"sha256 of {name} differs. It was changed or damaged.")
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from modtools._validation import did_you_mean
-from modtools._writing import json_text
+from modtools._writing import json_text, swap_folder
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
     FORMAT,
@@ -26,7 +26,7 @@ from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
 from modtools.modules._training_card import plain_training
-from modtools.modules._weights import file_digest, load_weights, save_weights
+from modtools.modules._weights import check_files, file_digest, load_weights, save_weights
 
 __all__ = ["UnknownModuleError", "Zoo"]
 
@@ -157,7 +157,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         """
         card, folder = self.card(name), self.folder / name
         try:
-            _check_files(folder, card["sha256"])
+            check_files(folder, card["sha256"], needed=_WEIGHTS)
             network = build_network(card["target"], card["arguments"], self._allow)
             load_weights(network, folder / _WEIGHTS)
             return PretrainedModule(
@@ -228,7 +228,7 @@ class Zoo(Mapping[str, PretrainedModule]):
             card["sha256"] = {path.name: file_digest(path) for path in unfinished.iterdir()}
             (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
             (unfinished / "README.md").write_text(readme(card), encoding="utf-8")
-            _swap(unfinished, final)
+            swap_folder(unfinished, final)
         except (OSError, SafetensorError) as error:
             raise ModtoolsError(
                 f"{module.name} could not be saved: {one_line(error)}. Nothing was left behind."
@@ -275,29 +275,3 @@ def _new_card(
         "n_parameters": module.n_parameters(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Raise unless the files of a card are there, are no links and have the checksums stated."""
-    if _WEIGHTS not in digests:
-        raise ModtoolsError(f"it states no sha256 of {_WEIGHTS}.")
-    for name, digest in digests.items():
-        path = folder / name
-        if Path(name).name != name or path.is_symlink() or not path.is_file():
-            raise ModtoolsError(f"{name} is missing, or not a plain file of this folder.")
-        if file_digest(path) != digest:
-            raise ModtoolsError(f"sha256 of {name} differs. It was changed or damaged.")
-
-
-def _swap(fresh: Path, final: Path) -> None:
-    """Put a finished folder in its place; one that was there is removed afterwards."""
-    old = fresh.with_name(f"{fresh.name}-old")
-    if final.exists():
-        final.rename(old)
-    try:
-        fresh.rename(final)
-    except OSError:
-        if old.exists():
-            old.rename(final)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

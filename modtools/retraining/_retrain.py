@@ -103,11 +103,7 @@ def retrain(
         "cache": cache,
     }
     if pool is not None:
-        if "pool" not in estimator.get_params(deep=False):
-            raise ModtoolsError(
-                f"pool= is for an output module that reads unlabelled rows; "
-                f'{type(estimator).__name__} does not. Use output="class_mean".'
-            )
+        _check_reads_pool(estimator)
         estimator.set_params(pool=extract(module, pool, **forward))
     features = np.asarray(extract(module, task, **forward))
     _check_varies(features, module)
@@ -163,6 +159,14 @@ def _make_output(output: Any) -> Any:
             f"got {output!r}."
         )
     return clone(output)
+
+
+def _check_reads_pool(estimator: Any) -> None:
+    if "pool" not in estimator.get_params(deep=False):
+        raise ModtoolsError(
+            "pool= is for an output module that reads unlabelled rows; "
+            f'{type(estimator).__name__} does not. Use output="class_mean".'
+        )
 
 
 def _check_varies(features: NDArray[Any], module: "PretrainedModule") -> None:

@@ -1,17 +1,21 @@
 """A frozen module with its retrained output module: what a user deploys."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modtools._validation import rows_per_block
 from modtools.exceptions import ModtoolsError
+from modtools.retraining._reused_files import read_model, write_model
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from modtools.modules import PretrainedModule
 
@@ -196,6 +200,71 @@ class ReusedModel:
         if only_named:
             task = task.subset(np.isin(task.labels, self.named))
         return float(np.mean(self.predict(task, device=device) == task.labels))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the model to a folder of its own, whole or not at all; nothing is pickled.
+
+        The folder is a zoo of the one module, with the output module beside it as safetensors and a
+        card in JSON.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder to make.
+        overwrite : bool, default=False
+            Whether a model saved there before is replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ModtoolsError
+            The module lacks what a zoo needs to rebuild it (``build=``), or the output module is
+            not one of modtools.
+        """
+        return write_model(self, Path(path), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> Self:
+        """Return a saved model; its files are checked against the card, and nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder that `save` made.
+        allow : sequence of str, default=()
+            Further packages whose networks may be built, as in `Zoo`.
+
+        Returns
+        -------
+        ReusedModel
+            With the same predictions as the model that was saved.
+        """
+        return cls(**read_model(Path(path), allow))
+
+    def to_torch(self, *, preprocess: bool = True) -> "nn.Module":
+        """Return one network that gives the same logits, to export or to fine-tune elsewhere.
+
+        Its weights are copies: whatever happens to it, this model stays as it is.
+
+        Parameters
+        ----------
+        preprocess : bool, default=True
+            Whether it takes what this model takes; otherwise what the frozen network itself reads,
+            so that it consists of tensor operations only.
+
+        Returns
+        -------
+        torch.nn.Module
+            In eval mode; called with a batch, it returns logits (n_samples, n_named) in the order
+            of `named`.
+        """
+        from modtools.retraining._torch_model import torch_network
+
+        return torch_network(self.module, self.output, preprocess=preprocess)
 
     def _check_test(self, task: Any, *, allow_overlap: bool) -> Task:
         """Return the task if it tells what this model is worth, else raise."""

@@ -246,7 +246,7 @@ def test_what_cannot_be_rebuilt_is_not_saved(tmp_path, changes, message):
     assert not (tmp_path / "zoo").exists()
 
 
-@pytest.mark.parametrize("place", ["save_weights", "readme", "file_digest", "_swap"])
+@pytest.mark.parametrize("place", ["save_weights", "readme", "file_digest", "swap_folder"])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_full_disk_leaves_nothing_behind(zoo, linear, monkeypatch, place, overwrite):
     def full(*_args):

@@ -1,0 +1,191 @@
+"""A reused model as a folder: its module as in a zoo, its output module as arrays and JSON."""
+
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from modtools._writing import json_text, swap_folder
+from modtools.exceptions import ModtoolsError
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+
+if TYPE_CHECKING:
+    from modtools.retraining._reused import ReusedModel
+
+__all__ = ["read_model", "write_model"]
+
+_FORMAT: Final = 1
+_KIND: Final = "modtools reused model"
+_ARRAYS: Final = "output.safetensors"
+_FINGERPRINTS: Final = "row_fingerprints"
+_MAXIMUM_BYTES: Final = 1 << 24
+_OUTPUTS: Final = {kind.__name__: kind for kind in (ClassMeanOutput, LogisticOutput, RidgeOutput)}
+_ATTRIBUTE: Final = re.compile(r"[A-Za-z]\w*_")
+_FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "module": str,
+    "module_sha256": str,
+    "output": str,
+    "parameters": dict,
+    "attributes": dict,
+    "classes": list,
+    "nameless": list,
+    "class_dtype": str,
+    "task_name": str,
+    "seconds": (int, float),
+    "sha256": dict,
+}
+
+
+def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
+    """Write a model to its own folder, whole or not at all."""
+    from modtools.modules import Zoo
+    from modtools.modules._weights import file_digest
+
+    if path.exists() and not (overwrite and (path / "card.json").is_file()):
+        raise ModtoolsError(
+            f"{path} exists; give another path, or overwrite=True to replace a saved model."
+        )
+    arrays, card = _describe(model)
+    unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        unfinished.mkdir(parents=True)
+        zoo = Zoo(unfinished)
+        zoo.save(model.module, description=f"The frozen module of a model for {model.task_name}.")
+        card["module_sha256"] = zoo.card(model.module.name)["sha256"]["module.safetensors"]
+        save_file(arrays, unfinished / _ARRAYS)
+        card["sha256"] = {_ARRAYS: file_digest(unfinished / _ARRAYS)}
+        (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
+        (unfinished / "README.md").write_text(_readme(model), encoding="utf-8")
+        swap_folder(unfinished, path)
+    except (OSError, SafetensorError) as error:
+        raise ModtoolsError(f"{model!r} could not be saved: {error}. Nothing was left.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return path
+
+
+def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays and the card of a model, or say what cannot be kept."""
+    output = model.output
+    if type(output) not in _OUTPUTS.values():
+        raise ModtoolsError(
+            f"only the output modules of modtools can be saved without unpickling "
+            f"({', '.join(_OUTPUTS)}); got {type(output).__name__}."
+        )
+    if model.classes.dtype.kind not in "iufbU":
+        raise ModtoolsError(f"class labels of dtype {model.classes.dtype} cannot be kept; use str.")
+    digests = bytes.fromhex("".join(model.row_fingerprints.tolist()))
+    arrays = {_FINGERPRINTS: np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32).copy()}
+    attributes: dict[str, Any] = {}
+    for name, value in vars(output).items():
+        if not _ATTRIBUTE.fullmatch(name):
+            continue
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
+            arrays[name] = np.ascontiguousarray(value)
+        else:
+            attributes[name] = value.tolist() if isinstance(value, np.ndarray) else value
+    # A pool of unlabelled rows served the fit; predictions do not need it.
+    parameters = {
+        name: None if name == "pool" else value
+        for name, value in output.get_params(deep=False).items()
+    }
+    card = {
+        "format": _FORMAT,
+        "kind": _KIND,
+        "module": model.module.name,
+        "output": type(output).__name__,
+        "parameters": parameters,
+        "attributes": attributes,
+        "classes": model.classes.tolist(),
+        "nameless": model.nameless.tolist(),
+        "class_dtype": model.classes.dtype.str,
+        "task_name": model.task_name,
+        "seconds": model.seconds,
+    }
+    return arrays, card
+
+
+def _readme(model: "ReusedModel") -> str:
+    return (
+        f"---\nlibrary_name: modtools\n---\n# {model.module.names[0]} reused for "
+        f"{model.task_name}\n\nA frozen module with a {type(model.output).__name__} trained on "
+        f"{model.n_labels} labels of {len(model.named)} classes.\n\n"
+        "Load it with `modtools.ReusedModel.load(folder)`.\n"
+    )
+
+
+def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
+    """Return what `ReusedModel` takes; files are checked first and nothing is unpickled."""
+    from modtools.modules import Zoo
+    from modtools.modules._weights import check_files
+
+    card = _read_card(path)
+    try:
+        check_files(path, card["sha256"], needed=_ARRAYS)
+        zoo = Zoo(path, allow=allow)
+        if zoo.card(card["module"])["sha256"].get("module.safetensors") != card["module_sha256"]:
+            raise ModtoolsError("its module is another one than it was saved with.")
+        arrays = load_file(path / _ARRAYS)
+        fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
+        classes = np.asarray(card["classes"], dtype=_class_dtype(card["class_dtype"]))
+        output = _rebuild(card, {**arrays, **card["attributes"]})
+        module = zoo.load(card["module"])
+    except (ModtoolsError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModtoolsError(
+            f"the folder {path} does not match its card: {error} Nothing was loaded."
+        ) from error
+    return {
+        "module": module,
+        "output": output,
+        "classes": classes,
+        "nameless": card["nameless"],
+        "task_name": card["task_name"],
+        "row_fingerprints": fingerprints,
+        "seconds": card["seconds"],
+    }
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    file = path / "card.json"
+    if path.is_symlink() or file.is_symlink() or not file.is_file():
+        raise ModtoolsError(f"{path} must be a folder with a card.json, not a link.")
+    if file.stat().st_size > _MAXIMUM_BYTES:
+        raise ModtoolsError(f"{file} is larger than a card can be.")
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModtoolsError(f"{file} is not valid JSON: {error}.") from error
+    if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
+        raise ModtoolsError(f"{file} is not the card of a {_KIND} of format {_FORMAT}.")
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
+    if wrong:
+        raise ModtoolsError(f"{file} lacks or mistypes {', '.join(wrong)}.")
+    return card
+
+
+def _class_dtype(text: str) -> np.dtype[Any]:
+    dtype = np.dtype(text)
+    if dtype.kind not in "iufbU":
+        raise ModtoolsError(f"class labels cannot have dtype {text}.")
+    return dtype
+
+
+def _rebuild(card: dict[str, Any], attributes: dict[str, Any]) -> Any:
+    """Return the fitted output module that a card and its arrays describe."""
+    if card["output"] not in _OUTPUTS:
+        raise ModtoolsError(f"unknown output module {card['output']!r}.")
+    output = _OUTPUTS[card["output"]](**card["parameters"])
+    strange = [name for name in attributes if not _ATTRIBUTE.fullmatch(name)]
+    if strange:
+        raise ModtoolsError(f"its output module has no attribute {strange[0]!r}.")
+    for name, value in attributes.items():
+        setattr(output, name, np.asarray(value) if isinstance(value, list) else value)
+    return output

@@ -1,0 +1,127 @@
+"""A reused model as one torch network: preprocessing, frozen module, output module."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules import PretrainedModule
+from modtools.modules._forward import ForwardReader
+from modtools.modules._preprocessing import to_tensor
+
+__all__ = ["ReusedNetwork", "torch_network"]
+
+
+def _float32(values: Any) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
+
+
+class _Standardize(nn.Module):
+    """(x - mean) / scale in float32; the mean has two parts, so that its rounding costs nothing."""
+
+    mean: Tensor
+    remainder: Tensor
+    factor: Tensor
+
+    def __init__(self, mean: Any, scale: Any) -> None:
+        super().__init__()
+        high = _float32(mean)
+        self.register_buffer("mean", high)
+        self.register_buffer("remainder", _float32(mean - high.double().numpy()))
+        inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+        self.register_buffer("factor", _float32(inverse))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return ((features - self.mean) - self.remainder) * self.factor
+
+
+class _Means(nn.Module):
+    """Minus the squared distance, or the cosine, to each class mean."""
+
+    def __init__(self, means: Any, metric: str) -> None:
+        super().__init__()
+        self.means = nn.Parameter(_float32(means))
+        self.metric = metric
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.metric == "cosine":
+            unit = nn.functional.normalize
+            return unit(rows, eps=1e-30) @ unit(self.means, eps=1e-30).T
+        return -(rows[:, None] - self.means).square().sum(dim=2)
+
+
+def _output_layer(output: Any) -> nn.Sequential:
+    """Return an output module of modtools as layers."""
+    if hasattr(output, "means_"):
+        decide: nn.Module = _Means(output.means_, getattr(output, "metric", "euclidean"))
+    elif hasattr(output, "decision_values"):
+        decide = nn.Linear(output.coef_.shape[1], output.coef_.shape[0])
+        decide.weight.data = _float32(output.coef_)
+        decide.bias.data = _float32(output.intercept_)
+    else:
+        raise ModtoolsError(
+            f"{type(output).__name__} cannot become a torch network; use an output module of "
+            "modtools.outputs."
+        )
+    return nn.Sequential(_Standardize(output.mean_, output.scale_), decide)
+
+
+class ReusedNetwork(nn.Module):
+    """The network of a reused model with its output module on top; `ReusedModel.to_torch` makes it.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        A copy of the frozen network, in eval mode.
+    output : torch.nn.Sequential
+        Standardisation and output module.
+    """
+
+    def __init__(
+        self, module: PretrainedModule, output: nn.Sequential, *, preprocess: bool
+    ) -> None:
+        super().__init__()
+        self.network: nn.Module = module.network  # type: ignore[assignment]
+        self.output = output
+        self._module = module
+        self._preprocess = module.preprocess if preprocess else None
+        self.eval()
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the logits (n_samples, n_named) of a batch."""
+        prepared: Any = inputs if self._preprocess is None else self._preprocess(inputs)
+        if isinstance(prepared, Mapping):
+            prepared = {name: self._move(value) for name, value in prepared.items()}
+            n_rows = len(next(iter(prepared.values())))
+        else:
+            prepared = self._move(to_tensor(prepared))
+            n_rows = len(prepared)
+        # A new reader each time runs to the end, as exporting needs.
+        found = ForwardReader(self._module, with_source=False).read(prepared, n_rows).features
+        logits: Tensor = self.output(next(iter(found.values())))
+        return logits
+
+    def _move(self, value: Tensor) -> Tensor:
+        """Return an input on the device of the weights, floats in their number type."""
+        weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
+        if weight is None:
+            return value.to(next(self.output.buffers()).device)
+        return value.to(weight.device, weight.dtype if value.is_floating_point() else None)
+
+
+def torch_network(module: PretrainedModule, output: Any, *, preprocess: bool) -> ReusedNetwork:
+    """Return a network of its own weights with the logits of a module and its output module."""
+    if not isinstance(module.network, nn.Module):
+        raise ModtoolsError(f"{module.name} is a plain callable, which has no torch network.")
+    own = PretrainedModule(
+        copy.deepcopy(module.network).eval(),
+        name=module.name,
+        tap=module.taps,
+        pooling=module.pooling,
+        preprocess=module.preprocess,
+    )
+    return ReusedNetwork(own, _output_layer(output), preprocess=preprocess)
