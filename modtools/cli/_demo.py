@@ -47,7 +47,7 @@ def demo(
     Scores EfficientNet-Lite0 (ImageNet) at four depths, the same network with random weights, and
     raw pixels on handwritten digits, and on Fashion-MNIST where its files are. Then trains small
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
-    About a minute and a half; needs the extra: `pip install "modtools[demo]"`.
+    About a minute; needs the extra: `pip install "modtools[demo]"`.
     """
     start = time.perf_counter()
     say = _silence if quiet else typer.echo
