@@ -239,8 +239,9 @@ def memory_figures(memory: Record) -> dict[str, float]:
 def label_of(run: Record) -> str:
     """Return what a run is called in pictures."""
     proxy = "" if run["method"] == "end_to_end" else f", {run['proxy']}"
+    cut = f", {run['n_modules']} modules" if run["method"] == "simultaneous" else ""
     time = "" if is_repeated(run) else f", {run['seconds']:.0f} s"
-    return f"{METHODS[run['method']]}{proxy}{time}"
+    return f"{METHODS[run['method']]}{proxy}{cut}{time}"
 
 
 def curve_of(run: Record) -> pd.DataFrame:
@@ -248,10 +249,10 @@ def curve_of(run: Record) -> pd.DataFrame:
     history = pd.DataFrame(run["history"])
     shown = history["module"].isin(list(run["epochs"])[-2:])  # of several hidden modules the last
     shown &= history["validation_accuracy"] >= FIRST_PERCENT / 100
-    end = {"seconds": run["seconds_used"], "accuracy": run["accuracy"] / 100}
-    shown.iloc[-1] = False  # the end of the run, where the test rows speak
     points = history[shown].rename(columns={"validation_accuracy": "accuracy"})
-    points = pd.concat([points[["seconds", "accuracy"]], pd.DataFrame([end])])
+    points = points[["seconds", "accuracy"]].assign(on_test_rows=False)
+    end = {"seconds": run["seconds_used"], "accuracy": run["accuracy"] / 100, "on_test_rows": True}
+    points = pd.concat([points, pd.DataFrame([end])])
     return points.assign(method=label_of(run), seed=run["seed"])
 
 

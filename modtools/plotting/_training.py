@@ -6,20 +6,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import (
-    INK,
-    Display,
-    clear_frame,
-    new_axes,
-    root_figure,
-)
+from modtools.plotting._display import INK, Display, clear_frame, new_axes, root_figure
+from modtools.plotting._end_labels import EndLabel, label_ends
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 _DASHES = ("-", "--", "-.", ":")  # apart in grey too
-_LABEL_INCHES = 0.19  # from one line of text to the next
 
 
 class TrainingDisplay(Display):
@@ -27,14 +21,16 @@ class TrainingDisplay(Display):
 
     Seconds rather than epochs, because an epoch of one method costs more than an epoch of another.
     Each line ends in a dot with the name of the method and its last accuracy, the mean over seeds
-    where there are several; a method of which only the end is known is its dot alone. A small
-    second panel shows the peak activation memory where it is given.
+    where there are several; a method of which only the end is known is its dot alone. An accuracy
+    on other rows than the line's, the test rows, is an open ring apart from the line, and then the
+    one that is named. A small second panel shows the peak activation memory where it is given.
 
     Parameters
     ----------
     runs : pandas.DataFrame
         Columns method, seconds and accuracy (in [0, 1]; rows where it is missing are left out),
-        and seed where a method ran several times: one thin line a seed.
+        seed where a method ran several times: one thin line a seed, and on_test_rows (bool), last
+        in each run, where the end was measured on other rows.
     memory : mapping of str to int, optional
         Peak activation memory of each method in bytes.
     title : str, default=""
@@ -79,20 +75,21 @@ class TrainingDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            Columns method, seed (0 where none was given), seconds, accuracy (in [0, 1]) and
-            peak_activation_bytes (missing where not known).
+            Columns method, seed (0 where none was given), seconds, accuracy (in [0, 1]),
+            on_test_rows and peak_activation_bytes (missing where not known).
         """
         table = self.runs.dropna(subset="accuracy")
         table = table.assign(
             seed=table.get("seed", 0),
+            on_test_rows=table.get("on_test_rows", False),
             peak_activation_bytes=table["method"].map(self.memory).astype(float),
         )
         last = table.groupby(["method", "seed"], sort=False)["accuracy"].last()
         means = last.groupby("method", sort=False).mean()
         order = {name: place for place, name in enumerate(_best_first(means))}
-        columns = ["method", "seed", "seconds", "accuracy", "peak_activation_bytes"]
-        places = table["method"].map(order).to_numpy()
-        return table[columns].iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+        columns = ["method", "seed", "seconds", "accuracy", "on_test_rows", "peak_activation_bytes"]
+        places = np.argsort(table["method"].map(order).to_numpy(), kind="stable")
+        return table[columns].iloc[places].reset_index(drop=True)
 
     def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
         """Draw on a new figure, on two axes, or the accuracies alone on one.
@@ -137,17 +134,21 @@ class TrainingDisplay(Display):
             seeds = [part for _, part in rows.groupby("seed", sort=False)]
             width, size = (2.0, 6.5) if len(seeds) == 1 else (1.0, 4.5)
             for part in seeds:
-                seconds, percent = part["seconds"], 100.0 * part["accuracy"]
-                ax.plot(seconds, percent, linewidth=width, **style)
-                dot: dict[str, Any] = {"color": style["color"], "markersize": size}
-                ax.plot(seconds.iloc[-1:], percent.iloc[-1:], "o", **dot)
+                apart = part["on_test_rows"].to_numpy(dtype=bool)
+                seconds, percent = part["seconds"].to_numpy(), 100.0 * part["accuracy"].to_numpy()
+                ax.plot(seconds[~apart], percent[~apart], linewidth=width, **style)
+                face = "white" if apart[-1] else style["color"]
+                dot: dict[str, Any] = {"markersize": size, "markerfacecolor": face}
+                ax.plot(seconds[-1:], percent[-1:], "o", color=style["color"], **dot)
             last = rows.groupby("seed")[["seconds", "accuracy"]].last().mean()
-            ends.append((str(method), float(last["seconds"]), 100.0 * float(last["accuracy"])))
+            percent = 100.0 * float(last["accuracy"])
+            text = f"{method}  {percent:.1f} %"
+            ends.append(EndLabel(text, float(last["seconds"]), percent, style["color"]))
         ax.set_xlim(left=0.0)
         ax.set_xlabel("seconds of training", color=INK)
         ax.set_ylabel("accuracy on held-out rows (%)", color=INK)
         ax.set_title(self.title, loc="left", color=INK)
-        _label_ends(ax, ends, styles)
+        label_ends(ax, ends)
 
 
 def _best_first(means: "pd.Series[float]") -> list[str]:
@@ -163,49 +164,6 @@ def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
         method: {"color": color, "linestyle": _DASHES[place % len(_DASHES)]}
         for place, (method, color) in enumerate(zip(methods, colors, strict=True))
     }
-
-
-def _label_ends(
-    ax: "Axes", ends: Sequence[tuple[str, float, float]], styles: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Name each line right of the panel, at its height or as near as the other names allow."""
-    low, high = ax.get_ylim()
-    inches = root_figure(ax).get_figheight() * ax.get_position().height
-    heights = _spread([end[2] for end in ends], gap=(high - low) * _LABEL_INCHES / inches)
-    right = ax.get_xlim()[1]
-    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
-    for (method, seconds, percent), height in zip(ends, heights, strict=True):
-        ax.annotate(
-            f"{method}  {percent:.1f} %",
-            (seconds, percent),
-            xytext=(right * 1.02, height),
-            textcoords="data",
-            va="center",
-            color=INK,
-            fontsize="small",
-            annotation_clip=False,
-            arrowprops={**line, "color": styles[method]["color"]},
-        )
-    ax.set_ylim(low, high)
-
-
-def _spread(values: Sequence[float], *, gap: float) -> list[float]:
-    """Return the falling values moved apart to at least a gap, their mean kept within each heap."""
-    heaps: list[list[float]] = []
-    for value in values:
-        heaps.append([value])
-        # Heaps that touch become one, around the mean of what they hold.
-        while len(heaps) > 1 and _lowest(heaps[-2], gap) - _highest(heaps[-1], gap) < gap:
-            heaps[-2:] = [heaps[-2] + heaps[-1]]
-    return [_highest(heap, gap) - gap * place for heap in heaps for place in range(len(heap))]
-
-
-def _highest(heap: Sequence[float], gap: float) -> float:
-    return float(np.mean(heap)) + gap * (len(heap) - 1) / 2
-
-
-def _lowest(heap: Sequence[float], gap: float) -> float:
-    return float(np.mean(heap)) - gap * (len(heap) - 1) / 2
 
 
 def _draw_memory(

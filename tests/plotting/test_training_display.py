@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import TrainingDisplay
-from modtools.plotting._training import _spread
+from modtools.plotting._end_labels import spread
 
 
 @pytest.fixture
@@ -75,6 +75,20 @@ def test_each_method_is_named_at_its_end_with_its_mean_last_accuracy(runs):
     assert ax.get_legend() is None
 
 
+def test_accuracies_on_test_rows_are_rings_apart_from_the_lines(runs):
+    ends = runs.groupby(["method", "seed"], as_index=False).last().assign(on_test_rows=True)
+    ends["accuracy"] -= 0.2
+    both = pd.concat([runs.assign(on_test_rows=False), ends], ignore_index=True)
+    display = TrainingDisplay(runs=both).plot()
+    lines = [line.get_ydata()[-1] for line in lines_of(display.ax_)]
+    assert lines == pytest.approx([94, 96, 90])
+    rings = [line for line in display.ax_.get_lines() if line.get_marker() == "o"]
+    assert [ring.get_ydata()[0] for ring in rings] == pytest.approx([74, 76, 70, 60])
+    assert {ring.get_markerfacecolor() for ring in rings} == {"white"}
+    assert display.ax_.texts[0].get_text() == "good  75.0 %"
+    assert display.frame()["on_test_rows"].sum() == 4
+
+
 def test_names_of_equal_accuracy_do_not_lie_on_each_other(runs):
     equal = runs.assign(accuracy=np.where(runs["seconds"] >= 9, 0.9, 0.5))
     heights = [text.get_position()[1] for text in TrainingDisplay(runs=equal).plot().ax_.texts]
@@ -91,7 +105,7 @@ def test_names_of_equal_accuracy_do_not_lie_on_each_other(runs):
     ],
 )
 def test_names_move_apart_and_no_further(values, expected):
-    assert _spread(values, gap=1.0) == pytest.approx(expected, abs=1e-3)
+    assert spread(values, gap=1.0) == pytest.approx(expected, abs=1e-3)
 
 
 def test_memory_is_a_second_panel_in_megabytes(runs, memory):
