@@ -115,6 +115,52 @@ class EveryCount:
             carried += z.T @ block
             not_carried -= u.T @ block
 
+    def chosen_blocks(
+        self, tests: StandardizedRows, counts: NDArray[np.intp]
+    ) -> Iterator[DecisionBlock]:
+        """Yield what `blocks` gives at some label counts only, by whichever way costs less.
+
+        Few machines are turned into weights of the features by one back-substitution, so that the
+        test rows need neither a kernel nor a substitution of their own.
+
+        Parameters
+        ----------
+        tests : StandardizedRows
+            Test rows, standardised as the learned rows are.
+        counts : ndarray of int
+            Rising label counts.
+
+        Yields
+        ------
+        tuple
+            As `blocks`; slices are positions in `counts`.
+        """
+        if len(counts) * self.whitened.residuals.shape[1] < len(self.rows):
+            yield from self._weighted_blocks(tests, counts)
+            return
+        for block, place, decisions in self.blocks(tests):
+            first, last = np.searchsorted(counts, [block.start + 1, block.stop + 1])
+            if last > first:
+                within = counts[first:last] - 1 - block.start
+                yield slice(int(first), int(last)), place, decisions[:, within]
+
+    def _weighted_blocks(
+        self, tests: StandardizedRows, counts: NDArray[np.intp]
+    ) -> Iterator[DecisionBlock]:
+        residuals, ones, _ = self.whitened
+        intercepts = self.whitened.intercepts()[counts - 1].T
+        duals = residuals[:, :, None] - ones[:, :, None] * intercepts
+        # The factor's transpose is upper triangular: rows beyond a count stay 0 in its solution.
+        duals *= (np.arange(len(ones))[:, None] < counts)[:, None, :]
+        duals = duals.reshape(len(ones), -1).astype(self.factor.dtype)
+        duals = solve_triangular(
+            self.factor, duals, lower=True, trans="T", overwrite_b=True, check_finite=False
+        )
+        weights, constants = duals.T @ self.rows, intercepts.reshape(-1, 1)
+        for place, block in tests.blocks():
+            decisions = weights @ block.T + constants
+            yield slice(0, len(counts)), place, decisions.reshape(*intercepts.shape, -1)
+
     def refined(
         self, learned: StandardizedRows, targets: FloatMatrix, strength: float
     ) -> tuple[FloatMatrix, FloatMatrix]:

@@ -1,11 +1,10 @@
 """`learning_curve`: what each label is worth, from one factorisation."""
 
 import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from modtools._validation import (
     FloatArray,
@@ -16,18 +15,13 @@ from modtools._validation import (
     raise_if_not_finite,
 )
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
-from modtools.outputs._ridge import one_hot, ridge_basis
+from modtools.outputs._base import ClassCodes
 from modtools.outputs._standardize import StandardizedRows, column_moments
 from modtools.retraining._curve import LearningCurve
-from modtools.retraining._every_count import DecisionBlock, EveryCount
-from modtools.retraining._log_spaced import LogSpaced, log_spaced_counts
-from modtools.tasks._labels import encode_labels
+from modtools.retraining._test_rows import encode_both, raise_if_shared, rows_also_in
+from modtools.retraining._trace import trace
 
 __all__ = ["learning_curve"]
-
-_MOST_EVERY_COUNT = 5000  # rows whose kernel matrix is kept: 200 MB in float64
 
 
 def learning_curve(
@@ -40,6 +34,7 @@ def learning_curve(
     seed: int | None = None,
     pool: ArrayLike | None = None,
     dtype: Any = np.float64,
+    allow_overlap: bool = False,
 ) -> LearningCurve:
     """Return accuracy, log loss and code length of the first m labels for every m, exactly.
 
@@ -72,6 +67,9 @@ def learning_curve(
     dtype : {float64, float32}, default=float64
         Type of the products at every count. With float32 the largest error of a decision value is
         measured (`decision_error`). Log-spaced counts are computed in float64 always.
+    allow_overlap : bool, default=False
+        Whether test rows may equal labelled rows, as in free-form data where inputs repeat by
+        nature. Otherwise a shared row raises: accuracy on rows that were learned says little.
 
     Returns
     -------
@@ -81,8 +79,8 @@ def learning_curve(
     Raises
     ------
     ModtoolsError
-        Bad features or labels, fewer than two classes, features that do not vary, or a strength too
-        small for the precision.
+        Bad features or labels, fewer than two classes, features that do not vary, rows that are
+        both labelled and tested, or a strength too small for the precision.
 
     Examples
     --------
@@ -93,73 +91,41 @@ def learning_curve(
     """
     started = time.perf_counter()
     learned, tests = _checked(features, "features", 2), _checked(test_features, "test_features", 1)
-    classes, codes, test_codes = _encode(labels, test_labels)
+    classes, codes, test_codes = encode_both(labels, test_labels, what="learning_curve")
     _check_lengths(learned, codes, tests, test_codes)
     rows, precision = _standardized(learned, tests, pool), _check_dtype(dtype)
+    seed = None if seed is None else check_integer(seed, name="seed", minimum=0)
     given = None if strength is None else check_positive(strength, name="strength")
-    order = _order(len(codes), seed)
-    codes, ordered = codes[order], StandardizedRows(learned[order], rows.mean, rows.scale)
-    targets = one_hot(codes, len(classes))
-    own = given or _evidence(ordered, targets)
-    machines = _Machines.of(ordered, targets, own, tests, precision)
-    chain, at = prequential(machines.ahead, codes), machines.counts - 1
-    seen = np.cumsum(targets, axis=0)[at] > 0
-    accuracy, log_loss = _evaluate(machines, chain.temperatures[at], seen, test_codes)
+    if not allow_overlap:
+        is_shared = rows_also_in(tests, learned)
+        raise_if_shared(is_shared, tests="test_features", learned="features")
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(len(codes))
+        learned, codes = learned[order], codes[order]
+    found = trace(
+        StandardizedRows(learned, rows.mean, rows.scale),
+        codes,
+        StandardizedRows(tests, rows.mean, rows.scale),
+        test_codes,
+        n_classes=len(classes),
+        strength=given,
+        precision=precision,
+    )
     return LearningCurve(
-        n_labels=machines.counts,
-        accuracy=accuracy,
-        log_loss=log_loss,
-        codelength=np.cumsum(chain.bits)[at],
-        temperature=chain.temperatures[at],
-        strength=own,
+        n_labels=found.n_labels,
+        accuracy=found.accuracy,
+        log_loss=found.log_loss,
+        codelength=found.codelength,
+        temperature=found.temperature,
+        strength=found.strength,
         mean_=rows.mean,
         scale_=rows.scale,
         classes=classes,
         n_test=len(tests),
-        decision_error=machines.error,
+        decision_error=found.error,
         settings={"strength": strength, "seed": seed, "pool": pool is not None, "dtype": precision},
         seconds=time.perf_counter() - started,
     )
-
-
-class _Machines(NamedTuple):
-    """Label counts, one-step-ahead predictions, decisions on test rows, their measured error."""
-
-    counts: NDArray[np.intp]
-    ahead: FloatMatrix
-    blocks: Iterable[DecisionBlock]
-    error: float
-
-    @classmethod
-    def of(
-        cls,
-        rows: StandardizedRows,
-        targets: FloatMatrix,
-        strength: float,
-        test_features: FloatArray,
-        precision: str,
-    ) -> "_Machines":
-        order = np.arange(len(rows))
-        tests = StandardizedRows(test_features, rows.mean, rows.scale)
-        if len(rows) > max(_MOST_EVERY_COUNT, rows.n_features):
-            counts = log_spaced_counts(len(rows))
-            ahead = RidgeChain.of(rows, strength).predictions(targets, order)
-            spaced = LogSpaced(rows, order, targets, strength, counts)
-            return cls(counts, ahead, spaced.blocks(tests), 0.0)
-        every = EveryCount.of(rows.dense(precision), targets, strength)
-        error = 0.0
-        if precision == "float32":
-            error = _measured_error(every, rows, targets, strength, tests)
-        ahead = every.whitened.predictions(targets)
-        return cls(order + 1, ahead, every.blocks(tests), error)
-
-
-def _order(n_samples: int, seed: int | None) -> NDArray[np.intp]:
-    """Return the row numbers in the order in which they are learned."""
-    if seed is None:
-        return np.arange(n_samples)
-    seed = check_integer(seed, name="seed", minimum=0)
-    return np.random.default_rng(seed).permutation(n_samples)
 
 
 def _checked(features: Any, name: str, minimum_rows: int) -> FloatArray:
@@ -185,26 +151,6 @@ def _check_dtype(dtype: Any) -> str:
     return str(found)
 
 
-def _encode(labels: Any, test_labels: Any) -> tuple[NDArray[Any], ClassCodes, ClassCodes]:
-    """Return the classes of both, and the codes of each."""
-    learned, tested = encode_labels(labels), encode_labels(test_labels)
-    for found in (learned, tested):
-        if found.kind != "classification":
-            raise ModtoolsError(
-                f"learning_curve is defined for classification labels; these are {found.kind}."
-            )
-    if (learned.classes.dtype.kind in "US") != (tested.classes.dtype.kind in "US"):
-        raise ModtoolsError(
-            "labels and test_labels must be of one type; got "
-            f"{learned.classes.dtype} and {tested.classes.dtype}."
-        )
-    if np.count_nonzero(learned.counts()) < 2:
-        raise ModtoolsError("labels must hold at least two classes; all rows are in one.")
-    classes = np.union1d(learned.classes, tested.classes)
-    codes = [np.searchsorted(classes, found.classes)[found.codes] for found in (learned, tested)]
-    return classes, codes[0], codes[1]
-
-
 def _standardized(learned: FloatArray, tests: FloatArray, pool: Any) -> StandardizedRows:
     """Return the labelled rows with their standardisation, all checked against each other."""
     source = learned if pool is None else _checked(pool, "pool", 2)
@@ -221,63 +167,3 @@ def _standardized(learned: FloatArray, tests: FloatArray, pool: Any) -> Standard
             "Check the module and its tap."
         )
     return rows
-
-
-def _evidence(rows: StandardizedRows, targets: FloatMatrix) -> float:
-    """Return the strength of the largest evidence given all labels."""
-    # The flat prior of the intercept needs rows centred by their own mean, not by the pool's.
-    centred = StandardizedRows(rows.features, column_moments(rows.features)[0], rows.scale)
-    return strength_of_evidence(ridge_basis(centred), targets[:, targets.any(axis=0)])
-
-
-def _measured_error(
-    every: EveryCount,
-    learned: StandardizedRows,
-    targets: FloatMatrix,
-    strength: float,
-    tests: StandardizedRows,
-) -> float:
-    """Return the largest error of a decision value at the last label count."""
-    weights, intercepts = every.refined(learned, targets, strength)
-    error = 0.0
-    for counts, place, decisions in every.blocks(tests):
-        if counts.stop == len(learned):
-            own = StandardizedRows(tests.features[place], tests.mean, tests.scale)
-            exact = own.dense() @ weights + intercepts
-            error = max(error, float(np.abs(decisions[:, -1].T - exact).max()))
-    return error
-
-
-def _evaluate(
-    machines: _Machines,
-    temperatures: FloatMatrix,
-    seen: NDArray[np.bool_],
-    codes: ClassCodes,
-) -> tuple[FloatMatrix, FloatMatrix]:
-    """Return accuracy and log loss at each label count."""
-    hits, nats = np.zeros(len(seen)), np.zeros(len(seen))
-    shares = 1 / (machines.counts + 1)
-    for at, place, decisions in machines.blocks:
-        decisions[~seen[at].T] = -np.inf
-        best, winners = _largest(decisions)
-        own = codes[place]
-        hits[at] += (winners == own).sum(axis=1)
-        decisions -= best
-        decisions /= temperatures[at][:, None].astype(decisions.dtype)
-        np.exp(decisions, out=decisions)
-        right = decisions[own, :, np.arange(len(own))].T / decisions.sum(axis=0)
-        share = shares[at][:, None]
-        nats[at] -= np.log((1 - share) * right + share / seen.shape[1]).sum(axis=1)
-    return hits / len(codes), nats / len(codes)
-
-
-def _largest(decisions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the largest value over the first axis and where it is, ties to the first.
-
-    Class by class over whole blocks: argmax along so short an axis is several times slower.
-    """
-    best, winners = decisions[0].copy(), np.zeros(decisions.shape[1:], dtype=np.intp)
-    for code in range(1, len(decisions)):
-        np.copyto(winners, code, where=decisions[code] > best)
-        np.maximum(best, decisions[code], out=best)
-    return best, winners

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeOutput
 from modtools.outputs._standardize import StandardizedRows
-from modtools.retraining import _every_count, _learning_curve
+from modtools.retraining import _every_count, _trace
 from modtools.retraining._every_count import EveryCount
 from modtools.retraining._learning_curve import learning_curve
 from modtools.transferability._codelength import codelength
@@ -37,7 +37,7 @@ def refitted_decisions(features, labels, tests, strength):
 @pytest.fixture(params=["every", "log"])
 def form(request, monkeypatch):
     if request.param == "log":
-        monkeypatch.setattr(_learning_curve, "_MOST_EVERY_COUNT", 0)
+        monkeypatch.setattr(_trace, "_MOST_EVERY_COUNT", 0)
     return request.param
 
 
@@ -98,7 +98,7 @@ def test_temperature_and_code_length_by_refitting_one_step_ahead(form):
 def test_both_forms_agree(monkeypatch):
     data = make_rows()
     every = learning_curve(*data)
-    monkeypatch.setattr(_learning_curve, "_MOST_EVERY_COUNT", 0)
+    monkeypatch.setattr(_trace, "_MOST_EVERY_COUNT", 0)
     spaced = learning_curve(*data)
     at = spaced.n_labels - 1
     assert spaced.strength == every.strength

@@ -1,0 +1,210 @@
+"""Accuracy, log loss and code length at label counts: what one curve and whole studies share."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
+from modtools.outputs._ridge import one_hot, ridge_basis
+from modtools.outputs._standardize import StandardizedRows, column_moments
+from modtools.retraining._every_count import DecisionBlock, EveryCount
+from modtools.retraining._log_spaced import LogSpaced, log_spaced_counts
+
+__all__ = ["Trace", "trace"]
+
+_MOST_EVERY_COUNT = 5000  # rows whose kernel matrix is kept: 200 MB in float64
+
+
+class Trace(NamedTuple):
+    """How the ridge machines of the first rows do, one entry a label count.
+
+    Attributes
+    ----------
+    n_labels : ndarray of shape (n_counts,)
+        Label counts.
+    accuracy, log_loss : ndarray of shape (n_counts,)
+        On the test rows; log loss in nats.
+    codelength : ndarray of shape (n_counts,)
+        Bits of all labels so far.
+    temperature : ndarray of shape (n_counts,)
+        Divisor of the decision values before the softmax.
+    strength : float
+        The absolute ridge strength.
+    right : ndarray of shape (n_counts, n_test), or None
+        Whether each test row is right, where asked for.
+    error : float
+        Largest error of a decision value that comes from float32 products.
+    """
+
+    n_labels: NDArray[np.intp]
+    accuracy: FloatMatrix
+    log_loss: FloatMatrix
+    codelength: FloatMatrix
+    temperature: FloatMatrix
+    strength: float
+    right: NDArray[np.bool_] | None
+    error: float
+
+
+def trace(
+    rows: StandardizedRows,
+    codes: ClassCodes,
+    tests: StandardizedRows,
+    test_codes: ClassCodes,
+    *,
+    n_classes: int,
+    counts: NDArray[np.intp] | None = None,
+    strength: float | None = None,
+    precision: str = "float64",
+    with_right: bool = False,
+) -> Trace:
+    """Return how the machines of the first 1, ..., n rows do, or of the first `counts` rows.
+
+    Parameters
+    ----------
+    rows, tests : StandardizedRows
+        Labelled rows in the order in which they are learned, and test rows; one standardisation.
+    codes, test_codes : ndarray
+        Class of each row.
+    n_classes : int
+        Number of all classes.
+    counts : ndarray of int, optional
+        Rising label counts; by default every one, or log-spaced ones of many rows.
+    strength : float, optional
+        Ridge strength; by default the one of the largest evidence given all labels.
+    precision : {"float64", "float32"}
+        Type of the products at every count.
+    with_right : bool, default=False
+        Whether to return which test rows are right.
+
+    Examples
+    --------
+    >>> rows = StandardizedRows.of(np.array([[0.0], [4.0], [1.0], [5.0]]))
+    >>> tests = StandardizedRows(np.array([[0.5], [4.5]]), rows.mean, rows.scale)
+    >>> codes, test_codes = np.array([0, 1, 0, 1]), np.array([0, 1])
+    >>> found = trace(rows, codes, tests, test_codes, n_classes=2, counts=np.array([1, 3]))
+    >>> found.accuracy.tolist()
+    [0.5, 1.0]
+    """
+    targets = one_hot(codes, n_classes)
+    own = strength or _evidence(rows, targets)
+    machines = _Machines.of(rows, targets, own, tests, counts=counts, precision=precision)
+    chain, at = prequential(machines.ahead, codes), machines.counts - 1
+    seen = np.cumsum(targets, axis=0)[at] > 0
+    right = np.empty((len(at), len(test_codes)), dtype=np.bool_) if with_right else None
+    accuracy, log_loss = _evaluate(machines, chain.temperatures[at], seen, test_codes, right)
+    return Trace(
+        n_labels=machines.counts,
+        accuracy=accuracy,
+        log_loss=log_loss,
+        codelength=np.cumsum(chain.bits)[at],
+        temperature=chain.temperatures[at],
+        strength=own,
+        right=right,
+        error=machines.error,
+    )
+
+
+class _Machines(NamedTuple):
+    """Label counts, one-step-ahead predictions, decisions on test rows, their measured error."""
+
+    counts: NDArray[np.intp]
+    ahead: FloatMatrix
+    blocks: Iterable[DecisionBlock]
+    error: float
+
+    @classmethod
+    def of(
+        cls,
+        rows: StandardizedRows,
+        targets: FloatMatrix,
+        strength: float,
+        tests: StandardizedRows,
+        *,
+        counts: NDArray[np.intp] | None,
+        precision: str,
+    ) -> "_Machines":
+        order = np.arange(len(rows))
+        if len(rows) > max(_MOST_EVERY_COUNT, rows.n_features):
+            counts = log_spaced_counts(len(rows)) if counts is None else counts
+            ahead = RidgeChain.of(rows, strength).predictions(targets, order)
+            spaced = LogSpaced(rows, order, targets, strength, counts)
+            return cls(counts, ahead, spaced.blocks(tests), 0.0)
+        every = EveryCount.of(rows.dense(precision), targets, strength)
+        error = 0.0
+        if precision == "float32":
+            error = _measured_error(every, rows, targets, strength, tests)
+        ahead = every.whitened.predictions(targets)
+        if counts is None:
+            return cls(order + 1, ahead, every.blocks(tests), error)
+        return cls(counts, ahead, every.chosen_blocks(tests, counts), error)
+
+
+def _evidence(rows: StandardizedRows, targets: FloatMatrix) -> float:
+    """Return the strength of the largest evidence given all labels."""
+    present = targets.any(axis=0)
+    if np.count_nonzero(present) == 1:
+        return float(len(rows))  # the machine is its intercept, whatever the strength
+    # The flat prior of the intercept needs rows centred by their own mean, not by the pool's.
+    centred = StandardizedRows(rows.features, column_moments(rows.features)[0], rows.scale)
+    return strength_of_evidence(ridge_basis(centred), targets[:, present])
+
+
+def _measured_error(
+    every: EveryCount,
+    learned: StandardizedRows,
+    targets: FloatMatrix,
+    strength: float,
+    tests: StandardizedRows,
+) -> float:
+    """Return the largest error of a decision value at the last label count."""
+    weights, intercepts = every.refined(learned, targets, strength)
+    error = 0.0
+    for counts, place, decisions in every.blocks(tests):
+        if counts.stop == len(learned):
+            own = StandardizedRows(tests.features[place], tests.mean, tests.scale)
+            exact = own.dense() @ weights + intercepts
+            error = max(error, float(np.abs(decisions[:, -1].T - exact).max()))
+    return error
+
+
+def _evaluate(
+    machines: _Machines,
+    temperatures: FloatMatrix,
+    seen: NDArray[np.bool_],
+    codes: ClassCodes,
+    right: NDArray[np.bool_] | None,
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return accuracy and log loss at each label count, and fill in which test rows are right."""
+    hits, nats = np.zeros(len(seen)), np.zeros(len(seen))
+    shares = 1 / (machines.counts + 1)
+    for at, place, decisions in machines.blocks:
+        decisions[~seen[at].T] = -np.inf
+        best, winners = _largest(decisions)
+        own = codes[place]
+        is_right = winners == own
+        hits[at] += is_right.sum(axis=1)
+        if right is not None:
+            right[at, place] = is_right
+        decisions -= best
+        decisions /= temperatures[at][:, None].astype(decisions.dtype)
+        np.exp(decisions, out=decisions)
+        likely = decisions[own, :, np.arange(len(own))].T / decisions.sum(axis=0)
+        share = shares[at][:, None]
+        nats[at] -= np.log((1 - share) * likely + share / seen.shape[1]).sum(axis=1)
+    return hits / len(codes), nats / len(codes)
+
+
+def _largest(decisions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the largest value over the first axis and where it is, ties to the first.
+
+    Class by class over whole blocks: argmax along so short an axis is several times slower.
+    """
+    best, winners = decisions[0].copy(), np.zeros(decisions.shape[1:], dtype=np.intp)
+    for code in range(1, len(decisions)):
+        np.copyto(winners, code, where=decisions[code] > best)
+        np.maximum(best, decisions[code], out=best)
+    return best, winners
