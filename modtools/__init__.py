@@ -21,6 +21,7 @@ _HOMES = {
     "choose_labels": "modtools.retraining",
     "extract": "modtools.modules",
     "iter_features": "modtools.modules",
+    "label_efficiency": "modtools.studies",
     "learning_curve": "modtools.retraining",
     "load_task": "modtools.tasks",
     "rank_modules": "modtools.selection",
@@ -44,6 +45,7 @@ __all__ = [
     "choose_labels",
     "extract",
     "iter_features",
+    "label_efficiency",
     "learning_curve",
     "load_task",
     "rank_modules",
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from modtools.retraining import ReusedModel, choose_labels, learning_curve, retrain
     from modtools.selection import Ranking, rank_modules
     from modtools.statistics import Moments
-    from modtools.studies import score_agreement
+    from modtools.studies import label_efficiency, score_agreement
     from modtools.tasks import Task, load_task
     from modtools.training import train_end_to_end, train_modular
     from modtools.transferability import score

@@ -142,7 +142,9 @@ class EveryCount:
             first, last = np.searchsorted(counts, [block.start + 1, block.stop + 1])
             if last > first:
                 within = counts[first:last] - 1 - block.start
-                yield slice(int(first), int(last)), place, decisions[:, within]
+                if len(within) < decisions.shape[1]:
+                    decisions = decisions[:, within]
+                yield slice(int(first), int(last)), place, decisions
 
     def _weighted_blocks(
         self, tests: StandardizedRows, counts: NDArray[np.intp]

@@ -94,14 +94,9 @@ def learning_curve(
     classes, codes, test_codes = encode_both(labels, test_labels, what="learning_curve")
     _check_lengths(learned, codes, tests, test_codes)
     rows, precision = _standardized(learned, tests, pool), _check_dtype(dtype)
-    seed = None if seed is None else check_integer(seed, name="seed", minimum=0)
     given = None if strength is None else check_positive(strength, name="strength")
-    if not allow_overlap:
-        is_shared = rows_also_in(tests, learned)
-        raise_if_shared(is_shared, tests="test_features", learned="features")
-    if seed is not None:
-        order = np.random.default_rng(seed).permutation(len(codes))
-        learned, codes = learned[order], codes[order]
+    _check_apart(learned, tests, allow_overlap)
+    learned, codes = _in_order(learned, codes, seed)
     found = trace(
         StandardizedRows(learned, rows.mean, rows.scale),
         codes,
@@ -111,21 +106,27 @@ def learning_curve(
         strength=given,
         precision=precision,
     )
+    settings = {"strength": strength, "seed": seed, "pool": pool is not None, "dtype": precision}
     return LearningCurve(
-        n_labels=found.n_labels,
-        accuracy=found.accuracy,
-        log_loss=found.log_loss,
-        codelength=found.codelength,
-        temperature=found.temperature,
-        strength=found.strength,
+        **{name: value for name, value in found._asdict().items() if name != "right"},
         mean_=rows.mean,
         scale_=rows.scale,
         classes=classes,
         n_test=len(tests),
-        decision_error=found.error,
-        settings={"strength": strength, "seed": seed, "pool": pool is not None, "dtype": precision},
+        settings=settings,
         seconds=time.perf_counter() - started,
     )
+
+
+def _in_order(
+    features: FloatArray, codes: ClassCodes, seed: int | None
+) -> tuple[FloatArray, ClassCodes]:
+    """Return the rows in the order in which they are learned."""
+    if seed is None:
+        return features, codes
+    rng = np.random.default_rng(check_integer(seed, name="seed", minimum=0))
+    rows = rng.permutation(len(codes))
+    return features[rows], codes[rows]
 
 
 def _checked(features: Any, name: str, minimum_rows: int) -> FloatArray:
@@ -139,6 +140,12 @@ def _check_lengths(
 ) -> None:
     check_lengths(features=learned, labels=codes)
     check_lengths(test_features=tests, test_labels=test_codes)
+
+
+def _check_apart(learned: FloatArray, tests: FloatArray, allow_overlap: bool) -> None:
+    if not allow_overlap:
+        is_shared = rows_also_in(tests, learned)
+        raise_if_shared(is_shared, tests="test_features", learned="features")
 
 
 def _check_dtype(dtype: Any) -> str:

@@ -33,10 +33,10 @@ class Trace(NamedTuple):
         Divisor of the decision values before the softmax.
     strength : float
         The absolute ridge strength.
+    decision_error : float
+        Largest error of a decision value that comes from float32 products.
     right : ndarray of shape (n_counts, n_test), or None
         Whether each test row is right, where asked for.
-    error : float
-        Largest error of a decision value that comes from float32 products.
     """
 
     n_labels: NDArray[np.intp]
@@ -45,8 +45,8 @@ class Trace(NamedTuple):
     codelength: FloatMatrix
     temperature: FloatMatrix
     strength: float
+    decision_error: float
     right: NDArray[np.bool_] | None
-    error: float
 
 
 def trace(
@@ -103,8 +103,8 @@ def trace(
         codelength=np.cumsum(chain.bits)[at],
         temperature=chain.temperatures[at],
         strength=own,
+        decision_error=machines.error,
         right=right,
-        error=machines.error,
     )
 
 

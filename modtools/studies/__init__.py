@@ -1,5 +1,7 @@
 """Studies: questions that need many scores and a truth, answered with evidence."""
 
 from modtools.studies._agreement import Agreement, score_agreement
+from modtools.studies._efficiency import LabelEfficiency
+from modtools.studies._label_efficiency import label_efficiency
 
-__all__ = ["Agreement", "score_agreement"]
+__all__ = ["Agreement", "LabelEfficiency", "label_efficiency", "score_agreement"]

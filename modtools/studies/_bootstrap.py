@@ -1,0 +1,113 @@
+"""Two-way bootstrap: intervals for other draws of labels and for other test rows at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from modtools.outputs._base import FloatMatrix
+
+__all__ = ["Resamples", "interval"]
+
+_N_RESAMPLES = 1000
+_TAIL = 0.025
+_NORMAL = 1.959964
+_COUNTS = 256  # label counts that are unpacked at a time
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Weights of draws and of test rows, the same for every line, so that lines stay paired.
+
+    Attributes
+    ----------
+    draws : dict of int to ndarray of shape (n_resamples, n_draws)
+        For each number of draws their weights; a row sums to 1.
+    tests : ndarray of shape (n_test, n_resamples)
+        How often each test row is taken.
+
+    Examples
+    --------
+    >>> resamples = Resamples.of([3], n_test=8, seed=0)
+    >>> right = np.packbits(np.ones((3, 2, 8), dtype=bool), axis=2)  # 3 draws, 2 label counts
+    >>> resamples.accuracies(right).shape, resamples.accuracies(right).min()
+    ((1000, 2), np.float64(1.0))
+    """
+
+    draws: dict[int, FloatMatrix]
+    tests: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, n_draws: Sequence[int], *, n_test: int, seed: int) -> "Resamples":
+        """Draw the weights.
+
+        Parameters
+        ----------
+        n_draws : sequence of int
+            Numbers of draws that occur.
+        n_test : int
+            Number of test rows.
+        seed : int
+            Of the resampling.
+        """
+        rng = np.random.default_rng([seed, n_test])
+        tests = rng.multinomial(n_test, np.full(n_test, 1 / n_test), size=_N_RESAMPLES)
+        return cls({n: _draw_weights(n, seed) for n in set(n_draws)}, tests.T.astype(np.float32))
+
+    def accuracies(self, right: NDArray[np.uint8]) -> FloatMatrix:
+        """Return the mean accuracy of every resample (n_resamples, n_counts).
+
+        Parameters
+        ----------
+        right : ndarray of shape (n_draws, n_counts, n_bytes)
+            Which test rows are right, eight to a byte.
+        """
+        n_test, n_resamples = self.tests.shape
+        weights, totals = self.draws[len(right)], np.zeros((right.shape[1], n_resamples))
+        for start in range(0, right.shape[1], _COUNTS):
+            place = slice(start, start + _COUNTS)
+            for number, packed in enumerate(right):
+                bits = np.unpackbits(packed[place], axis=1, count=n_test).astype(np.float32)
+                totals[place] += (bits @ self.tests) * weights[:, number]
+        return totals.T / n_test
+
+    def means(self, values: FloatMatrix) -> FloatMatrix:
+        """Return the mean over draws of every resample (n_resamples, n_counts).
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_draws, n_counts)
+            One number a draw and label count; test rows are held fixed.
+        """
+        return np.asarray(self.draws[len(values)] @ values)
+
+
+def _draw_weights(n_draws: int, seed: int) -> FloatMatrix:
+    """Return weights (n_resamples, n_draws) whose means vary as a t interval of the mean is wide.
+
+    Taking n out of n would be too narrow by the factor sqrt((n-1)/n), and percentiles know nothing
+    of Student's t; taking fewer draws widens the interval by as much as both.
+    """
+    if n_draws == 1:
+        return np.ones((_N_RESAMPLES, 1))
+    student = float(stdtrit(n_draws - 1, 1 - _TAIL))
+    size = max(1, round((n_draws - 1) * (_NORMAL / student) ** 2))
+    rng = np.random.default_rng([seed, n_draws, 1])
+    return rng.multinomial(size, np.full(n_draws, 1 / n_draws), size=_N_RESAMPLES) / size
+
+
+def interval(resampled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return the 95 % percentile interval over the first axis.
+
+    Infinite values, which stand for what lies beyond the budgets, are ordered, never averaged.
+
+    >>> interval(np.arange(101.0))
+    (array(2.), array(98.))
+    """
+    low, high = (
+        np.quantile(resampled, tail, axis=0, method=method)
+        for tail, method in ((_TAIL, "lower"), (1 - _TAIL, "higher"))
+    )
+    return np.asarray(low), np.asarray(high)

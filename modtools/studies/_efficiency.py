@@ -1,0 +1,399 @@
+"""What a label-efficiency study gives back: tables with intervals, and the picture."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_fraction, check_integer, check_positive
+from modtools._writing import json_text, versions, write_file
+from modtools.exceptions import ModtoolsError
+from modtools.studies._bootstrap import interval
+from modtools.studies._cells import Line, Measured
+from modtools.studies._code import description_length, mean_area
+from modtools.studies._curves import Curves, deviation
+from modtools.studies._from_scratch import FROM_SCRATCH
+from modtools.studies._levels import factors, reach, rising
+from modtools.studies._plan import Plan
+from modtools.studies._power_law import go_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools.plotting import LabelEfficiencyDisplay
+
+__all__ = ["LabelEfficiency"]
+
+_SHOWN: Final = 5
+_DASHES: Final = 12
+
+
+class LabelEfficiency:
+    """How accurate each module is with few labels; returned by `label_efficiency`.
+
+    A line is one module with one output module and one way to choose labels. All intervals are
+    95 % intervals for other draws of labels and other test rows at once (two-way bootstrap, the
+    same resamples for every line); those of losses and code lengths are for other draws only, and
+    missing for a single draw.
+
+    Attributes
+    ----------
+    settings : dict
+        What was asked.
+    seconds : float
+        What it cost this time; what was finished before is not counted.
+    versions : dict
+        Versions of modtools and of what it stands on.
+    """
+
+    def __init__(
+        self,
+        lines: Mapping[Line, Sequence[Measured]],
+        plan: Plan,
+        *,
+        settings: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        self._curves = Curves(lines, plan)
+        self._plan = plan
+        self.settings = dict(settings)
+        self.seconds = seconds
+        self.versions = versions()
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a line and label count.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, n_labels (in all), accuracy (mean over draws, in
+            [0, 1]), accuracy_sd (between draws; missing for one draw), accuracy_low, accuracy_high,
+            log_loss (nats, lower is better; missing where the output module gives no
+            probabilities) and n_draws.
+        """
+        return self._curves.tidy(self._accuracy_columns)
+
+    def _accuracy_columns(self, line: Line, found: Measured) -> dict[str, Any]:
+        low, high = interval(self._curves.resampled[line])
+        return {
+            "n_labels": self._plan.counts,
+            "accuracy": found.accuracy.mean(axis=0),
+            "accuracy_sd": deviation(found.accuracy),
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "log_loss": found.log_loss.mean(axis=0),
+            "n_draws": len(found.accuracy),
+        }
+
+    def draws(self) -> "pd.DataFrame":
+        """Return the single draws, one row a line, draw and label count.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, draw, n_labels, accuracy, log_loss (nats) and
+            codelength (bits of all labels so far, ridge only).
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                **line._asdict(),
+                "draw": draw,
+                "n_labels": count,
+                "accuracy": found.accuracy[draw, place],
+                "log_loss": found.log_loss[draw, place],
+                "codelength": found.codelength[draw, place],
+            }
+            for line, found in self._curves.lines.items()
+            for draw in range(len(found.accuracy))
+            for place, count in enumerate(self._plan.counts.tolist())
+        )
+
+    def labels_to_reach(self, accuracy: float) -> "pd.DataFrame":
+        """Return with how many labels each line reaches an accuracy.
+
+        The mean curve is made monotone (isotonic regression) and read backwards, linear in the
+        logarithm of the label count; nothing is extrapolated.
+
+        Parameters
+        ----------
+        accuracy : float
+            In (0, 1).
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, n_labels, low, high and censored: "" where it is
+            reached within the budgets, "below" where the smallest budget lies above it (n_labels is
+            that budget, at most so many are needed), "above" where the largest does not reach it
+            (n_labels is that budget, more are needed). An infinite high, or a low of 0, says that
+            the interval goes beyond the budgets.
+        """
+        level = check_fraction(accuracy, name="accuracy")
+        counts = self._plan.counts
+        return self._curves.tidy(lambda line, _: reach(*self._curves.rising[line], level, counts))
+
+    def savings(self, module: str, baseline: str) -> "pd.DataFrame":
+        """Return how many labels of a baseline each number of labels of a module is worth.
+
+        Where a study holds several output modules or strategies, equal ones are compared; a
+        baseline of one line, such as "from scratch", is compared with all.
+
+        Parameters
+        ----------
+        module, baseline : str
+            Names of modules of this study.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, baseline, output, strategy, n_labels, accuracy (of the module,
+            monotone), equivalent (labels that the baseline needs for it), factor (equivalent /
+            n_labels, above 1 is good), factor_low, factor_high (0 or infinite beyond the budgets),
+            saved (1 - 1/factor) and censored: "above" where the baseline does not reach that
+            accuracy with its largest budget (it needs more than equivalent), "below" where its
+            smallest budget lies above it.
+        """
+        import pandas as pd
+
+        tables, curves = [], self._curves.rising
+        for line, other in self._curves.pairs(module, baseline):
+            found = factors(curves[line], curves[other], self._plan.counts)
+            named = {"module": module, "baseline": baseline}
+            how = {"output": line.output, "strategy": line.strategy}
+            tables.append(pd.DataFrame({**named, **how, **found}))
+        return pd.concat(tables, ignore_index=True)
+
+    def area(self) -> "pd.DataFrame":
+        """Return the area under each curve over the logarithm of the label count.
+
+        It is the mean accuracy over the budgets, in which every doubling counts alike; compare
+        areas only over the same budgets.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, area (in [0, 1], higher is better), low, high,
+            n_first and n_last (the budgets).
+        """
+        counts = self._plan.counts
+        if len(counts) == 1:
+            raise ModtoolsError(f"an area needs at least two budgets; this study has {counts[0]}.")
+
+        def columns(line: Line, found: Measured) -> dict[str, Any]:
+            low, high = interval(mean_area(self._curves.resampled[line], counts))
+            area = float(mean_area(found.accuracy.mean(axis=0), counts))
+            ends = {"n_first": int(counts[0]), "n_last": int(counts[-1])}
+            return {"area": area, "low": float(low), "high": float(high), **ends}
+
+        return self._curves.tidy(columns)
+
+    def codelength(self) -> "pd.DataFrame":
+        """Return the prequential code length: the labels' price, each predicted from those before.
+
+        It is defined for lines of the ridge machine, which predicts one step ahead at no cost.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, n_labels, bits (mean over draws, lower is better),
+            bits_sd (between draws), low, high, bits_per_label and compression (n log2 C / bits,
+            higher is better).
+        """
+        uniform = self._plan.counts * np.log2(len(self._plan.classes))
+
+        def columns(_: Line, found: Measured) -> dict[str, Any]:
+            bits = found.codelength.mean(axis=0)
+            low, high = interval(self._curves.resamples.means(found.codelength))
+            return {
+                "n_labels": self._plan.counts,
+                "bits": bits,
+                "bits_sd": deviation(found.codelength),
+                "low": low,
+                "high": high,
+                "bits_per_label": bits / self._plan.counts,
+                "compression": uniform / bits,
+            }
+
+        return self._curves.tidy(columns, needs="codelength")
+
+    def surplus_description_length(self, eps: float) -> "pd.DataFrame":
+        """Return what learning down to a loss costs beyond that loss, in nats.
+
+        The sum over labels of how far the test loss lies above `eps` before each (Whitney et al.
+        2020): trapezoids between budgets, and the first budget charged as if it were guessed
+        uniformly.
+
+        Parameters
+        ----------
+        eps : float
+            Log loss in nats that is good enough.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, surplus (nats, lower is better), low, high and
+            censored: "above" where the loss at the largest budget is above `eps` still, so that the
+            surplus is larger.
+        """
+        eps, counts = check_positive(eps, name="eps"), self._plan.counts
+        uniform = float(np.log(len(self._plan.classes)))
+
+        def columns(_: Line, found: Measured) -> dict[str, Any]:
+            losses = found.log_loss.mean(axis=0)
+            resampled = self._curves.resamples.means(found.log_loss)
+            low, high = interval(description_length(resampled, counts, eps, uniform))
+            surplus = float(description_length(losses, counts, eps, uniform))
+            censored = "above" if losses[-1] > eps else ""
+            return {
+                "surplus": surplus,
+                "low": float(low),
+                "high": float(high),
+                "censored": censored,
+            }
+
+        return self._curves.tidy(columns, needs="log_loss")
+
+    def sample_complexity(self, eps: float) -> "pd.DataFrame":
+        """Return with how many labels the test loss falls to `eps`.
+
+        Parameters
+        ----------
+        eps : float
+            Log loss in nats that is good enough.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, n_labels (lower is better), low, high and censored, as
+            in `labels_to_reach`.
+        """
+        eps, counts = check_positive(eps, name="eps"), self._plan.counts
+
+        def columns(_: Line, found: Measured) -> dict[str, Any]:
+            mean, resampled = (
+                found.log_loss.mean(axis=0),
+                self._curves.resamples.means(found.log_loss),
+            )
+            return reach(rising(-mean), rising(-resampled), -eps, counts)
+
+        return self._curves.tidy(columns, needs="log_loss")
+
+    def extrapolate(self, n_labels: int | Sequence[int]) -> "pd.DataFrame":
+        """Say how the curves go on beyond the budgets, or why nobody can.
+
+        A power law, with and without an error that never vanishes, is fitted to the last budgets of
+        each resample. What the interval cannot hold is a curve that changes its shape.
+
+        Parameters
+        ----------
+        n_labels : int or sequence of int
+            Label counts, at most ten times the largest budget.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, output, strategy, n_labels, accuracy, accuracy_low, accuracy_high (80 %
+            interval) and refused: the reason why there is no number, else "".
+        """
+        import pandas as pd
+
+        wanted = np.atleast_1d(np.asarray(n_labels)).tolist()
+        wanted = [check_integer(n, name="n_labels") for n in wanted]
+        means = {line: found.accuracy.mean(axis=0) for line, found in self._curves.lines.items()}
+        return pd.DataFrame(
+            {**line._asdict(), **go_on(mean, self._curves.resampled[line], self._plan.counts, n)}
+            for line, mean in means.items()
+            for n in wanted
+        )
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        target: float | None = 0.9,
+        ceiling: Any = None,
+        extrapolate_to: int | None = None,
+    ) -> "LabelEfficiencyDisplay":
+        """Draw accuracy against labels, one line a module, and mark where the target is reached.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new figure.
+        target : float or None, default=0.9
+            Accuracy that is asked for, in (0, 1).
+        ceiling : float or mapping of str to float, optional
+            Accuracy with all labels, where it is known: one for all lines, or one a line.
+        extrapolate_to : int, optional
+            Label count to which lines go on, dashed, where the data support it.
+
+        Returns
+        -------
+        LabelEfficiencyDisplay
+            The drawn display.
+        """
+        from modtools.plotting import LabelEfficiencyDisplay
+
+        counts = np.bincount(self._plan.test_codes)
+        table = self._curves.named(self.frame())
+        table["baseline"] = table["module"] == FROM_SCRATCH.module
+        n_draws, n_test = self._plan.repeats, len(self._plan.test_codes)
+        return LabelEfficiencyDisplay(
+            table,
+            draws=self._curves.named(self.draws()),
+            target=target,
+            reached=None if target is None else self._curves.named(self.labels_to_reach(target)),
+            ceiling=ceiling,
+            forecast=None if extrapolate_to is None else self._forecast(extrapolate_to),
+            chance=float(counts.max() / counts.sum()),
+            title=f"Mean of {n_draws} draws of labels, {n_test} test rows",
+        ).plot(ax)
+
+    def _forecast(self, n_labels: int) -> "pd.DataFrame":
+        last = self._plan.counts[-1]
+        further = np.geomspace(last, max(n_labels, last + 1), _DASHES + 1)[1:]
+        table = self._curves.named(self.extrapolate(np.unique(further.astype(int)).tolist()))
+        return table[table["refused"] == ""]
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the table as JSON with settings, seconds and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, whole or not at all.
+
+        Returns
+        -------
+        str
+            The JSON text: results (the rows of `frame`), settings, seconds and versions.
+        """
+        content = {"results": self.frame(), "settings": self.settings, "seconds": self.seconds}
+        text = json_text(content)
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def _table(self) -> tuple[list[str], list[list[str]], str]:
+        """Return header, one row a line, and title."""
+        counts = self._plan.counts
+        places = np.unique(np.linspace(0, len(counts) - 1, _SHOWN).round().astype(int))
+        header = [*Line._fields, *(f"{counts[place]} labels" for place in places)]
+        rows = [[*line, *self._curves.cells(line, places)] for line in self._curves.lines]
+        title = (
+            f"Accuracy (%) on {len(self._plan.test_codes)} test rows, mean ± standard deviation of "
+            f"{self._plan.repeats} draws of labels"
+        )
+        return header, rows, title
+
+    def __repr__(self) -> str:
+        header, rows, title = self._table()
+        return text_table(header, rows, title=title)
+
+    def _repr_html_(self) -> str:
+        header, rows, title = self._table()
+        return html_table(header, rows, title=title)

@@ -1,0 +1,115 @@
+"""The baseline of a study: a network trained end to end from scratch with the same few labels."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy.special import softmax
+
+from modtools._progress import quiet
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import ClassCodes
+from modtools.studies._cells import Line, Measured
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modtools.tasks import Task
+
+__all__ = ["FROM_SCRATCH", "Baseline"]
+
+FROM_SCRATCH: Final = Line("from scratch", "end to end", "random")
+_LEAST_STEPS, _LEAST_EPOCHS = 500, 10
+
+
+def _new_network(network: "Callable[[], nn.Module]", seed: int) -> "nn.Module":
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = network()
+    if not isinstance(made, nn.Module):
+        raise ModtoolsError(
+            "network must be a function without arguments that returns a new torch.nn.Module; "
+            f"it returned {type(made).__name__}."
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A network that is trained end to end with the labels of a draw.
+
+    Attributes
+    ----------
+    network : callable
+        Returns a new network.
+    training : mapping
+        Arguments of `train_end_to_end`. By default as many epochs as make 500 steps, ten at least.
+    train, test : Task
+        The pool and the test rows.
+    """
+
+    network: "Callable[[], nn.Module]"
+    training: Mapping[str, Any]
+    train: "Task"
+    test: "Task"
+
+    @classmethod
+    def checked(cls, network: Any, training: Any, train: Any, test: Any) -> "Baseline | None":
+        """Return the baseline of a study, None where no network is given, or raise."""
+        if network is None:
+            if training is not None:
+                raise ModtoolsError("training= is for the baseline: give network= too.")
+            return None
+        if not callable(network) or hasattr(network, "parameters"):
+            raise ModtoolsError(
+                "network must be a function without arguments that returns a new torch.nn.Module, "
+                f"so that each draw starts from scratch; got {type(network).__name__}."
+            )
+        if not hasattr(train, "inputs") or not hasattr(test, "inputs"):
+            raise ModtoolsError(
+                "a network from scratch reads the inputs of tasks, and labels alone have none: "
+                "pass Tasks, for example Task(inputs, labels)."
+            )
+        return cls(network, dict(training or {}), train, test)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what defines the baseline, as plain JSON."""
+        plain = {
+            name: value.as_dict() if hasattr(value, "as_dict") else str(value)
+            for name, value in self.training.items()
+        }
+        return {"network": str(_new_network(self.network, 0)), "training": plain}
+
+    def measure(self, order: ClassCodes, *, seed: int) -> Measured:
+        """Return how a network trained on some rows of the pool does, for that one label count."""
+        from modtools.modules import PretrainedModule, extract
+        from modtools.training import train_end_to_end
+
+        options = {**self._epochs(len(order)), "seed": seed, **self.training}
+        fresh = _new_network(self.network, seed)
+        with quiet():
+            result = train_end_to_end(fresh, self.train.subset(order), **options)
+            prepare = result.modules[0].preprocess
+            whole = PretrainedModule(result.network, name="scratch", preprocess=prepare)
+            logits = np.asarray(extract(whole, self.test), dtype=np.float64)
+        classes, tested = self.train.classes, self.test.labels
+        codes = np.minimum(np.searchsorted(classes, tested), len(classes) - 1)
+        is_known = classes[codes] == tested
+        own = softmax(logits, axis=1)[np.arange(len(codes)), codes] * is_known
+        share = 1 / (len(order) + 1)  # as for output modules
+        loss = -np.log((1 - share) * own + share / len(classes)).mean()
+        return Measured.of(((logits.argmax(axis=1) == codes) & is_known)[None], loss)
+
+    def _epochs(self, n_labels: int) -> dict[str, int]:
+        """Return the epochs that make enough steps, where the caller does not say."""
+        from modtools.training import Recipe
+
+        if {"epochs", "max_seconds"} & set(self.training):
+            return {}
+        batch_size = self.training.get("recipe", Recipe()).batch_size
+        n_batches = -(-n_labels // batch_size)
+        return {"epochs": max(_LEAST_EPOCHS, -(-_LEAST_STEPS // n_batches))}

@@ -1,0 +1,170 @@
+"""`label_efficiency`: how many labels each module needs, over draws, resumable."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from modtools.exceptions import ModtoolsError
+from modtools.retraining._test_rows import raise_if_shared, rows_also_in
+from modtools.studies._cells import Store, open_store
+from modtools.studies._efficiency import LabelEfficiency
+from modtools.studies._from_scratch import Baseline
+from modtools.studies._plan import Plan
+from modtools.studies._run_cells import run_cells
+from modtools.studies._sources import Source, list_sources
+from modtools.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modtools.modules import PretrainedModule, Zoo
+
+__all__ = ["label_efficiency"]
+
+
+def label_efficiency(
+    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    train: Task | ArrayLike,
+    test: Task | ArrayLike,
+    *,
+    budgets: Sequence[int] | ArrayLike | None = None,
+    repeats: int = 10,
+    outputs: str | Sequence[str] = "ridge",
+    strategies: str | Sequence[str] = "random",
+    network: "Callable[[], nn.Module] | None" = None,
+    training: Mapping[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    allow_overlap: bool = False,
+    n_jobs: int | None = 1,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int = 64,
+    cache: bool | str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> LabelEfficiency:
+    """Measure how accurate a retrained output module is with few labels, on several modules.
+
+    Each draw of labels is one order of rows, and every budget is a first part of it; all modules
+    and output modules see the same draws and the same test rows, so that they are compared in
+    pairs. The ridge output module is evaluated at all budgets from one factorisation a draw (see
+    `learning_curve`): its strength is one number a draw, chosen by the evidence of the labels up to
+    the largest budget; ``logistic`` and ``class_mean`` are fitted anew for each budget, from its
+    labels only. Columns are standardised with all rows of `train`, which needs no labels.
+
+    What is measured is the accuracy of a retrained output module, not of full fine-tuning.
+
+    Parameters
+    ----------
+    modules : Zoo, sequence of PretrainedModule, or dict
+        What is compared. A dict may hold modules, or pairs (train_features, test_features).
+    train : Task or array-like of shape (n_samples,)
+        The pool that labels are drawn from; for features that are given, its labels are enough.
+    test : Task or array-like of shape (n_test,)
+        Rows that all accuracies are measured on; nothing is learned from them.
+    budgets : sequence of int, optional
+        Label counts in all, not per class. By default some thirty, log-spaced from the number of
+        classes to 2000 or the whole pool.
+    repeats : int, default=10
+        Draws of labels. A strategy without randomness (k_center, herding, variance) has one.
+    outputs : {"ridge", "logistic", "class_mean"} or sequence of them, default="ridge"
+        Output modules that are retrained.
+    strategies : str or sequence of str, default="random"
+        How labelled rows are chosen, names as in `choose_labels`. ``typical`` and ``cover`` plan
+        for a number of labels: beyond the smallest budget they plan anew with every doubling,
+        around the rows that are labelled already.
+    network : callable, optional
+        Returns a new network. It is trained end to end from scratch with the labels of each random
+        draw and budget, as the baseline "from scratch".
+    training : mapping, optional
+        Arguments of `train_end_to_end` for the baseline. By default as many epochs as make 500
+        steps, at least 10.
+    folder : path-like, optional
+        Where finished cells and extracted features are kept: the same call goes on from there and
+        computes nothing again, however it was interrupted.
+    allow_overlap : bool, default=False
+        Whether test rows may equal rows of `train`, as in free-form data where inputs repeat by
+        nature. Otherwise a shared row raises.
+    n_jobs : int, optional
+        Draws measured at the same time, through joblib; -1 uses all cores.
+    device, precision, batch_size
+        As in `extract`.
+    cache : bool, str or path, optional
+        Where extracted features are kept, as in `extract`; by default in `folder`, if there is one.
+    seed : int, default=0
+        Seed of the draws and of the baseline; the same seed gives the same table.
+
+    Returns
+    -------
+    LabelEfficiency
+        `frame`, `labels_to_reach`, `savings`, `area`, `plot` and more.
+
+    Raises
+    ------
+    ModtoolsError
+        A budget above the pool, rows shared by `train` and `test`, features that do not vary, or a
+        folder that holds another study. Finished cells are kept.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 60)
+    >>> clear, noisy = (labels[:, None] + s * rng.normal(size=(120, 3)) for s in (0.2, 2.0))
+    >>> train, test = slice(None, None, 2), slice(1, None, 2)
+    >>> modules = {"clear": (clear[train], clear[test]), "noisy": (noisy[train], noisy[test])}
+    >>> study = label_efficiency(
+    ...     modules, labels[train], labels[test], budgets=[4, 16], repeats=3
+    ... )
+    >>> table = study.frame()
+    >>> table.loc[table["n_labels"] == 16, ["module", "accuracy"]].round(2).values.tolist()
+    [['clear', 1.0], ['noisy', 0.61]]
+    """
+    started = time.perf_counter()
+    plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
+    _check_jobs(n_jobs)
+    place = None if folder is None else Path(folder)
+    kept = cache if cache is not None or place is None else place / "features"
+    forward = {"device": device, "precision": precision, "batch_size": batch_size}
+    sources = list_sources(modules, train, test, {**forward, "cache": kept})
+    baseline = Baseline.checked(network, training, train, test)
+    if not allow_overlap:
+        _check_overlap(sources, train, test)
+    facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}
+    store, identities = _open(place, sources, partial(plan.definition, train, test, **facts))
+    lines = run_cells(sources, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
+    settings = {**plan.settings(), **forward, **facts, "n_jobs": n_jobs}
+    return LabelEfficiency(lines, plan, settings=settings, seconds=time.perf_counter() - started)
+
+
+def _check_jobs(n_jobs: int | None) -> None:
+    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, int)):
+        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
+
+
+def _check_overlap(sources: Sequence[Source], train: Any, test: Any) -> None:
+    """Raise if test rows occur in the pool; features are compared where inputs are not given."""
+    if isinstance(train, Task) and isinstance(test, Task):
+        is_shared = np.isin(test.row_fingerprints, train.row_fingerprints)
+    else:
+        # Different inputs may share the features of a module, but hardly those of every module.
+        pairs = [pair for source in sources for pair in source.read().values()]
+        is_shared = np.logical_and.reduce([rows_also_in(own[1], own[0]) for own in pairs])
+    raise_if_shared(is_shared, tests="test", learned="train")
+
+
+def _open(
+    folder: Path | None, sources: Sequence[Source], define: Callable[..., Mapping[str, Any]]
+) -> tuple[Store, list[Sequence[str]]]:
+    """Return where finished cells are, and what tells the modules of each source from others."""
+    if folder is None:
+        return Store(None, ""), [[""] * len(source.names) for source in sources]
+    identities = [source.identify() for source in sources]
+    names = chain.from_iterable(source.names for source in sources)
+    modules = dict(zip(names, chain.from_iterable(identities), strict=True))
+    return open_store(folder, define(modules=modules)), identities

@@ -1,0 +1,141 @@
+"""Fill the cells of a study: read what is kept, compute the rest, several draws at a time."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from modtools._progress import quiet, track
+from modtools.studies._cells import Cell, Line, Measured, Store
+from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
+from modtools.studies._measure import Rows, draw_seed, label_order, measure
+from modtools.studies._plan import Plan
+from modtools.studies._sources import Source
+
+__all__ = ["run_cells"]
+
+Found: TypeAlias = list[tuple[Line, int, Measured]]
+
+
+class _Draw(NamedTuple):
+    """One draw of labels for one module; its output modules share the rows that are chosen."""
+
+    module: str
+    identity: str
+    strategy: str
+    number: int
+
+
+def run_cells(
+    sources: Sequence[Source],
+    identities: Sequence[Sequence[str]],
+    plan: Plan,
+    store: Store,
+    *,
+    baseline: Baseline | None,
+    n_jobs: int | None,
+) -> dict[Line, list[Measured]]:
+    """Return the draws of every line, in order; each cell is kept as soon as it is finished.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where features come from.
+    identities : sequence of sequences of str
+        For each source, what tells its modules from others.
+    plan : Plan
+        What is measured.
+    store : Store
+        Where finished cells are.
+    baseline : Baseline or None
+        The network that is trained from scratch.
+    n_jobs : int or None
+        Draws measured at the same time.
+    """
+    work: Iterator[Found] = chain.from_iterable(
+        _source_cells(source, own, plan, store, n_jobs)
+        for source, own in zip(sources, identities, strict=True)
+    )
+    total = len(plan.draws()) * sum(len(source.names) for source in sources)
+    if baseline is not None:
+        work = chain(work, _baseline_cells(baseline, plan, store))
+        total += plan.repeats * len(plan.counts)
+    lines: dict[Line, dict[int, list[Measured]]] = {}
+    for found in track(work, "Label efficiency", total=total):
+        for line, draw, measured in found:
+            lines.setdefault(line, {}).setdefault(draw, []).append(measured)
+    return {
+        line: [_join(draws[number]) for number in sorted(draws)] for line, draws in lines.items()
+    }
+
+
+def _join(parts: Sequence[Measured]) -> Measured:
+    return Measured(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _source_cells(
+    source: Source, identities: Sequence[str], plan: Plan, store: Store, n_jobs: int | None
+) -> Iterator[Found]:
+    """Yield the draws of every module of a source; it is read only if a cell is missing."""
+    from joblib import Parallel, delayed
+
+    missing: list[_Draw] = []
+    for name, identity in zip(source.names, identities, strict=True):
+        for strategy, number in plan.draws():
+            draw = _Draw(name, identity, strategy, number)
+            kept = [store.get(_cell(draw, output, plan)) for output in plan.outputs]
+            if any(measured is None for measured in kept):
+                missing.append(draw)
+            else:
+                yield [_entry(draw, o, m) for o, m in zip(plan.outputs, kept, strict=True) if m]
+    if not missing:
+        return
+    with quiet():  # one bar at a time
+        pairs = source.read()
+    rows = {
+        name: Rows.of(name, pairs[name], plan.codes, plan.test_codes, len(plan.classes))
+        for name in dict.fromkeys(draw.module for draw in missing)
+    }
+    yield from Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_measure_draw)(rows[draw.module], draw, plan, store) for draw in missing
+    )
+
+
+def _cell(draw: _Draw, output: str, plan: Plan) -> Cell:
+    return Cell(draw.identity, output, draw.strategy, draw.number, tuple(plan.counts.tolist()))
+
+
+def _entry(draw: _Draw, output: str, measured: Measured) -> tuple[Line, int, Measured]:
+    return Line(draw.module, output, draw.strategy), draw.number, measured
+
+
+def _measure_draw(rows: Rows, draw: _Draw, plan: Plan, store: Store) -> Found:
+    """Return the cells of a draw; those that are missing are measured and kept one by one."""
+    found, order = [], None
+    for output in plan.outputs:
+        cell = _cell(draw, output, plan)
+        measured = store.get(cell)
+        if measured is None:
+            if order is None:
+                seed = draw_seed(plan.seed, draw.number)
+                order = label_order(rows, draw.strategy, plan.counts, seed=seed)
+            measured = measure(rows, order, plan.counts, output)
+            store.put(cell, measured)
+        found.append(_entry(draw, output, measured))
+    return found
+
+
+def _baseline_cells(baseline: Baseline, plan: Plan, store: Store) -> Iterator[Found]:
+    """Yield the baseline's cells one by one: each is a training run."""
+    line = FROM_SCRATCH
+    for number in range(plan.repeats):
+        seed = draw_seed(plan.seed, number)
+        order = np.random.default_rng(seed).permutation(len(plan.codes))  # as strategy "random"
+        for count in plan.counts.tolist():
+            cell = Cell(line.module, line.output, line.strategy, number, (count,))
+            measured = store.get(cell)
+            if measured is None:
+                measured = baseline.measure(order[:count], seed=seed)
+                store.put(cell, measured)
+            yield [(line, number, measured)]
