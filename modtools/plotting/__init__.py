@@ -1,7 +1,8 @@
 """Displays: tidy frames in, pictures out; nothing is drawn or loaded before `plot`."""
 
 from modtools.plotting._agreement import AgreementDisplay
+from modtools.plotting._label_efficiency import LabelEfficiencyDisplay
 from modtools.plotting._ranking import RankingDisplay
 from modtools.plotting._training import TrainingDisplay
 
-__all__ = ["AgreementDisplay", "RankingDisplay", "TrainingDisplay"]
+__all__ = ["AgreementDisplay", "LabelEfficiencyDisplay", "RankingDisplay", "TrainingDisplay"]

@@ -1,0 +1,340 @@
+"""The picture of label efficiency: accuracy against labels on a log axis, and where it suffices."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting._display import (
+    BEST,
+    INK,
+    OTHERS,
+    Display,
+    clear_frame,
+    new_axes,
+    root_figure,
+)
+from modtools.plotting._end_labels import EndLabel, label_ends
+from modtools.plotting._label_marks import (
+    MOST_TICKS,
+    censoring,
+    count_ticks,
+    draw_chance,
+    draw_level,
+    mark_reached,
+    reach_text,
+    set_ticks,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["LabelEfficiencyDisplay"]
+
+_MARKERS = "osD^vPX*"  # apart in grey too: dashes are kept for what is extrapolated
+_GREYS = (OTHERS, "#6f6f6f", "#c4c4c4")
+_MOST_DRAWS = 30  # thin lines in the whole picture
+_FIGURES = ["n_labels", "accuracy"]
+_LIMITS = ["accuracy_low", "accuracy_high"]
+
+
+class _Style(NamedTuple):
+    """How a line looks: colour, marker, and how far in front it lies."""
+
+    color: Any
+    marker: str
+    zorder: float
+
+
+class LabelEfficiencyDisplay(Display):
+    """Accuracy against the number of labels: one line a module, or whatever is compared.
+
+    The axis is logarithmic with ticks at label counts that were measured. A line is the mean, its
+    band the interval given; single draws are thin lines while they are few (30 in the picture).
+    What is extrapolated is dashed and its band paler, baselines are grey, the level with all
+    labels is dotted. A ring marks where a line reaches the target, with the interval as a bar.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns line, n_labels and accuracy (in [0, 1]), where known accuracy_low and accuracy_high
+        (95 % interval), and baseline (bool) for lines that are drawn in grey. Not changed.
+    draws : pandas.DataFrame, optional
+        Columns line, draw, n_labels and accuracy of the single draws.
+    target : float, optional
+        Accuracy in [0, 1] that is asked for.
+    reached : pandas.DataFrame, optional
+        Columns line, n_labels, low and high: with how many labels each line reaches the target.
+        Where a column censored says "above" or n_labels is missing or infinite it is not reached;
+        where it says "below" the smallest count suffices already.
+    ceiling : float or mapping of str to float, optional
+        Accuracy with all labels: one for all lines, or one a line.
+    forecast : pandas.DataFrame, optional
+        Columns of `table` for what is extrapolated, with 80 % intervals; a line may be missing.
+    chance : float, optional
+        Accuracy that needs no features.
+    title : str, default=""
+        Title of the picture.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        The axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure, after `plot`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> accuracies = {"line": "lite0", "n_labels": [10, 100], "accuracy": [0.6, 0.9]}
+    >>> display = LabelEfficiencyDisplay(pd.DataFrame(accuracies))
+    >>> display.frame()[["line", "n_labels", "accuracy", "extrapolated"]].values.tolist()
+    [['lite0', 10, 0.6, False], ['lite0', 100, 0.9, False]]
+    """
+
+    ax_: "Axes"
+
+    def __init__(
+        self,
+        table: "pd.DataFrame",
+        *,
+        draws: "pd.DataFrame | None" = None,
+        target: float | None = None,
+        reached: "pd.DataFrame | None" = None,
+        ceiling: float | Mapping[str, float] | None = None,
+        forecast: "pd.DataFrame | None" = None,
+        chance: float | None = None,
+        title: str = "",
+    ) -> None:
+        if not len(table):
+            raise ModtoolsError("a label efficiency without label counts cannot be drawn.")
+        self.table = _checked(table, "table", ["line", *_FIGURES])
+        self.draws = (
+            None if draws is None else _checked(draws, "draws", ["line", "draw", *_FIGURES])
+        )
+        self.reached = None
+        if reached is not None:
+            self.reached = _checked(reached, "reached", ["line", "n_labels", "low", "high"])
+        self.forecast = None
+        if forecast is not None:
+            self.forecast = _checked(forecast, "forecast", ["line", *_FIGURES])
+        self.target = target
+        self.ceiling = ceiling
+        self.chance = chance
+        self.title = title
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the drawn lines, what is extrapolated after what was measured.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns line, n_labels, accuracy, accuracy_low, accuracy_high (missing where not known),
+            baseline and extrapolated (both bool); accuracies in [0, 1].
+        """
+        import pandas as pd
+
+        whole = _completed(self.table, extrapolated=False)
+        if self.forecast is None or not len(self.forecast):
+            return whole
+        further = _completed(self.forecast, extrapolated=True)
+        greys = whole.drop_duplicates("line").set_index("line")["baseline"]
+        further["baseline"] = [bool(greys.get(line, False)) for line in further["line"]]
+        return pd.concat([whole, further], ignore_index=True)
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw on `ax`, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw.
+
+        Returns
+        -------
+        LabelEfficiencyDisplay
+            The display itself, with `ax_` and `figure_`.
+        """
+        table = self.frame()
+        styles = _styles(table)
+        height = max(4.4, 1.6 + 0.26 * len(styles))
+        self.ax_ = new_axes(7.6, height) if ax is None else ax
+        self.figure_ = root_figure(self.ax_)
+        self.ax_.set_xscale("log")
+        clear_frame(self.ax_, grid="both")
+        ticks = count_ticks(table["n_labels"].to_numpy())
+        notes = [*self._draw_draws(styles), *self._draw_lines(table, styles, ticks)]
+        set_ticks(self.ax_, ticks)
+        notes += self._draw_levels(styles)
+        self._mark_reached(styles)
+        label_ends(self.ax_, self._ends(table, styles))
+        self.ax_.set_xlabel("labels (log axis)", color=INK)
+        self.ax_.set_ylabel("accuracy on test rows (%)", color=INK)
+        _write_title(self.ax_, self.title, notes)
+        return self
+
+    def _draw_draws(self, styles: Mapping[str, _Style]) -> Iterator[str]:
+        """Draw single draws while they are few; yield what the note says about them."""
+        if self.draws is None:
+            return
+        parts = list(self.draws.groupby(["line", "draw"], sort=False))
+        if not 0 < len(parts) <= _MOST_DRAWS:
+            return
+        for (line, _), part in parts:
+            color = styles[str(line)].color
+            percent = 100.0 * part["accuracy"]
+            self.ax_.plot(part["n_labels"], percent, color=color, linewidth=0.7, alpha=0.45)
+        yield "thin: single draws"
+
+    def _draw_lines(
+        self, table: "pd.DataFrame", styles: Mapping[str, _Style], ticks: NDArray[np.intp]
+    ) -> list[str]:
+        """Draw means and bands; return what the note says about them."""
+        for (line, further), rows in table.groupby(["line", "extrapolated"], sort=False):
+            if further:
+                self._draw_forecast(table, rows, styles[str(line)])
+            else:
+                self._draw_measured(rows, styles[str(line)], ticks)
+        measured = table[~table["extrapolated"]]
+        notes = ["band: 95 % interval"] if measured["accuracy_low"].notna().any() else []
+        if len(measured) == len(table):
+            return notes
+        banded = table.loc[table["extrapolated"], "accuracy_low"].notna().any()
+        return [*notes, "dashed: extrapolated" + (", 80 % interval" if banded else "")]
+
+    def _draw_measured(self, rows: "pd.DataFrame", style: _Style, ticks: NDArray[np.intp]) -> None:
+        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["accuracy"].to_numpy()
+        low, high = (100.0 * rows[name].to_numpy(dtype=float) for name in _LIMITS)
+        band: dict[str, Any] = {"color": style.color, "alpha": 0.17, "linewidth": 0}
+        self.ax_.fill_between(counts, low, high, zorder=style.zorder - 1, **band)
+        marked = np.flatnonzero(np.isin(counts, ticks) | (len(counts) <= MOST_TICKS))
+        self.ax_.plot(
+            counts,
+            percent,
+            color=style.color,
+            linewidth=2.0,
+            zorder=style.zorder,
+            marker=style.marker,
+            markevery=marked.tolist(),
+            markersize=6,
+            markeredgecolor="white",
+        )
+
+    def _draw_forecast(self, table: "pd.DataFrame", rows: "pd.DataFrame", style: _Style) -> None:
+        """Draw what is extrapolated, joined to the last count that was measured."""
+        own = table[(table["line"] == rows["line"].iloc[0]) & ~table["extrapolated"]]
+        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["accuracy"].to_numpy()
+        low, high = (100.0 * rows[name].to_numpy(dtype=float) for name in _LIMITS)
+        band: dict[str, Any] = {"color": style.color, "alpha": 0.08, "linewidth": 0}
+        self.ax_.fill_between(counts, low, high, zorder=style.zorder - 1, **band)
+        if len(own) and own["n_labels"].iloc[-1] < counts[0]:
+            counts = np.concatenate([own["n_labels"].to_numpy()[-1:], counts])
+            percent = np.concatenate([100.0 * own["accuracy"].to_numpy()[-1:], percent])
+        dashes: dict[str, Any] = {"linewidth": 1.8, "linestyle": (0, (4, 2.2))}
+        self.ax_.plot(counts, percent, color=style.color, zorder=style.zorder, **dashes)
+
+    def _draw_levels(self, styles: Mapping[str, _Style]) -> Iterator[str]:
+        """Draw target, ceiling and chance; yield what the note says about them."""
+        low, high = self.ax_.get_ylim()
+        self.ax_.set_ylim(max(low, -1.0), min(high, 101.0))
+        if self.target is not None:
+            draw_level(self.ax_, 100.0 * self.target, color=INK, linewidth=0.9, zorder=1.4)
+        dots: dict[str, Any] = {"linestyle": ":", "linewidth": 1.4, "zorder": 1.5}
+        if isinstance(self.ceiling, Mapping):
+            for line, accuracy in self.ceiling.items():
+                draw_level(self.ax_, 100.0 * accuracy, color=styles[line].color, **dots)
+            yield "dotted: with all labels"
+        elif self.ceiling is not None:
+            text = f"with all labels: {100 * self.ceiling:.1f} %"
+            draw_level(self.ax_, 100.0 * self.ceiling, text, color=INK, **dots)
+        if self.chance is not None:
+            draw_chance(self.ax_, 100.0 * self.chance)
+
+    def _mark_reached(self, styles: Mapping[str, _Style]) -> None:
+        for row in self._reached_rows():
+            color, marker, _ = styles[str(row["line"])]
+            named = len(self._reached_rows()) == 1
+            mark_reached(self.ax_, row, self.target or 0, color=color, marker=marker, named=named)
+
+    def _reached_rows(self) -> list[dict[Any, Any]]:
+        if self.reached is None or self.target is None:
+            return []
+        return self.reached.to_dict("records")
+
+    def _ends(self, table: "pd.DataFrame", styles: Mapping[str, _Style]) -> list[EndLabel]:
+        """Return the names of the lines with what they reach, highest end first."""
+        reached = {str(row["line"]): row for row in self._reached_rows()}
+        ends = []
+        for line, rows in table.groupby("line", sort=False):
+            last = rows.iloc[-1]
+            percent = 100 * float(last["accuracy"])
+            text = f"about {percent:.0f} %" if last["extrapolated"] else f"{percent:.1f} %"
+            row = reached.get(str(line))
+            if row is not None and (len(reached) > 1 or censoring(row)):
+                text = reach_text(row, self.target or 0)
+            name, color = f"{line}  {text}".strip(), styles[str(line)].color
+            ends.append(EndLabel(name, float(last["n_labels"]), percent, color))
+        return sorted(ends, key=lambda end: -end.y)
+
+
+def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.DataFrame":
+    """Return a copy of a frame that has these columns and possible numbers in them."""
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ModtoolsError(
+            f"{name} must have the columns {', '.join(columns)}; got no {missing[0]}."
+        )
+    if name != "reached" and not (frame["n_labels"] > 0).all():
+        raise ModtoolsError(
+            f"n_labels of {name} must be above 0, or it has no place on a log axis."
+        )
+    if "accuracy" in columns and not frame["accuracy"].between(0, 1).all():
+        raise ModtoolsError(
+            f"accuracy of {name} must lie in [0, 1]; a missing one is left out first."
+        )
+    return frame.assign(line=frame["line"].astype(str))
+
+
+def _completed(frame: "pd.DataFrame", *, extrapolated: bool) -> "pd.DataFrame":
+    """Return all columns of `frame()`, counts rising within a line, lines in the order given."""
+    full = frame.reindex(columns=["line", *_FIGURES, *_LIMITS])
+    full["baseline"] = frame["baseline"].astype(bool) if "baseline" in frame else False
+    full["extrapolated"] = extrapolated
+    parts = [rows.sort_values("n_labels") for _, rows in full.groupby("line", sort=False)]
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True)
+
+
+def _styles(table: "pd.DataFrame") -> dict[str, _Style]:
+    """Return colour, marker and depth of each line; baselines lie behind."""
+    import seaborn as sns
+
+    greys = table.drop_duplicates("line").set_index("line")["baseline"].to_dict()
+    n_colored = sum(not is_grey for is_grey in greys.values())
+    palette = [BEST] if n_colored == 1 else sns.color_palette("colorblind", n_colored)
+    colors, shades = iter(palette), 0
+    styles = {}
+    for place, (line, is_grey) in enumerate(greys.items()):
+        color = _GREYS[shades % len(_GREYS)] if is_grey else next(colors)
+        shades += is_grey
+        marker = _MARKERS[place % len(_MARKERS)]
+        styles[str(line)] = _Style(color, marker, 2.4 if is_grey else 2.8)
+    return styles
+
+
+def _write_title(ax: "Axes", title: str, notes: Sequence[str]) -> None:
+    """Write the title and, smaller and below it, what the marks mean."""
+    ax.set_title(title, loc="left", color=INK, pad=20 if notes else 6)
+    ax.annotate(
+        ", ".join(notes),
+        (0.0, 1.0),
+        xycoords="axes fraction",
+        xytext=(0, 6),
+        textcoords="offset points",
+        color=INK,
+        fontsize="small",
+    )

@@ -1,0 +1,160 @@
+"""What is written into a picture of label efficiency: ticks, levels, and where lines reach them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.plotting._display import FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "MOST_TICKS",
+    "censoring",
+    "count_ticks",
+    "draw_chance",
+    "draw_level",
+    "mark_reached",
+    "reach_text",
+    "set_ticks",
+]
+
+MOST_TICKS = 14
+_SMALL: Any = {"textcoords": "offset points", "fontsize": "small"}
+
+
+def count_ticks(n_labels: NDArray[Any]) -> NDArray[Any]:
+    """Return label counts to be named: real ones nearest to 1, 2, 5, 10, ..., and both ends.
+
+    >>> count_ticks(np.arange(10, 301)).tolist(), count_ticks(np.array([12, 40, 90])).tolist()
+    ([10, 20, 50, 100, 200, 300], [12, 40, 90])
+    """
+    counts = np.unique(n_labels)
+    if len(counts) <= 6:
+        return counts
+    decades = np.arange(np.floor(np.log10(counts[0])), np.log10(counts[-1]) + 1)
+    wanted = np.outer(10.0**decades, [1, 2, 5]).ravel()
+    wanted = wanted[(wanted >= counts[0]) & (wanted <= counts[-1])]
+    nearest = counts[np.abs(np.log(counts)[:, None] - np.log(wanted)).argmin(axis=0)]
+    gap = np.log(counts[-1] / counts[0]) / MOST_TICKS
+    kept = [counts[0]]
+    for count in np.unique(nearest):
+        if np.log(count / kept[-1]) > gap and np.log(counts[-1] / count) > gap:
+            kept.append(count)
+    return np.array([*kept, counts[-1]])
+
+
+def set_ticks(ax: "Axes", ticks: NDArray[Any]) -> None:
+    """Name these counts and no others."""
+    from matplotlib.ticker import NullLocator
+
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(ticks.tolist(), labels=[f"{tick:g}" for tick in ticks])
+
+
+def draw_level(ax: "Axes", percent: float, text: str = "", **style: Any) -> None:
+    """Draw a level into view, named above its left end: rising lines are far below it there."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, max(high, percent + 0.07 * (high - low)))
+    ax.axhline(percent, **style)
+    if text:
+        place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (3, 3)}
+        ax.annotate(text, (0.0, percent), color=INK, **place, **_SMALL)
+
+
+def draw_chance(ax: "Axes", percent: float) -> None:
+    """Mark the accuracy that needs no features; where it is far below, say so at the bottom."""
+    low, high = ax.get_ylim()
+    is_below = percent < low - 0.15 * (high - low)
+    if not is_below:
+        ax.axhline(percent, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
+    ax.annotate(
+        ("▾ " if is_below else "") + f"largest class alone: {percent:.0f} %",
+        (1.0, 0.0 if is_below else percent),
+        xycoords="axes fraction" if is_below else ax.get_yaxis_transform(),
+        xytext=(-3, 3),
+        ha="right",
+        color=FAINT,
+        **_SMALL,
+    )
+
+
+def mark_reached(
+    ax: "Axes", row: Mapping[Any, Any], target: float, *, color: Any, marker: str, named: bool
+) -> None:
+    """Draw a ring and its interval where a line reaches the target, and its name if asked to.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where the lines are drawn; its limits stay as they are.
+    row : mapping
+        n_labels, low, high and, where known, censored.
+    target : float
+        The accuracy reached, in [0, 1].
+    color, marker : color, str
+        Those of the line.
+    named : bool
+        Whether the number is written beside the ring.
+    """
+    if censoring(row):
+        return
+    left, right = ax.get_xlim()
+    percent = 100.0 * target
+    ends = np.clip(np.nan_to_num([row["low"], row["high"]], nan=row["n_labels"]), left, right)
+    ax.hlines(percent, *ends, color=color, linewidth=3.2, alpha=0.6, zorder=4)
+    ring: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": color, "zorder": 5}
+    ring |= {"markersize": 9.5, "markeredgewidth": 1.8, "linestyle": "none"}
+    ax.plot([row["n_labels"]], [percent], marker=marker, **ring)
+    ax.set_xlim(left, right)
+    if named:
+        _name_ring(ax, row, target)
+
+
+def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
+    """Write beside a ring, on the empty side of a rising line."""
+    left, right = np.log(ax.get_xlim())
+    is_right = np.log(row["n_labels"]) - left > 0.6 * (right - left)
+    ax.annotate(
+        reach_text(row, target) + _interval_text(row),
+        (row["n_labels"], 100.0 * target),
+        xytext=(-8, 9) if is_right else (8, -9),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="bottom" if is_right else "top",
+        color=INK,
+        fontweight="bold",
+    )
+
+
+def censoring(row: Mapping[Any, Any]) -> str:
+    """Return "above" where the target is not reached, "below" where it always is, else "".
+
+    >>> censoring({"n_labels": float("inf")}), censoring({"n_labels": 10, "censored": "below"})
+    ('above', 'below')
+    """
+    stated = row.get("censored", "")
+    if isinstance(stated, str) and stated:
+        return stated
+    return "" if np.isfinite(row["n_labels"]) else "above"
+
+
+def reach_text(row: Mapping[Any, Any], target: float) -> str:
+    """Return with how many labels the target is reached.
+
+    >>> reach_text({"n_labels": 190}, 0.9), reach_text({"n_labels": float("nan")}, 0.925)
+    ('90 % at 190 labels', '92.5 % not reached')
+    """
+    where = {"": "at {:.0f} labels", "above": "not reached", "below": "from the first count on"}
+    return f"{100 * target:.3g} % " + where[censoring(row)].format(row["n_labels"])
+
+
+def _interval_text(row: Mapping[Any, Any]) -> str:
+    ends = [row["low"], row["high"]]
+    if np.isnan(ends).any():
+        return ""
+    low, high = (f"{end:.0f}" if np.isfinite(end) else "∞" for end in ends)
+    return f" [{low}, {high}]"
