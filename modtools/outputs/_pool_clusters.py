@@ -4,23 +4,20 @@ Each class takes one cluster, so that ten labels name ten clusters even where tw
 same one; clusters that no class takes stay nameless.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._folds import stratified_folds
+from modtools.outputs._kmeans import kmeans
 from modtools.outputs._mean_decisions import unit_rows
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["HeldOutNames", "find_clusters", "held_out_names", "name_clusters"]
 
-_N_STARTS = 10
 # Up to this many labels each is left out on its own; more are left out in as many folds.
 _LARGEST_LEAVE_ONE_OUT = 100
 
@@ -28,7 +25,7 @@ _LARGEST_LEAVE_ONE_OUT = 100
 def find_clusters(
     rows: StandardizedRows, n_clusters: int, *, metric: str = "euclidean", seed: int = 0
 ) -> FloatMatrix:
-    """Return the centres that k-means finds, the best of ten starts (n_clusters, n_features).
+    """Return the centres that k-means finds (n_clusters, n_features).
 
     Parameters
     ----------
@@ -53,13 +50,15 @@ def find_clusters(
     array([[-4.5],
            [ 4.5]])
     """
-    dense = rows.dense() if metric == "euclidean" else unit_rows(rows.dense())
-    means = KMeans(n_clusters, n_init=_N_STARTS, random_state=seed)
-    with warnings.catch_warnings():
-        # Fewer distinct rows than clusters: what the clusters are worth is judged by the labels.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        means.fit(dense)
-    return np.asarray(means.cluster_centers_)
+    # In the type of the features: a float64 copy of a large pool would be the largest array.
+    dense = rows.dense(rows.features.dtype)
+    # Divided by one number, squares of very small and very large float32 values stay in range.
+    unit = max(float(dense.max()), -float(dense.min())) or 1.0
+    dense /= unit
+    if metric == "cosine":
+        dense, unit = unit_rows(dense), 1.0
+    centres, _ = kmeans(dense, n_clusters, seed=seed)
+    return np.asarray(unit * centres.astype(np.float64))
 
 
 def name_clusters(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> ClassCodes:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._validation import (
+    FloatArray,
     check_choice,
     check_features,
     check_integer,
@@ -16,12 +17,12 @@ from modtools._validation import (
 )
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._clusters import choose_cover, choose_typical
+from modtools.retraining._distances import SquaredDistances
 from modtools.tasks._labels import encode_labels
 
 __all__ = ["STRATEGIES", "choose_labels"]
 
 Rows: TypeAlias = NDArray[np.intp]
-Matrix: TypeAlias = NDArray[np.float64]
 _ORACLE: Final = "oracle_balanced"
 # The noise of a label beside the variance that the features explain, where none is given.
 _NOISE: Final = 0.01
@@ -52,7 +53,9 @@ def choose_labels(
     - ``variance``: the next row has the largest predictive variance of the kernel machine on
       centred features, ties to the first.
 
-    With few labels (some 10 a class) ``typical`` and ``cover`` usually serve best.
+    With few labels (some 10 a class) ``typical`` and ``cover`` usually serve best. The arithmetic
+    has the type of the features, float32 or float64, and needs some copies of them, never a matrix
+    of all pairs of rows.
 
     Parameters
     ----------
@@ -106,54 +109,56 @@ def choose_labels(
     return STRATEGIES[name](rows, n, seed)
 
 
-def _comparable(pool: NDArray[Any], *, unit_length: bool) -> Matrix:
-    """Return float64 rows of length 1, or divided by one number, so that no unit matters."""
-    rows = pool.astype(np.float64)
+def _comparable(pool: FloatArray, *, unit_length: bool) -> FloatArray:
+    """Return rows of length 1, or divided by one number, so that no unit matters; in their type."""
     # By the largest entry first, so that squares of very small and very large values stay in range.
-    largest = np.abs(rows).max(axis=1, keepdims=True)
+    largest = np.maximum(pool.max(axis=1), -pool.min(axis=1))[:, None]
     if not unit_length:
-        return np.asarray(rows / (largest.max() or 1.0))
-    rows /= np.where(largest > 0, largest, 1.0)
+        return np.asarray(pool / (largest.max() or 1))
+    rows = pool / np.where(largest > 0, largest, 1)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
+    rows /= np.where(lengths > 0, lengths, 1)
+    return np.asarray(rows)
 
 
-def _choose_random(rows: Matrix, n: int, seed: int) -> Rows:
+def _choose_random(rows: FloatArray, n: int, seed: int) -> Rows:
     return np.random.default_rng(seed).permutation(len(rows))[:n]
 
 
-def _choose_k_center(rows: Matrix, n: int, seed: int) -> Rows:
+def _choose_k_center(rows: FloatArray, n: int, seed: int) -> Rows:
     chosen = np.empty(n, dtype=np.intp)
-    chosen[0] = np.square(rows - rows.mean(axis=0)).sum(axis=1).argmin()
+    distances = SquaredDistances(rows)
+    chosen[0] = distances.squares.argmin()
     nearest = np.full(len(rows), np.inf)
     for position in range(1, n):
-        last = rows[chosen[position - 1]]
-        np.minimum(nearest, np.square(rows - last).sum(axis=1), out=nearest)
-        nearest[chosen[position - 1]] = -np.inf  # a copy of a chosen row is still another row
+        last = chosen[position - 1]
+        np.minimum(nearest, distances.to_row(last), out=nearest)
+        nearest[last] = -np.inf  # a copy of a chosen row is still another row
         chosen[position] = nearest.argmax()
     return chosen
 
 
-def _choose_herding(rows: Matrix, n: int, seed: int) -> Rows:
+def _choose_herding(rows: FloatArray, n: int, seed: int) -> Rows:
     chosen = np.empty(n, dtype=np.intp)
     is_free = np.ones(len(rows), dtype=bool)
-    mean = rows.mean(axis=0)
+    mean = rows.mean(axis=0, dtype=np.float64)
     wanted = mean.copy()
     for position in range(n):
-        chosen[position] = np.where(is_free, rows @ wanted, -np.inf).argmax()
+        along = rows @ wanted.astype(rows.dtype)
+        chosen[position] = np.where(is_free, along, -np.inf).argmax()
         is_free[chosen[position]] = False
         wanted += mean - rows[chosen[position]]
     return chosen
 
 
-def _choose_variance(rows: Matrix, n: int, strength: float | None = None) -> Rows:
+def _choose_variance(rows: FloatArray, n: int, strength: float | None = None) -> Rows:
     """Pivoted Cholesky of the centred kernel plus strength, in the space of the features.
 
     The variance of a row given the chosen ones is its own minus the squares of its products with
     one direction per chosen row: a column of the factor, which need not be stored.
     """
-    centred = rows - rows.mean(axis=0)
-    variances = np.einsum("ij,ij->i", centred, centred)
+    centred = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    variances = np.einsum("ij,ij->i", centred, centred).astype(np.float64)
     if strength is None:
         strength = _NOISE * float(variances.mean()) or 1.0
     strength = check_positive(strength, name="strength")
@@ -163,11 +168,11 @@ def _choose_variance(rows: Matrix, n: int, strength: float | None = None) -> Row
     for position in range(n):
         pick = int(np.where(is_free, variances, -np.inf).argmax())
         chosen[position], is_free[pick] = pick, False
-        row = centred[pick]
+        row = centred[pick].astype(np.float64)
         direction = row - directions[:position].T @ (directions[:position] @ row)
         direction /= np.sqrt(strength + max(row @ direction, 0.0))
         directions[position] = direction
-        variances -= np.square(centred @ direction)
+        variances -= np.square(centred @ direction.astype(rows.dtype))
     return chosen
 
 
@@ -185,7 +190,7 @@ def _choose_balanced(labels: Any, n_rows: int, n: int, seed: int) -> Rows:
     return np.asarray(order[np.lexsort((codes, rounds))][:n])
 
 
-def _query(strategy: Any, rows: Matrix, n: int, options: Mapping[str, Any]) -> Rows:
+def _query(strategy: Any, rows: FloatArray, n: int, options: Mapping[str, Any]) -> Rows:
     """Ask a query strategy, which sees the pool with every label missing."""
     missing = getattr(strategy, "missing_label", np.nan)
     unknown = np.full(len(rows), missing, dtype=None if isinstance(missing, float) else object)
@@ -199,7 +204,7 @@ def _query(strategy: Any, rows: Matrix, n: int, options: Mapping[str, Any]) -> R
     return chosen.astype(np.intp)
 
 
-STRATEGIES: Final[dict[str, Callable[[Matrix, int, int], Rows]]] = {
+STRATEGIES: Final[dict[str, Callable[[FloatArray, int, int], Rows]]] = {
     "random": _choose_random,
     "k_center": _choose_k_center,
     "herding": _choose_herding,
