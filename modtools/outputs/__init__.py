@@ -3,6 +3,6 @@
 from modtools.outputs._class_mean import ClassMeanOutput
 from modtools.outputs._logistic import LogisticOutput
 from modtools.outputs._regression import RidgeRegressionOutput
-from modtools.outputs._ridge import RidgeOutput
+from modtools.outputs._ridge_output import RidgeOutput
 
 __all__ = ["ClassMeanOutput", "LogisticOutput", "RidgeOutput", "RidgeRegressionOutput"]

@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from modtools._validation import FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._standardize import standardize
+from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 
-__all__ = ["ClassCodes", "FloatMatrix", "OutputModule", "check_rows", "encode_classes"]
+__all__ = ["FLOATS", "ClassCodes", "FloatMatrix", "OutputModule", "check_rows", "encode_classes"]
 
 FloatMatrix: TypeAlias = NDArray[np.float64]
 ClassCodes: TypeAlias = NDArray[np.intp]
-_FLOATS = [np.float64, np.float32]
+FLOATS = [np.float64, np.float32]  # what `fit` and `predict` keep as it is
 
 
 def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
@@ -39,7 +39,7 @@ def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
 
 def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, NDArray[Any], ClassCodes]:
     """Check features and labels that no fit keeps; return features, classes and codes."""
-    features, labels = check_X_y(X, y, dtype=_FLOATS, ensure_min_samples=2)
+    features, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2)
     return features, *encode_classes(labels)
 
 
@@ -55,7 +55,7 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_fit(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, ClassCodes]:
         """Check the data of `fit`, set `classes_`, and return features and class codes."""
-        features, labels = validate_data(self, X, y, dtype=_FLOATS, ensure_min_samples=2)
+        features, labels = validate_data(self, X, y, dtype=FLOATS, ensure_min_samples=2)
         self.classes_, codes = encode_classes(labels)
         return features, codes
 
@@ -77,8 +77,9 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Decision values; the largest decides.
         """
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=_FLOATS, reset=False)
-        return self._decide(standardize(features, self.mean_, self.scale_))
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
+        rows = StandardizedRows(features, self.mean_, self.scale_)
+        return np.concatenate([self._decide(block) for _, block in rows.blocks()])
 
     def decision_function(self, X: ArrayLike) -> FloatMatrix:
         """Return decision values in scikit-learn's shape.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._ridge import RidgeBasis, one_hot, strength_grid
+from modtools.outputs._evidence import strength_of_evidence
+from modtools.outputs._ridge import one_hot
 from modtools.outputs._standardize import StandardizedRows, standardize
 
 __all__ = [
@@ -220,27 +221,3 @@ def prequential(predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
     best = np.full(n_samples + 1, _NO_TEMPERATURE)  # after 0, ..., n labels
     best[n_classes:] = np.cumsum(losses, axis=0)[n_classes - 1 :].argmin(axis=1)
     return Prequential(losses[np.arange(n_samples), best[:-1]], _TEMPERATURES[best[1:]])
-
-
-def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
-    """Return the strength of the largest evidence summed over target columns, ties to the larger.
-
-    Each column has its own noise level at its best value. Centring leaves n - 1 dimensions.
-
-    >>> from modtools.outputs._ridge import ridge_basis
-    >>> rows = StandardizedRows.of(np.arange(10.0)[:, None])
-    >>> round(strength_of_evidence(ridge_basis(rows), rows.dense()), 9)  # no noise: the smallest
-    1e-05
-    """
-    centred = targets - targets.mean(axis=0)
-    squares = np.square(basis.project(centred))
-    total = np.square(centred).sum(axis=0)
-    n_samples, n_targets = targets.shape
-    strengths = strength_grid(n_samples)
-    evidence = np.empty(len(strengths))
-    for i, strength in enumerate(strengths):
-        residual = total - (squares / (basis.eigenvalues[:, None] + strength)).sum(axis=0)
-        floor = np.finfo(float).eps * total
-        fit = (n_samples - 1) * np.log(np.maximum(residual, floor)).sum()
-        evidence[i] = -fit - n_targets * np.log1p(basis.eigenvalues / strength).sum()
-    return float(strengths[np.flatnonzero(evidence == evidence.max())[-1]])

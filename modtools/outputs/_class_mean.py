@@ -17,7 +17,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
 from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
 from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters
-from modtools.outputs._standardize import StandardizedRows, standardize
+from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["ClassMeanOutput", "class_mean_leave_one_out", "class_sums"]
 
@@ -133,7 +133,8 @@ class ClassMeanOutput(OutputModule):
         Number of all classes and so of clusters in the pool, by default that of the classes with
         labels. A larger number keeps apart the clusters whose class has no label yet.
     random_state : int, default=0
-        Seed of the ten starts of k-means and, beyond 100 labels, of the folds that judge it.
+        Seed of the ten starts of k-means (beyond 10,000 rows on as many, drawn at random; all rows
+        refine the best) and, beyond 100 labels, of the folds that judge it.
 
     Attributes
     ----------
@@ -217,6 +218,27 @@ class ClassMeanOutput(OutputModule):
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
         return mean_decisions(rows, self.means_, self.metric)
 
+    def nameless_clusters(self, X: ArrayLike) -> ClassCodes:
+        """Return the cluster without a name that is nearest to each row, where one is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Position in `nameless_means_`; -1 for a row that is nearest to a named class.
+        """
+        named = self.decision_values(X).max(axis=1)
+        if not len(self.nameless_means_):
+            return np.full(len(named), -1)
+        features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows = StandardizedRows(features, self.mean_, self.scale_)
+        nearness = self._nearness(rows, self.nameless_means_)
+        return np.where(nearness.max(axis=1) > named, nearness.argmax(axis=1), -1)
+
     def is_nameless(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return whether the cluster nearest to each row is one that no class took.
 
@@ -230,14 +252,11 @@ class ClassMeanOutput(OutputModule):
         ndarray of shape (n_samples,)
             True where `predict` names the nearest class for want of the right one.
         """
-        named = self.decision_values(X).max(axis=1)
-        if not len(self.nameless_means_):
-            return np.zeros(len(named), dtype=np.bool_)
-        features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        rows = standardize(features, self.mean_, self.scale_)
-        return np.asarray(
-            mean_decisions(rows, self.nameless_means_, self.metric).max(axis=1) > named
-        )
+        return np.asarray(self.nameless_clusters(X) >= 0)
+
+    def _nearness(self, rows: StandardizedRows, means: FloatMatrix) -> FloatMatrix:
+        """Return the decision of each row for each mean (n_samples, n_means), block by block."""
+        return np.concatenate([mean_decisions(b, means, self.metric) for _, b in rows.blocks()])
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Return the nearest class mean of each row, computed without that row, exactly.
@@ -306,7 +325,7 @@ class ClassMeanOutput(OutputModule):
                 f" of pool; got {n_clusters}."
             )
         centres = find_clusters(pool, n_clusters, metric=self.metric, seed=self.random_state)
-        decisions = mean_decisions(rows.dense(), centres, self.metric)
+        decisions = self._nearness(rows, centres)
         held_out = held_out_names(decisions, codes, n_classes, seed=self.random_state)
         means = self._mean_codes(rows, codes, n_classes)
         # Without its only row a class has no mean, so lone rows cannot compare the two.

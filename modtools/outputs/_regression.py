@@ -9,13 +9,13 @@ from sklearn.utils import check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from modtools._validation import FloatArray, check_positive
-from modtools.outputs._base import FloatMatrix
+from modtools.outputs._base import FLOATS, FloatMatrix
 from modtools.outputs._ridge import RidgeBasis, ridge_basis, ridge_leave_one_out, ridge_weights
-from modtools.outputs._standardize import StandardizedRows, column_moments, standardize
+from modtools.outputs._standardize import StandardizedRows, column_moments
 
 __all__ = ["RidgeRegressionOutput"]
 
-_CHECKS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_min_samples": 2}
+_CHECKS: dict[str, Any] = {"dtype": FLOATS, "ensure_min_samples": 2}
 _TARGETS: dict[str, Any] = {"multi_output": True, "y_numeric": True}
 
 
@@ -44,6 +44,8 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
         Value at `mean_`.
     mean_, scale_ : ndarray of shape (n_features,)
         The standardisation; scale 0 marks a constant column, which is ignored.
+    is_flat_ : bool
+        Whether the targets had shape (n_samples,), as predictions then have.
     n_features_in_ : int
         Number of columns seen by `fit`.
 
@@ -59,6 +61,7 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
     intercept_: FloatMatrix
     mean_: FloatMatrix
     scale_: FloatMatrix
+    is_flat_: bool
 
     def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
         self.strength = strength
@@ -83,7 +86,7 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
         basis, targets, self.strength_, _ = self._left_out(features, values)
         self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
         self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
-        self._is_flat = values.ndim == 1
+        self.is_flat_ = values.ndim == 1
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -100,9 +103,10 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
             Predictions, shaped as the targets of `fit`.
         """
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=_CHECKS["dtype"], reset=False)
-        values = standardize(features, self.mean_, self.scale_) @ self.coef_.T + self.intercept_
-        return np.asarray(values[:, 0] if self._is_flat else values)
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
+        rows = StandardizedRows(features, self.mean_, self.scale_)
+        values = np.concatenate([b @ self.coef_.T for _, b in rows.blocks()]) + self.intercept_
+        return np.asarray(values[:, 0] if self.is_flat_ else values)
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return what the output module fitted without a row predicts for it, exactly.

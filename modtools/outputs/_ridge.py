@@ -1,22 +1,21 @@
-"""Ridge regression on one-hot targets: fit and exact leave-one-out, from one decomposition."""
+"""Ridge regression: weights and exact leave-one-out predictions, from one decomposition."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 
-from modtools._validation import check_positive
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
+from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = [
     "RidgeBasis",
     "RidgeLeaveOneOut",
-    "RidgeOutput",
     "one_hot",
     "ridge_basis",
     "ridge_leave_one_out",
@@ -52,22 +51,38 @@ def one_hot(codes: ClassCodes, n_classes: int) -> FloatMatrix:
 class RidgeBasis:
     """Principal coordinates of the rows: what every strength of a ridge machine shares.
 
+    They are computed when they are first asked for: the evidence of a strength needs less.
+
     Attributes
     ----------
     rows : StandardizedRows
         The rows, centred.
-    eigenvalues : ndarray of shape (rank,)
-        Of the scatter of the rows, ascending; rank is the smaller of n_samples and n_features.
-    vectors : ndarray
-        Eigenvectors: (n_features, rank) of the scatter, or (n_samples, rank) of the Gram matrix.
+    product : ndarray of shape (rank, rank)
+        Scatter of the columns, or Gram matrix of the rows where that is smaller; rank is the
+        smaller of n_samples and n_features. Only the upper triangle is filled.
     is_dual : bool
-        Whether `vectors` belong to the Gram matrix.
+        Whether `product` is the Gram matrix.
     """
 
     rows: StandardizedRows
-    eigenvalues: FloatMatrix
-    vectors: FloatMatrix
+    product: FloatMatrix
     is_dual: bool
+
+    @cached_property
+    def _spectrum(self) -> tuple[FloatMatrix, FloatMatrix]:
+        eigenvalues, vectors = np.linalg.eigh(self.product, UPLO="U")
+        rounding = len(self.product) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
+        return np.where(eigenvalues > rounding, eigenvalues, 0.0), vectors
+
+    @property
+    def eigenvalues(self) -> FloatMatrix:
+        """Eigenvalues of `product` (rank,), ascending, 0 where they are rounding."""
+        return self._spectrum[0]
+
+    @property
+    def vectors(self) -> FloatMatrix:
+        """Eigenvectors of `product`, as columns (rank, rank)."""
+        return self._spectrum[1]
 
     def blocks(self) -> Iterator[tuple[slice, FloatMatrix]]:
         """Yield (rows, principal coordinates of these rows)."""
@@ -89,8 +104,11 @@ class RidgeBasis:
         if self.is_dual:
             root = np.sqrt(self.eigenvalues)[:, None]
             return np.asarray(root * (self.vectors.T @ targets))
-        cross = sum(block.T @ targets[rows] for rows, block in self.rows.blocks())
-        return np.asarray(self.vectors.T @ cross)
+        return np.asarray(self.vectors.T @ self.cross(targets))
+
+    def cross(self, targets: FloatMatrix) -> FloatMatrix:
+        """Return standardised rows' times targets (n_features, n_targets)."""
+        return np.asarray(sum(block.T @ targets[rows] for rows, block in self.rows.blocks()))
 
     def weights(self, coordinates: FloatMatrix) -> FloatMatrix:
         """Return the standardised-feature weights (n_features, n_targets) of coordinate weights."""
@@ -98,12 +116,11 @@ class RidgeBasis:
             return self.vectors @ coordinates
         root = np.sqrt(self.eigenvalues)
         inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
-        duals = self.vectors @ (inverse[:, None] * coordinates)
-        return np.asarray(sum(block.T @ duals[rows] for rows, block in self.rows.blocks()))
+        return self.cross(self.vectors @ (inverse[:, None] * coordinates))
 
 
 def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
-    """Decompose the scatter of the rows, or their Gram matrix when that is smaller.
+    """Return the scatter of the rows, or their Gram matrix when that is smaller, to decompose.
 
     Examples
     --------
@@ -117,11 +134,7 @@ def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
         product = np.zeros((rows.n_features, rows.n_features), order="F")
         for _, block in rows.blocks():
             product = dsyrk(1.0, block.T, beta=1.0, c=product, overwrite_c=1)
-    eigenvalues, vectors = np.linalg.eigh(product, UPLO="U")
-    rounding = len(product) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
-    return RidgeBasis(
-        rows, np.where(eigenvalues > rounding, eigenvalues, 0.0), vectors, is_dual=is_dual
-    )
+    return RidgeBasis(rows, product, is_dual=is_dual)
 
 
 class RidgeLeaveOneOut(NamedTuple):
@@ -256,103 +269,3 @@ def ridge_weights(
     projected = basis.project(targets - intercept)
     weights = basis.weights(projected / (basis.eigenvalues[:, None] + strength)).T
     return weights, np.asarray(intercept)
-
-
-class RidgeOutput(OutputModule):
-    """Ridge regression on one-hot targets as an output module.
-
-    Columns are standardised with the training rows (constant ones become 0), the intercept carries
-    no penalty, and a row belongs to the class of the largest decision value, ties to the first.
-
-    Parameters
-    ----------
-    strength : float, optional
-        Penalty added to the scatter of the standardised rows, an absolute number. By default it is
-        chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
-    standardize : bool, default=True
-        Whether columns are divided by their standard deviation.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Sorted class labels.
-    strength_ : float
-        The strength used.
-    coef_ : ndarray of shape (n_classes, n_features)
-        Weights of the features as centred by `mean_` and divided by `scale_`.
-    intercept_ : ndarray of shape (n_classes,)
-        Decision value at `mean_`.
-    mean_, scale_ : ndarray of shape (n_features,)
-        The standardisation; scale 0 marks a constant column, which is ignored.
-    n_features_in_ : int
-        Number of columns seen by `fit`.
-
-    Examples
-    --------
-    >>> output = RidgeOutput().fit([[0.0], [1.0], [2.0], [3.0]], ["a", "a", "b", "b"])
-    >>> output.predict([[0.5], [2.5]]).tolist()
-    ['a', 'b']
-    """
-
-    def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
-        self.strength = strength
-        self.standardize = standardize
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit the output module.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-        y : array-like of shape (n_samples,)
-            Class labels.
-
-        Returns
-        -------
-        self : RidgeOutput
-            The fitted output module.
-        """
-        X, codes = self._check_fit(X, y)
-        targets = one_hot(codes, len(self.classes_))
-        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
-        strength = self._checked_strength()
-        self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
-        self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
-        self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
-        return self
-
-    def _decide(self, rows: FloatMatrix) -> FloatMatrix:
-        return np.asarray(rows @ self.coef_.T + self.intercept_)
-
-    def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
-        """Return what the output module fitted without a row predicts for it, exactly.
-
-        The standardisation with all rows and the strength are held fixed; weights and intercept are
-        re-estimated. `fit` is not needed before, and nothing is stored.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-        y : array-like of shape (n_samples,)
-            Class labels.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Leave-one-out labels; a row that is alone in its class is always wrong.
-
-        Examples
-        --------
-        >>> RidgeOutput().leave_one_out([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]).tolist()
-        [0, 0, 1, 1]
-        """
-        X, classes, codes = check_rows(X, y)
-        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
-        targets = one_hot(codes, len(classes))
-        result = ridge_leave_one_out(basis, targets, self._checked_strength())
-        return np.asarray(classes[result.decisions.argmax(axis=1)])
-
-    def _checked_strength(self) -> float | None:
-        return None if self.strength is None else check_positive(self.strength, name="strength")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, _standardize
 
 OUTPUTS = [RidgeOutput, LogisticOutput, ClassMeanOutput]
 
@@ -134,6 +134,53 @@ def test_several_labels_an_example_by_one_against_the_rest(output):
     assert predicted.shape == labels.shape
     assert np.mean(predicted == labels) > 0.8
     np.testing.assert_array_equal(predicted[:, 1], 1 - predicted[:, 2])
+
+
+def make_label_matrix(n_samples=60, n_features=5):
+    X, y = make_rows(n_samples, n_features)
+    return X, np.column_stack([y == 0, y != 2, y == 2, np.zeros_like(y)]).astype(int)
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (20, 40)])
+def test_ridge_learns_several_labels_an_example(shape):
+    X, labels = make_label_matrix(*shape)
+    model = RidgeOutput(strength=3.0).fit(X, labels)
+    reference = Ridge(alpha=3.0).fit(standardized(X), labels)
+    values = reference.predict(standardized(X))
+    np.testing.assert_allclose(model.decision_values(X), values, atol=1e-10)
+    np.testing.assert_allclose(model.decision_function(X), values - 0.5, atol=1e-10)
+    np.testing.assert_array_equal(model.predict(X), (values > 0.5).astype(int))
+    assert model.is_multilabel_
+    np.testing.assert_array_equal(model.classes_, np.arange(4))
+    assert not model.predict(X)[:, 3].any()
+
+
+def test_ridge_leave_one_out_of_several_labels_by_refitting():
+    X, labels = make_label_matrix()
+    strength = RidgeOutput().fit(X, labels).strength_
+    Z = standardized(X)
+    expected = [
+        Ridge(alpha=strength)
+        .fit(np.delete(Z, i, axis=0), np.delete(labels, i, axis=0))
+        .predict(Z[i : i + 1])[0]
+        > 0.5
+        for i in range(len(X))
+    ]
+    np.testing.assert_array_equal(RidgeOutput().leave_one_out(X, labels), expected)
+
+
+def test_a_matrix_of_other_numbers_is_no_label():
+    X, labels = make_label_matrix()
+    with pytest.raises(ModtoolsError, match="must be a 0/1 matrix"):
+        RidgeOutput().fit(X, labels + 1)
+
+
+def test_decisions_of_many_rows_need_no_standardised_copy(monkeypatch):
+    X, y = make_rows(n_samples=500)
+    model = RidgeOutput().fit(X, y)
+    expected = model.decision_values(X)
+    monkeypatch.setattr(_standardize, "rows_per_block", lambda *_: 7)
+    np.testing.assert_allclose(model.decision_values(X), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (20, 40)])

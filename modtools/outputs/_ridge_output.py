@@ -1,0 +1,184 @@
+"""Ridge regression on one-hot targets, or on one 0/1 target a label, as an output module."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_X_y, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from modtools._validation import FloatArray, check_positive
+from modtools.outputs._base import FLOATS, FloatMatrix, OutputModule, encode_classes
+from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out, ridge_weights
+from modtools.outputs._standardize import StandardizedRows
+from modtools.tasks._labels import encode_labels
+
+__all__ = ["RidgeOutput"]
+
+# A 0/1 target is regressed on its mean given the features: its probability, as far as that is
+# linear. From one half on the label is the likelier answer.
+_LIKELIER = 0.5
+
+
+class RidgeOutput(OutputModule):
+    """Ridge regression on one-hot targets as an output module.
+
+    Columns are standardised with the training rows (constant ones become 0), the intercept carries
+    no penalty, and a row belongs to the class of the largest decision value, ties to the first.
+    With several labels an example (a 0/1 matrix), every label has a machine of its own, all of one
+    strength; a row carries the labels whose decision values exceed one half.
+
+    Parameters
+    ----------
+    strength : float, optional
+        Penalty added to the scatter of the standardised rows, an absolute number. By default it is
+        chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted class labels, or the numbers of the label columns.
+    is_multilabel_ : bool
+        Whether a row carries several labels.
+    strength_ : float
+        The strength used.
+    coef_ : ndarray of shape (n_classes, n_features)
+        Weights of the features as centred by `mean_` and divided by `scale_`.
+    intercept_ : ndarray of shape (n_classes,)
+        Decision value at `mean_`.
+    mean_, scale_ : ndarray of shape (n_features,)
+        The standardisation; scale 0 marks a constant column, which is ignored.
+    n_features_in_ : int
+        Number of columns seen by `fit`.
+
+    Examples
+    --------
+    >>> features = [[0.0], [1.0], [2.0], [3.0]]
+    >>> RidgeOutput().fit(features, ["a", "a", "b", "b"]).predict([[0.5], [2.5]]).tolist()
+    ['a', 'b']
+    >>> RidgeOutput().fit(features, [[1, 0], [1, 0], [1, 1], [1, 1]]).predict([[0.5]]).tolist()
+    [[1, 0]]
+    """
+
+    is_multilabel_: bool
+
+    def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
+        self.strength = strength
+        self.standardize = standardize
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the output module.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or a 0/1 matrix.
+
+        Returns
+        -------
+        self : RidgeOutput
+            The fitted output module.
+        """
+        options: dict[str, Any] = {"dtype": FLOATS, "ensure_min_samples": 2, "multi_output": True}
+        X, labels = validate_data(self, X, y, **options)
+        self.classes_, targets, self.is_multilabel_ = _targets(labels)
+        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        strength = self._checked_strength()
+        self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
+        self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
+        self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
+        return self
+
+    def _decide(self, rows: FloatMatrix) -> FloatMatrix:
+        return np.asarray(rows @ self.coef_.T + self.intercept_)
+
+    def decision_function(self, X: ArrayLike) -> FloatMatrix:
+        """Return decision values in scikit-learn's shape.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; for two classes, that of the second minus that of the first; for
+            several labels an example, positive where the label is predicted.
+        """
+        check_is_fitted(self)
+        if self.is_multilabel_:
+            return self.decision_values(X) - _LIKELIER
+        return super().decision_function(X)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the class of the largest decision value, or all labels above one half.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Predicted labels, or a 0/1 matrix.
+        """
+        values = self.decision_values(X)
+        return self._labels(values, self.classes_, is_multilabel=self.is_multilabel_)
+
+    def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
+        """Return what the output module fitted without a row predicts for it, exactly.
+
+        The standardisation with all rows and the strength are held fixed; weights and intercept are
+        re-estimated. `fit` is not needed before, and nothing is stored.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or a 0/1 matrix.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Leave-one-out labels; a row that is alone in its class is always wrong.
+
+        Examples
+        --------
+        >>> RidgeOutput().leave_one_out([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]).tolist()
+        [0, 0, 1, 1]
+        """
+        X, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2, multi_output=True)
+        classes, targets, is_multilabel = _targets(labels)
+        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        result = ridge_leave_one_out(basis, targets, self._checked_strength())
+        return self._labels(result.decisions, classes, is_multilabel=is_multilabel)
+
+    @staticmethod
+    def _labels(values: FloatMatrix, classes: NDArray[Any], *, is_multilabel: bool) -> NDArray[Any]:
+        if is_multilabel:
+            return (values > _LIKELIER).astype(np.intp)
+        return np.asarray(classes[values.argmax(axis=1)])
+
+    def _checked_strength(self) -> float | None:
+        return None if self.strength is None else check_positive(self.strength, name="strength")
+
+
+def _targets(labels: NDArray[Any] | FloatArray) -> tuple[NDArray[Any], FloatMatrix, bool]:
+    """Return classes, 0/1 target columns, and whether a row may carry several labels."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        encoded = encode_labels(labels, kind="multilabel")
+        return encoded.classes, encoded.target_matrix(), True
+    classes, codes = encode_classes(column_or_1d(labels, warn=True))
+    return classes, one_hot(codes, len(classes)), False
