@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from modtools.cli._demo import demo
 from modtools.cli._score import score
+from modtools.cli._study import study
 from modtools.cli._train import train
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 
@@ -126,11 +127,13 @@ def modtools(
 
         modtools demo
         modtools score --help
+        modtools study --help
         modtools train --help
     """
 
 
 app.command()(score)
+app.command()(study)
 app.command()(train)
 app.command()(demo)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._demo_tasks import DemoTask, Outcome, solve
-from modtools.cli._train_run import choose_classes
+from modtools.cli._task_rows import choose_classes
 from modtools.tasks import load_task
 
 if TYPE_CHECKING:

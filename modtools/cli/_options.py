@@ -48,10 +48,36 @@ Split = Annotated[str | None, typer.Option(help="Part of the task, such as train
 LabelColumn = Annotated[
     str | None, typer.Option("--label-column", help="Column of a table that holds the labels.")
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Only the rows of these classes; the rest stay unseen."),
+]
 NLabels = Annotated[
     int | None, typer.Option("--labels", help="Use only this many labelled rows, stratified.")
 ]
 PerClass = Annotated[int | None, typer.Option(help="Use only this many labelled rows a class.")]
+TestFraction = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Part of the rows held out for the accuracy (default: 0.25), the same rows for every "
+        "seed. fashion-mnist has its own test rows.",
+    ),
+]
+AllowOverlap = Annotated[
+    bool,
+    typer.Option(
+        "--allow-overlap", help="Go on where held-out rows equal labelled ones, as free text may."
+    ),
+]
+Target = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Accuracy to reach, such as 0.9: how many labels it needs (default: the next round "
+        "one).",
+    ),
+]
 By = Annotated[str, typer.Option(help="Score that orders the modules.")]
 MoreScores = Annotated[
     str | None,
@@ -67,6 +93,12 @@ Plot = Annotated[
 ListScores = Annotated[bool, typer.Option("--list", help="Show all scores and stop.")]
 Device = Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")]
 BatchSize = Annotated[int, typer.Option(help="Inputs a forward pass.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", metavar="DIR", help="Keep features there, so that the next run reads them."
+    ),
+]
 NJobs = Annotated[int | None, typer.Option(help="Modules scored at a time; -1: all cores.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same table.")]
 Quiet = Annotated[

@@ -18,6 +18,7 @@ def score(
     task: options.TaskName = None,
     split: options.Split = None,
     label_column: options.LabelColumn = None,
+    classes: options.Classes = None,
     n_labels: options.NLabels = None,
     per_class: options.PerClass = None,
     by: options.By = "logistic",
@@ -40,6 +41,7 @@ def score(
         modtools score zoo/ --task my-images/ --per-class 10 --plot ranking.png
         modtools score --module modtools.modules:efficientnet_lite --task digits
         modtools score --module my_code:resnet --tap layer3 --tap layer4 --task data.npz
+        modtools score zoo/ --task digits --classes 5,6,7,8,9 --per-class 5
         modtools score --features a.npz b.npz --by ridge --scores knn,logme --json -
         modtools score --list
 
@@ -56,7 +58,8 @@ def score(
     few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
     with no_progress() if quiet else nullcontext():
         given = Given(sources or [], modules or [], taps or [], features or [])
-        shelf, labelled = gather(given, task=task, split=split, label=label_column, **few)
+        part = {"split": split, "label": label_column, "classes": classes}
+        shelf, labelled = gather(given, task=task, **part, **few)
         how: dict[str, Any] = {"by": by, "scores": _names(scores), "seed": seed, "n_jobs": n_jobs}
         ranking = rank_modules(shelf, labelled, device=device, batch_size=batch_size, **how)
     report(ranking, quiet=quiet, json=json, csv=csv, plot=plot)

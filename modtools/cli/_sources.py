@@ -6,21 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_lengths
+from modtools._validation import check_choice, check_lengths
+from modtools.cli._task_rows import (
+    choose_classes,
+    class_rows,
+    few_labels,
+    hold_out,
+    split_task,
+)
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task, load_task
 
 if TYPE_CHECKING:
     from modtools.modules import PretrainedModule, Zoo
 
-__all__ = ["Given", "gather"]
+__all__ = ["Given", "gather", "gather_parts", "load_module", "load_shelf"]
 
 _FEATURE_KEYS = ("features", "X")
+_N_SHOWN = 6
+
+FeatureFiles: TypeAlias = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -49,46 +59,112 @@ def gather(
     task: str | None,
     split: str | None = None,
     label: str | None = None,
+    classes: str | None = None,
     per_class: int | None = None,
     n_labels: int | None = None,
     seed: int = 0,
 ) -> tuple[Any, Task]:
     """Return what `rank_modules` ranks: modules or cached features, and the labelled task."""
+    _check_given(given, task, verb="score")
+    labelled = None if task is None else load_task(task, split=split, label=label)
+    few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
+    names = None if classes is None else classes.split(",")
+    if not given.files:
+        shelf, labelled = load_shelf(given), cast("Task", labelled)
+        return shelf, few_labels(choose_classes(labelled, names) if names else labelled, **few)
+    features, labelled = _load_features(given.files, labelled)
+    if names:
+        features = _take(features, labelled, class_rows(labelled, names))
+        labelled = choose_classes(labelled, names)
+    chosen = few_labels(labelled, **few)
+    return (features if chosen is labelled else _take(features, labelled, chosen.rows)), chosen
+
+
+def gather_parts(
+    given: Given,
+    *,
+    task: str | None,
+    label: str | None = None,
+    classes: str | None = None,
+    test_fraction: float | None = None,
+) -> tuple[Any, Task, Task]:
+    """Return what `label_efficiency` studies: modules or features, rows to learn from, test rows.
+
+    Cached features come as pairs, those of the rows to learn from and those of the test rows.
+    """
+    _check_given(given, task, verb="study")
+    if not given.files:
+        parts = split_task(
+            cast("str", task), classes=classes, test_fraction=test_fraction, label=label
+        )
+        return load_shelf(given), *parts
+    labelled = None if task is None else load_task(task, label=label)
+    features, labelled = _load_features(given.files, labelled)
+    names = None if classes is None else classes.split(",")
+    rows = class_rows(labelled, names) if names else np.arange(len(labelled))
+    features = _take(features, labelled, rows)
+    labelled = choose_classes(labelled, names) if names else labelled
+    train, test = hold_out(labelled, test_fraction)
+    halves = {name: (matrix[train.rows], matrix[test.rows]) for name, matrix in features.items()}
+    return halves, train, test
+
+
+def _check_given(given: Given, task: str | None, *, verb: str) -> None:
     if not (given.files or given.zoos or given.modules):
         raise ModtoolsError(
-            "nothing to score: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz."
+            f"nothing to {verb}: give a zoo folder, --module PACKAGE:FACTORY or --features "
+            "FILE.npz."
         )
     if given.files and (given.zoos or given.modules):
-        raise ModtoolsError("score cached features or modules, not both in one table.")
+        raise ModtoolsError(f"{verb} cached features or modules, not both in one table.")
     if not given.files and task is None:
         raise ModtoolsError(
             "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "
             "of class folders, a .npz, a .csv or a .parquet file."
         )
-    labelled = None if task is None else load_task(task, split=split, label=label)
-    few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
-    if not given.files:
-        shelf = _load_shelf(given)
-        return shelf, _few_labels(cast("Task", labelled), **few)
-    features, labelled = _load_features(given.files, labelled)
-    chosen = _few_labels(labelled, **few)
-    if chosen is labelled:
-        return features, labelled
-    for name, rows in features.items():
-        check_lengths(**{f'features "{name}"': rows, "labels": labelled})
-    return {name: rows[chosen.rows] for name, rows in features.items()}, chosen
 
 
-def _few_labels(task: Task, *, per_class: int | None, n_labels: int | None, seed: int) -> Task:
-    """Return the task, or only as many of its labelled rows as asked for."""
-    if per_class is None and n_labels is None:
-        return task
-    if per_class is not None and n_labels is not None:
-        raise ModtoolsError("give --per-class or --labels, not both.")
-    return task.few_labels(per_class=per_class, n=n_labels, seed=seed)
+def _take(features: FeatureFiles, task: Task, rows: NDArray[np.intp]) -> FeatureFiles:
+    """Return some rows of each feature matrix, which must have as many rows as the task."""
+    for name, matrix in features.items():
+        check_lengths(**{f'features "{name}"': matrix, "labels": task})
+    return {name: matrix[rows] for name, matrix in features.items()}
 
 
-def _load_shelf(given: Given) -> Any:
+def load_module(given: Given, pick: str | None) -> "PretrainedModule":
+    """Return the one module that a command line names, read at one tap."""
+    from modtools.modules import Zoo
+
+    if not (given.zoos or given.modules):
+        raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
+    shelf = load_shelf(given)
+    if isinstance(shelf, Zoo):
+        if pick is not None and "@" in pick:
+            return shelf[pick]  # a zoo also reads taps that were not saved
+        return shelf[_pick(list(shelf), pick)]
+    name = _pick([name for module in shelf for name in module.names], pick)
+    (module,) = [module for module in shelf if name in module.names]
+    tap = module.taps[module.names.index(name)]
+    return cast("PretrainedModule", module.at(tap))
+
+
+def _pick(known: Sequence[str], pick: str | None) -> str:
+    """Return the name asked for, or the only one there is."""
+    if len(set(known)) < len(known):
+        twice = next(name for place, name in enumerate(known) if name in known[:place])
+        raise ModtoolsError(f'two modules are named "{twice}"; give only one of them.')
+    if pick is not None:
+        return check_choice(pick, known, name="module")
+    if len(known) > 1:
+        shown = ", ".join(known[:_N_SHOWN]) + (", ..." if len(known) > _N_SHOWN else "")
+        raise ModtoolsError(
+            f"{len(known)} modules are given; choose one with --pick: {shown}. modtools score "
+            "says which one to reuse."
+        )
+    return known[0]
+
+
+def load_shelf(given: Given) -> Any:
     """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
     if given.taps and not given.modules:
         raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
@@ -152,14 +228,12 @@ def _import_factory(text: str) -> Any:
     return getattr(module, name)
 
 
-def _load_features(
-    files: Sequence[Path], task: Task | None
-) -> tuple[dict[str, NDArray[Any]], Task]:
+def _load_features(files: Sequence[Path], task: Task | None) -> tuple[FeatureFiles, Task]:
     """Return the cached features of each file by its name, and the task that labels them.
 
     A file holds an array features (or X), and labels (or y) where no task is given.
     """
-    features: dict[str, NDArray[Any]] = {}
+    features: FeatureFiles = {}
     for file in files:
         if file.stem in features:
             raise ModtoolsError(f'two feature files are named "{file.stem}"; rename one.')

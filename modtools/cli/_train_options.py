@@ -52,10 +52,6 @@ CutPoints = Annotated[
         "features.",
     ),
 ]
-Classes = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,...", help="Train on these classes alone; the rest stay unseen."),
-]
 Budget = Annotated[
     str | None,
     typer.Option(
@@ -80,14 +76,6 @@ Precision = Annotated[
 Checkpoint = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Keep the state there; a run that was stopped goes on."),
-]
-TestFraction = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        help="Part of the rows held out for the accuracy (default: 0.25), the same rows for every "
-        "seed. fashion-mnist has its own test rows.",
-    ),
 ]
 ZooFolder = Annotated[
     Path | None,

@@ -2,32 +2,30 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from modtools._validation import check_choice
+from modtools.cli._task_rows import split_task
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import check_module_name
 from modtools.plotting._display import check_picture_name
 from modtools.proxies import PROXIES
-from modtools.tasks import Task, load_task
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from modtools.tasks import Task
     from modtools.training import Recipe, TrainingResult
 
-__all__ = ["Trained", "Wanted", "choose_classes", "train_wanted"]
+__all__ = ["Trained", "Wanted", "network_maker", "train_wanted"]
 
 SCHEDULES: Final = ("sequential", "simultaneous", "end_to_end")
 _DEFAULT_PROXY: Final = "supcon"
 _DEFAULT_SECONDS: Final = 20.0
-_DEFAULT_TEST_FRACTION: Final = 0.25
-_SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are those of the same rows
 _HIDDEN_UNITS: Final = (256, 128)
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -68,8 +66,8 @@ class Trained:
     """What came of it."""
 
     wanted: Wanted
-    train: Task
-    test: Task
+    train: "Task"
+    test: "Task"
     result: "TrainingResult"
     accuracy: float
     saved: Path | None
@@ -88,7 +86,9 @@ def train_wanted(wanted: Wanted) -> Trained:
     recipe = _recipe(wanted)
     if wanted.plot is not None:
         check_picture_name(wanted.plot)
-    train, test = _split(wanted)
+    train, test = split_task(
+        wanted.task, classes=wanted.classes, test_fraction=wanted.test_fraction
+    )
     name = _free_name(wanted, train)
     options: dict[str, Any] = {
         "recipe": recipe,
@@ -156,54 +156,7 @@ def _recipe(wanted: Wanted) -> "Recipe":
     return Recipe(**options)
 
 
-def _split(wanted: Wanted) -> tuple[Task, Task]:
-    """Return the rows to train on and the rows held out."""
-    folder = Path(wanted.task)
-    has_parts = all((folder / part).is_dir() for part in ("train", "test"))
-    if wanted.task == "fashion-mnist" or has_parts:
-        if wanted.test_fraction is not None:
-            raise ModtoolsError(
-                f"{wanted.task} has test rows of its own: leave out --test-fraction."
-            )
-        parts = [load_task(wanted.task, split=part) for part in ("train", "test")]
-        chosen = [_chosen(part, wanted.classes) for part in parts]
-        return chosen[0], chosen[1]
-    whole = _chosen(load_task(wanted.task), wanted.classes)
-    fraction = wanted.test_fraction
-    return whole.split(_DEFAULT_TEST_FRACTION if fraction is None else fraction, seed=_SPLIT_SEED)
-
-
-def _chosen(task: Task, classes: str | None) -> Task:
-    if task.kind != "classification":
-        raise ModtoolsError(
-            f"training needs one class a row; the labels of {task.name} are {task.kind}."
-        )
-    return task if classes is None else choose_classes(task, classes.split(","))
-
-
-def choose_classes(task: Task, names: Sequence[str]) -> Task:
-    """Return the rows of some classes as a task of its own, which knows no others.
-
-    Classes are called by their label, or by their number where labels are words.
-    """
-    codes = list(dict.fromkeys(_class_code(task, name.strip()) for name in names))
-    if len(codes) < 2:
-        raise ModtoolsError(f"there is nothing to tell apart in one class; got {','.join(names)}.")
-    rows = np.flatnonzero(np.isin(task.labels, task.classes[codes]))
-    kept = ",".join(str(task.classes[code]) for code in codes)
-    return Task(task.batch(rows), task.labels[rows], name=f"{task.name} {kept}")
-
-
-def _class_code(task: Task, name: str) -> int:
-    known = [str(value) for value in task.classes]
-    if name in known:
-        return known.index(name)
-    if task.classes.dtype.kind == "U" and name.isdecimal() and int(name) < len(known):
-        return int(name)
-    return known.index(check_choice(name, known, name=f"class of {task.name}"))
-
-
-def _free_name(wanted: Wanted, task: Task) -> str | None:
+def _free_name(wanted: Wanted, task: "Task") -> str | None:
     """Return the name under which the result is saved, which must not be taken."""
     if wanted.zoo is None:
         if wanted.name is not None:
@@ -219,13 +172,20 @@ def _free_name(wanted: Wanted, task: Task) -> str | None:
     return name
 
 
-def _new_network(wanted: Wanted, task: Task) -> "nn.Sequential":
-    """Return a fresh reference network that fits the inputs and classes of a task."""
+def _new_network(wanted: Wanted, task: "Task") -> "nn.Sequential":
     import torch
 
+    make = network_maker(wanted.network, task)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(wanted.seed)
+        return make()
+
+
+def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
+    """Return what makes a fresh reference network that fits the inputs and classes of a task."""
     from modtools.training.networks import NETWORKS
 
-    make = NETWORKS[check_choice(wanted.network, list(NETWORKS), name="network")]
+    make = NETWORKS[check_choice(name, list(NETWORKS), name="network")]
     sample = task.batch([0])
     shape = tuple(getattr(sample, "shape", ()))
     if not shape:
@@ -234,16 +194,14 @@ def _new_network(wanted: Wanted, task: Task) -> "nn.Sequential":
             f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
         )
     n_classes = len(task.classes)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(wanted.seed)
-        if wanted.network == "multilayer_perceptron":
-            return make([math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
-        if len(shape) not in (3, 4):
-            raise ModtoolsError(
-                f"{wanted.network} reads images; the rows of {task.name} have shape {shape[1:]}. "
-                "Use --network multilayer_perceptron."
-            )
-        return make(n_classes, _n_channels(shape))
+    if name == "multilayer_perceptron":
+        return partial(make, [math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
+    if len(shape) not in (3, 4):
+        raise ModtoolsError(
+            f"{name} reads images; the rows of {task.name} have shape {shape[1:]}. "
+            "Use --network multilayer_perceptron."
+        )
+    return partial(make, n_classes, _n_channels(shape))
 
 
 def _n_channels(shape: tuple[int, ...]) -> int:

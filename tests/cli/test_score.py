@@ -102,6 +102,28 @@ def test_labels_may_come_from_a_task(cli, tmp_path):
     assert content["results"][0]["value"] == expected["value"][0]
 
 
+def test_only_the_chosen_classes_are_scored(cli, feature_files):
+    words = ("score", feature_files[2], "--by", "knn", "--json", "-", "--classes")
+    content = json.loads(cli(*words, "2, 0").stdout)
+    assert (content["settings"]["n_samples"], content["settings"]["n_classes"]) == (40, 2)
+    with np.load(feature_files[2]) as stored:
+        rows = stored["labels"] != 1
+        expected = {"good": stored["features"][rows]}, stored["labels"][rows]
+    assert content["results"][0]["value"] == rank_modules(*expected, by="knn").frame()["value"][0]
+    few = json.loads(cli(*words, "0,1", "--per-class", "5").stdout)
+    assert few["settings"]["n_samples"] == 10
+    assert cli(*words, "0").stderr == (
+        "error: there is nothing to tell apart in one class; got 0.\n"
+    )
+    assert cli(*words, "0,3").stderr.startswith('error: unknown class of good "3"')
+
+
+def test_only_the_chosen_classes_reach_a_network(cli):
+    words = ("score", *PIXELS, "--task", "digits", "--classes", "5,6,7", "--per-class", "4")
+    settings = json.loads(cli(*words, "--by", "class_mean", "--json", "-").stdout)["settings"]
+    assert (settings["task"], settings["n_samples"]) == ("digits 5,6,7", 12)
+
+
 def test_a_module_factory_is_imported_and_run_on_the_task(cli):
     done = cli("score", *PIXELS, "--task", "digits", "--labels", "80", "--by", "ridge")
     assert done.exit_code == 0
@@ -353,7 +375,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
 
     lines = [line.strip() for line in score.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools score ")]
-    assert len(examples) == 6
+    assert len(examples) == 7
     monkeypatch.setattr("modtools.cli._sources.gather", lambda *_a, **_k: ({}, [0, 1]))
     for words in examples:
         assert "No such option" not in cli(*words).stderr

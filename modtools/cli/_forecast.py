@@ -1,0 +1,100 @@
+"""What more labels would bring: one line of text, numbers for JSON, rows for a picture."""
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools.retraining import Forecast
+
+__all__ = ["forecast_content", "forecast_rows", "forecast_text", "next_target", "reached_row"]
+
+_ROUND: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+_MARGIN: Final = 0.01  # a target nearer than that is reached already, for all that is known
+_N_MORE: Final = 10
+_MULTIPLE: Final = 5  # how many times the labels a picture looks ahead
+_N_DRAWN: Final = 12
+
+
+def next_target(accuracy: float) -> float | None:
+    """Return the next round accuracy that is worth asking for, None where none is left.
+
+    >>> next_target(0.84), next_target(0.895), next_target(0.99)
+    (0.9, 0.95, None)
+    """
+    return next((level for level in _ROUND if level > accuracy + _MARGIN), None)
+
+
+def forecast_text(forecast: "Forecast", target: float | None) -> str:
+    """Return how many labels the target needs and what the next ten bring, or why nobody knows."""
+    if forecast.refused:
+        return f"what more would bring cannot be said: {forecast.refused.rstrip('.')}."
+    gain = f"{_N_MORE} more labels now are worth about {100 * forecast.gain(_N_MORE):+.1f} points."
+    if target is None:
+        return gain[0].upper() + gain[1:]
+    n_labels, low, high = forecast.labels_to_reach(target)
+    if n_labels <= forecast.n_labels:
+        return f"{_percent(target)} should be there with these labels already; {gain}"
+    if not math.isfinite(n_labels):
+        return f"{_percent(target)} is out of reach as far as these labels tell; {gain}"
+    upper = f", {_rounded(high)}]" if math.isfinite(high) else " or more]"
+    interval = f"80 % interval [{_rounded(low)}{upper}"
+    return f"{_percent(target)} needs about {_rounded(n_labels)} labels, {interval}; {gain}"
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.4g} %"
+
+
+def _rounded(count: float) -> str:
+    """Return a count with the two figures that a forecast can stand for.
+
+    >>> _rounded(1234.0), _rounded(7.2)
+    ('1200', '8')
+    """
+    if count < 100:
+        return str(math.ceil(count))
+    unit = 10 ** (math.floor(math.log10(count)) - 1)
+    return str(round(count / unit) * unit)
+
+
+def forecast_content(forecast: "Forecast", target: float | None) -> dict[str, Any]:
+    """Return the same as numbers for JSON; null is what is refused or out of reach."""
+    refused = forecast.refused or None
+    content: dict[str, Any] = {"refused": refused, "target": target}
+    reached = (math.inf,) * 3
+    if not refused and target is not None:
+        reached = forecast.labels_to_reach(target)
+    names = ("labels_to_reach", "labels_to_reach_low", "labels_to_reach_high")
+    content |= {
+        name: count if math.isfinite(count) else None
+        for name, count in zip(names, map(float, reached), strict=True)
+    }
+    gain = None if refused else 100 * float(forecast.gain(_N_MORE))
+    return {**content, f"points_of_{_N_MORE}_more_labels": gain}
+
+
+def forecast_rows(forecast: "Forecast", line: str, n_labels: int) -> "pd.DataFrame | None":
+    """Return the rows of a line's dashed continuation, None where the forecast is refused."""
+    import pandas as pd
+
+    if forecast.refused:
+        return None
+    counts = np.unique(np.geomspace(n_labels, _MULTIPLE * n_labels, _N_DRAWN).astype(int))[1:]
+    values = [forecast.accuracy(int(count)) for count in counts]
+    table = pd.DataFrame(values, columns=["accuracy", "accuracy_low", "accuracy_high"])
+    return table.assign(line=line, n_labels=counts)
+
+
+def reached_row(forecast: "Forecast", line: str, target: float | None) -> "pd.DataFrame | None":
+    """Return with how many labels a line reaches the target, None where nobody knows."""
+    import pandas as pd
+
+    if forecast.refused or target is None:
+        return None
+    n_labels, low, high = forecast.labels_to_reach(target)
+    row = {"line": line, "n_labels": n_labels, "low": low, "high": high}
+    return pd.DataFrame([row])

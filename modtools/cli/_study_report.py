@@ -1,0 +1,233 @@
+"""How a label-efficiency study looks at a terminal and in files."""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+import typer
+
+from modtools._writing import json_text, write_file
+from modtools.cli._forecast import next_target
+from modtools.cli._show import echo_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools.cli._study_run import Studied
+
+__all__ = ["report"]
+
+Line: TypeAlias = tuple[str, str, str]
+_KEYS: Final = ["module", "output", "strategy"]
+_FROM_SCRATCH: Final = "from scratch"
+_N_SHOWN: Final = 5  # label counts in the table; --csv has all
+_MOST_LINES: Final = 20
+_NICE: Final = np.array([1, 2, 5])
+
+
+def report(done: "Studied") -> None:
+    """Print what came of it, or the best name alone where quiet, and write the files asked for.
+
+    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
+    written does not hide the result.
+    """
+    wanted, result = done.wanted, _Result(done)
+    is_shown = wanted.json != "-" and not wanted.quiet
+    if wanted.json == "-":
+        typer.echo(json_text(result.content()), nl=False)
+    elif wanted.quiet:
+        typer.echo(result.lines[0][0])
+    else:
+        result.show()
+    written = result.write()
+    if is_shown and written:
+        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+
+
+class _Result:
+    """The tables of a study, best line first, and what is said about them."""
+
+    def __init__(self, done: "Studied") -> None:
+        self.done = done
+        self.counts: list[int] = done.study.settings["budgets"]
+        self.table = done.study.frame()
+
+    @cached_property
+    def area(self) -> "pd.DataFrame":
+        """The area under each curve, or where there is one label count the accuracy there."""
+        if len(self.counts) > 1:
+            return self.done.study.area()
+        return self.table[_KEYS].assign(area=self.table["accuracy"])
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Module, output module and strategy of each curve, the largest area first."""
+        rows = self.area.sort_values("area", ascending=False, kind="stable")
+        return [(module, output, how) for module, output, how in rows[_KEYS].to_numpy().tolist()]
+
+    def name(self, line: Line) -> str:
+        """Return the module, with output module and strategy where several are compared."""
+        own = [other for other in self.lines if other[0] != _FROM_SCRATCH]
+        told = [place for place in (1, 2) if len({other[place] for other in own}) > 1]
+        if line[0] == _FROM_SCRATCH:
+            told = []
+        return ", ".join([line[0], *(line[place] for place in told)])
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy asked for, else the last round one that some line reaches."""
+        wanted = self.done.wanted.target
+        if wanted is not None:
+            return wanted
+        level, best = None, self.table["accuracy"].max()
+        while (further := next_target(level or 0.0)) is not None and further <= best:
+            level = further
+        return level
+
+    @cached_property
+    def reached(self) -> "pd.DataFrame | None":
+        """With how many labels each line reaches the target."""
+        return None if self.target is None else self.done.study.labels_to_reach(self.target)
+
+    def show(self) -> None:
+        """Print the task, the table, who is best, and what it saves."""
+        done, counts = self.done, self.counts
+        labels = f"{counts[0]} to {counts[-1]} of {len(done.train)} labels"
+        typer.echo(
+            f"Study     {done.train.name}: {labels}, {done.study.settings['repeats']} draws, "
+            f"{len(done.test)} test rows, {len(done.test.classes)} classes, "
+            f"{done.study.seconds:.1f} s"
+        )
+        hidden = echo_table(*self._cells(), bold=[0])
+        if hidden:
+            typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+        if len(self.lines) > _MOST_LINES:
+            typer.echo(f"{len(self.lines) - _MOST_LINES} more lines: add --csv FILE.")
+        for name, text in self._sentences():
+            typer.echo(f"{name:<10}{text}")
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        counts = _shown_counts(self.counts)
+        header = ["    module", *(f"{count} labels" for count in counts)]
+        if self.reached is not None:
+            header += [f"labels for {100 * (self.target or 0):.4g} %", "95 % interval"]
+        header += ["area"]
+        rows = []
+        for place, line in enumerate(self.lines[:_MOST_LINES]):
+            accuracies = _of(self.table, line).set_index("n_labels")["accuracy"]
+            rows.append(
+                [
+                    f"{place + 1:>2}  {self.name(line)}",
+                    *(f"{100 * accuracies[count]:.1f} %" for count in counts),
+                    *self._reach_cells(line),
+                    f"{100 * _of(self.area, line)['area'].iloc[0]:.1f} %",
+                ]
+            )
+        return header, rows
+
+    def _reach_cells(self, line: Line) -> list[str]:
+        if self.reached is None:
+            return []
+        row = _of(self.reached, line).iloc[0]
+        sign = {"above": "> ", "below": "< "}.get(row["censored"], "")
+        return [f"{sign}{row['n_labels']:.0f}", _interval(row["low"], row["high"], "{:.0f}")]
+
+    def _sentences(self) -> list[tuple[str, str]]:
+        """Say which line is best, and what it saves beside the next module."""
+        best, *others = self.lines
+        by = "by the area under its curve, in which every doubling of the labels counts alike"
+        said = [("Best", self.name(best) + (f", {by}" if len(self.counts) > 1 else ""))]
+        other = next((line for line in others if self._is_pair(best, line)), None)
+        if other is not None and len(self.counts) > 1:
+            said.append(("Saves", self._saved(best, other)))
+        return said
+
+    def _is_pair(self, best: Line, other: Line) -> bool:
+        """Return whether two lines differ in their module, and a study compares them."""
+        is_alone = sum(line[0] == other[0] for line in self.lines) == 1
+        return best[0] != other[0] and (best[1:] == other[1:] or is_alone)
+
+    def _saved(self, best: Line, other: Line) -> str:
+        """Return what the best line's labels are worth in labels of another module."""
+        table = self.done.study.savings(best[0], other[0])
+        table = table[(table["output"] == best[1]) & (table["strategy"] == best[2])]
+        known = table[table["censored"] == ""]
+        rows = table if known.empty else known
+        middle = math.log(self.counts[0] * self.counts[-1]) / 2
+        row = rows.loc[(np.log(rows["n_labels"]) - middle).abs().idxmin()]
+        n_labels, equal = f"{row['n_labels']:.0f}", f"{row['equivalent']:.0f}"
+        if row["censored"] == "above":
+            return f"with {n_labels} labels it is more accurate than {other[0]} with {equal}"
+        if row["censored"] == "below":
+            return f"with {n_labels} labels it is less accurate than {other[0]} with {equal}"
+        interval = _interval(row["factor_low"], row["factor_high"], "{:.1f}")
+        return (
+            f"with {n_labels} labels it is as accurate as {other[0]} with {equal}: "
+            f"{row['factor']:.1f} x, 95 % interval {interval}"
+        )
+
+    def content(self) -> dict[str, Any]:
+        """Return what JSON holds; null is what lies beyond the budgets."""
+        done = self.done
+        return {
+            "task": done.train.name,
+            "n_pool": len(done.train),
+            "n_test": len(done.test),
+            "best": self.lines[0][0],
+            "target": self.target,
+            "labels_to_reach": None if self.reached is None else _finite(self.reached),
+            "area": self.area,
+            "results": self.table,
+            "settings": done.study.settings,
+            "seconds": done.study.seconds,
+        }
+
+    def write(self) -> list[Path]:
+        """Write the files asked for and return their paths."""
+        wanted = self.done.wanted
+        written: list[Path] = []
+        if wanted.json is not None and wanted.json != "-":
+            written.append(write_file(wanted.json, json_text(self.content())))
+        if wanted.csv is not None:
+            written.append(write_file(wanted.csv, self.table.to_csv(index=False)))
+        if wanted.plot is not None:
+            from matplotlib.figure import Figure
+
+            height = max(4.4, 1.6 + 0.26 * len(self.lines))
+            ax = Figure(figsize=(8.2, height), layout="constrained").subplots()
+            written.extend(self.done.study.plot(ax, target=self.target).save(wanted.plot))
+        return written
+
+
+def _of(table: "pd.DataFrame", line: Line) -> "pd.DataFrame":
+    """Return the rows of one line."""
+    return table[(table[_KEYS] == list(line)).all(axis=1)]
+
+
+def _shown_counts(counts: Sequence[int]) -> list[int]:
+    """Return a few label counts: both ends, and real ones near 1, 2, 5, 10, ... between them.
+
+    >>> _shown_counts([10, 12, 20, 31, 52, 95, 200, 480, 1000])
+    [10, 20, 95, 480, 1000]
+    """
+    known = np.asarray(counts)
+    if len(known) <= _N_SHOWN:
+        return [int(count) for count in known]
+    wanted = np.geomspace(known[0], known[-1], _N_SHOWN)
+    nice = np.outer(10.0 ** np.arange(7), _NICE).ravel()
+    rounded = nice[np.abs(np.log(nice)[:, None] - np.log(wanted)).argmin(axis=0)]
+    near = known[np.abs(np.log(known)[:, None] - np.log(rounded)).argmin(axis=0)]
+    return sorted({int(known[0]), *(int(count) for count in near[1:-1]), int(known[-1])})
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    ends = [form.format(end) if math.isfinite(end) else "∞" for end in (low, high)]
+    return f"[{ends[0]}, {ends[1]}]"
+
+
+def _finite(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table whose infinite numbers, which JSON does not have, are missing."""
+    return table.replace([math.inf, -math.inf], math.nan)
