@@ -2,8 +2,18 @@
 
 from modtools.retraining._choose import choose_labels
 from modtools.retraining._curve import LearningCurve
+from modtools.retraining._extrapolation import extrapolate
+from modtools.retraining._forecast import Forecast
 from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._retrain import retrain
 from modtools.retraining._reused import ReusedModel
 
-__all__ = ["LearningCurve", "ReusedModel", "choose_labels", "learning_curve", "retrain"]
+__all__ = [
+    "Forecast",
+    "LearningCurve",
+    "ReusedModel",
+    "choose_labels",
+    "extrapolate",
+    "learning_curve",
+    "retrain",
+]

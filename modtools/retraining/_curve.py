@@ -2,23 +2,75 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from modtools._tables import html_table, text_table
+from modtools._validation import check_fraction
 from modtools._writing import versions
 from modtools.outputs._base import FloatMatrix
+from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining._log_spaced import log_spaced_counts
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
-__all__ = ["LearningCurve"]
+__all__ = ["LearningCurve", "Reach", "first_reaching"]
 
 _NORMAL_95 = 1.96
 _SHOWN = 20
+_LINE = "ridge output"
+
+
+class Reach(NamedTuple):
+    """With how many labels an accuracy is reached, with an interval; infinite where it is not."""
+
+    n_labels: float
+    low: float
+    high: float
+
+
+def first_reaching(n_labels: ArrayLike, accuracy: ArrayLike, wanted: float) -> float:
+    """Return the number of labels from which a curve stays at an accuracy, or infinity.
+
+    The curve is made monotone first (isotonic regression), and interpolated linearly in the
+    logarithm of the labels.
+
+    Parameters
+    ----------
+    n_labels : array-like of shape (n_counts,)
+        Rising label counts.
+    accuracy : array-like of shape (n_counts,)
+        Accuracy at each.
+    wanted : float
+        The accuracy asked for.
+
+    Returns
+    -------
+    float
+        Labels, rounded up to a whole number.
+
+    Examples
+    --------
+    >>> first_reaching([10, 40], [0.6, 0.8], 0.7)
+    20.0
+    """
+    counts = np.log(np.asarray(n_labels, dtype=float))
+    rising = isotonic_regression(np.asarray(accuracy, dtype=float)).x
+    # Averages of equal numbers may fall short of them by rounding.
+    reached = rising >= wanted - 1e-12
+    if not reached.any():
+        return float("inf")
+    last = int(reached.argmax())
+    if last == 0:
+        return float(np.rint(np.exp(counts[0])))
+    low, high = rising[last - 1], rising[last]
+    place = counts[last - 1] + (wanted - low) / (high - low) * (counts[last] - counts[last - 1])
+    return float(np.ceil(np.exp(place) - 1e-9))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,6 +164,54 @@ class LearningCurve:
                 "temperature": self.temperature,
             }
         )
+
+    def labels_to_reach(self, accuracy: float) -> Reach:
+        """Return with how many labels of this order the curve reaches an accuracy.
+
+        Parameters
+        ----------
+        accuracy : float
+            Strictly between 0 and 1.
+
+        Returns
+        -------
+        Reach
+            Labels, and where the ends of `interval` reach it: (n_labels, low, high). Infinite where
+            the curve ends before; the first count where it suffices already. The interval holds
+            what other test rows would change; for that of other labels, see `label_efficiency`.
+        """
+        accuracy = check_fraction(accuracy, name="accuracy")
+        low, high = self.interval()
+        found = [
+            first_reaching(self.n_labels, part, accuracy) for part in (self.accuracy, high, low)
+        ]
+        return Reach(*found)
+
+    def plot(
+        self, ax: "Axes | None" = None, *, target: float | None = None
+    ) -> LabelEfficiencyDisplay:
+        """Draw accuracy against labels on `ax`, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw.
+        target : float, optional
+            Accuracy that is marked where the curve reaches it, strictly between 0 and 1.
+
+        Returns
+        -------
+        LabelEfficiencyDisplay
+            The picture, drawn; `save` writes it.
+        """
+        import pandas as pd
+
+        reached = None
+        if target is not None:
+            row = {"line": _LINE} | self.labels_to_reach(target)._asdict()
+            reached = pd.DataFrame([row])
+        table = self.frame().assign(line=_LINE)
+        return LabelEfficiencyDisplay(table, target=target, reached=reached).plot(ax)
 
     def _table(self) -> tuple[list[str], list[list[str]], str]:
         """Return header, at most twenty log-spaced rows, and title."""

@@ -1,0 +1,262 @@
+"""What `extrapolate` gives back: accuracies of more labels with intervals, or a refusal."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_fraction, check_integer
+from modtools._writing import versions
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import FloatMatrix
+from modtools.retraining._curve import Reach
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ExpectedAccuracy", "Forecast", "PowerLaw"]
+
+_FURTHEST = 20  # times the labels there are
+_NORMAL_80 = 1.2816
+_SHOWN = (1, 1.5, 2, 3, 5, 10, 20)
+_STEPS = 600
+
+
+class ExpectedAccuracy(NamedTuple):
+    """An accuracy that was not measured, with its 80 % interval; all in [0, 1]."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Error(N) = error * (N / n_labels) ** -slope, and how far off it has been.
+
+    Attributes
+    ----------
+    n_labels : int
+        Labels there are.
+    error : float
+        Error with them.
+    slope : float
+        At least 0.
+
+    Examples
+    --------
+    >>> law = PowerLaw(n_labels=100, error=0.2, slope=0.5)
+    >>> law.accuracies([100, 400]).round(3).tolist()[0]
+    [0.8, 0.9]
+    """
+
+    n_labels: int
+    error: float
+    slope: float
+
+    @classmethod
+    def of(cls, n_labels: int, error: float, observed_slope: float) -> "PowerLaw":
+        """Return the law of a leave-one-out error and the slope observed on the same labels."""
+        slope = 0.1 + 0.3 * observed_slope
+        return cls(n_labels, error, max(slope, 0.0))
+
+    def accuracies(self, n_labels: ArrayLike) -> FloatMatrix:
+        """Return accuracy, lower and upper end of the 80 % interval, one column a label count.
+
+        Parameters
+        ----------
+        n_labels : array-like of shape (n_counts,)
+            Label counts from `n_labels` upwards.
+
+        Returns
+        -------
+        ndarray of shape (3, n_counts)
+            In [0, 1].
+        """
+        steps = np.log(np.asarray(n_labels, dtype=float) / self.n_labels)
+        errors = self.error * np.exp(-self.slope * steps)
+        level = 1.5 * (1 - self.error) / (self.n_labels * self.error)
+        deviation = np.sqrt(level + np.square(0.1 * steps)) / (1 - errors)
+        centre = logit(1 - errors)
+        half = _NORMAL_80 * deviation
+        return np.asarray(expit(np.stack([centre, centre - half, centre + half])))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast:
+    """What more labels would be worth to the ridge output module, or why that cannot be said.
+
+    Attributes
+    ----------
+    n_labels : int
+        Labels there are.
+    refused : str or None
+        Why there is no forecast; then every question for a number raises with this reason.
+    law : PowerLaw or None
+        Level, slope and spread; None where refused.
+    settings : dict
+        What was asked.
+    seconds : float
+        What it cost.
+    versions : dict
+        Versions of modtools and of what it stands on.
+
+    Examples
+    --------
+    >>> forecast = Forecast(n_labels=100, law=PowerLaw(100, error=0.2, slope=0.5))
+    >>> round(forecast.accuracy(400).value, 3), forecast.labels_to_reach(0.9).n_labels
+    (0.9, 400.0)
+    >>> round(forecast.gain(10), 4)
+    0.0093
+    """
+
+    n_labels: int
+    law: PowerLaw | None
+    refused: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    def accuracy(self, n_labels: int) -> ExpectedAccuracy:
+        """Return the accuracy to expect with so many labels in all.
+
+        Parameters
+        ----------
+        n_labels : int
+            From the labels there are to 20 times as many.
+
+        Returns
+        -------
+        ExpectedAccuracy
+            Value and 80 % interval, (value, low, high) in [0, 1].
+
+        Raises
+        ------
+        ModtoolsError
+            Where the forecast is refused, or beyond its range.
+        """
+        n_labels = check_integer(n_labels, name="n_labels", minimum=1)
+        law = self._checked_law()
+        if not self.n_labels <= n_labels <= self._furthest:
+            raise ModtoolsError(
+                f"n_labels must be from {self.n_labels}, the labels there are, to "
+                f"{self._furthest}, {_FURTHEST} times as many; got {n_labels}."
+            )
+        value, low, high = law.accuracies([n_labels])[:, 0]
+        return ExpectedAccuracy(float(value), float(low), float(high))
+
+    def labels_to_reach(self, accuracy: float) -> Reach:
+        """Return how many labels in all an accuracy needs.
+
+        Parameters
+        ----------
+        accuracy : float
+            Strictly between 0 and 1.
+
+        Returns
+        -------
+        Reach
+            Labels and 80 % interval, (n_labels, low, high): never fewer than the labels there are,
+            infinite beyond 20 times as many.
+
+        Raises
+        ------
+        ModtoolsError
+            Where the forecast is refused.
+        """
+        accuracy = check_fraction(accuracy, name="accuracy")
+        law = self._checked_law()
+        counts = np.geomspace(self.n_labels, self._furthest, _STEPS)
+        value, low, high = law.accuracies(counts)
+        found = [_first(counts, part, accuracy) for part in (value, high, low)]
+        return Reach(*found)
+
+    def gain(self, labels: int) -> float:
+        """Return how much accuracy so many more labels are worth, in [0, 1].
+
+        Parameters
+        ----------
+        labels : int
+            Labels on top of those there are.
+
+        Returns
+        -------
+        float
+            The gain; times 100 it is in points.
+
+        Raises
+        ------
+        ModtoolsError
+            Where the forecast is refused, or beyond its range.
+        """
+        labels = check_integer(labels, name="labels", minimum=1)
+        return self.accuracy(self.n_labels + labels).value - self.accuracy(self.n_labels).value
+
+    def frame(self, n_labels: Iterable[int] | None = None) -> "pd.DataFrame":
+        """Return expected accuracies as a table, one row a label count; empty where refused.
+
+        Parameters
+        ----------
+        n_labels : iterable of int, optional
+            Label counts; by default from the labels there are to 20 times as many, log-spaced.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns n_labels, accuracy, accuracy_low, accuracy_high (80 %).
+        """
+        import pandas as pd
+
+        columns = ["n_labels", "accuracy", "accuracy_low", "accuracy_high"]
+        if self.refused is not None:
+            return pd.DataFrame(columns=columns)
+        if n_labels is None:
+            n_labels = [round(self.n_labels * factor) for factor in np.geomspace(1, _FURTHEST, 30)]
+        rows = [(count, *self.accuracy(count)) for count in dict.fromkeys(n_labels)]
+        return pd.DataFrame(rows, columns=columns)
+
+    @property
+    def _furthest(self) -> int:
+        return _FURTHEST * self.n_labels
+
+    def _checked_law(self) -> PowerLaw:
+        if self.law is None or self.refused is not None:
+            raise ModtoolsError(f"no forecast: {self.refused}")
+        return self.law
+
+    def _table(self) -> tuple[list[str], list[list[str]], str]:
+        header = ["labels", "accuracy (%)", "80 % interval"]
+        counts = [round(self.n_labels * factor) for factor in _SHOWN]
+        rows = [
+            [str(count), f"{100 * value:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"]
+            for count, (value, low, high) in zip(counts, map(self.accuracy, counts), strict=True)
+        ]
+        return header, rows, f"Accuracy to expect from more than {self.n_labels} labels"
+
+    def __repr__(self) -> str:
+        if self.refused is not None:
+            return f"No forecast: {self.refused}"
+        header, rows, title = self._table()
+        return text_table(header, rows, title=title)
+
+    def _repr_html_(self) -> str:
+        if self.refused is not None:
+            return html_table([f"No forecast: {self.refused}"], [])
+        header, rows, title = self._table()
+        return html_table(header, rows, title=title)
+
+
+def _first(counts: FloatMatrix, accuracies: FloatMatrix, wanted: float) -> float:
+    """Return the count, to the nearest label, at which accuracies first reach the one wanted."""
+    reached = accuracies >= wanted
+    if not reached.any():
+        return float("inf")
+    last = int(reached.argmax())
+    if last == 0:
+        return float(counts[0])
+    place = np.interp(wanted, accuracies[[last - 1, last]], np.log(counts[[last - 1, last]]))
+    return float(np.rint(np.exp(place)))

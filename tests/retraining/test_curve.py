@@ -1,0 +1,74 @@
+"""What a learning curve says about a target, and its picture."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting import LabelEfficiencyDisplay
+from modtools.retraining import learning_curve
+from modtools.retraining._curve import first_reaching
+
+
+@pytest.fixture(scope="module")
+def curve():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    features = rng.normal(size=(400, 6)) + 1.6 * rng.normal(size=(3, 6))[labels]
+    return learning_curve(features[:60], labels[:60], features[60:], labels[60:])
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "wanted", "expected"),
+    [
+        ([0.5, 0.6, 0.7, 0.8], 0.7, 40),
+        ([0.5, 0.6, 0.7, 0.8], 0.65, 29),  # half way in the logarithm
+        ([0.5, 0.6, 0.7, 0.8], 0.5, 10),
+        ([0.5, 0.6, 0.7, 0.8], 0.3, 10),
+        ([0.5, 0.6, 0.7, 0.8], 0.81, np.inf),
+        ([0.5, 0.8, 0.6, 0.8], 0.7, 20),  # a lucky count does not count alone
+        ([0.7, 0.7, 0.7, 0.7], 0.7, 10),
+    ],
+)
+def test_the_first_count_that_reaches_an_accuracy_to_stay(accuracies, wanted, expected):
+    assert first_reaching([10, 20, 40, 80], accuracies, wanted) == expected
+
+
+def test_labels_to_reach_are_on_the_curve_with_its_interval(curve):
+    wanted = float(curve.accuracy[30:].mean())
+    n_labels, low, high = curve.labels_to_reach(wanted)
+    assert low <= n_labels <= high
+    assert n_labels == first_reaching(curve.n_labels, curve.accuracy, wanted)
+    assert low == first_reaching(curve.n_labels, curve.interval()[1], wanted)
+    assert curve.labels_to_reach(0.9999) == (np.inf, np.inf, np.inf)
+    assert curve.labels_to_reach(1e-6).n_labels == 1
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0, 90])
+def test_an_accuracy_asked_for_is_a_fraction(curve, accuracy):
+    with pytest.raises(ModtoolsError, match="accuracy must lie strictly between 0 and 1"):
+        curve.labels_to_reach(accuracy)
+    with pytest.raises(ModtoolsError, match="accuracy must lie strictly between 0 and 1"):
+        curve.plot(target=accuracy)
+
+
+def test_the_picture_marks_the_target(curve):
+    ax = Figure().subplots()
+    wanted = float(curve.accuracy[30:].mean())
+    display = curve.plot(ax, target=wanted)
+    assert isinstance(display, LabelEfficiencyDisplay)
+    assert display.ax_ is ax
+    assert display.frame()["accuracy"].tolist() == curve.accuracy.tolist()
+    count = curve.labels_to_reach(wanted).n_labels
+    assert any(f"at {count:.0f} labels [" in text.get_text() for text in ax.texts)
+
+
+def test_the_picture_needs_no_target(curve):
+    plt.switch_backend("agg")
+    display = curve.plot()
+    assert [text.get_text() for text in display.ax_.texts] == [
+        f"ridge output  {100 * curve.accuracy[-1]:.1f} %",
+        "band: 95 % interval",
+    ]
+    plt.close("all")

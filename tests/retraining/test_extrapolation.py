@@ -1,0 +1,224 @@
+"""Forecasts: exact where they count, in range, and never a number where they are refused."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from modtools.exceptions import ModtoolsError
+from modtools.outputs import RidgeOutput
+from modtools.outputs._ridge import one_hot
+from modtools.outputs._standardize import StandardizedRows
+from modtools.retraining import Forecast, extrapolate
+from modtools.retraining import _extrapolation as extrapolation
+from modtools.retraining._forecast import PowerLaw
+
+
+def make_rows(n_samples=120, n_features=8, n_classes=3, apart=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = apart * rng.normal(size=(n_classes, n_features))
+    labels = rng.integers(0, n_classes, n_samples)
+    return 3 + rng.normal(size=(n_samples, n_features)) + centres[labels], labels
+
+
+@pytest.fixture(scope="module")
+def digits_rows():
+    features, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    return features[order], labels[order]
+
+
+@pytest.fixture(scope="module")
+def forecast(digits_rows):
+    features, labels = digits_rows
+    return extrapolate(features[:200], labels[:200])
+
+
+def law(**changes):
+    return PowerLaw(**({"n_labels": 100, "error": 0.2, "slope": 0.5} | changes))
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (40, 60)])
+def test_held_out_errors_are_those_of_refitting(shape):
+    features, labels = make_rows(*shape)
+    rows = StandardizedRows.of(features)
+    dense, order = rows.dense(), np.random.default_rng(1).permutation(len(labels))
+    counts = np.array([8, 10, 25, 39])
+    found = extrapolation._errors_ahead(dense @ dense.T, one_hot(labels, 3), 2.0, order, counts)
+    expected = []
+    for count in counts:
+        known, rest = order[:count], order[count:]
+        output = RidgeOutput(strength=2.0, standardize=False).fit(dense[known], labels[known])
+        expected.append(1 - output.score(dense[rest], labels[rest]))
+    assert found == pytest.approx(expected)
+
+
+def test_the_level_is_the_leave_one_out_error():
+    features, labels = make_rows()
+    n_wrong = np.sum(RidgeOutput().leave_one_out(features, labels) != labels)
+    measured = extrapolation.measure(features, labels, seed=0)
+    assert measured.error == pytest.approx((n_wrong + 0.5) / 121)
+    law = extrapolate(features, labels).law
+    assert (law.error, law.n_labels) == (measured.error, 120)
+
+
+def test_errors_that_follow_a_power_law_give_its_slope():
+    counts = np.array([50, 80, 120, 170])
+    errors = np.array([0.8 * counts**-0.4, 0.9 * counts**-0.1])
+    assert extrapolation._slopes(counts, errors) == pytest.approx([0.4, 0.1])
+    assert extrapolation._slopes(counts, np.zeros((1, 4))) == pytest.approx([0.0])
+
+
+def test_a_forecast_from_200_digits_holds_at_1000(digits_rows, forecast):
+    features, labels = digits_rows
+    output = RidgeOutput().fit(features[:1000], labels[:1000])
+    achieved = output.score(features[1000:], labels[1000:])
+    value, low, high = forecast.accuracy(1000)
+    assert low < achieved < high
+    assert abs(value - achieved) < 0.04
+    assert high - low < 0.12
+
+
+def test_accuracy_rises_from_the_level_and_gets_less_certain(forecast):
+    counts = [200, 300, 1000, 4000]
+    accuracies = [forecast.accuracy(count) for count in counts]
+    assert accuracies[0].value == pytest.approx(1 - forecast.law.error)
+    assert (np.diff([found.value for found in accuracies]) > 0).all()
+    assert all(0 < found.low < found.value < found.high < 1 for found in accuracies)
+    assert forecast.gain(100) == pytest.approx(accuracies[1].value - accuracies[0].value)
+
+
+def test_a_smaller_sample_is_less_certain():
+    widths = [np.ptp(law(n_labels=n).accuracies([2 * n])[1:]) for n in (30, 100, 300, 1000)]
+    assert (np.diff(widths) < 0).all()
+
+
+def test_labels_to_reach_undo_accuracy():
+    forecast = Forecast(n_labels=100, law=law())
+    for wanted, expected in ((0.85, 178), (0.9, 400), (0.95, 1600)):
+        n_labels, low, high = forecast.labels_to_reach(wanted)
+        assert n_labels == expected
+        assert low <= n_labels <= high
+        assert forecast.accuracy(int(n_labels)).value == pytest.approx(wanted, abs=1e-3)
+        if low > 100:
+            assert forecast.accuracy(int(low)).high == pytest.approx(wanted, abs=2e-3)
+
+
+def test_what_is_reached_already_needs_no_more_and_what_is_too_far_is_infinite():
+    forecast = Forecast(n_labels=100, law=law())
+    assert forecast.labels_to_reach(0.75)[:2] == (100, 100)
+    assert forecast.labels_to_reach(0.999).n_labels == np.inf
+    flat = Forecast(n_labels=100, law=law(slope=0.0))
+    assert flat.labels_to_reach(0.81).n_labels == np.inf
+    assert flat.gain(5) == 0
+
+
+def test_the_slope_is_never_negative():
+    assert PowerLaw.of(100, 0.2, -5.0).slope == 0
+    assert PowerLaw.of(100, 0.2, 0.5).slope > PowerLaw.of(100, 0.2, 0.1).slope > 0
+
+
+def test_frame_and_tables(forecast):
+    frame = forecast.frame()
+    assert frame.columns.tolist() == ["n_labels", "accuracy", "accuracy_low", "accuracy_high"]
+    assert frame["n_labels"].iloc[[0, -1]].tolist() == [200, 4000]
+    assert forecast.frame([300, 400])["n_labels"].tolist() == [300, 400]
+    text = repr(forecast).splitlines()
+    assert text[0] == "Accuracy to expect from more than 200 labels"
+    assert text[1].split()[:3] == ["labels", "accuracy", "(%)"]
+    assert len(text) <= 22
+    assert "<table>" in forecast._repr_html_()
+    assert forecast.settings == {"seed": 0, "n_classes": 10}
+    assert forecast.seconds > 0
+    assert "modtools" in forecast.versions
+
+
+def test_the_same_seed_gives_the_same_and_another_nearly_so(digits_rows, forecast):
+    features, labels = digits_rows
+    again, other = (extrapolate(features[:200], labels[:200], seed=seed) for seed in (0, 1))
+    assert again.law == forecast.law
+    assert other.law != forecast.law
+    assert other.accuracy(1000).value == pytest.approx(forecast.accuracy(1000).value, abs=0.01)
+
+
+def test_many_rows_give_the_slope_by_a_sample(digits_rows, forecast, monkeypatch):
+    features, labels = digits_rows
+    monkeypatch.setattr(extrapolation, "_MOST_FACTORED", 150)
+    sampled = extrapolate(features[:200], labels[:200])
+    assert sampled.law.error == forecast.law.error
+    assert sampled.law.slope != forecast.law.slope
+
+
+def test_the_unit_of_the_features_and_the_names_of_the_classes_change_nothing():
+    features, labels = make_rows()
+    found = extrapolate(1e-9 * features, np.array(["c", "a", "b"])[labels]).law
+    expected = extrapolate(features, labels).law
+    assert found.error == expected.error
+    assert found.slope == pytest.approx(expected.slope, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (make_rows(29), "29 labels are too few to extrapolate: 3 classes need 30"),
+        (make_rows(39, n_classes=10), "39 labels are too few to extrapolate: 10 classes need 40"),
+        (make_rows(apart=0.0), "cannot be told apart from the .* always naming the largest class"),
+        ((np.ones((90, 3)), np.arange(90) % 3), "cannot be told apart from the 33.3 %"),
+    ],
+)
+def test_where_it_is_refused_every_question_gives_the_reason(rows, reason):
+    forecast = extrapolate(*rows)
+    assert forecast.law is None
+    questions = [
+        lambda: forecast.accuracy(1000),
+        lambda: forecast.labels_to_reach(0.9),
+        lambda: forecast.gain(10),
+    ]
+    for question in questions:
+        with pytest.raises(ModtoolsError, match=f"no forecast: .*{reason}"):
+            question()
+    assert len(forecast.frame()) == 0
+    assert repr(forecast) == f"No forecast: {forecast.refused}"
+    assert "No forecast" in forecast._repr_html_()
+
+
+def test_errors_that_become_more_are_refused():
+    counts = np.array([50, 170])
+    rising = extrapolation.Measured(0.3, -0.2, 0.05, counts)
+    assert "do not become fewer from 50 to 170 labels" in extrapolation._not_rising(rising)
+    assert extrapolation._not_rising(rising._replace(slope=-0.05)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.zeros(120, int)}, "labels must hold at least two classes"),
+        ({"labels": np.linspace(0, 1, 120)}, "defined for classification labels; these are"),
+        ({"labels": [0, 1]}, "features has 120, labels has 2"),
+        ({"features": np.full((120, 2), np.nan)}, "features must be finite"),
+        ({"seed": -1}, "seed must be a whole number"),
+    ],
+)
+def test_bad_input_is_one_clear_error(change, message):
+    arguments = dict(zip(("features", "labels"), make_rows(), strict=True)) | change
+    with pytest.raises(ModtoolsError, match=message):
+        extrapolate(arguments.pop("features"), arguments.pop("labels"), **arguments)
+
+
+@pytest.mark.parametrize("n_labels", [99, 2001])
+def test_a_forecast_has_a_range(n_labels):
+    with pytest.raises(ModtoolsError, match=r"from 100, the labels there are, to 2000, 20 times"):
+        Forecast(n_labels=100, law=law()).accuracy(n_labels)
+
+
+@pytest.mark.parametrize("accuracy", [0, 1, 90, "0.9"])
+def test_an_accuracy_asked_for_is_a_fraction(accuracy):
+    with pytest.raises(ModtoolsError, match="accuracy must lie strictly between 0 and 1"):
+        Forecast(n_labels=100, law=law()).labels_to_reach(accuracy)
+
+
+def test_nothing_given_is_changed():
+    features, labels = make_rows()
+    before = features.copy(), labels.copy()
+    extrapolate(features, labels)
+    np.testing.assert_array_equal(features, before[0])
+    np.testing.assert_array_equal(labels, before[1])
