@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining._reused import ReusedModel
 from modtools.tasks import Task
+from modtools.tasks._labels import Kind
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +27,18 @@ OUTPUTS: Final[dict[str, type]] = {
     "logistic": LogisticOutput,
     "ridge": RidgeOutput,
 }
+_FOR_KIND: Final[dict[Kind, dict[str, type]]] = {
+    "classification": OUTPUTS,
+    "multilabel": {"ridge": RidgeOutput},
+    "regression": {"ridge": RidgeRegressionOutput},
+}
 
 
 def retrain(
     module: "PretrainedModule",
     task: Task,
     *,
-    output: str | ClassifierMixin = "logistic",
+    output: str | BaseEstimator | None = None,
     pool: Any = None,
     allow_nameless: bool = False,
     device: "str | torch.device | None" = None,
@@ -50,16 +56,19 @@ def retrain(
     module : PretrainedModule
         The module, read at one tap.
     task : Task
-        The labelled rows, of a classification task.
-    output : {"logistic", "ridge", "class_mean"} or classifier, default="logistic"
-        The output module: a name, or a scikit-learn classifier, which is cloned before it is
-        fitted.
+        The labelled rows.
+    output : {"logistic", "ridge", "class_mean"} or estimator, optional
+        The output module: a name, or a scikit-learn classifier (for numbers as labels, regressor),
+        which is cloned before it is fitted. By default "logistic" for classification and "ridge"
+        otherwise: one machine a label column, whose label is predicted from one half on, or a
+        target.
     pool : Task, array, tensor or list of str, optional
         Unlabelled inputs, for an output module with a parameter ``pool`` (`ClassMeanOutput`); the
         labels of a task are not read.
     allow_nameless : bool, default=False
         Whether classes of the task may lack labelled rows. They are then never predicted, and the
-        model lists them in `nameless`.
+        model lists them in `nameless`. With a pool, as many of its clusters stay without a name:
+        `ReusedModel.nameless_clusters` tells which inputs lie in them.
     device : str or torch.device, optional
         Where to run; the network is moved there and back. None runs where the network is.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
@@ -77,8 +86,8 @@ def retrain(
     Raises
     ------
     ModtoolsError
-        A class without a labelled row, features that do not vary, several taps, another kind of
-        task.
+        A class without a labelled row, features that do not vary, several taps, an output module
+        for another kind of task.
 
     Examples
     --------
@@ -95,7 +104,7 @@ def retrain(
     started = time.perf_counter()
     _check_task(module, task)
     nameless = _nameless_classes(task, allow=allow_nameless)
-    estimator = _make_output(output)
+    estimator = _make_output(output, task.kind)
     forward: dict[str, Any] = {
         "device": device,
         "precision": precision,
@@ -105,6 +114,7 @@ def retrain(
     if pool is not None:
         _check_reads_pool(estimator)
         estimator.set_params(pool=extract(module, pool, **forward))
+    _expect_all_classes(estimator, len(task.classes))
     features = np.asarray(extract(module, task, **forward))
     _check_varies(features, module)
     estimator.fit(features, task.labels)
@@ -114,6 +124,7 @@ def retrain(
         classes=task.classes,
         nameless=nameless,
         task_name=task.name,
+        kind=task.kind,
         row_fingerprints=task.row_fingerprints,
         seconds=time.perf_counter() - started,
     )
@@ -125,10 +136,6 @@ def _check_task(module: "PretrainedModule", task: Any) -> None:
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
             "Make one: Task(inputs, labels)."
         )
-    if task.kind != "classification":
-        raise ModtoolsError(
-            f"retrain needs a classification task; {task.name} is of kind {task.kind}."
-        )
     taps = getattr(module, "taps", (None,))
     if len(taps) > 1:
         raise ModtoolsError(
@@ -138,6 +145,8 @@ def _check_task(module: "PretrainedModule", task: Any) -> None:
 
 def _nameless_classes(task: Task, *, allow: bool) -> NDArray[Any]:
     """Return the classes without a labelled row, or name them in an error."""
+    if task.kind == "regression":
+        return task.classes[:0]
     nameless: NDArray[Any] = task.classes[task.encoded.counts() == 0]
     if len(nameless) and not allow:
         named = ", ".join(f'"{name}"' for name in nameless.tolist())
@@ -149,15 +158,27 @@ def _nameless_classes(task: Task, *, allow: bool) -> NDArray[Any]:
     return nameless
 
 
-def _make_output(output: Any) -> Any:
-    """Return an unfitted output module of a name, or a clone of the caller's classifier."""
+def _make_output(output: Any, kind: Kind) -> Any:
+    """Return an unfitted output module of a name, or a clone of the caller's estimator."""
+    if output is None:
+        output = "logistic" if kind == "classification" else "ridge"
     if isinstance(output, str):
-        return OUTPUTS[check_choice(output, list(OUTPUTS), name="output")]()
+        check_choice(output, list(OUTPUTS), name="output")
+        if output not in _FOR_KIND[kind]:
+            raise ModtoolsError(
+                f'output="{output}" is for classification; a {kind} task needs output="ridge".'
+            )
+        return _FOR_KIND[kind][output]()
     if isinstance(output, type) or not hasattr(output, "fit") or not hasattr(output, "predict"):
         raise ModtoolsError(
-            f"output must be one of {', '.join(OUTPUTS)}, or a scikit-learn classifier; "
+            f"output must be one of {', '.join(OUTPUTS)}, or a scikit-learn estimator; "
             f"got {output!r}."
         )
+    wrong, needed = RegressorMixin, "classifier"
+    if kind == "regression":
+        wrong, needed = ClassifierMixin, "regressor"
+    if isinstance(output, wrong):
+        raise ModtoolsError(f"a {kind} task needs a {needed}; got {type(output).__name__}.")
     return clone(output)
 
 
@@ -167,6 +188,13 @@ def _check_reads_pool(estimator: Any) -> None:
             "pool= is for an output module that reads unlabelled rows; "
             f'{type(estimator).__name__} does not. Use output="class_mean".'
         )
+
+
+def _expect_all_classes(estimator: Any, n_classes: int) -> None:
+    """Tell an output module that reads a pool how many classes there are, labelled or not."""
+    options = estimator.get_params(deep=False)
+    if options.get("pool") is not None and options.get("n_classes", n_classes) is None:
+        estimator.set_params(n_classes=n_classes)
 
 
 def _check_varies(features: NDArray[Any], module: "PretrainedModule") -> None:

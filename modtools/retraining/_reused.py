@@ -3,15 +3,18 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 
 from modtools._validation import rows_per_block
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._reused_files import read_model, write_model
+from modtools.retraining._test_task import check_test_task
 from modtools.tasks import Task
+from modtools.tasks._labels import Kind
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
     from modtools.modules import PretrainedModule
 
 __all__ = ["ReusedModel"]
+
+_NOUNS: Final = {
+    "classification": ("class", "classes"),
+    "multilabel": ("label column", "label columns"),
+    "regression": ("target", "targets"),
+}
 
 
 class ReusedModel:
@@ -31,14 +40,17 @@ class ReusedModel:
     ----------
     module : PretrainedModule
         The frozen module, read at one tap.
-    output : classifier
+    output : classifier or regressor
         Fitted on the features of the module.
     classes : ndarray of shape (n_classes,)
-        All classes of the task, sorted.
+        All classes of the task, sorted; the numbers of its label columns (multilabel) or targets
+        (regression).
     nameless : sequence, default=()
         Those of them without a labelled row; they are never predicted.
     task_name : str, default="task"
         What the output module was trained on.
+    kind : {"classification", "multilabel", "regression"}, default="classification"
+        Kind of that task.
     row_fingerprints : sequence of str, default=()
         Fingerprints of the training rows, which `accuracy` compares with the test rows.
     seconds : float, default=0.0
@@ -46,12 +58,14 @@ class ReusedModel:
 
     Attributes
     ----------
-    module, output, classes, task_name, row_fingerprints, seconds
+    module, output, classes, task_name, kind, row_fingerprints, seconds
         As given.
     nameless : ndarray of shape (n_nameless,)
         As given.
     named : ndarray of shape (n_named,)
         The classes that can be predicted.
+    n_nameless_clusters : int
+        Number of clusters of the unlabelled pool that no class took; 0 without a pool.
     n_labels : int
         Number of labelled rows that the output module learned from.
 
@@ -73,6 +87,7 @@ class ReusedModel:
         classes: NDArray[Any],
         nameless: Sequence[Any] | NDArray[Any] = (),
         task_name: str = "task",
+        kind: Kind = "classification",
         row_fingerprints: Sequence[str] | NDArray[np.str_] = (),
         seconds: float = 0.0,
     ) -> None:
@@ -82,21 +97,35 @@ class ReusedModel:
         self.nameless = self.classes[np.isin(self.classes, nameless)]
         self.named = self.classes[~np.isin(self.classes, nameless)]
         self.task_name = task_name
+        self.kind = kind
         self.row_fingerprints = np.asarray(row_fingerprints, dtype="U64")
         self.n_labels = len(self.row_fingerprints)
+        self.n_nameless_clusters = len(getattr(output, "nameless_means_", ()))
         self.seconds = seconds
 
     def __repr__(self) -> str:
-        count = f"{len(self.named)} classes"
-        if len(self.nameless):
-            count = f"{len(self.named)} of {len(self.classes)} classes"
         return (
             f"ReusedModel({self.module.names[0]} + {type(self.output).__name__}: "
-            f"{self.n_labels} labels of {self.task_name}, {count})"
+            f"{self.n_labels} labels of {self.task_name}, {self.describe_classes()})"
         )
 
+    def describe_classes(self) -> str:
+        """Return how many classes, label columns or targets there are, and how many have a name.
+
+        Returns
+        -------
+        str
+            For example "5 of 10 classes, 5 nameless clusters".
+        """
+        n_classes = len(self.classes)
+        count = f"{len(self.named)} of {n_classes}" if len(self.nameless) else f"{n_classes}"
+        text = f"{count} {_NOUNS[self.kind][n_classes != 1]}"
+        if self.n_nameless_clusters:
+            text += f", {self.n_nameless_clusters} nameless clusters"
+        return text
+
     def predict(self, inputs: Any, *, device: "str | torch.device | None" = None) -> NDArray[Any]:
-        """Return the predicted class of each input.
+        """Return the predicted class, labels or numbers of each input.
 
         Parameters
         ----------
@@ -107,8 +136,8 @@ class ReusedModel:
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Label values.
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Label values, as the labels of the training task.
         """
         return self._through(self.output.predict, inputs, device)
 
@@ -169,6 +198,39 @@ class ReusedModel:
             )
         return self._through(self.output.decision_values, inputs, device)
 
+    def nameless_clusters(
+        self, inputs: Any, *, device: "str | torch.device | None" = None
+    ) -> NDArray[np.intp]:
+        """Return which cluster without a name each input lies in, where it lies in one.
+
+        With fewer labels than classes and an unlabelled pool (`retrain` with ``pool=`` and
+        ``allow_nameless=True``), the pool has clusters that no label names yet. One label in each
+        would name it.
+
+        Parameters
+        ----------
+        inputs : Task, array, tensor or list of str
+            What the module reads; the labels of a task are not read.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Numbers from 0 to `n_nameless_clusters` - 1; -1 for an input nearest to a named class.
+
+        Raises
+        ------
+        ModtoolsError
+            The output module knows no clusters.
+        """
+        if not hasattr(self.output, "nameless_clusters"):
+            raise ModtoolsError(
+                f"{type(self.output).__name__} knows no clusters; retrain with "
+                'output="class_mean" and pool=, unlabelled inputs.'
+            )
+        return self._through(self.output.nameless_clusters, inputs, device)
+
     def accuracy(
         self,
         task: Task,
@@ -179,6 +241,9 @@ class ReusedModel:
     ) -> float:
         """Return the share of rows whose class is predicted; chance is one over the classes.
 
+        With several labels an example, the share of rows and label columns that are right: one
+        minus the Hamming loss.
+
         Parameters
         ----------
         task : Task
@@ -187,7 +252,8 @@ class ReusedModel:
             Whether test rows may equal training rows, as in free-form data where inputs repeat by
             nature. Otherwise a shared row raises: accuracy on rows that were learned says little.
         only_named : bool, default=False
-            Whether rows of classes without a label, which cannot be predicted, are left out.
+            Whether rows of classes (or the columns of labels) without a labelled row, which cannot
+            be predicted, are left out.
         device : str or torch.device, optional
             Where to run; the network is moved there and back.
 
@@ -196,10 +262,43 @@ class ReusedModel:
         float
             Accuracy in [0, 1].
         """
-        task = self._check_test(task, allow_overlap=allow_overlap)
-        if only_named:
+        if self.kind == "regression":
+            raise ModtoolsError(f"accuracy counts classes; {self.task_name} has numbers. Use r2.")
+        task = check_test_task(self, task, allow_overlap=allow_overlap, measure="accuracy")
+        if only_named and self.kind == "classification":
             task = task.subset(np.isin(task.labels, self.named))
-        return float(np.mean(self.predict(task, device=device) == task.labels))
+        is_right = self.predict(task, device=device) == task.labels
+        if only_named and self.kind == "multilabel":
+            is_right = is_right[:, np.isin(self.classes, self.named)]
+        return float(np.mean(is_right))
+
+    def r2(
+        self,
+        task: Task,
+        *,
+        allow_overlap: bool = False,
+        device: "str | torch.device | None" = None,
+    ) -> float:
+        """Return the share of the variance of the targets that is predicted, their mean over them.
+
+        Parameters
+        ----------
+        task : Task
+            Rows with as many targets as the training task.
+        allow_overlap : bool, default=False
+            Whether test rows may equal training rows.
+        device : str or torch.device, optional
+            Where to run; the network is moved there and back.
+
+        Returns
+        -------
+        float
+            Coefficient of determination, at most 1; 0 for predicting the mean of the test rows.
+        """
+        if self.kind != "regression":
+            raise ModtoolsError(f"r2 measures numbers; {self.task_name} has classes. Use accuracy.")
+        task = check_test_task(self, task, allow_overlap=allow_overlap, measure="r2")
+        return float(r2_score(task.labels, self.predict(task, device=device)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model to a folder of its own, whole or not at all; nothing is pickled.
@@ -265,27 +364,6 @@ class ReusedModel:
         from modtools.retraining._torch_model import torch_network
 
         return torch_network(self.module, self.output, preprocess=preprocess)
-
-    def _check_test(self, task: Any, *, allow_overlap: bool) -> Task:
-        """Return the task if it tells what this model is worth, else raise."""
-        if not isinstance(task, Task) or task.kind != "classification":
-            raise ModtoolsError(f"accuracy needs a classification task; got {task!r}.")
-        strange = np.flatnonzero(~np.isin(task.labels, self.classes))
-        if strange.size:
-            raise ModtoolsError(
-                f"labels of {task.name} must be among the {len(self.classes)} classes of "
-                f"{self.task_name}; got {task.labels[strange[0]].item()!r} in row {strange[0]} "
-                f"({strange.size} such)."
-            )
-        if not allow_overlap and self.n_labels:
-            shared = np.flatnonzero(np.isin(task.row_fingerprints, self.row_fingerprints))
-            if shared.size:
-                raise ModtoolsError(
-                    f"{shared.size} of {len(task)} rows of {task.name} equal training rows, first "
-                    f"row {shared[0]}. Take them out, for example with complement, or use "
-                    "allow_overlap=True if inputs repeat by nature."
-                )
-        return task
 
     def _through(
         self, decide: Callable[[Any], Any], inputs: Any, device: "str | torch.device | None"

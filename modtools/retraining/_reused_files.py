@@ -6,16 +6,18 @@ import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from modtools._validation import check_choice
 from modtools._writing import json_text, swap_folder
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
+from modtools.tasks._labels import Kind
 
 if TYPE_CHECKING:
     from modtools.retraining._reused import ReusedModel
@@ -27,7 +29,10 @@ _KIND: Final = "modtools reused model"
 _ARRAYS: Final = "output.safetensors"
 _FINGERPRINTS: Final = "row_fingerprints"
 _MAXIMUM_BYTES: Final = 1 << 24
-_OUTPUTS: Final = {kind.__name__: kind for kind in (ClassMeanOutput, LogisticOutput, RidgeOutput)}
+_OUTPUTS: Final = {
+    kind.__name__: kind
+    for kind in (ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput)
+}
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z]\w*_")
 _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "module": str,
@@ -39,6 +44,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "nameless": list,
     "class_dtype": str,
     "task_name": str,
+    "task_kind": str,
     "seconds": (int, float),
     "sha256": dict,
 }
@@ -108,6 +114,7 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         "nameless": model.nameless.tolist(),
         "class_dtype": model.classes.dtype.str,
         "task_name": model.task_name,
+        "task_kind": model.kind,
         "seconds": model.seconds,
     }
     return arrays, card
@@ -117,7 +124,7 @@ def _readme(model: "ReusedModel") -> str:
     return (
         f"---\nlibrary_name: modtools\n---\n# {model.module.names[0]} reused for "
         f"{model.task_name}\n\nA frozen module with a {type(model.output).__name__} trained on "
-        f"{model.n_labels} labels of {len(model.named)} classes.\n\n"
+        f"{model.n_labels} labels of {model.describe_classes()}.\n\n"
         "Load it with `modtools.ReusedModel.load(folder)`.\n"
     )
 
@@ -136,6 +143,7 @@ def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         arrays = load_file(path / _ARRAYS)
         fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
         classes = np.asarray(card["classes"], dtype=_class_dtype(card["class_dtype"]))
+        kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
         module = zoo.load(card["module"])
     except (ModtoolsError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -148,6 +156,7 @@ def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         "classes": classes,
         "nameless": card["nameless"],
         "task_name": card["task_name"],
+        "kind": kind,
         "row_fingerprints": fingerprints,
         "seconds": card["seconds"],
     }

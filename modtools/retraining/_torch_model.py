@@ -15,6 +15,8 @@ from modtools.modules._preprocessing import to_tensor
 
 __all__ = ["ReusedNetwork", "torch_network"]
 
+_LINEAR = ("coef_", "intercept_", "mean_", "scale_")  # the linear output modules of modtools
+
 
 def _float32(values: Any) -> Tensor:
     return torch.tensor(np.asarray(values), dtype=torch.float32)
@@ -58,7 +60,7 @@ def _output_layer(output: Any) -> nn.Sequential:
     """Return an output module of modtools as layers."""
     if hasattr(output, "means_"):
         decide: nn.Module = _Means(output.means_, getattr(output, "metric", "euclidean"))
-    elif hasattr(output, "decision_values"):
+    elif all(hasattr(output, name) for name in _LINEAR):
         decide = nn.Linear(output.coef_.shape[1], output.coef_.shape[0])
         decide.weight.data = _float32(output.coef_)
         decide.bias.data = _float32(output.intercept_)
@@ -92,7 +94,7 @@ class ReusedNetwork(nn.Module):
         self.eval()
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return the logits (n_samples, n_named) of a batch."""
+        """Return the logits (n_samples, n_named), or the predicted numbers, of a batch."""
         prepared: Any = inputs if self._preprocess is None else self._preprocess(inputs)
         if isinstance(prepared, Mapping):
             prepared = {name: self._move(value) for name, value in prepared.items()}

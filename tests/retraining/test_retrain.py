@@ -124,8 +124,8 @@ def test_refuses_what_cannot_be_retrained(parts):
         retrain(pixels(), train, output=RidgeOutput)
     with pytest.raises(ModtoolsError, match="task must be a Task"):
         retrain(pixels(), train.inputs)
-    with pytest.raises(ModtoolsError, match="is of kind regression"):
-        retrain(pixels(), Task(train.inputs, np.linspace(0, 1, 40)))
+    with pytest.raises(ModtoolsError, match='"logistic" is for classification; a regression'):
+        retrain(pixels(), Task(train.inputs, np.linspace(0, 1, 40)), output="logistic")
     with pytest.raises(ModtoolsError, match="read at 2 taps"):
         retrain(convolutional().at(["0", "1"]), train)
     with pytest.raises(ModtoolsError, match="RidgeOutput does not"):

@@ -114,6 +114,7 @@ def test_says_what_cannot_be_saved(parts, tmp_path):
         (lambda card: card["attributes"].update(fit=1), "has no attribute 'fit'"),
         (lambda card: card["parameters"].update(evil=1), "Nothing was loaded"),
         (lambda card: card.update(class_dtype="O"), "cannot have dtype O"),
+        (lambda card: card.update(task_kind="guessing"), 'unknown task_kind "guessing"'),
         (lambda card: card.update(module="../pixels"), "holds no module"),
         (lambda card: card.update(module_sha256="0"), "another one than it was saved with"),
     ],
