@@ -53,8 +53,8 @@ class Resamples:
             Of the resampling.
         """
         rng = np.random.default_rng([seed, n_test])
-        tests = rng.multinomial(n_test, np.full(n_test, 1 / n_test), size=_N_RESAMPLES)
-        return cls({n: _draw_weights(n, seed) for n in set(n_draws)}, tests.T.astype(np.float32))
+        tests = _times_taken(rng, n_test, n_test).T.astype(np.float32)
+        return cls({n: _draw_weights(n, seed) for n in set(n_draws)}, tests)
 
     def accuracies(self, right: NDArray[np.uint8]) -> FloatMatrix:
         """Return the mean accuracy of every resample (n_resamples, n_counts).
@@ -94,8 +94,13 @@ def _draw_weights(n_draws: int, seed: int) -> FloatMatrix:
         return np.ones((_N_RESAMPLES, 1))
     student = float(stdtrit(n_draws - 1, 1 - _TAIL))
     size = max(1, round((n_draws - 1) * (_NORMAL / student) ** 2))
-    rng = np.random.default_rng([seed, n_draws, 1])
-    return rng.multinomial(size, np.full(n_draws, 1 / n_draws), size=_N_RESAMPLES) / size
+    return _times_taken(np.random.default_rng([seed, n_draws, 1]), n_draws, size) / size
+
+
+def _times_taken(rng: np.random.Generator, n: int, size: int) -> NDArray[np.int64]:
+    """Return how often each of n is taken when `size` are, in every resample."""
+    taken = (rng.integers(0, n, size) for _ in range(_N_RESAMPLES))
+    return np.stack([np.bincount(chosen, minlength=n) for chosen in taken])
 
 
 def interval(resampled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:

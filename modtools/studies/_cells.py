@@ -115,7 +115,7 @@ class Store:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
                 return Measured(*(kept[name] for name in Measured._fields))
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 def _difference(name: str, before: Any, now: Any) -> str:
     if name in ("inputs", "labels"):
         return f"{name} differ"
-    if isinstance(before, dict) and isinstance(now, dict):
+    if name == "modules" and isinstance(before, dict):
         if sorted(before) != sorted(now):
             return f"{name} were {', '.join(sorted(before))}, now {', '.join(sorted(now))}"
         other = [f'"{key}"' for key in now if before[key] != now[key]]

@@ -43,7 +43,7 @@ def labels_at(curves: FloatMatrix, levels: FloatMatrix, counts: NDArray[np.intp]
     Examples
     --------
     >>> curves = np.array([[0.2, 0.4]] * 4)
-    >>> labels_at(curves, np.array([0.1, 0.2, 0.3, 0.5]), np.array([1, 100])).tolist()
+    >>> labels_at(curves, np.array([0.1, 0.2, 0.3, 0.5]), np.array([1, 100])).round(9).tolist()
     [0.0, 1.0, 10.0, inf]
     """
     places = np.count_nonzero(curves < levels[:, None], axis=1)

@@ -10,7 +10,7 @@ from modtools.outputs._base import FloatMatrix
 __all__ = ["go_on", "why_not"]
 
 _TAIL = 30  # the power law is fitted from a 30th of the largest budget on: earlier it bends
-_FEWEST, _LEAST_SPAN, _FURTHEST, _WIDEST = 4, 10, 10, 0.15
+_FEWEST, _LEAST_SPAN, _FURTHEST, _WIDEST = 4, 10, 10, 0.1
 _EXPONENTS = np.geomspace(0.02, 2, 60)
 _TAILS = (0.1, 0.9)
 

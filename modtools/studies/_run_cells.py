@@ -15,6 +15,9 @@ from modtools.studies._sources import Source
 
 __all__ = ["run_cells"]
 
+_THREADED = frozenset(
+    ("ridge", "class_mean", "random", "oracle_balanced", "k_center", "herding", "variance")
+)
 Found: TypeAlias = list[tuple[Line, int, Measured]]
 
 
@@ -79,6 +82,7 @@ def _source_cells(
 ) -> Iterator[Found]:
     """Yield the draws of every module of a source; it is read only if a cell is missing."""
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     missing: list[_Draw] = []
     for name, identity in zip(source.names, identities, strict=True):
@@ -97,9 +101,13 @@ def _source_cells(
         name: Rows.of(name, pairs[name], plan.codes, plan.test_codes, len(plan.classes))
         for name in dict.fromkeys(draw.module for draw in missing)
     }
-    yield from Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_measure_draw)(rows[draw.module], draw, plan, store) for draw in missing
-    )
+    # Threads share the features and start at once; fits that silence warnings need processes.
+    prefer = "threads" if _THREADED.issuperset([*plan.outputs, *plan.strategies]) else None
+    parallel = Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
+    with threadpool_limits(None if n_jobs in (None, 1) else 1):
+        yield from parallel(
+            delayed(_measure_draw)(rows[draw.module], draw, plan, store) for draw in missing
+        )
 
 
 def _cell(draw: _Draw, output: str, plan: Plan) -> Cell:

@@ -1,0 +1,76 @@
+"""Extrapolated curves against curves whose law is known, and the refusals."""
+
+import numpy as np
+import pytest
+
+from modtools.studies import label_efficiency
+from modtools.studies._power_law import go_on, why_not
+
+COUNTS = np.array([10, 20, 40, 80, 160, 320])
+
+
+def accuracies(floor, factor, exponent, counts=COUNTS):
+    return 1 - floor - factor * counts.astype(float) ** -exponent
+
+
+def noisy(curve, spread=0.003, seed=0):
+    return curve + spread * np.random.default_rng(seed).normal(size=(300, len(curve)))
+
+
+@pytest.mark.parametrize("law", [(0.0, 1.0, 0.3), (0.05, 2.0, 0.6), (0.1, 1.0, 0.5)])
+def test_a_power_law_is_found_again(law):
+    curve = accuracies(*law)
+    found = go_on(curve, noisy(curve), COUNTS, 1280)
+    expected = accuracies(*law, np.array([1280]))[0]
+    assert found["refused"] == ""
+    assert found["accuracy"] == pytest.approx(expected, abs=0.015)
+    assert found["accuracy_low"] <= expected + 0.005
+    assert found["accuracy_high"] >= expected - 0.005
+    assert found["accuracy_low"] <= found["accuracy"] <= found["accuracy_high"]
+
+
+def test_intervals_of_noisy_curves_cover_the_truth_about_as_often_as_they_say():
+    law, covered = (0.03, 1.0, 0.4), []
+    for seed in range(60):
+        seen = noisy(accuracies(*law), 0.006, seed)[0]
+        found = go_on(seen, noisy(seen, 0.006, seed + 1000), COUNTS, 1280)
+        if not found["refused"]:
+            truth = accuracies(*law, np.array([1280]))[0]
+            covered.append(found["accuracy_low"] <= truth <= found["accuracy_high"])
+    assert len(covered) > 30
+    assert np.mean(covered) >= 0.65
+
+
+@pytest.mark.parametrize(
+    ("counts", "curve", "n_labels", "reason"),
+    [
+        (COUNTS, accuracies(0.1, 1, 0.5), 320, "lies within the budgets"),
+        (COUNTS, accuracies(0.1, 1, 0.5), 3201, "more than 10 times the largest budget, 320"),
+        (COUNTS[-3:], accuracies(0.1, 1, 0.5)[-3:], 640, "at least 4 budgets over a factor of 10"),
+        (COUNTS, np.full(6, 0.8), 640, "does not rise beyond its noise"),
+        (COUNTS, np.linspace(0.5, 1, 6), 640, "no error is left"),
+    ],
+)
+def test_it_refuses_where_the_data_say_nothing(counts, curve, n_labels, reason):
+    resampled = noisy(curve)
+    assert reason in why_not(curve, resampled, counts, n_labels)
+    found = go_on(curve, resampled, counts, n_labels)
+    assert reason in found["refused"]
+    assert np.isnan([found[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]).all()
+
+
+def test_it_refuses_where_the_interval_is_too_wide():
+    curve = accuracies(0.0, 1, 0.15)
+    assert "the data do not say" in go_on(curve, noisy(curve, 0.06), COUNTS, 3200)["refused"]
+
+
+def test_a_study_goes_on_or_says_why_not(data):
+    study = label_efficiency(*data, budgets=[3, 6, 12, 24, 48, 90], repeats=6)
+    table = study.extrapolate([180, 90, 2000])
+    assert table["n_labels"].tolist() == [180, 90, 2000] * 2
+    assert table["refused"].iloc[1].startswith("90 lies within")
+    assert "more than 10 times" in table["refused"].iloc[2]
+    assert (table["accuracy"].isna() == (table["refused"] != "")).all()
+    drawn = study.plot(target=None, extrapolate_to=180).frame()
+    has_number = not table.loc[table["n_labels"] == 180, "accuracy"].isna().all()
+    assert drawn["extrapolated"].any() == has_number
