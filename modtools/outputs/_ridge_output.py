@@ -89,9 +89,9 @@ class RidgeOutput(OutputModule):
             The fitted output module.
         """
         options: dict[str, Any] = {"dtype": FLOATS, "ensure_min_samples": 2, "multi_output": True}
-        X, labels = validate_data(self, X, y, **options)
+        features, labels = validate_data(self, X, y, **options)
         self.classes_, targets, self.is_multilabel_ = _targets(labels)
-        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        basis = ridge_basis(StandardizedRows.of(features, rescale=self.standardize))
         strength = self._checked_strength()
         self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
         self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
@@ -159,9 +159,9 @@ class RidgeOutput(OutputModule):
         >>> RidgeOutput().leave_one_out([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]).tolist()
         [0, 0, 1, 1]
         """
-        X, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2, multi_output=True)
+        features, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2, multi_output=True)
         classes, targets, is_multilabel = _targets(labels)
-        basis = ridge_basis(StandardizedRows.of(X, rescale=self.standardize))
+        basis = ridge_basis(StandardizedRows.of(features, rescale=self.standardize))
         result = ridge_leave_one_out(basis, targets, self._checked_strength())
         return self._labels(result.decisions, classes, is_multilabel=is_multilabel)
 

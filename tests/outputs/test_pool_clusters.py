@@ -76,6 +76,21 @@ def test_fewer_labels_than_classes_leave_clusters_nameless():
     assert set(output.predict(pool[~named])) <= {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_nameless_clusters_have_numbers(metric):
+    pool, classes = make_pool()
+    rows = one_of_each(classes)[:4]
+    output = ClassMeanOutput(metric=metric, pool=pool, n_classes=N_CLASSES)
+    clusters = output.fit(pool[rows], classes[rows]).nameless_clusters(pool)
+    np.testing.assert_array_equal(clusters[classes < 4], -1)
+    # The number is the position of the centre: the mean of the rows that have it, in either metric.
+    for number in range(2):
+        own = (pool[clusters == number] - output.mean_) / output.scale_
+        nearness = mean_decisions(own, output.nameless_means_, metric)
+        np.testing.assert_array_equal(nearness.argmax(axis=1), number)
+        assert len(np.unique(classes[clusters == number])) == 1
+
+
 def test_clusters_that_do_not_follow_the_classes_are_not_used():
     pool, _ = make_pool()
     rng = np.random.default_rng(1)
