@@ -29,10 +29,13 @@ def test_every_python_block_of_the_readme_runs_in_order(tmp_path, monkeypatch, c
 
     monkeypatch.chdir(tmp_path)
     names, n_blocks = run_blocks(README, "README.md")
-    assert n_blocks == 4
+    assert n_blocks == 5
     plt.close("all")
     assert names["ranking"].best == "pixels"
     assert names["result"].labels_needed == "pairs"
+    assert names["model"].accuracy(names["test"]) > 0.7
+    assert len(set(names["rows"])) == 10
+    assert names["curve"].n_labels[-1] == len(names["train"])
     assert (tmp_path / "zoo" / "digits-supcon" / "card.json").is_file()
     assert (tmp_path / "ranking.png").is_file()
     assert "by logistic (200 labels, 10 classes)" in capsys.readouterr().out
