@@ -71,7 +71,7 @@ class Resamples:
             for number, packed in enumerate(right):
                 bits = np.unpackbits(packed[place], axis=1, count=n_test).astype(np.float32)
                 totals[place] += (bits @ self.tests) * weights[:, number]
-        return totals.T / n_test
+        return np.asarray(totals.T / n_test)
 
     def means(self, values: FloatMatrix) -> FloatMatrix:
         """Return the mean over draws of every resample (n_resamples, n_counts).
@@ -111,8 +111,6 @@ def interval(resampled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
     >>> interval(np.arange(101.0))
     (array(2.), array(98.))
     """
-    low, high = (
-        np.quantile(resampled, tail, axis=0, method=method)
-        for tail, method in ((_TAIL, "lower"), (1 - _TAIL, "higher"))
-    )
+    low = np.quantile(resampled, _TAIL, axis=0, method="lower")
+    high = np.quantile(resampled, 1 - _TAIL, axis=0, method="higher")
     return np.asarray(low), np.asarray(high)

@@ -15,7 +15,7 @@ def mean_area(curves: FloatMatrix, counts: NDArray[np.intp]) -> FloatMatrix:
     0.35
     """
     logs = np.log(counts)
-    return _trapezoids(curves, logs) / float(logs[-1] - logs[0])
+    return np.asarray(_trapezoids(curves, logs) / float(logs[-1] - logs[0]))
 
 
 def _trapezoids(curves: FloatMatrix, places: FloatMatrix) -> FloatMatrix:
@@ -46,4 +46,4 @@ def description_length(
     """
     surplus = np.maximum(losses - eps, 0.0)
     first = counts[0] * max(uniform - eps, 0.0)
-    return first + _trapezoids(surplus, counts.astype(np.float64))
+    return np.asarray(first + _trapezoids(surplus, counts.astype(np.float64)))

@@ -381,7 +381,7 @@ class LabelEfficiency:
     def _table(self) -> tuple[list[str], list[list[str]], str]:
         """Return header, one row a line, and title."""
         counts = self._plan.counts
-        places = np.unique(np.linspace(0, len(counts) - 1, _SHOWN).round().astype(int))
+        places = np.unique(np.linspace(0, len(counts) - 1, _SHOWN).round().astype(int)).tolist()
         header = [*Line._fields, *(f"{counts[place]} labels" for place in places)]
         rows = [[*line, *self._curves.cells(line, places)] for line in self._curves.lines]
         title = (

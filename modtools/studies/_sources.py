@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,24 +65,25 @@ def list_sources(modules: Any, train: Any, test: Any, options: Mapping[str, Any]
         Of the extraction.
     """
     if hasattr(modules, "load"):
-        loaders = [(lambda name=name: modules.load(name)) for name in modules.names]
-        sources = [_network_source(loader, train, test, options) for loader in loaders]
+        loaders = [partial(modules.load, name) for name in modules.names]
+        sources = [_network_source(load, train, test, options) for load in loaders]
     elif isinstance(modules, Mapping):
         sources = [
-            _network_source(lambda value=value: value, train, test, options, str(name))
+            _network_source(partial(_given, value), train, test, options, str(name))
             if hasattr(value, "taps")
             else _array_source(str(name), value, len(train), len(test))
             for name, value in modules.items()
         ]
     elif isinstance(modules, Sequence) and all(hasattr(module, "taps") for module in modules):
-        sources = [
-            _network_source(lambda module=module: module, train, test, options)
-            for module in modules
-        ]
+        sources = [_network_source(partial(_given, own), train, test, options) for own in modules]
     else:
         raise ModtoolsError(f"{_FORMS}; got {type(modules).__name__}.")
     _check_names([name for source in sources for name in source.names])
     return sources
+
+
+def _given(module: Any) -> Any:
+    return module
 
 
 def _check_names(names: Sequence[str]) -> None:

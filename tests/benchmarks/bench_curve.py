@@ -1,0 +1,155 @@
+"""Cost of the learning curve and of a study: python tests/benchmarks/bench_curve.py [--quick].
+
+The curve at every label count against scikit-learn's LogisticRegression at ten log-spaced budgets,
+and against refitting `RidgeOutput` at every count (sampled); memory above the input; seconds of a
+study of 5 modules x 20 draws with the ridge output module, at all budgets and at the default ones,
+on two cores. One thread otherwise: set OMP_NUM_THREADS=1.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from bench_rows import make_rows, peak_kilobytes, seconds
+
+N_CLASSES, N_BUDGETS, N_SAMPLED = 10, 10, 12
+SIZES = {  # labels, test rows, columns; modules and draws of the study, its many test rows
+    "full": (2000, 2000, 1280, 5, 20, 10_000),
+    "quick": (120, 100, 40, 2, 2, 150),
+}
+
+
+def ten_logistic_fits(features, labels, test_features) -> None:
+    """Fit and predict at ten log-spaced budgets, on rows that are standardised once."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)
+    rows, tests = (scaler.transform(part.astype(float)) for part in (features, test_features))
+    for budget in np.geomspace(2 * N_CLASSES, len(rows), N_BUDGETS).astype(int):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some of its fits stop before they converge
+            LogisticRegression().fit(rows[:budget], labels[:budget]).predict_proba(tests)
+
+
+def seconds_of_refits(features, labels, test_features, strength) -> float:
+    """Return the seconds of refitting at every count, from counts in the middle of equal parts."""
+    from modtools.outputs import RidgeOutput
+
+    edges = np.linspace(2 * N_CLASSES, len(features), N_SAMPLED + 1)
+    total = 0.0
+    for low, high in pairwise(edges):
+        count = int((low + high) / 2)
+        start = time.perf_counter()
+        output = RidgeOutput(strength=strength, standardize=False)
+        output.fit(features[:count], labels[:count]).decision_values(test_features)
+        total += (time.perf_counter() - start) * (high - low)
+    return total
+
+
+def study_seconds(modules, labels, test_labels, *, budgets, repeats: int) -> float:
+    """Return the seconds of a study with its table, on two cores."""
+    from modtools.studies import label_efficiency
+
+    start = time.perf_counter()
+    study = label_efficiency(
+        modules, labels, test_labels, budgets=budgets, repeats=repeats, n_jobs=2
+    )
+    study.frame()
+    return time.perf_counter() - start
+
+
+def make_modules(n_modules: int, n_pool: int, n_test: int, n_features: int):
+    """Return ({name: (train_features, test_features)}, labels, test_labels)."""
+    features, labels = make_rows(n_pool + n_test, n_features)
+    rng = np.random.default_rng(1)
+    modules = {}
+    for number in range(n_modules):
+        noise = rng.normal(size=features.shape).astype(np.float32)
+        noisy = features + np.float32(number) * noise
+        modules[f"module {number}"] = (noisy[:n_pool], noisy[n_pool:])
+    return modules, labels[:n_pool], labels[n_pool:]
+
+
+def report_memory(n_rows: int, n_features: int) -> None:
+    """Print by how many megabytes the curve raises this process's peak above its input."""
+    from modtools.retraining import learning_curve
+
+    features, labels = make_rows(2 * n_rows, n_features)
+    data = features[:n_rows], labels[:n_rows], features[n_rows:], labels[n_rows:]
+    # Libraries load and allocate their workspaces before the measurement starts.
+    learning_curve(*(part[:50] for part in data))
+    before = peak_kilobytes()
+    learning_curve(*data)
+    print((peak_kilobytes() - before) / 1024)
+
+
+def peak_megabytes(n_rows: int, n_features: int) -> float:
+    """Return what `report_memory` prints in a fresh process."""
+    command = [sys.executable, __file__, "--memory", str(n_rows), str(n_features)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def run(quick: bool = False) -> dict[str, float]:
+    """Return every figure by name.
+
+    Parameters
+    ----------
+    quick : bool, default=False
+        Use small sizes, for a check that the benchmark runs.
+    """
+    from modtools.retraining import learning_curve
+
+    n, n_test, d, n_modules, repeats, many_tests = SIZES["quick" if quick else "full"]
+    features, labels = make_rows(n + n_test, d)
+    data = features[:n], labels[:n], features[n:], labels[n:]
+    curve = learning_curve(*data)
+    own = seconds(lambda: learning_curve(*data))
+    given = seconds(lambda: learning_curve(*data, strength=curve.strength))
+    single = seconds(lambda: learning_curve(*data, dtype=np.float32))
+    fits = seconds(lambda: ten_logistic_fits(data[0], data[1], data[2]), 1)
+    refits = seconds_of_refits(data[0], data[1], data[2], curve.strength)
+    every = make_modules(n_modules, 2 * n, n_test, d)
+    many = make_modules(n_modules, 2 * n, many_tests, d)
+    return {
+        "curve_seconds": own,
+        "curve_given_strength_seconds": given,
+        "curve_float32_seconds": single,
+        "curve_over_ten_logistic_fits": own / fits,
+        "ridge_refits_over_curve": refits / own,
+        "curve_megabytes": peak_megabytes(n, d),
+        "study_seconds_all_budgets": study_seconds(
+            *every, budgets=range(1, n + 1), repeats=repeats
+        ),
+        "study_seconds_default_budgets_many_tests": study_seconds(
+            *many, budgets=None, repeats=repeats
+        ),
+    }
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--memory", type=int, nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        report_memory(*arguments.memory)
+        return
+    figures = run(arguments.quick)
+    for name, value in figures.items():
+        print(f"{name:42s} {value:10.3f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
