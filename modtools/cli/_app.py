@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from modtools.cli._demo import demo
+from modtools.cli._retrain import retrain
 from modtools.cli._score import score
 from modtools.cli._study import study
 from modtools.cli._train import train
@@ -127,12 +128,14 @@ def modtools(
 
         modtools demo
         modtools score --help
+        modtools retrain --help
         modtools study --help
         modtools train --help
     """
 
 
 app.command()(score)
+app.command()(retrain)
 app.command()(study)
 app.command()(train)
 app.command()(demo)

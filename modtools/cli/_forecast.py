@@ -16,6 +16,7 @@ _ROUND: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 _MARGIN: Final = 0.01  # a target nearer than that is reached already, for all that is known
 _N_MORE: Final = 10
 _MULTIPLE: Final = 5  # how many times the labels a picture looks ahead
+_FURTHEST: Final = 20  # a forecast says nothing beyond
 _N_DRAWN: Final = 12
 
 
@@ -77,16 +78,38 @@ def forecast_content(forecast: "Forecast", target: float | None) -> dict[str, An
     return {**content, f"points_of_{_N_MORE}_more_labels": gain}
 
 
-def forecast_rows(forecast: "Forecast", line: str, n_labels: int) -> "pd.DataFrame | None":
-    """Return the rows of a line's dashed continuation, None where the forecast is refused."""
+def forecast_rows(
+    forecast: "Forecast", line: str, target: float | None = None
+) -> "pd.DataFrame | None":
+    """Return the rows of a line's dashed continuation, None where the forecast is refused.
+
+    It looks five times ahead, or as far as the target, from the labels that there are.
+    """
     import pandas as pd
 
     if forecast.refused:
         return None
-    counts = np.unique(np.geomspace(n_labels, _MULTIPLE * n_labels, _N_DRAWN).astype(int))[1:]
-    values = [forecast.accuracy(int(count)) for count in counts]
+    furthest = _MULTIPLE * forecast.n_labels
+    reached = math.inf if target is None else forecast.labels_to_reach(target)[0]
+    if math.isfinite(reached):
+        furthest = min(max(furthest, int(1.3 * reached)), _FURTHEST * forecast.n_labels)
+    counts = _round_counts(forecast.n_labels, furthest)
+    values = [forecast.accuracy(count) for count in counts]
     table = pd.DataFrame(values, columns=["accuracy", "accuracy_low", "accuracy_high"])
     return table.assign(line=line, n_labels=counts)
+
+
+def _round_counts(first: int, last: int) -> list[int]:
+    """Return counts evenly on a log axis, both ends and all of 1, 2, 5, 10, ... between them.
+
+    >>> _round_counts(180, 900)
+    [180, 200, 210, 240, 280, 320, 370, 430, 500, 580, 670, 780, 900]
+    """
+    evenly = np.geomspace(first, last, _N_DRAWN)
+    units = 10.0 ** np.maximum(np.floor(np.log10(evenly)) - 1, 0)
+    nice = np.outer(10.0 ** np.arange(8), [1, 2, 5]).ravel()
+    counts = np.concatenate([[first], np.round(evenly / units) * units, nice, [last]])
+    return np.unique(counts[(counts >= first) & (counts <= last)]).astype(int).tolist()
 
 
 def reached_row(forecast: "Forecast", line: str, target: float | None) -> "pd.DataFrame | None":

@@ -1,0 +1,208 @@
+"""How a retrained output module looks at a terminal and in files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from modtools._writing import json_text, write_file
+from modtools.cli._forecast import (
+    forecast_content,
+    forecast_rows,
+    forecast_text,
+    next_target,
+    reached_row,
+)
+from modtools.cli._show import echo_registry
+from modtools.cli._train_report import wilson
+
+if TYPE_CHECKING:
+    from modtools.cli._retrain_run import Retrained
+
+__all__ = ["report", "show_strategies"]
+
+STRATEGY_TEXTS: Final = {
+    "random": "rows drawn at random; what any other must beat",
+    "k_center": "the row farthest from those chosen; finds outliers too",
+    "herding": "keeps the mean of the chosen rows near the mean of all",
+    "typical": "one typical row of each of N clusters (TypiClust); best with few labels",
+    "cover": "balls around the chosen rows cover most rows (ProbCover); best with few labels",
+    "variance": "the row of which the ridge machine knows least",
+}
+
+
+def show_strategies(json: str | None) -> None:
+    """Print every strategy and what it does."""
+    rows = [[name, text] for name, text in STRATEGY_TEXTS.items()]
+    echo_registry("strategies", ["strategy", "which rows are labelled"], rows, json=json)
+
+
+def report(done: "Retrained") -> None:
+    """Print what came of it, or the accuracy alone where quiet, and write the files asked for.
+
+    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
+    written does not hide the result.
+    """
+    wanted = done.wanted
+    is_shown = wanted.json != "-" and not wanted.quiet
+    if wanted.json == "-":
+        typer.echo(json_text(_content(done)), nl=False)
+    elif wanted.quiet:
+        typer.echo(f"{100 * done.accuracy:.2f}")
+    for name, text in _lines(done) if is_shown else []:
+        typer.echo(f"{name:<10}{text}")
+    written = _write(done)
+    if is_shown and written:
+        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+    if is_shown:
+        typer.echo(f"Next      {_next(done)}")
+
+
+def _lines(done: "Retrained") -> list[tuple[str, str]]:
+    model = done.model
+    lines = [
+        (
+            "Task",
+            f"{done.pool.name}: {len(done.labelled)} of {len(done.pool)} rows labelled, "
+            f"{_how_chosen(done)}; {len(done.test)} held out, {len(model.classes)} classes",
+        ),
+        (
+            "Module",
+            f"{model.module.names[0]}: {done.features.shape[1]} features, frozen; output module "
+            f"{done.wanted.output}",
+        ),
+        ("Accuracy", _accuracy_text(done)),
+    ]
+    if len(model.nameless):
+        lines.append(("Named", _named_text(done)))
+    if done.wanted.use_pool:
+        lines.append(("Pool", _pool_text(done)))
+    lines.append(("Labels", forecast_text(done.forecast, _target(done))))
+    return [*lines, ("Time", f"{model.seconds:.1f} s")]
+
+
+def _target(done: "Retrained") -> float | None:
+    return next_target(done.accuracy) if done.wanted.target is None else done.wanted.target
+
+
+def _how_chosen(done: "Retrained") -> str:
+    if done.wanted.strategy is not None:
+        return f"chosen by {done.wanted.strategy}, which saw no label"
+    if len(done.labelled) == len(done.pool):
+        return "all there are"
+    return "drawn class by class"
+
+
+def _accuracy_text(done: "Retrained") -> str:
+    low, high = (100 * limit for limit in wilson(done.accuracy, len(done.test)))
+    return (
+        f"{100 * done.accuracy:.1f} %, 95 % interval [{low:.1f}, {high:.1f}], on "
+        f"{len(done.test)} rows held out"
+    )
+
+
+def _named_text(done: "Retrained") -> str:
+    model = done.model
+    names = ", ".join(map(str, model.nameless.tolist()))
+    text = (
+        f"{len(model.named)} of {len(model.classes)} classes; without a label: {names}. Of the "
+        f"rows of named classes {100 * done.accuracy_of_named:.1f} % are right"
+    )
+    if not done.wanted.use_pool:
+        return text
+    n_nameless = int(model.output.is_nameless(done.test_features).sum())
+    return f"{text}; {n_nameless} rows held out lie in clusters without a name"
+
+
+def _pool_text(done: "Retrained") -> str:
+    output = done.model.output
+    if not output.uses_pool_:
+        return (
+            f"its clusters do not follow the classes (evidence {output.evidence_:.2f}); class "
+            "means are used"
+        )
+    return f"its clusters follow the classes (evidence {output.evidence_:.2f}) and took their names"
+
+
+def _next(done: "Retrained") -> str:
+    wanted = done.wanted
+    if wanted.save is not None:
+        return f'model = mt.ReusedModel.load("{wanted.save}"); model.predict(inputs)'
+    return "add --save model/ to keep it, --plot curve.png to see what each label was worth"
+
+
+def _content(done: "Retrained") -> dict[str, Any]:
+    model, wanted = done.model, done.wanted
+    curve = done.curve
+    return {
+        "task": done.pool.name,
+        "module": model.module.names[0],
+        "n_features": done.features.shape[1],
+        "output": wanted.output,
+        "strategy": wanted.strategy,
+        "n_labels": len(done.labelled),
+        "n_pool": len(done.pool),
+        "n_test": len(done.test),
+        "accuracy": done.accuracy,
+        "interval": list(wilson(done.accuracy, len(done.test))),
+        "classes": model.classes.tolist(),
+        "nameless": model.nameless.tolist(),
+        "accuracy_of_named": done.accuracy_of_named,
+        "labelled_rows": done.labelled.rows.tolist(),
+        "forecast": forecast_content(done.forecast, _target(done)),
+        "curve": None if curve is None else curve.frame(),
+        "seconds": model.seconds,
+        "seed": wanted.seed,
+        "saved": None if wanted.save is None else str(wanted.save),
+    }
+
+
+def _write(done: "Retrained") -> list[Path]:
+    wanted = done.wanted
+    written: list[Path] = []
+    if wanted.save is not None:
+        written.append(done.model.save(wanted.save))
+    if wanted.json is not None and wanted.json != "-":
+        written.append(write_file(wanted.json, json_text(_content(done))))
+    if wanted.predictions is not None:
+        written.append(write_file(wanted.predictions, _predictions(done)))
+    if wanted.csv is not None and done.curve is not None:
+        written.append(write_file(wanted.csv, done.curve.frame().to_csv(index=False)))
+    if wanted.plot is not None and done.curve is not None:
+        written.extend(_draw(done, wanted.plot))
+    return written
+
+
+def _predictions(done: "Retrained") -> str:
+    """Return a table of the held-out rows, with the probability of the prediction where known."""
+    import pandas as pd
+
+    columns = {"row": done.test.rows, "label": done.test.labels, "predicted": done.predicted}
+    table = pd.DataFrame({**columns, "right": done.is_right})
+    output = done.model.output
+    if hasattr(output, "predict_proba"):
+        table["probability"] = output.predict_proba(done.test_features).max(axis=1)
+    return table.to_csv(index=False)
+
+
+def _draw(done: "Retrained", path: Path) -> list[Path]:
+    """Draw the curve of these labels, its forecast, and where it reaches the target."""
+    from matplotlib.figure import Figure
+
+    from modtools.plotting import LabelEfficiencyDisplay
+
+    if done.curve is None:
+        return []
+    target, name = _target(done), done.model.module.names[0]
+    line = f"{name}, ridge"
+    table = done.curve.frame().assign(line=line)
+    display = LabelEfficiencyDisplay(
+        table[table["n_labels"] >= len(done.model.named)],
+        target=target,
+        reached=reached_row(done.forecast, line, target),
+        forecast=forecast_rows(done.forecast, line, target),
+        chance=float(done.test.encoded.counts().max() / len(done.test)),
+        title=f"{name} on {done.pool.name}: what each label is worth",
+    )
+    ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
+    return display.plot(ax).save(path)

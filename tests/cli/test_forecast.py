@@ -1,0 +1,146 @@
+"""What the commands say about labels that are not there yet."""
+
+import json
+import math
+
+import pytest
+
+from modtools._writing import json_text
+from modtools.cli._forecast import (
+    forecast_content,
+    forecast_rows,
+    forecast_text,
+    next_target,
+    reached_row,
+)
+from modtools.retraining._forecast import Forecast, PowerLaw
+
+
+class Power:
+    """A forecast that knows the truth: error 0.4 n^-0.5 and an interval a fifth wide."""
+
+    refused = None
+    n_labels = 10
+
+    def accuracy(self, n_labels):
+        value = 1 - 0.4 * (n_labels / 10) ** -0.5
+        return value, value - 0.02, value + 0.02
+
+    def labels_to_reach(self, accuracy):
+        n_labels = 10 * (0.4 / (1 - accuracy)) ** 2
+        return n_labels, 0.8 * n_labels, 1.2 * n_labels
+
+    def gain(self, n_more):
+        return self.accuracy(10 + n_more)[0] - self.accuracy(10)[0]
+
+
+class Flat(Power):
+    def labels_to_reach(self, _accuracy):
+        return math.inf, 300.0, math.inf
+
+
+class Steep(Power):
+    def labels_to_reach(self, _accuracy):
+        return 1234.5, 60.4, math.inf
+
+
+class Refusing:
+    refused = "12 labels are too few for a trend."
+
+    def labels_to_reach(self, _accuracy):
+        raise AssertionError("never asked")
+
+    accuracy = gain = labels_to_reach
+
+
+@pytest.mark.parametrize(
+    ("forecast", "target", "text"),
+    [
+        (
+            Power(),
+            0.9,
+            "90 % needs about 160 labels, 80 % interval [130, 190]; 10 more labels now are worth "
+            "about +11.7 points.",
+        ),
+        (
+            Flat(),
+            0.995,
+            "99.5 % is out of reach as far as these labels tell; 10 more labels now are worth "
+            "about +11.7 points.",
+        ),
+        (
+            Steep(),
+            0.9,
+            "90 % needs about 1200 labels, 80 % interval [61 or more]; 10 more labels now are "
+            "worth about +11.7 points.",
+        ),
+        (
+            Power(),
+            0.6,
+            "60 % should be there with these labels already; 10 more labels now are worth about "
+            "+11.7 points.",
+        ),
+        (Power(), None, "10 more labels now are worth about +11.7 points."),
+        (
+            Refusing(),
+            0.9,
+            "what more would bring cannot be said: 12 labels are too few for a trend.",
+        ),
+    ],
+)
+def test_the_line_says_what_is_known_and_no_more(forecast, target, text):
+    assert forecast_text(forecast, target) == text
+
+
+def test_a_real_forecast_is_put_into_words():
+    forecast = Forecast(n_labels=100, law=PowerLaw(100, error=0.2, slope=0.5))
+    text = forecast_text(forecast, 0.9)
+    low, high = forecast.labels_to_reach(0.9)[1:]
+    assert text.startswith("90 % needs about 400 labels, 80 % interval [")
+    assert 100 <= low < 400 < high
+    assert text.endswith("; 10 more labels now are worth about +0.9 points.")
+    rows = forecast_rows(forecast, "a", 0.9)
+    assert rows["accuracy_low"].lt(rows["accuracy_high"]).all()
+    assert (rows["n_labels"].iloc[0], rows["n_labels"].iloc[-1]) == (100, 520)
+
+
+def test_the_target_is_the_next_round_accuracy_that_is_not_there_yet():
+    assert [next_target(value) for value in (0.1, 0.5, 0.84, 0.896, 0.97, 0.985)] == [
+        0.5, 0.6, 0.9, 0.95, 0.99, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("forecast", [Power(), Flat(), Refusing()])
+def test_json_has_null_for_what_is_not_known(forecast):
+    content = json.loads(json_text({"forecast": forecast_content(forecast, 0.9)}))["forecast"]
+    numbers = [content[name] for name in content if name.startswith("labels_to_reach")]
+    if isinstance(forecast, Flat):
+        assert numbers == [None, 300.0, None]
+    elif isinstance(forecast, Power):
+        assert numbers == pytest.approx([160.0, 128.0, 192.0])
+        assert content["points_of_10_more_labels"] == pytest.approx(100 * 0.4 * (1 - 0.5**0.5))
+    else:
+        assert numbers == [None, None, None]
+        assert content["refused"] == Refusing.refused
+        assert content["points_of_10_more_labels"] is None
+
+
+def test_a_picture_looks_five_times_ahead_or_to_the_target():
+    rows = forecast_rows(Power(), "a")
+    counts = rows["n_labels"].tolist()
+    assert (counts[0], counts[-1]) == (10, 50)
+    assert counts == sorted(set(counts))
+    assert 20 in counts
+    assert rows["accuracy"].tolist() == [Power().accuracy(n)[0] for n in counts]
+    assert forecast_rows(Power(), "a", 0.9)["n_labels"].iloc[-1] == 200
+    assert forecast_rows(Power(), "a", 0.86)["n_labels"].iloc[-1] == 106
+    assert forecast_rows(Flat(), "a", 0.9)["n_labels"].iloc[-1] == 50
+    assert forecast_rows(Refusing(), "a") is None
+
+
+def test_a_ring_is_drawn_where_the_target_is_reached():
+    (row,) = reached_row(Power(), "a", 0.9).to_dict("records")
+    assert row["line"] == "a"
+    assert [row[name] for name in ("n_labels", "low", "high")] == pytest.approx([160, 128, 192])
+    assert reached_row(Power(), "a", None) is None
+    assert reached_row(Refusing(), "a", 0.9) is None

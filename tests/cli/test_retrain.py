@@ -1,0 +1,323 @@
+"""``modtools retrain``: what it prints, what it writes and saves, and how it fails."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+from modtools import ReusedModel
+from modtools.cli._forecast import forecast_text
+from modtools.cli._retrain_report import STRATEGY_TEXTS
+from modtools.cli._train_report import wilson
+from modtools.modules import PretrainedModule, Zoo, extract, pixels
+from modtools.outputs import LogisticOutput
+from modtools.retraining import choose_labels, extrapolate
+from modtools.retraining._choose import STRATEGIES
+from modtools.tasks import load_task
+
+PIXELS = ("--module", "modtools.modules:pixels")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A file of 120 images of the digits 0 to 3."""
+    digits = load_task("digits")
+    rows = np.flatnonzero(digits.labels < 4)[:120]
+    np.savez(tmp_path / "four.npz", inputs=digits.batch(rows), labels=digits.labels[rows])
+    return tmp_path / "four.npz"
+
+
+@pytest.fixture
+def parts(images):
+    """The rows to learn from and the rows held out, as the command divides them."""
+    return load_task(images).split(0.25, seed=0)
+
+
+def lines_of(text):
+    """Return what each line of the report says, by its first word."""
+    return dict(re.split(r"\s+", line, maxsplit=1) for line in text.splitlines())
+
+
+def accuracy_of(few, test):
+    """Return what an output module on these rows achieves, extracted anew."""
+    output = LogisticOutput().fit(extract(pixels(), few), few.labels)
+    return output.score(extract(pixels(), test), test.labels)
+
+
+def test_the_report_says_what_was_reused_and_how_well(cli, images, parts):
+    done = cli("retrain", *PIXELS, "--task", images, "--per-class", "5")
+    assert (done.exit_code, done.stderr) == (0, "")
+    said = lines_of(done.stdout)
+    assert list(said) == ["Task", "Module", "Accuracy", "Labels", "Time", "Next"]
+    assert said["Task"] == (
+        "four: 20 of 90 rows labelled, drawn class by class; 30 held out, 4 classes"
+    )
+    assert said["Module"] == "pixels: 64 features, frozen; output module logistic"
+    train, test = parts
+    accuracy = accuracy_of(train.few_labels(per_class=5, seed=0), test)
+    low, high = wilson(accuracy, 30)
+    assert said["Accuracy"] == (
+        f"{100 * accuracy:.1f} %, 95 % interval [{100 * low:.1f}, {100 * high:.1f}], on 30 rows "
+        "held out"
+    )
+    assert said["Labels"].startswith(
+        "what more would bring cannot be said: 20 labels are too few to extrapolate: "
+    )
+    assert said["Next"].startswith("add --save model/ to keep it")
+
+
+def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, parts):
+    words = ("retrain", *PIXELS, "--task", images, "--labels", "40", "--target", "0.97")
+    few = parts[0].few_labels(n=40, seed=0)
+    forecast = extrapolate(extract(pixels(), few), few.labels, seed=0)
+    assert lines_of(cli(*words).stdout)["Labels"] == forecast_text(forecast, 0.97)
+    said = lines_of(cli(*words, "--strategy", "typical").stdout)
+    assert said["Labels"] == (
+        "what more would bring cannot be said: rows chosen by typical are no random sample of the "
+        "task."
+    )
+
+
+def test_quiet_prints_the_accuracy_in_percent_alone(cli, images, parts):
+    done = cli("retrain", *PIXELS, "--task", images, "--labels", "30", "--seed", "1", "-q")
+    few = parts[0].few_labels(n=30, seed=1)
+    assert done.stdout == f"{100 * accuracy_of(few, parts[1]):.2f}\n"
+
+
+def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
+    words = ("retrain", *PIXELS, "--task", images, "--output", "ridge", "--labels", "24")
+    content = json.loads(cli(*words, "--target", "0.97", "--json", "-").stdout)
+    few = parts[0].few_labels(n=24, seed=0)
+    assert content["labelled_rows"] == few.rows.tolist()
+    assert (content["n_labels"], content["n_pool"], content["n_test"]) == (24, 90, 30)
+    assert content["interval"] == list(wilson(content["accuracy"], 30))
+    assert (content["classes"], content["nameless"]) == ([0, 1, 2, 3], [])
+    assert content["accuracy_of_named"] == content["accuracy"]
+    assert [row["n_labels"] for row in content["curve"]] == list(range(1, 25))
+    assert set(content["forecast"]) == {
+        "refused", "target", "labels_to_reach", "labels_to_reach_low", "labels_to_reach_high",
+        "points_of_10_more_labels",
+    }  # fmt: skip
+    assert content["forecast"]["target"] == 0.97
+    assert {"modtools", "torch"} <= set(content["versions"])
+
+
+def test_without_a_number_all_rows_that_are_not_held_out_are_labelled(cli, images):
+    said = lines_of(cli("retrain", *PIXELS, "--task", images, "--test-fraction", "0.5").stdout)
+    assert said["Task"] == "four: 60 of 60 rows labelled, all there are; 60 held out, 4 classes"
+
+
+def test_files_are_written_and_named(cli, images, parts, tmp_path):
+    out = tmp_path / "out"
+    done = cli(
+        "retrain", *PIXELS, "--task", images, "--per-class", "4", "--json", out / "a.json",
+        "--predictions", out / "rows.csv", "--csv", out / "a.csv", "--plot", out / "a.png",
+    )  # fmt: skip
+    names = ["a.json", "rows.csv", "a.csv", "a.png", "a.svg"]
+    assert lines_of(done.stdout)["Wrote"] == "  ".join(str(out / name) for name in names)
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert pd.read_csv(out / "a.csv")["n_labels"].tolist() == list(range(1, 17))
+    rows = pd.read_csv(out / "rows.csv")
+    assert rows["row"].tolist() == parts[1].rows.tolist()
+    assert rows["label"].tolist() == parts[1].labels.tolist()
+    assert (rows["right"] == (rows["label"] == rows["predicted"])).all()
+    assert rows["probability"].between(0.25, 1).all()
+    content = json.loads((out / "a.json").read_text())
+    assert rows["right"].mean() == pytest.approx(content["accuracy"])
+
+
+def test_the_saved_model_predicts_the_same(cli, images, parts, tmp_path):
+    words = ("retrain", *PIXELS, "--task", images, "--per-class", "5", "--save", tmp_path / "model")
+    done = cli(*words)
+    said = lines_of(done.stdout)
+    assert said["Wrote"] == str(tmp_path / "model")
+    assert f'mt.ReusedModel.load("{tmp_path / "model"}")' in said["Next"]
+    model = ReusedModel.load(tmp_path / "model")
+    assert said["Accuracy"].startswith(f"{100 * model.accuracy(parts[1]):.1f} %")
+    again = cli(*words)
+    assert again.stderr == f"error: {tmp_path / 'model'} exists; give another --save.\n"
+
+
+def test_rows_are_chosen_without_their_labels(cli, images, parts):
+    words = ("retrain", *PIXELS, "--task", images, "--labels", "12", "--strategy", "typical")
+    done = cli(*words, "--json", "-")
+    chosen = choose_labels(extract(pixels(), parts[0]), 12, strategy="typical", seed=0)
+    assert json.loads(done.stdout)["labelled_rows"] == parts[0].rows[chosen].tolist()
+    said = lines_of(cli(*words, "--output", "class_mean", "--pool").stdout)
+    assert "12 of 90 rows labelled, chosen by typical, which saw no label; " in said["Task"]
+    assert re.match(r"its clusters .*\(evidence -?\d\.\d\d\)", said["Pool"])
+
+
+def test_classes_without_a_label_are_named_and_refused_unless_allowed(cli, images, parts):
+    words = ("retrain", *PIXELS, "--task", images, "--labels", "3", "--output", "ridge")
+    few = parts[0].few_labels(n=3, seed=0)
+    (absent,) = few.classes[few.encoded.counts() == 0]
+    done = cli(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: class {absent} of four has none of the 3 labels. Give more --labels, or "
+        "--allow-nameless: such a class is then never predicted.\n"
+    )
+    done = cli(*words, "--allow-nameless", "--json", "-")
+    content = json.loads(done.stdout)
+    assert content["nameless"] == [absent]
+    assert content["accuracy_of_named"] > content["accuracy"]
+    said = lines_of(cli(*words, "--allow-nameless").stdout)
+    assert said["Named"].startswith(f"3 of 4 classes; without a label: {absent}. Of the rows of ")
+
+
+def test_held_out_rows_that_were_labelled_are_refused_unless_allowed(cli, tmp_path):
+    rows = np.repeat(load_task("digits").batch(slice(8)), 4, axis=0)
+    np.savez(tmp_path / "copies.npz", inputs=rows, labels=np.repeat([0, 1] * 4, 4))
+    words = ("retrain", *PIXELS, "--task", tmp_path / "copies.npz")
+    done = cli(*words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: 8 of 8 held-out rows of copies equal labelled rows, ")
+    assert cli(*words, "--allow-overlap").exit_code == 0
+
+
+def linear(width):
+    build = ("torch.nn:Linear", {"in_features": 3, "out_features": width})
+    return PretrainedModule(nn.Linear(3, width), name=f"linear{width}", build=build)
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    for width in (2, 5):
+        Zoo(tmp_path / "zoo").save(linear(width))
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 20)
+    rows = (2 * labels[:, None] + rng.normal(size=(40, 3))).astype(np.float32)
+    np.savez(tmp_path / "task.npz", inputs=rows, labels=labels)
+    return tmp_path / "zoo"
+
+
+def test_one_of_several_modules_is_picked_by_name(cli, zoo):
+    words = ("retrain", zoo, "--task", zoo.parent / "task.npz")
+    done = cli(*words)
+    assert done.stderr == (
+        "error: 2 modules are given; choose one with --pick: linear2, linear5. modtools score says "
+        "which one to reuse.\n"
+    )
+    assert cli(*words, "--pick", "linear").stderr.startswith(
+        'error: unknown module "linear"; did you mean "linear'
+    )
+    content = json.loads(cli(*words, "--pick", "linear5", "--json", "-").stdout)
+    assert (content["module"], content["n_features"]) == ("linear5", 5)
+    both = cli(*words, *PIXELS, "--pick", "linear2", "--json", "-")
+    assert json.loads(both.stdout)["n_features"] == 2
+    twice = cli("retrain", zoo, zoo, "--pick", "linear2", "--task", zoo.parent / "task.npz")
+    assert twice.stderr == 'error: two modules are named "linear2"; give only one of them.\n'
+
+
+def test_a_network_that_cannot_be_built_again_is_not_trained_in_vain(
+    cli, zoo, tmp_path, monkeypatch
+):
+    (tmp_path / "reusable_networks.py").write_text(
+        "from torch import nn\ndef small():\n    return nn.Linear(3, 4)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("retrain", "--module", "reusable_networks:small", "--task", "task.npz")
+    done = cli(*words, "--save", "model")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: small cannot be saved: nothing says how to build its ")
+    assert cli(*words, "-q").exit_code == 0
+
+
+def test_features_are_kept_where_asked(cli, images, tmp_path, monkeypatch):
+    words = ("retrain", *PIXELS, "--task", images, "--cache", tmp_path / "kept", "-q")
+    first = cli(*words).stdout
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    monkeypatch.setattr("modtools.modules._extraction._run_uncached", lambda *_a, **_k: 1 / 0)
+    assert cli(*words).stdout == first
+
+
+def test_only_the_chosen_classes_are_learned(cli, images):
+    words = ("retrain", *PIXELS, "--task", images, "--classes", "1,3", "--json", "-")
+    content = json.loads(cli(*words).stdout)
+    assert (content["task"], content["classes"]) == ("four 1,3", [1, 3])
+
+
+def test_list_shows_every_strategy(cli):
+    lines = cli("retrain", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(STRATEGIES) == list(STRATEGY_TEXTS)
+    listed = json.loads(cli("retrain", "--list", "--json", "-").stdout)["strategies"]
+    assert [row["strategy"] for row in listed] == list(STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "no module: give a zoo folder or --module PACKAGE:FACTORY."),
+        (["a.npz"], "modtools retrain needs the module itself, to run it on new rows later; "),
+        (
+            [*PIXELS, "--output", "logistics"],
+            'unknown output "logistics"; did you mean "logistic"? Known: class_mean, logistic, ',
+        ),
+        (
+            [*PIXELS, "--strategy", "tipical", "--labels", "5"],
+            'unknown strategy "tipical"; did you mean "typical"? modtools retrain --list shows ',
+        ),
+        ([*PIXELS, "--strategy", "typical"], "--strategy says which rows to label: add --labels"),
+        (
+            [*PIXELS, "--strategy", "typical", "--labels", "9", "--per-class", "2"],
+            "give --per-class or --labels, not both.",
+        ),
+        ([*PIXELS, "--pool"], "--pool is for class means: add --output class_mean."),
+        ([*PIXELS, "--target", "90"], "--target must lie strictly between 0 and 1; got 90.0."),
+        ([*PIXELS, "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
+        ([*PIXELS, "--task", "gone.npz"], "file or folder gone.npz does not exist."),
+        ([*PIXELS, "--labels", "9999"], "n must be at most the 1348 rows of digits; got 9999."),
+        ([*PIXELS, "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_retrained(cli, monkeypatch, words, text):
+    monkeypatch.setattr("modtools.retraining.retrain", lambda *_a, **_k: 1 / 0)
+    done = cli("retrain", *words)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert text in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images):
+    done = cli("retrain", *PIXELS, "--task", images, "--csv", images / "a.csv")
+    assert done.exit_code == 2
+    assert "Accuracy" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_measurements_are_refused(cli, tmp_path):
+    np.savez(tmp_path / "sizes.npz", inputs=np.eye(8), labels=np.linspace(0, 1, 8))
+    done = cli("retrain", *PIXELS, "--task", tmp_path / "sizes.npz")
+    assert done.stderr == (
+        "error: training needs one class a row; the labels of sizes are regression.\n"
+    )
+
+
+def test_the_labels_may_have_another_name(cli, images, tmp_path):
+    with np.load(images) as stored:
+        words = np.array(["zero", "one", "two", "three"])[stored["labels"]]
+        np.savez(tmp_path / "named.npz", inputs=stored["inputs"], word=words)
+    line = ("retrain", *PIXELS, "--task", tmp_path / "named.npz", "--label-column", "word")
+    content = json.loads(cli(*line, "--json", "-").stdout)
+    assert content["classes"] == ["one", "three", "two", "zero"]
+
+
+def test_every_example_of_the_help_parses(cli, monkeypatch):
+    from modtools.cli._retrain import retrain
+
+    lines = [line.strip() for line in retrain.__doc__.splitlines()]
+    examples = [line.split()[1:] for line in lines if line.startswith("modtools retrain ")]
+    assert len(examples) == 6
+    monkeypatch.setattr("modtools.cli._retrain_run.retrain_wanted", lambda _wanted: 1 / 0)
+    for words in examples[:-1]:
+        assert isinstance(cli(*words).exception, ZeroDivisionError), words
+    shown = " ".join(cli("retrain", "--help").stdout.replace("│", " ").split())
+    assert "modtools retrain zoo/ --pick supcon@features --task digits --per-class 5" in shown
+    assert "or refused where they do not support a number" in shown
