@@ -17,6 +17,7 @@ from modtools.cli._train_report import FULL_INFORMATION
 if TYPE_CHECKING:
     import pandas as pd
 
+    from modtools.cli._demo_labels import LabelWorth
     from modtools.cli._demo_tasks import DemoTask, Outcome
     from modtools.cli._demo_training import Shelf
     from modtools.studies import Agreement
@@ -45,22 +46,27 @@ def demo(
     """Predict which module to reuse from 20 labels a class, then retrain all and compare.
 
     Scores EfficientNet-Lite0 (ImageNet) at four depths, the same network with random weights, and
-    raw pixels on handwritten digits, and on Fashion-MNIST where its files are. Then trains small
+    raw pixels on handwritten digits, and on Fashion-MNIST where its files are. Retrains the pick
+    with 1, 2, 5, 10 and 20 labels a class, and says what more would bring. Then trains small
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
     About a minute; needs the extra: `pip install "modtools[demo]"`.
     """
+    from modtools.cli._demo_labels import worth_figures
+
     start = time.perf_counter()
     say = _silence if quiet else typer.echo
     with no_progress() if quiet else nullcontext():
-        outcomes = _reuse_known_modules(say, seed)
+        worths = _reuse_known_modules(say, seed)
+        outcomes = [worth.outcome for worth in worths]
         agreement = _agree(outcomes)
         for line in _agreement_lines(agreement):
             say(line)
         shelf, reused = _reuse_new_modules(say, folder / "zoo", seed)
-    written = _write_pictures(folder, outcomes, agreement)
+    written = _write_pictures(folder, worths, agreement)
     figures = {
         "seconds": round(time.perf_counter() - start, 1),
         **_figures(outcomes, agreement),
+        **{name: value for worth in worths for name, value in worth_figures(worth).items()},
         **_training_figures(shelf, reused),
     }
     text = json_text({"figures": figures})
@@ -75,23 +81,27 @@ def demo(
         typer.echo(text, nl=False)
 
 
-def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["Outcome"]:
-    """Rank networks that others have trained, on each task that is here."""
+def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["LabelWorth"]:
+    """Rank networks that others have trained, on each task that is here, and reuse the pick."""
+    from modtools.cli._demo_labels import labels_lines, value_labels
     from modtools.cli._demo_tasks import demo_shelf, iter_tasks, solve
 
     shelf = demo_shelf()
     say("Modules  EfficientNet-Lite0 (ImageNet) at 4 depths, the same with random weights, pixels")
-    outcomes = []
+    worths = []
     for task in iter_tasks(seed):
         say(f"\n{_task_text(task)}")
-        outcomes.append(solve(task, shelf, by=_BY, seed=seed))
+        outcome = solve(task, shelf, by=_BY, seed=seed)
         if say is not _silence:
-            _show(outcomes[-1])
-    if len(outcomes) == 1:
+            _show(outcome)
+        worths.append(value_labels(outcome, by=_BY, seed=seed))
+        for line in labels_lines(worths[-1]):
+            say(line)
+    if len(worths) == 1:
         say(
             "Left out Fashion-MNIST: its files are not here (Debian package dataset-fashion-mnist)."
         )
-    return outcomes
+    return worths
 
 
 def _reuse_new_modules(
@@ -214,12 +224,15 @@ def _agreement_lines(agreement: "Agreement") -> list[str]:
 
 
 def _write_pictures(
-    folder: Path, outcomes: Sequence["Outcome"], agreement: "Agreement"
+    folder: Path, worths: Sequence["LabelWorth"], agreement: "Agreement"
 ) -> list[Path]:
-    """Write the two pictures and the table."""
+    """Write the three pictures and the table."""
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from modtools.cli._demo_labels import draw_labels
+
+    outcomes = [worth.outcome for worth in worths]
     height = 1.4 + 0.34 * len(outcomes[0].ranking)
     figure = Figure(figsize=(6.5 * len(outcomes), height), layout="constrained")
     panels = figure.subplots(1, len(outcomes), squeeze=False)[0]
@@ -229,6 +242,7 @@ def _write_pictures(
     shape = {"width_ratios": [1.35, 1]}
     pair = Figure(figsize=(9.2, 4.8), layout="constrained").subplots(1, 2, gridspec_kw=shape)
     written += agreement.plot(pair, score=_BY).save(folder / "agreement.png")
+    written += draw_labels(worths, folder / "labels.png")
     table = pd.concat([_rows(outcome) for outcome in outcomes])
     written.append(write_file(folder / "ranking.csv", table.to_csv(index=False)))
     return written

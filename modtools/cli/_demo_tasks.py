@@ -14,9 +14,19 @@ from modtools.tasks._fashion_mnist import has_fashion_mnist
 
 if TYPE_CHECKING:
     from modtools.modules import PretrainedModule
+    from modtools.outputs import LogisticOutput
     from modtools.selection import Ranking
 
-__all__ = ["PER_CLASS", "SCORES_SHOWN", "DemoTask", "Outcome", "demo_shelf", "iter_tasks", "solve"]
+__all__ = [
+    "PER_CLASS",
+    "SCORES_SHOWN",
+    "DemoTask",
+    "Outcome",
+    "demo_shelf",
+    "iter_tasks",
+    "new_output",
+    "solve",
+]
 
 PER_CLASS: Final = 20
 SCORES_SHOWN: Final = [
@@ -50,6 +60,7 @@ class Outcome:
 
     task: DemoTask
     ranking: "Ranking"
+    features: dict[str, Any]
     achieved: dict[str, float]
     milliseconds: dict[str, float]
     n_features: dict[str, int]
@@ -112,14 +123,20 @@ def solve(task: DemoTask, shelf: list["PretrainedModule"], *, by: str, seed: int
     ranking = rank_modules(few, labelled, by=by, scores=SCORES_SHOWN, seed=seed)
     achieved = {name: _retrain(features[name], task) for name in track(list(features), "Retrain")}
     n_features = {name: rows.shape[1] for name, rows in features.items()}
-    return Outcome(task, ranking, achieved, milliseconds, n_features, n_parameters, seconds)
+    return Outcome(
+        task, ranking, features, achieved, milliseconds, n_features, n_parameters, seconds
+    )
+
+
+def new_output() -> "LogisticOutput":
+    """Return an output module of the strength of the score `logistic`, drawn beside it."""
+    from modtools.outputs import LogisticOutput
+
+    return LogisticOutput(strength=1.0)
 
 
 def _retrain(features: Any, task: DemoTask) -> float:
     """Return the accuracy, on the rows kept aside, of an output module trained on the few."""
-    from modtools.outputs import LogisticOutput
-
     labels = task.whole.labels
-    # The strength of the score `logistic`, whose prediction is drawn beside it.
-    output = LogisticOutput(strength=1.0).fit(features[task.few], labels[task.few])
+    output = new_output().fit(features[task.few], labels[task.few])
     return float(output.score(features[task.kept], labels[task.kept]))

@@ -1,7 +1,9 @@
 """``modtools demo``: on a small shelf and few images, so that it takes seconds."""
 
 import json
+import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,16 +13,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from modtools.cli import _demo_tasks, _demo_training
+from modtools.cli import _demo_labels, _demo_tasks, _demo_training
 from modtools.cli._demo_tasks import DemoTask, demo_shelf, iter_tasks
 from modtools.modules import PretrainedModule, Zoo, extract, image_preprocess, pixels
 from modtools.outputs import LogisticOutput
+from modtools.selection import rank_modules
 from modtools.tasks import Task, load_task
 
 FILES = [
     "agreement.png",
     "agreement.svg",
     "figures.json",
+    "labels.png",
+    "labels.svg",
     "ranking.csv",
     "ranking.png",
     "ranking.svg",
@@ -80,6 +85,7 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
     ]  # fmt: skip
     assert other.split()[-5:] == ["knew", "of", "0", "to", "4"]
     assert "Pick     pixels" in text
+    assert re.search(r"^Retrain  pixels with so many labels a class: 1: \d", text, re.MULTILINE)
     assert "Left out Fashion-MNIST: its files are not here" in text
     assert "Agreement of predicted with achieved: weighted tau " in text
     assert text.splitlines()[-1].startswith("Next     modtools score --module ")
@@ -98,9 +104,52 @@ def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
     assert figures["labels_digits"] == 80
     best, pick = (figures[f"achieved_accuracy_of_{what}_digits"] for what in ("best", "pick"))
     assert 50 < pick <= best <= 100
+    few, many = (figures[f"accuracy_of_pick_{n}_a_class_digits"] for n in (1, 8))
+    assert 10 < few < many <= 100
+    assert "labels_to_reach_digits" in figures
     assert figures["regret_points_digits"] == pytest.approx(best - pick)
     times = {"seconds": 0, "training_seconds": 0}
     assert {**figures, **times} == {**second["figures"], **times}
+
+
+def test_what_each_label_is_worth_stands_beside_what_was_predicted():
+    outcome = _demo_tasks.solve(small_task(), small_shelf(), by="logistic", seed=0)
+    worth = _demo_labels.value_labels(outcome, by="logistic", seed=0)
+    pick = outcome.ranking.best
+    assert pick == "pixels"
+    assert worth.table["line"].unique().tolist() == [
+        "pixels, retrained", "predicted from the labels",
+    ]  # fmt: skip
+    achieved = worth.achieved()
+    assert list(achieved) == [1, 2, 5, 8]
+    assert achieved[8] == pytest.approx(outcome.achieved[pick], abs=1 / 150)
+    assert achieved[1] < achieved[8]
+    first = worth.draws.query("draw == 0 and per_class == 2").iloc[0]
+    assert (first["n_labels"], len(worth.draws)) == (20, 20)
+    (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
+    row = worth.table.loc[predicted]
+    (known,) = outcome.ranking.frame().query("score == 'logistic' and module == 'pixels'")["value"]
+    assert row["accuracy"] == pytest.approx(known)
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert not worth.table["baseline"].any()
+    lines = _demo_labels.labels_lines(worth)
+    assert lines[0].startswith(
+        f"Retrain  pixels with so many labels a class: 1: {100 * achieved[1]:.1f} %, 2: "
+    )
+    assert lines[1].startswith("Labels   ")
+
+
+def test_the_pixels_stand_beside_another_pick_in_grey():
+    outcome = _demo_tasks.solve(small_task(), small_shelf(), by="class_mean", seed=0)
+    names = [name for name in outcome.features if name != "pixels"]
+    ranking = rank_modules(
+        {name: outcome.features[name][:80] for name in names},
+        small_task().whole.labels[:80],
+        by="logistic",
+    )
+    worth = _demo_labels.value_labels(replace(outcome, ranking=ranking), by="logistic", seed=0)
+    assert set(worth.table.loc[worth.table["baseline"], "line"]) == {"pixels, retrained"}
+    assert set(worth.draws["line"]) == {f"{ranking.best}, retrained"}
 
 
 def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(cli, small):
