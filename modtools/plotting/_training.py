@@ -141,9 +141,9 @@ class TrainingDisplay(Display):
                 dot: dict[str, Any] = {"markersize": size, "markerfacecolor": face}
                 ax.plot(seconds[-1:], percent[-1:], "o", color=style["color"], **dot)
             last = rows.groupby("seed")[["seconds", "accuracy"]].last().mean()
-            percent = 100.0 * float(last["accuracy"])
-            text = f"{method}  {percent:.1f} %"
-            ends.append(EndLabel(text, float(last["seconds"]), percent, style["color"]))
+            end = 100.0 * float(last["accuracy"])
+            name = f"{method}  {end:.1f} %"
+            ends.append(EndLabel(name, float(last["seconds"]), end, style["color"]))
         ax.set_xlim(left=0.0)
         ax.set_xlabel("seconds of training", color=INK)
         ax.set_ylabel("accuracy on held-out rows (%)", color=INK)

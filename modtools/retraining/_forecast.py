@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import expit, logit
 
 from modtools._tables import html_table, text_table
 from modtools._validation import check_fraction, check_integer
@@ -14,14 +12,14 @@ from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import FloatMatrix
 from modtools.retraining._curve import Reach
+from modtools.retraining._error_law import ErrorLaw
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ExpectedAccuracy", "Forecast", "PowerLaw"]
+__all__ = ["ExpectedAccuracy", "Forecast"]
 
 _FURTHEST = 20  # times the labels there are
-_NORMAL_80 = 1.2816
 _SHOWN = (1, 1.5, 2, 3, 5, 10, 20)
 _STEPS = 600
 
@@ -34,58 +32,6 @@ class ExpectedAccuracy(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True)
-class PowerLaw:
-    """Error(N) = error * (N / n_labels) ** -slope, and how far off it has been.
-
-    Attributes
-    ----------
-    n_labels : int
-        Labels there are.
-    error : float
-        Error with them.
-    slope : float
-        At least 0.
-
-    Examples
-    --------
-    >>> law = PowerLaw(n_labels=100, error=0.2, slope=0.5)
-    >>> law.accuracies([100, 400]).round(3).tolist()[0]
-    [0.8, 0.9]
-    """
-
-    n_labels: int
-    error: float
-    slope: float
-
-    @classmethod
-    def of(cls, n_labels: int, error: float, observed_slope: float) -> "PowerLaw":
-        """Return the law of a leave-one-out error and the slope observed on the same labels."""
-        slope = 0.1 + 0.3 * observed_slope
-        return cls(n_labels, error, max(slope, 0.0))
-
-    def accuracies(self, n_labels: ArrayLike) -> FloatMatrix:
-        """Return accuracy, lower and upper end of the 80 % interval, one column a label count.
-
-        Parameters
-        ----------
-        n_labels : array-like of shape (n_counts,)
-            Label counts from `n_labels` upwards.
-
-        Returns
-        -------
-        ndarray of shape (3, n_counts)
-            In [0, 1].
-        """
-        steps = np.log(np.asarray(n_labels, dtype=float) / self.n_labels)
-        errors = self.error * np.exp(-self.slope * steps)
-        level = 1.5 * (1 - self.error) / (self.n_labels * self.error)
-        deviation = np.sqrt(level + np.square(0.1 * steps)) / (1 - errors)
-        centre = logit(1 - errors)
-        half = _NORMAL_80 * deviation
-        return np.asarray(expit(np.stack([centre, centre - half, centre + half])))
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Forecast:
     """What more labels would be worth to the ridge output module, or why that cannot be said.
@@ -96,8 +42,8 @@ class Forecast:
         Labels there are.
     refused : str or None
         Why there is no forecast; then every question for a number raises with this reason.
-    law : PowerLaw or None
-        Level, slope and spread; None where refused.
+    law : ErrorLaw or None
+        How errors become fewer; None where refused.
     settings : dict
         What was asked.
     seconds : float
@@ -107,15 +53,15 @@ class Forecast:
 
     Examples
     --------
-    >>> forecast = Forecast(n_labels=100, law=PowerLaw(100, error=0.2, slope=0.5))
-    >>> round(forecast.accuracy(400).value, 3), forecast.labels_to_reach(0.9).n_labels
-    (0.9, 400.0)
+    >>> forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2))
+    >>> round(forecast.accuracy(400).value, 3), forecast.labels_to_reach(0.86).n_labels
+    (0.86, 404.0)
     >>> round(forecast.gain(10), 4)
-    0.0093
+    0.0065
     """
 
     n_labels: int
-    law: PowerLaw | None
+    law: ErrorLaw | None
     refused: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -223,7 +169,7 @@ class Forecast:
     def _furthest(self) -> int:
         return _FURTHEST * self.n_labels
 
-    def _checked_law(self) -> PowerLaw:
+    def _checked_law(self) -> ErrorLaw:
         if self.law is None or self.refused is not None:
             raise ModtoolsError(f"no forecast: {self.refused}")
         return self.law

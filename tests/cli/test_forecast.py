@@ -13,7 +13,8 @@ from modtools.cli._forecast import (
     next_target,
     reached_row,
 )
-from modtools.retraining._forecast import Forecast, PowerLaw
+from modtools.retraining._error_law import Calibration, ErrorLaw
+from modtools.retraining._forecast import Forecast
 
 
 class Power:
@@ -93,12 +94,13 @@ def test_the_line_says_what_is_known_and_no_more(forecast, target, text):
 
 
 def test_a_real_forecast_is_put_into_words():
-    forecast = Forecast(n_labels=100, law=PowerLaw(100, error=0.2, slope=0.5))
+    halving = Calibration(pace=20 * math.log(2), level_variance=1.5, drift=0.1)  # 100 to 400 labels
+    forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2, calibration=halving))
     text = forecast_text(forecast, 0.9)
     low, high = forecast.labels_to_reach(0.9)[1:]
     assert text.startswith("90 % needs about 400 labels, 80 % interval [")
     assert 100 <= low < 400 < high
-    assert text.endswith("; 10 more labels now are worth about +0.9 points.")
+    assert text.endswith("; 10 more labels now are worth about +1.2 points.")
     rows = forecast_rows(forecast, "a", 0.9)
     assert rows["accuracy_low"].lt(rows["accuracy_high"]).all()
     assert (rows["n_labels"].iloc[0], rows["n_labels"].iloc[-1]) == (100, 520)
