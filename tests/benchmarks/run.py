@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DEFAULT = ["moments", "rows", "extraction", "proxies", "training"]
+DEFAULT = ["moments", "rows", "extraction", "proxies", "training", "retraining"]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -11,7 +11,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["moments", "rows", "extraction", "proxies", "training"])
+@pytest.mark.parametrize(
+    "name", ["moments", "rows", "extraction", "proxies", "training", "retraining"]
+)
 def test_the_benchmark_runs(name, tmp_path):
     out = tmp_path / "benchmarks.json"
     command = [sys.executable, str(HERE / "run.py"), "--quick", "--only", name, "--out", str(out)]
