@@ -115,8 +115,11 @@ def _shown(most: int) -> list[int]:
 
 
 def _means(draws: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
     keys = ["line", "per_class", "n_labels"]
-    return draws.groupby(keys, as_index=False)["accuracy"].mean().assign(baseline=False)
+    means = draws.groupby(keys, as_index=False)["accuracy"].mean()
+    return pd.DataFrame(means).assign(baseline=False)
 
 
 def _predicted(outcome: Outcome, *, by: str, seed: int) -> "pd.DataFrame":

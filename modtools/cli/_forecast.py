@@ -109,7 +109,8 @@ def _round_counts(first: int, last: int) -> list[int]:
     units = 10.0 ** np.maximum(np.floor(np.log10(evenly)) - 1, 0)
     nice = np.outer(10.0 ** np.arange(8), [1, 2, 5]).ravel()
     counts = np.concatenate([[first], np.round(evenly / units) * units, nice, [last]])
-    return np.unique(counts[(counts >= first) & (counts <= last)]).astype(int).tolist()
+    kept = np.unique(counts[(counts >= first) & (counts <= last)])
+    return [int(count) for count in kept]
 
 
 def reached_row(forecast: "Forecast", line: str, target: float | None) -> "pd.DataFrame | None":

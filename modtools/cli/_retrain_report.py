@@ -17,6 +17,8 @@ from modtools.cli._show import echo_registry
 from modtools.cli._train_report import wilson
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from modtools.cli._retrain_run import Retrained
 
 __all__ = ["report", "show_strategies"]
@@ -186,7 +188,8 @@ def _predictions(done: "Retrained") -> str:
 
 
 def _draw(done: "Retrained", path: Path) -> list[Path]:
-    """Draw the curve of these labels, its forecast, and where it reaches the target."""
+    """Draw the ridge curve of these labels, its forecast and target, and what was achieved."""
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from modtools.plotting import LabelEfficiencyDisplay
@@ -196,8 +199,9 @@ def _draw(done: "Retrained", path: Path) -> list[Path]:
     target, name = _target(done), done.model.module.names[0]
     line = f"{name}, ridge"
     table = done.curve.frame().assign(line=line)
+    table = table[table["n_labels"] >= len(done.model.named)]
     display = LabelEfficiencyDisplay(
-        table[table["n_labels"] >= len(done.model.named)],
+        table if done.wanted.output == "ridge" else pd.concat([table, _achieved_row(done)]),
         target=target,
         reached=reached_row(done.forecast, line, target),
         forecast=forecast_rows(done.forecast, line, target),
@@ -206,3 +210,18 @@ def _draw(done: "Retrained", path: Path) -> list[Path]:
     )
     ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
     return display.plot(ax).save(path)
+
+
+def _achieved_row(done: "Retrained") -> "pd.DataFrame":
+    """Return what the output module achieved, beside the curve of another one."""
+    import pandas as pd
+
+    low, high = wilson(done.accuracy, len(done.test))
+    row = {
+        "line": f"{done.model.module.names[0]}, {done.wanted.output}",
+        "n_labels": len(done.labelled),
+        "accuracy": done.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+    }
+    return pd.DataFrame([row])

@@ -58,7 +58,7 @@ def score(
     few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
     with no_progress() if quiet else nullcontext():
         given = Given(sources or [], modules or [], taps or [], features or [])
-        part = {"split": split, "label": label_column, "classes": classes}
+        part: dict[str, Any] = {"split": split, "label": label_column, "classes": classes}
         shelf, labelled = gather(given, task=task, **part, **few)
         how: dict[str, Any] = {"by": by, "scores": _names(scores), "seed": seed, "n_jobs": n_jobs}
         ranking = rank_modules(shelf, labelled, device=device, batch_size=batch_size, **how)

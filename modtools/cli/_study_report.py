@@ -76,14 +76,14 @@ class _Result:
             told = []
         return ", ".join([line[0], *(line[place] for place in told)])
 
-    @property
+    @cached_property
     def target(self) -> float | None:
-        """The accuracy asked for, else the last round one that some line reaches."""
+        """The accuracy asked for, else the last round one that half of the lines reach."""
         wanted = self.done.wanted.target
         if wanted is not None:
             return wanted
-        level, best = None, self.table["accuracy"].max()
-        while (further := next_target(level or 0.0)) is not None and further <= best:
+        level, middle = None, self.table.groupby(_KEYS)["accuracy"].max().median()
+        while (further := next_target(level or 0.0)) is not None and further <= middle:
             level = further
         return level
 
@@ -133,6 +133,8 @@ class _Result:
             return []
         row = _of(self.reached, line).iloc[0]
         sign = {"above": "> ", "below": "< "}.get(row["censored"], "")
+        if math.isinf(row["low"]):  # no resample reaches it within the budgets
+            return [f"{sign}{row['n_labels']:.0f}", ""]
         return [f"{sign}{row['n_labels']:.0f}", _interval(row["low"], row["high"], "{:.0f}")]
 
     def _sentences(self) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def class_rows(task: Task, names: Sequence[str]) -> NDArray[np.intp]:
     return np.flatnonzero(np.isin(task.labels, wanted))
 
 
-def _named(task: Task, names: Sequence[str]) -> list[object]:
+def _named(task: Task, names: Sequence[str]) -> list[Any]:
     return [task.classes[_class_code(task, name.strip())] for name in names]
 
 
