@@ -160,6 +160,16 @@ def test_a_query_strategy_is_asked_and_sees_no_label():
     assert choose_labels(ROWS, 2, strategy=FirstRows(), query_options=options).tolist() == [5, 6]
 
 
+@pytest.mark.parametrize("name", ["TypiClust", "ProbCover", "CoreSet", "RandomSampling"])
+def test_strategies_of_scikit_activeml_are_accepted(name):
+    pool = pytest.importorskip("skactiveml.pool", reason="needs the extra active")
+    chosen = choose_labels(ROWS, 3, strategy=getattr(pool, name)(random_state=0))
+    assert len(np.unique(chosen)) == 3
+    if name in ("TypiClust", "ProbCover"):
+        ours = choose_labels(ROWS, 3, strategy="typical" if name == "TypiClust" else "cover")
+        assert sorted(OWNERS[chosen]) == sorted(OWNERS[ours]) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("answer", [[0, 0], [0], [0, 60], [0.5, 1.0]])
 def test_a_query_strategy_must_give_different_rows(answer):
     with pytest.raises(ModtoolsError, match="must return 2 different row numbers"):
