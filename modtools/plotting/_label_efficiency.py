@@ -165,7 +165,8 @@ class LabelEfficiencyDisplay(Display):
         self.figure_ = root_figure(self.ax_)
         self.ax_.set_xscale("log")
         clear_frame(self.ax_, grid="both")
-        ticks = count_ticks(table["n_labels"].to_numpy())
+        measured = table.loc[~table["extrapolated"], "n_labels"]
+        ticks = count_ticks(measured.to_numpy(), furthest=table["n_labels"].max())
         notes = [*self._draw_draws(styles), *self._draw_lines(table, styles, ticks)]
         set_ticks(self.ax_, ticks)
         notes += self._draw_levels(styles)

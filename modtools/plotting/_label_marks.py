@@ -26,25 +26,36 @@ MOST_TICKS = 14
 _SMALL: Any = {"textcoords": "offset points", "fontsize": "small"}
 
 
-def count_ticks(n_labels: NDArray[Any]) -> NDArray[Any]:
-    """Return label counts to be named: real ones nearest to 1, 2, 5, 10, ..., and both ends.
+def count_ticks(n_labels: NDArray[Any], furthest: float = 0.0) -> NDArray[Any]:
+    """Return label counts to be named: measured ones nearest to 1, 2, 5, 10, ..., and both ends.
+
+    Beyond them, up to the furthest that is extrapolated, round numbers are named.
 
     >>> count_ticks(np.arange(10, 301)).tolist(), count_ticks(np.array([12, 40, 90])).tolist()
     ([10, 20, 50, 100, 200, 300], [12, 40, 90])
+    >>> count_ticks(np.array([10, 30]), furthest=120).tolist()
+    [10.0, 30.0, 50.0, 100.0]
     """
     counts = np.unique(n_labels)
-    if len(counts) <= 6:
-        return counts
-    decades = np.arange(np.floor(np.log10(counts[0])), np.log10(counts[-1]) + 1)
-    wanted = np.outer(10.0**decades, [1, 2, 5]).ravel()
-    wanted = wanted[(wanted >= counts[0]) & (wanted <= counts[-1])]
-    nearest = counts[np.abs(np.log(counts)[:, None] - np.log(wanted)).argmin(axis=0)]
-    gap = np.log(counts[-1] / counts[0]) / MOST_TICKS
-    kept = [counts[0]]
-    for count in np.unique(nearest):
-        if np.log(count / kept[-1]) > gap and np.log(counts[-1] / count) > gap:
-            kept.append(count)
-    return np.array([*kept, counts[-1]])
+    last = max(counts[-1], furthest)
+    gap = np.log(last / counts[0]) / MOST_TICKS
+    kept = counts.tolist()
+    if len(counts) > 6:
+        wanted = _round_counts(counts[0], counts[-1])
+        nearest = counts[np.abs(np.log(counts)[:, None] - np.log(wanted)).argmin(axis=0)]
+        kept = [counts[0]]
+        for count in np.unique(nearest):
+            if np.log(count / kept[-1]) > gap and np.log(counts[-1] / count) > gap:
+                kept.append(count)
+        kept.append(counts[-1])
+    return np.unique([*kept, *_round_counts(counts[-1] * np.exp(gap), last)])
+
+
+def _round_counts(first: float, last: float) -> NDArray[Any]:
+    """Return 1, 2, 5, 10, 20, ... from first to last."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(first)), np.log10(last) + 1)
+    found = np.outer(decades, [1, 2, 5]).ravel()
+    return found[(found >= first) & (found <= last)]
 
 
 def set_ticks(ax: "Axes", ticks: NDArray[Any]) -> None:
@@ -127,6 +138,9 @@ def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
         va="bottom" if is_right else "top",
         color=INK,
         fontweight="bold",
+        # Levels and draws may pass behind it.
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+        zorder=6,
     )
 
 

@@ -26,7 +26,7 @@ __all__ = ["extrapolate"]
 
 _FEWEST = 30
 _FEWEST_PER_CLASS = 4
-_MOST_FACTORED = 3000  # rows of a kernel matrix: 72 MB
+_MOST_FACTORED = 2000  # rows of a kernel matrix: 32 MB
 _N_COUNTS = 6
 _DRAWS = (4, 50)  # at least and at most
 _FACTORED_ROWS = 10_000  # in all draws together

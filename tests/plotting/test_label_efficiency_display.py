@@ -203,6 +203,13 @@ def test_ticks_are_real_counts_near_round_numbers(counts, ticks):
     assert set(found) <= set(counts)
 
 
+def test_ticks_are_round_where_nothing_was_measured():
+    counts = np.array([13, 40, 160])
+    assert count_ticks(counts, furthest=1941).tolist() == [13, 40, 160, 500, 1000]
+    assert count_ticks(np.arange(10, 201), furthest=1100).tolist()[-4:] == [100, 200, 500, 1000]
+    assert count_ticks(counts, furthest=170).tolist() == [13, 40, 160]
+
+
 def test_axes_can_be_given(table):
     ax = Figure().subplots()
     display = LabelEfficiencyDisplay(table, title="digits").plot(ax)
