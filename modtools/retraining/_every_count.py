@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_solve, solve_triangular
+from scipy.linalg import LinAlgError, cho_solve, get_blas_funcs, solve_triangular
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import FloatMatrix
@@ -20,6 +20,7 @@ DecisionBlock: TypeAlias = tuple[slice, slice, NDArray[Any]]
 _COUNTS = 32  # label counts in a block: its decisions stay in the processor's cache
 _BLOCK_ENTRIES = 1 << 19
 _MOST_TEST_ROWS = 512
+_PROJECTED_ENTRIES = 1 << 22  # of test rows in the coordinates of the factor: 32 MB
 _REFINEMENTS = 20
 _REFINED = 1e-12
 
@@ -76,20 +77,39 @@ class EveryCount:
         counts, rows : slice
             Which label counts (position 0 is one label) and which test rows.
         decisions : ndarray of shape (n_classes, n_counts, n_rows)
-            A new array.
+            Free to be changed; the next block is written into it.
         """
         n_classes = self.whitened.residuals.shape[1]
         step = _BLOCK_ENTRIES // (_COUNTS * n_classes)
         step = min(max(step, 16), _MOST_TEST_ROWS)
-        for start in range(0, len(tests), step):
-            place = slice(start, min(start + step, len(tests)))
+        for first, projected in self._projected(tests):
+            for start in range(0, projected.shape[1], step):
+                part = projected[:, start : start + step]
+                place = slice(first + start, first + start + part.shape[1])
+                for counts, decisions in self._decisions(part):
+                    yield counts, place, decisions
+
+    def _projected(self, tests: StandardizedRows) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the first of some test rows, and these in the factor's coordinates as columns."""
+        step = max(_MOST_TEST_ROWS, _PROJECTED_ENTRIES // len(self.rows))
+        # Beyond some number of test rows it costs less to take the learned rows there, once.
+        reduced = self._solve(self.rows) if len(tests) > self.rows.shape[1] else None
+        for first in range(0, len(tests), step):
+            place = slice(first, first + step)
             own = StandardizedRows(tests.features[place], tests.mean, tests.scale)
-            kernel = (own.dense(self.rows.dtype) @ self.rows.T).T
-            projected = solve_triangular(
-                self.factor, kernel, lower=True, overwrite_b=True, check_finite=False
-            )
-            for counts, decisions in self._decisions(projected):
-                yield counts, place, decisions
+            block = own.dense(self.rows.dtype)
+            if reduced is not None:
+                yield first, reduced @ block.T
+            else:
+                yield first, self._solve(self.rows @ block.T)
+
+    def _solve(self, columns: NDArray[Any]) -> NDArray[Any]:
+        """Return columns (n_samples, n_columns) in the coordinates of the factor.
+
+        The equation is transposed: arrays in C order need no copy then.
+        """
+        trsm = get_blas_funcs("trsm", (self.factor, columns))
+        return np.asarray(trsm(1.0, self.factor, columns.T, side=1, lower=1, trans_a=1).T)
 
     def _decisions(self, projected: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield decision values from test rows in the factor's coordinates (n_samples, n_rows).
@@ -102,14 +122,16 @@ class EveryCount:
         intercepts = self.whitened.intercepts().astype(dtype)
         carried = np.zeros((residuals.shape[1], projected.shape[1]), dtype)
         not_carried = np.ones((1, projected.shape[1]), dtype)
+        held = np.empty((len(carried), _COUNTS, projected.shape[1]), dtype)
         for start in range(0, len(projected), _COUNTS):
             place = slice(start, min(start + _COUNTS, len(projected)))
             z, u, b, block = residuals[place], ones[place], intercepts[place], projected[place]
             coefficients = z.T[:, None, :] - b.T[:, :, None] * u[:, 0]
             coefficients *= np.tri(len(b), dtype=dtype)
             coefficients = np.concatenate([coefficients, b.T[:, :, None]], axis=2)
-            products = coefficients.reshape(-1, len(b) + 1) @ np.vstack([block, not_carried])
-            decisions = products.reshape(len(carried), len(b), -1)
+            decisions = held if len(b) == _COUNTS else np.empty_like(held[:, : len(b)])
+            flat = decisions.reshape(-1, projected.shape[1])
+            np.matmul(coefficients.reshape(len(flat), -1), np.vstack([block, not_carried]), flat)
             decisions += carried[:, None, :]
             yield place, decisions
             carried += z.T @ block

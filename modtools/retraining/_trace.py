@@ -182,29 +182,31 @@ def _evaluate(
     hits, nats = np.zeros(len(seen)), np.zeros(len(seen))
     shares = 1 / (machines.counts + 1)
     for at, place, decisions in machines.blocks:
-        decisions[~seen[at].T] = -np.inf
-        best, winners = _largest(decisions)
-        own = codes[place]
-        is_right = winners == own
+        if not seen[at].all():
+            decisions[~seen[at].T] = -np.inf
+        own, best = codes[place], decisions.max(axis=0)
+        mine = decisions[own, :, np.arange(len(own))].T
+        is_right = mine == best
+        _lose_ties(is_right, decisions, best, own)
         hits[at] += is_right.sum(axis=1)
         if right is not None:
             right[at, place] = is_right
+        coldness = (1 / temperatures[at][:, None]).astype(decisions.dtype)
         decisions -= best
-        decisions /= temperatures[at][:, None].astype(decisions.dtype)
+        decisions *= coldness
         np.exp(decisions, out=decisions)
-        likely = decisions[own, :, np.arange(len(own))].T / decisions.sum(axis=0)
+        likely = np.exp((mine - best) * coldness) / decisions.sum(axis=0)
         share = shares[at][:, None]
         nats[at] -= np.log((1 - share) * likely + share / seen.shape[1]).sum(axis=1)
     return hits / len(codes), nats / len(codes)
 
 
-def _largest(decisions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the largest value over the first axis and where it is, ties to the first.
-
-    Class by class over whole blocks: argmax along so short an axis is several times slower.
-    """
-    best, winners = decisions[0].copy(), np.zeros(decisions.shape[1:], dtype=np.intp)
-    for code in range(1, len(decisions)):
-        np.copyto(winners, code, where=decisions[code] > best)
-        np.maximum(best, decisions[code], out=best)
-    return best, winners
+def _lose_ties(
+    is_right: NDArray[np.bool_], decisions: NDArray[Any], best: NDArray[Any], own: ClassCodes
+) -> None:
+    """Take back what is right where an earlier class has the same value: the first one wins."""
+    for code in range(len(decisions) - 1):
+        is_tied = decisions[code] == best
+        is_tied &= is_right
+        if is_tied.any():
+            is_right &= ~is_tied | (own <= code)

@@ -27,8 +27,10 @@ def tasks(quick):
     digits = load_digits()
     rng = np.random.default_rng(0)
     pixels = digits.data + 1e-3 * rng.random(digits.data.shape)  # no two rows are equal
-    features, labels = make_rows(4000, 32 if quick else 128)
+    features, labels = make_rows(400 if quick else 4000, 128)
     data = {"digits": (pixels, digits.target), "overlapping": (features, labels)}
+    if quick:
+        del data["overlapping"]
     found = {}
     for name, (rows, own) in data.items():
         order = rng.permutation(len(own))

@@ -15,7 +15,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DEFAULT = ["moments", "rows", "extraction", "proxies", "training", "retraining"]
+DEFAULT = [
+    *("moments", "rows", "extraction", "proxies", "training", "retraining"),
+    *("curve", "label_efficiency"),
+]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -12,7 +12,11 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize(
-    "name", ["moments", "rows", "extraction", "proxies", "training", "retraining"]
+    "name",
+    [
+        *("moments", "rows", "extraction", "proxies", "training", "retraining"),
+        *("curve", "label_efficiency"),
+    ],
 )
 def test_the_benchmark_runs(name, tmp_path):
     out = tmp_path / "benchmarks.json"
