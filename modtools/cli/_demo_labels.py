@@ -29,6 +29,7 @@ _N_DRAWS: Final = 5
 _LEAST_PREDICTED: Final = 5  # labels a class: one for each fold of the score
 _BASELINE: Final = "pixels"
 _PREDICTED: Final = "predicted from the labels"
+_FORECAST: Final = "forecast (ridge)"
 _NORMAL_95: Final = 1.96
 
 
@@ -165,8 +166,8 @@ def draw_labels(worths: Sequence[LabelWorth], path: Path) -> list[Path]:
             worth.table,
             draws=worth.draws,
             target=worth.target,
-            reached=reached_row(worth.forecast, _PREDICTED, worth.target),
-            forecast=forecast_rows(worth.forecast, _PREDICTED, worth.target),
+            reached=reached_row(worth.forecast, _FORECAST, worth.target),
+            forecast=forecast_rows(worth.forecast, _FORECAST, worth.target),
             title=f"{worth.name}: what each label is worth",
         ).plot(ax)
     return display.save(path)

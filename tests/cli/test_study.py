@@ -200,7 +200,7 @@ def test_modules_are_read_on_the_rows_of_the_task(cli, images):
 
 def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
     monkeypatch.setattr("modtools.studies._from_scratch._LEAST_STEPS", 10)
-    words = ("study", *PIXELS, "--task", images, "--budgets", "8,40", "--repeats", "2")
+    words = ("study", *PIXELS, "--task", images, "--budgets", "8,16", "--repeats", "1")
     done = cli(*words, "--from-scratch", "multilayer_perceptron")
     assert done.exit_code == 0
     names = [re.split(r"\s{2,}", line.strip())[1] for line in done.stdout.splitlines()[2:4]]
