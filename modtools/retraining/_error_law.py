@@ -24,7 +24,7 @@ class Calibration(NamedTuple):
     level_variance : float
         Variance of the leave-one-out error as a measure of the error, in units of the binomial.
     drift : float
-        Standard deviation of the log error that each unit of log labels adds.
+        Standard deviation that each unit of log labels adds, in units of that of one row.
     """
 
     pace: float
@@ -34,7 +34,7 @@ class Calibration(NamedTuple):
 
 # From tests/benchmarks/bench_extrapolation.py, which also says how right it is with each task, and
 # with each source of images, left out.
-CALIBRATION: Final = Calibration(pace=7.1, level_variance=1.62, drift=0.103)
+CALIBRATION: Final = Calibration(pace=7.4, level_variance=2.84, drift=0.0158)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class ErrorLaw:
     The exponent of the power law that it is near to falls with the labels, as it does on the tasks
     that were measured: pace / (2 sqrt(N)). A fixed exponent, and one taken from the slope of the
     held-out errors, the degrees of freedom or the error itself, were further off when the task was
-    not among those they were fitted to. Intervals are normal for the log odds of the error.
+    not among those they were fitted to. Intervals are normal for the log odds of the error. Leaving
+    the task out, forecasts from 200 labels to 1000 and 2000 were 3.2 points off on average, and
+    74 % of their intervals held the truth, 4.6 points to either side.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class ErrorLaw:
     --------
     >>> law = ErrorLaw(n_labels=100, error=0.2)
     >>> law.accuracies([100, 400]).round(2).tolist()
-    [[0.8, 0.86], [0.73, 0.8], [0.86, 0.9]]
+    [[0.8, 0.86], [0.7, 0.79], [0.87, 0.91]]
     """
 
     n_labels: int
@@ -82,8 +84,9 @@ class ErrorLaw:
         counts = np.asarray(n_labels, dtype=float)
         pace, level_variance, drift = self.calibration
         errors = self.error * np.exp(-pace * (self.n_labels**-0.5 - counts**-0.5))
-        level = level_variance * (1 - self.error) / (self.n_labels * self.error)
-        variance = level + np.square(drift * np.log(counts / self.n_labels))
+        steps = np.log(counts / self.n_labels)
+        spread = level_variance / self.n_labels + np.square(drift * steps)
+        variance = (1 - self.error) / self.error * spread
         # From the log of the error to its log odds.
         half = _NORMAL_80 * np.sqrt(variance) / (1 - errors)
         centre = logit(1 - errors)

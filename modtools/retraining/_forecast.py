@@ -55,9 +55,9 @@ class Forecast:
     --------
     >>> forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2))
     >>> round(forecast.accuracy(400).value, 3), forecast.labels_to_reach(0.86).n_labels
-    (0.86, 404.0)
+    (0.862, 373.0)
     >>> round(forecast.gain(10), 4)
-    0.0065
+    0.0068
     """
 
     n_labels: int

@@ -42,7 +42,7 @@ def forecast(digits_rows):
 
 
 def law(n_labels=100, error=0.2, pace=8.0):
-    return ErrorLaw(n_labels, error, Calibration(pace, level_variance=1.5, drift=0.1))
+    return ErrorLaw(n_labels, error, Calibration(pace, level_variance=1.5, drift=0.03))
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (40, 60)])
@@ -88,7 +88,7 @@ def test_the_interval_holds_80_percent_of_what_the_calibration_describes():
     achieved = 1 - law(error=0.1, n_labels=200).accuracies([1000])[0, 0]
     for _ in range(4000):
         level = np.log(0.1) + np.sqrt(1.5 * 0.9 / (200 * 0.1)) * rng.normal()
-        off = 0.1 * np.log(5) * rng.normal()
+        off = 0.03 * np.log(5) * 3 * rng.normal()  # sqrt(0.9 / 0.1) is 3
         _, low, high = law(error=min(np.exp(level), 0.9), n_labels=200).accuracies([1000])[:, 0]
         found.append(low < 1 - achieved * np.exp(off) < high)
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
