@@ -125,6 +125,21 @@ class LabelEfficiencyDisplay(Display):
         self.ceiling = ceiling
         self.chance = chance
         self.title = title
+        self._check_lines()
+
+    def _check_lines(self) -> None:
+        """Raise where something is said about a line that is not drawn."""
+        known = {*self.table["line"], *([] if self.forecast is None else self.forecast["line"])}
+        said = {"draws": self.draws, "reached": self.reached}
+        lines = {name: set(part["line"]) for name, part in said.items() if part is not None}
+        if isinstance(self.ceiling, Mapping):
+            lines["ceiling"] = set(self.ceiling)
+        for name, own in lines.items():
+            if own - known:
+                raise ModtoolsError(
+                    f"{name} must be about the lines of the table, {sorted(known)}; "
+                    f"got {sorted(own - known)[0]!r}."
+                )
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn lines, what is extrapolated after what was measured.

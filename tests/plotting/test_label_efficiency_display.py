@@ -244,3 +244,11 @@ def test_drawing_changes_neither_the_data_nor_the_style(table, draws, forecast, 
 def test_bad_tables_are_one_clear_error(table, change, message):
     with pytest.raises(ModtoolsError, match=message):
         LabelEfficiencyDisplay(change(table))
+
+
+@pytest.mark.parametrize("name", ["draws", "reached", "ceiling"])
+def test_nothing_is_said_about_a_line_that_is_not_drawn(table, draws, name):
+    said = {"draws": draws, "reached": reached(), "ceiling": {"lite0": 0.9}}[name]
+    others = table[table["line"] != "lite0"]
+    with pytest.raises(ModtoolsError, match=f"{name} must be about the lines of .*; got 'lite0'"):
+        LabelEfficiencyDisplay(others, **{name: said})
