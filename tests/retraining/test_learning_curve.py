@@ -200,3 +200,20 @@ def test_nothing_given_is_changed():
     learning_curve(*data, seed=1)
     for part, kept in zip(data, before, strict=True):
         np.testing.assert_array_equal(part, kept)
+
+
+def test_a_test_row_that_is_labelled_is_refused_unless_allowed():
+    features, labels, tests, test_labels = make_rows()
+    tests[[3, 8]] = features[[0, 59]]
+    with pytest.raises(ModtoolsError, match="2 of 40 rows of test_features equal rows of features"):
+        learning_curve(features, labels, tests, test_labels)
+    learning_curve(features, labels, tests, test_labels, allow_overlap=True)
+
+
+def test_the_first_of_equal_decisions_wins():
+    decisions = np.array([[1.0, 0.0, 2.0], [1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
+    for own in np.ndindex(3, 3, 3):
+        codes, best = np.array(own), decisions.max(axis=0)
+        is_right = decisions[codes, np.arange(3)] == best
+        _trace._lose_ties(is_right, decisions, best, codes)
+        np.testing.assert_array_equal(is_right, decisions.argmax(axis=0) == codes)
