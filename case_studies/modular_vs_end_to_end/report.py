@@ -239,8 +239,8 @@ def memory_figures(memory: Record) -> dict[str, float]:
 def label_of(run: Record) -> str:
     """Return what a run is called in pictures."""
     proxy = "" if run["method"] == "end_to_end" else f", {run['proxy']}"
-    cut = f", {run['n_modules']} modules" if run["method"] == "simultaneous" else ""
-    return f"{METHODS[run['method']]}{proxy}{cut}"
+    cut = f" ({run['n_modules']})" if run["method"] == "simultaneous" else ""
+    return f"{METHODS[run['method']]}{cut}{proxy}"
 
 
 def curve_of(run: Record) -> pd.DataFrame:

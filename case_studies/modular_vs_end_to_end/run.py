@@ -225,14 +225,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     names = [run.name for run in RUNS]
     parser.add_argument(
-        "--only", nargs="+", choices=names, metavar="NAME", help="train these and stop"
+        "--only",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help="train these and stop; also a finished run whose network is not in results/zoo",
     )
     arguments = parser.parse_args()
     place = Place(folder_of(arguments), quick=arguments.quick)
     if arguments.quick or arguments.only:
         chosen = arguments.only or names
         for run in place.runs():
-            if run.name in chosen and not is_finished(run, place):
+            is_asked_for = arguments.only and run.name not in mt.Zoo(place.folder / "zoo").names
+            if run.name in chosen and (is_asked_for or not is_finished(run, place)):
                 run_here(run, place)
         all_well = True
     else:

@@ -59,11 +59,10 @@ class Place:
 
 
 def how_to_train(names: list[str]) -> str:
-    """Say which commands train modules; where a run has a record, it is not repeated."""
-    records = " ".join(str(TRAINING / "results" / "runs" / f"{name}.json") for name in names)
+    """Say which command trains modules."""
     return (
-        f"These commands train them, in {10 * len(names)} minutes on two cores:\n"
-        f"  rm -f {records}\n  python {TRAINING / 'run.py'} --only {' '.join(names)}"
+        f"This trains them, in {10 * len(names)} minutes on two cores:\n"
+        f"  python {TRAINING / 'run.py'} --only {' '.join(names)}"
     )
 
 

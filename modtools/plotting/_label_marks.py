@@ -81,6 +81,7 @@ def draw_chance(ax: "Axes", percent: float) -> None:
     low, high = ax.get_ylim()
     is_below = percent < low - 0.15 * (high - low)
     if not is_below:
+        ax.set_ylim(min(low, percent - 0.03 * (high - low)), high)
         ax.axhline(percent, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
     ax.annotate(
         ("▾ " if is_below else "") + f"largest class alone: {percent:.0f} %",
