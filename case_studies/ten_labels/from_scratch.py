@@ -45,7 +45,9 @@ class Settings:
         )
 
 
-# The settings that are varied, one after the other, each around the best so far.
+# What is varied, one after the other, each around the best so far: the number of steps first,
+# because what augmentation is worth depends on it.
+MULTIPLES = (1, 3, 10)  # of the steps that tuning starts from
 VARIED: tuple[list[dict[str, Any]], ...] = (
     [
         {"shift": 0, "flip": False},
@@ -55,14 +57,13 @@ VARIED: tuple[list[dict[str, Any]], ...] = (
     ],
     [{"learning_rate": rate} for rate in (2e-3, 6e-3)],
 )
-LONGER = 3  # times the steps, tried last
 STARTS = (
     Settings(10, TUNING_DRAW, steps=100, batch_size=10),
     Settings(100, TUNING_DRAW, steps=100, batch_size=50),
     Settings(1000, TUNING_DRAW, steps=200, batch_size=50),
 )
 DRAWS = {10: 5, 100: 3, 1000: 2}
-QUICK_STEPS, QUICK_DRAWS = 6, 2
+QUICK_STEPS, QUICK_DRAWS = 2, 2
 
 
 def compare(folder: Path, tasks: Any, *, quick: bool) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,7 +80,7 @@ def compare(folder: Path, tasks: Any, *, quick: bool) -> Iterator[tuple[int, dic
 def tune(start: Settings, folder: Path, tasks: Any) -> Settings:
     """Return the settings that are best on held-out rows, varied one group at a time."""
     best = start
-    for group in (*VARIED, [{"steps": start.steps}, {"steps": LONGER * start.steps}]):
+    for group in ([{"steps": multiple * start.steps} for multiple in MULTIPLES], *VARIED):
         tried = [replace(best, **changed) for changed in group]
         best = max(tried, key=lambda settings: result(settings, folder, tasks))
     return best
