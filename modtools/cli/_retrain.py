@@ -51,11 +51,12 @@ def retrain(
         modtools retrain --list
 
     Nothing in the module changes: only the output module on its features learns. Accuracy is that
-    of held-out rows; labels of the other rows are read only as far as you ask for them. What more
-    labels would bring is forecast from yours alone, or refused where they do not support a number.
+    of held-out rows. What more labels would bring is forecast from yours alone, or refused where
+    they do not support a number.
 
-    --strategy chooses which rows to label without seeing one; --pool lets class means find clusters
-    in all rows, which few labels then name. --save writes what mt.ReusedModel.load reads.
+    --labels and --per-class draw class by class, which reads the classes of all rows; --strategy
+    (random, typical, ...) reads none before it asks. --pool lets class means find clusters in all
+    rows, which few labels then name. --save writes what mt.ReusedModel.load reads.
     """
     asked = dict(locals())  # one object from here on: typer reads one argument an option
     from modtools.cli._retrain_report import report, show_strategies

@@ -118,7 +118,12 @@ class Retrained:
         if len(self.model.named) < 2:
             return None
         labels = (self.labelled.labels, self.test_features, self.test.labels)
-        return learning_curve(self.features, *labels)
+        wanted = self.wanted
+        # All rows come as the task has them, maybe class by class; chosen ones are in their order.
+        are_all = wanted.n_labels is None and wanted.per_class is None
+        order = wanted.seed if are_all else None
+        # That no input is shared is checked before; different inputs may have equal features.
+        return learning_curve(self.features, *labels, seed=order, allow_overlap=True)
 
 
 def retrain_wanted(wanted: Wanted) -> Retrained:

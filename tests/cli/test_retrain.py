@@ -110,6 +110,19 @@ def test_without_a_number_all_rows_that_are_not_held_out_are_labelled(cli, image
     assert said["Task"] == "four: 60 of 60 rows labelled, all there are; 60 held out, 4 classes"
 
 
+def test_the_curve_of_rows_that_come_class_by_class_is_that_of_a_random_order(
+    cli, images, tmp_path
+):
+    with np.load(images) as stored:
+        order = np.argsort(stored["labels"], kind="stable")
+        sorted_rows = {name: stored[name][order] for name in ("inputs", "labels")}
+    np.savez(tmp_path / "sorted.npz", **sorted_rows)
+    words = ("--task", tmp_path / "sorted.npz", "--output", "ridge", "--csv", tmp_path / "a.csv")
+    assert cli("retrain", *PIXELS, *words).exit_code == 0
+    curve = pd.read_csv(tmp_path / "a.csv").set_index("n_labels")["accuracy"]
+    assert curve[30] > 0.7  # a quarter where only one class had come by then
+
+
 def test_files_are_written_and_named(cli, images, parts, tmp_path):
     out = tmp_path / "out"
     done = cli(
@@ -173,6 +186,9 @@ def test_held_out_rows_that_were_labelled_are_refused_unless_allowed(cli, tmp_pa
     rows = np.repeat(load_task("digits").batch(slice(8)), 4, axis=0)
     np.savez(tmp_path / "copies.npz", inputs=rows, labels=np.repeat([0, 1] * 4, 4))
     words = ("retrain", *PIXELS, "--task", tmp_path / "copies.npz")
+    kept = cli(*words, "--allow-overlap", "--csv", tmp_path / "curve.csv")
+    assert kept.exit_code == 0
+    assert pd.read_csv(tmp_path / "curve.csv")["n_labels"].iloc[0] == 1
     done = cli(*words)
     assert done.exit_code == 2
     assert done.stderr.startswith("error: 8 of 8 held-out rows of copies equal labelled rows, ")
