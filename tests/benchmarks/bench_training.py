@@ -88,7 +88,7 @@ class BareLoop:
         with torch.no_grad():
             features = torch.cat([hidden(self.inputs[r]) for r in iter_rows(len(self.inputs))])
         n_epochs = -(-OUTPUT_STEPS // len(self.batches))
-        batches = self.prepared(features, phase=1, n_epochs=n_epochs)
+        batches = self.prepared(features, phase=1, n_epochs=n_epochs)[:OUTPUT_STEPS]
         self.steps(network[-1], torch.nn.functional.cross_entropy, batches, rate=OUTPUT_RATE)
         return network
 
