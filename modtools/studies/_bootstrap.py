@@ -24,7 +24,7 @@ class Resamples:
     Attributes
     ----------
     draws : dict of int to ndarray of shape (n_resamples, n_draws)
-        For each number of draws their weights; a row sums to 1.
+        For each number of draws their weights; a row sums to 1, and may hold negative weights.
     tests : ndarray of shape (n_test, n_resamples)
         How often each test row is taken.
 
@@ -53,11 +53,11 @@ class Resamples:
             Of the resampling.
         """
         rng = np.random.default_rng([seed, n_test])
-        tests = _times_taken(rng, n_test, n_test).T.astype(np.float32)
+        tests = _times_taken(rng, n_test).T.astype(np.float32)
         return cls({n: _draw_weights(n, seed) for n in set(n_draws)}, tests)
 
     def accuracies(self, right: NDArray[np.uint8]) -> FloatMatrix:
-        """Return the mean accuracy of every resample (n_resamples, n_counts).
+        """Return the mean accuracy of every resample (n_resamples, n_counts), in [0, 1].
 
         Parameters
         ----------
@@ -71,10 +71,11 @@ class Resamples:
             for number, packed in enumerate(right):
                 bits = np.unpackbits(packed[place], axis=1, count=n_test).astype(np.float32)
                 totals[place] += (bits @ self.tests) * weights[:, number]
-        return np.asarray(totals.T / n_test)
+        # Weights below 0 reach beyond what an accuracy can be.
+        return np.asarray(np.clip(totals.T / n_test, 0.0, 1.0))
 
     def means(self, values: FloatMatrix) -> FloatMatrix:
-        """Return the mean over draws of every resample (n_resamples, n_counts).
+        """Return the weighted mean over draws of every resample (n_resamples, n_counts).
 
         Parameters
         ----------
@@ -87,19 +88,21 @@ class Resamples:
 def _draw_weights(n_draws: int, seed: int) -> FloatMatrix:
     """Return weights (n_resamples, n_draws) whose means vary as a t interval of the mean is wide.
 
-    Taking n out of n would be too narrow by the factor sqrt((n-1)/n), and percentiles know nothing
-    of Student's t; taking fewer draws widens the interval by as much as both.
+    Taking n out of n is too narrow by the factor sqrt((n-1)/n), and percentiles know nothing of
+    Student's t: the weights lie further from 1/n by as much as both. They sum to 1, and those of
+    few draws may be negative.
     """
     if n_draws == 1:
         return np.ones((_N_RESAMPLES, 1))
     student = float(stdtrit(n_draws - 1, 1 - _TAIL))
-    size = max(1, round((n_draws - 1) * (_NORMAL / student) ** 2))
-    return _times_taken(np.random.default_rng([seed, n_draws, 1]), n_draws, size) / size
+    wide = student / _NORMAL * np.sqrt(n_draws / (n_draws - 1))
+    taken = _times_taken(np.random.default_rng([seed, n_draws, 1]), n_draws) / n_draws
+    return np.asarray(1 / n_draws + wide * (taken - 1 / n_draws))
 
 
-def _times_taken(rng: np.random.Generator, n: int, size: int) -> NDArray[np.int64]:
-    """Return how often each of n is taken when `size` are, in every resample."""
-    taken = (rng.integers(0, n, size) for _ in range(_N_RESAMPLES))
+def _times_taken(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+    """Return how often each of n is taken when n are, in every resample."""
+    taken = (rng.integers(0, n, n) for _ in range(_N_RESAMPLES))
     return np.stack([np.bincount(chosen, minlength=n) for chosen in taken])
 
 

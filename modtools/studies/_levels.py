@@ -11,6 +11,8 @@ from modtools.studies._bootstrap import interval
 
 __all__ = ["factors", "labels_at", "reach", "rising"]
 
+_ROUNDING = 1e-12  # the mean of draws that are all .95 may lie below .95 by as little
+
 
 def rising(curves: FloatMatrix) -> FloatMatrix:
     """Return the nearest curves (..., n_counts) that never fall, by isotonic regression.
@@ -46,6 +48,8 @@ def labels_at(curves: FloatMatrix, levels: FloatMatrix, counts: NDArray[np.intp]
     >>> labels_at(curves, np.array([0.1, 0.2, 0.3, 0.5]), np.array([1, 100])).round(9).tolist()
     [0.0, 1.0, 10.0, inf]
     """
+    is_above = curves[:, 0] > levels + _ROUNDING
+    levels = levels - _ROUNDING
     places = np.count_nonzero(curves < levels[:, None], axis=1)
     inside = np.clip(places, 1, max(len(counts) - 1, 1))
     at = np.arange(len(curves))
@@ -55,7 +59,7 @@ def labels_at(curves: FloatMatrix, levels: FloatMatrix, counts: NDArray[np.intp]
     width = logs[np.minimum(inside, len(counts) - 1)] - logs[inside - 1]
     share = np.clip((levels - low) / step, 0.0, 1.0)
     found = np.exp(logs[inside - 1] + share * width)
-    found = np.where(places == 0, np.where(curves[:, 0] > levels, 0.0, counts[0]), found)
+    found = np.where(places == 0, np.where(is_above, 0.0, counts[0]), found)
     return np.where(places == len(counts), np.inf, found)
 
 

@@ -82,6 +82,7 @@ def go_on(
         errors = 1 - np.vstack([curve, resampled])[:, tail]
         found, shares = _extrapolated(errors, counts[tail], weights, n_labels)
         found[1:] *= _bends(len(resampled), np.log(n_labels / counts[-1]))
+        found = np.minimum(found, 1.0)  # no accuracy lies below 0
         low, high = _weighted_quantiles(found[1:].ravel(), shares[1:].ravel())
         if high - low > 2 * _WIDEST:
             refused = (

@@ -64,6 +64,13 @@ def test_it_refuses_where_the_interval_is_too_wide():
     assert "the data do not say" in go_on(curve, noisy(curve, 0.06), COUNTS, 3200)["refused"]
 
 
+def test_an_accuracy_below_zero_is_never_expected():
+    curve = np.array([0.0, 0.002, 0.004, 0.006, 0.008, 0.01])
+    found = go_on(curve, noisy(curve, 0.0005), COUNTS, 640)
+    assert found["refused"] == ""
+    assert 0 == found["accuracy_low"] <= found["accuracy"] <= found["accuracy_high"]
+
+
 def test_a_study_goes_on_or_says_why_not(data):
     study = label_efficiency(*data, budgets=[3, 6, 12, 24, 48, 90], repeats=6)
     table = study.extrapolate([180, 90, 2000])

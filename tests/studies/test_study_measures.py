@@ -29,7 +29,7 @@ def test_resampled_accuracies_are_means_over_the_rows_and_draws_taken():
         taken = np.repeat(np.arange(13), resamples.tests[:, number].astype(int))
         assert len(taken) == 13
         expected = resamples.draws[3][number] @ right[:, :, taken].mean(axis=2)
-        np.testing.assert_allclose(found[number], expected, atol=1e-7)
+        np.testing.assert_allclose(found[number], np.clip(expected, 0, 1), atol=1e-7)
 
 
 @pytest.mark.parametrize(("n_draws", "student"), [(5, 2.776), (10, 2.262), (40, 2.023)])
@@ -38,6 +38,22 @@ def test_resampled_draws_spread_as_a_t_interval(n_draws, student):
     spread = Resamples.of([n_draws], n_test=1, seed=0).means(values).std(axis=0)
     expected = values.std(axis=0, ddof=1) / np.sqrt(n_draws) * student / 1.96
     assert np.mean(spread / expected) == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("n_draws", [2, 3, 4])
+def test_intervals_of_few_draws_cover_the_truth(n_draws):
+    values = np.random.default_rng(0).normal(size=(n_draws, 2000))
+    resamples = Resamples.of([n_draws], n_test=1, seed=0)
+    low, high = interval(resamples.means(values))
+    assert np.mean((low <= 0) & (high >= 0)) >= 0.9
+    np.testing.assert_allclose(resamples.draws[n_draws].sum(axis=1), 1)
+
+
+def test_resampled_accuracies_stay_accuracies():
+    right = np.zeros((2, 2, 8), dtype=bool)
+    right[0, 0], right[1, 1] = True, True
+    found = Resamples.of([2], n_test=8, seed=0).accuracies(np.packbits(right, axis=2))
+    assert (found.min(), found.max()) == (0, 1)
 
 
 def test_the_interval_of_one_draw_is_that_of_its_test_rows():
@@ -84,6 +100,17 @@ def test_labels_are_read_off_linearly_in_their_logarithm(level, labels):
 def test_a_plateau_is_reached_where_it_begins():
     curve = np.array([[0.2, 0.4, 0.4]])
     assert labels_at(curve, np.array([0.4]), COUNTS)[0] == pytest.approx(8)
+
+
+def test_a_level_that_every_draw_ends_at_is_reached():
+    values = np.tile([0.5, 0.8, 0.95], (3, 1))
+    resampled = Resamples.of([3], n_test=1, seed=0).means(values)
+    assert values.mean(axis=0)[2] < 0.95  # by rounding
+    found = reach(values.mean(axis=0), rising(resampled), 0.95, COUNTS)
+    assert found["censored"] == ""
+    assert [found[name] for name in ("n_labels", "low", "high")] == pytest.approx([32] * 3)
+    first = reach(values.mean(axis=0)[2:], resampled[:, 2:], 0.95, COUNTS[:1])
+    assert [first[name] for name in ("n_labels", "low", "high")] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5])
