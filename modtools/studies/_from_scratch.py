@@ -1,5 +1,6 @@
 """The baseline of a study: a network trained end to end from scratch with the same few labels."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,14 @@ __all__ = ["FROM_SCRATCH", "Baseline"]
 
 FROM_SCRATCH: Final = Line("from scratch", "end to end", "random")
 _LEAST_STEPS, _LEAST_EPOCHS = 500, 10
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+", re.IGNORECASE)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a value is as plain JSON, the same in every process."""
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    return getattr(value, "fingerprint", None) or _ADDRESS.sub("", str(value))
 
 
 def _new_network(network: "Callable[[], nn.Module]", seed: int) -> "nn.Module":
@@ -50,15 +59,20 @@ class Baseline:
         Arguments of `train_end_to_end`. By default as many epochs as make 500 steps, ten at least.
     train, test : Task
         The pool and the test rows.
+    device : str or None
+        Where networks are trained and run, unless `training` says otherwise.
     """
 
     network: "Callable[[], nn.Module]"
     training: Mapping[str, Any]
     train: "Task"
     test: "Task"
+    device: str | None = None
 
     @classmethod
-    def checked(cls, network: Any, training: Any, train: Any, test: Any) -> "Baseline | None":
+    def checked(
+        cls, network: Any, training: Any, train: Any, test: Any, *, device: str | None = None
+    ) -> "Baseline | None":
         """Return the baseline of a study, None where no network is given, or raise."""
         if network is None:
             if training is not None:
@@ -69,39 +83,52 @@ class Baseline:
                 "network must be a function without arguments that returns a new torch.nn.Module, "
                 f"so that each draw starts from scratch; got {type(network).__name__}."
             )
+        for name in sorted({"checkpoint", "seed"} & set(training or {})):
+            raise ModtoolsError(
+                f"training= must leave out {name}: each draw and budget is a run of its own."
+            )
         if not hasattr(train, "inputs") or not hasattr(test, "inputs"):
             raise ModtoolsError(
                 "a network from scratch reads the inputs of tasks, and labels alone have none: "
                 "pass Tasks, for example Task(inputs, labels)."
             )
-        return cls(network, dict(training or {}), train, test)
+        return cls(network, dict(training or {}), train, test, device)
 
     def describe(self) -> dict[str, Any]:
-        """Return what defines the baseline, as plain JSON."""
-        plain = {
-            name: value.as_dict() if hasattr(value, "as_dict") else str(value)
-            for name, value in self.training.items()
-        }
-        return {"network": str(_new_network(self.network, 0)), "training": plain}
+        """Return what defines the baseline, as plain JSON: all but where it runs."""
+        plain = {name: _plain(value) for name, value in self.training.items() if name != "device"}
+        network = _ADDRESS.sub("", str(_new_network(self.network, 0)))
+        return {"network": network, "training": plain}
 
-    def measure(self, order: ClassCodes, *, seed: int) -> Measured:
-        """Return how a network trained on some rows of the pool does, for that one label count."""
+    def measure(self, order: ClassCodes, *, seed: int, n_classes: int) -> Measured:
+        """Return how a network trained on some rows of the pool does, for that one label count.
+
+        Parameters
+        ----------
+        order : ndarray of shape (n_labels,)
+            Rows of the pool to learn from.
+        seed : int
+            Of the new network and of its training.
+        n_classes : int
+            Number of all classes, those that occur in the test rows only included.
+        """
         from modtools.modules import PretrainedModule, extract
         from modtools.training import train_end_to_end
 
-        options = {**self._epochs(len(order)), "seed": seed, **self.training}
+        options = {"device": self.device, **self._epochs(len(order)), **self.training}
         fresh = _new_network(self.network, seed)
         with quiet():
-            result = train_end_to_end(fresh, self.train.subset(order), **options)
+            result = train_end_to_end(fresh, self.train.subset(order), seed=seed, **options)
             prepare = result.modules[0].preprocess
             whole = PretrainedModule(result.network, name="scratch", preprocess=prepare)
-            logits = np.asarray(extract(whole, self.test), dtype=np.float64)
+            found = extract(whole, self.test, device=options["device"])
+        logits = np.asarray(found, dtype=np.float64)
         classes, tested = self.train.classes, self.test.labels
         codes = np.minimum(np.searchsorted(classes, tested), len(classes) - 1)
         is_known = classes[codes] == tested
         own = softmax(logits, axis=1)[np.arange(len(codes)), codes] * is_known
         share = 1 / (len(order) + 1)  # as for output modules
-        loss = -np.log((1 - share) * own + share / len(classes)).mean()
+        loss = -np.log((1 - share) * own + share / n_classes).mean()
         return Measured.of(((logits.argmax(axis=1) == codes) & is_known)[None], loss)
 
     def _epochs(self, n_labels: int) -> dict[str, int]:
@@ -110,6 +137,6 @@ class Baseline:
 
         if {"epochs", "max_seconds"} & set(self.training):
             return {}
-        batch_size = self.training.get("recipe", Recipe()).batch_size
+        batch_size = (self.training.get("recipe") or Recipe()).batch_size
         n_batches = -(-n_labels // batch_size)
         return {"epochs": max(_LEAST_EPOCHS, -(-_LEAST_STEPS // n_batches))}

@@ -78,13 +78,14 @@ def label_efficiency(
     strategies : str or sequence of str, default="random"
         How labelled rows are chosen, names as in `choose_labels`. ``typical`` and ``cover`` plan
         for a number of labels: beyond the smallest budget they plan anew with every doubling,
-        around the rows that are labelled already.
+        without regard to what is labelled; rows labelled before come first.
     network : callable, optional
         Returns a new network. It is trained end to end from scratch with the labels of each random
         draw and budget, as the baseline "from scratch".
     training : mapping, optional
         Arguments of `train_end_to_end` for the baseline. By default as many epochs as make 500
-        steps, at least 10.
+        steps, at least 10. Each draw and budget is a run of its own: leave out `checkpoint`
+        and `seed`.
     folder : path-like, optional
         Where finished cells and extracted features are kept: the same call goes on from there and
         computes nothing again, however it was interrupted.
@@ -94,7 +95,7 @@ def label_efficiency(
     n_jobs : int, optional
         Draws measured at the same time, through joblib; -1 uses all cores.
     device, precision, batch_size
-        As in `extract`.
+        As in `extract`; `device` is that of the baseline too.
     cache : bool, str or path, optional
         Where extracted features are kept, as in `extract`; by default in `folder`, if there is one.
     seed : int, default=0
@@ -132,7 +133,7 @@ def label_efficiency(
     kept = cache if cache is not None or place is None else place / "features"
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     sources = list_sources(modules, train, test, {**forward, "cache": kept})
-    baseline = Baseline.checked(network, training, train, test)
+    baseline = Baseline.checked(network, training, train, test, device=device)
     if not allow_overlap:
         _check_overlap(sources, train, test)
     facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}

@@ -21,8 +21,8 @@ __all__ = ["OUTPUTS", "Rows", "draw_seed", "draws_of", "label_order", "measure"]
 OUTPUTS: Final = ("ridge", "logistic", "class_mean")
 # The same rows whatever the seed: a second draw would tell nothing.
 _WITHOUT_RANDOMNESS: Final = ("k_center", "herding", "variance")
-# Clusters are found for one number of labels: larger budgets are planned anew around the rows that
-# are labelled already, each time the labels have doubled.
+# Clusters are found for one number of labels: beyond the smallest budget they are planned anew with
+# every doubling, without regard to what is labelled; rows labelled before come first.
 _PLANNED: Final = ("typical", "cover")
 
 

@@ -64,13 +64,22 @@ def run_cells(
     if baseline is not None:
         work = chain(work, _baseline_cells(baseline, plan, store))
         total += plan.repeats * len(plan.counts)
-    lines: dict[Line, dict[int, list[Measured]]] = {}
+    # What is kept arrives before what is missing: lines are in the order of the definition.
+    lines: dict[Line, dict[int, list[Measured]]] = {
+        line: {} for line in _lines(sources, plan, baseline)
+    }
     for found in track(work, "Label efficiency", total=total):
         for line, draw, measured in found:
-            lines.setdefault(line, {}).setdefault(draw, []).append(measured)
+            lines[line].setdefault(draw, []).append(measured)
     return {
         line: [_join(draws[number]) for number in sorted(draws)] for line, draws in lines.items()
     }
+
+
+def _lines(sources: Sequence[Source], plan: Plan, baseline: Baseline | None) -> list[Line]:
+    names = [name for source in sources for name in source.names]
+    lines = [Line(n, o, s) for n in names for s in plan.strategies for o in plan.outputs]
+    return lines if baseline is None else [*lines, FROM_SCRATCH]
 
 
 def _join(parts: Sequence[Measured]) -> Measured:
@@ -144,6 +153,7 @@ def _baseline_cells(baseline: Baseline, plan: Plan, store: Store) -> Iterator[Fo
             cell = Cell(line.module, line.output, line.strategy, number, (count,))
             measured = store.get(cell)
             if measured is None:
-                measured = baseline.measure(order[:count], seed=seed)
+                n_classes = len(plan.classes)
+                measured = baseline.measure(order[:count], seed=seed, n_classes=n_classes)
                 store.put(cell, measured)
             yield [(line, number, measured)]

@@ -38,6 +38,14 @@ def test_a_finished_study_computes_nothing_again(data, tmp_path, monkeypatch):
     assert len(cells_in(tmp_path)) == 2 * 2 * 4
 
 
+def test_lines_keep_their_order_whichever_cell_is_missing(data, tmp_path):
+    options = {"repeats": 1, "strategies": ["random", "k_center"]}
+    whole = study_in(tmp_path, data, **options).frame()
+    for path in (tmp_path / "cells").iterdir():
+        path.unlink()
+        pd.testing.assert_frame_equal(whole, study_in(tmp_path, data, **options).frame())
+
+
 def test_killed_twenty_times_it_loses_no_finished_cell(data, tmp_path):
     options = {"budgets": range(1, 61), "repeats": 25}
     started = time.perf_counter()

@@ -6,6 +6,7 @@ import pytest
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.studies import label_efficiency
+from modtools.studies._from_scratch import Baseline
 from modtools.tasks import Task
 
 
@@ -58,6 +59,51 @@ def test_a_baseline_from_scratch(tasks, tmp_path):
     assert again.frame().equals(table)
     with pytest.raises(ModtoolsError, match=r'baseline was .*"30".* now .*"31"'):
         label_efficiency([pixels()], *tasks, **{**options, "training": {"epochs": 31}})
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "seed"])
+def test_a_baseline_shares_neither_checkpoint_nor_seed(tasks, name):
+    with pytest.raises(ModtoolsError, match=f"training= must leave out {name}: each draw and budg"):
+        label_efficiency([pixels()], *tasks, network=small_network, training={name: 1})
+
+
+def test_what_defines_a_baseline_holds_no_addresses_and_no_device(tasks):
+    training = {"preprocess": lambda batch: batch, "validation": tasks[1], "device": "cpu"}
+    baseline = Baseline.checked(small_network, training, *tasks, device="cpu")
+    found = baseline.describe()["training"]
+    assert sorted(found) == ["preprocess", "validation"]
+    assert "<lambda>" in found["preprocess"]
+    assert " at 0x" not in found["preprocess"]
+    assert found["validation"] == tasks[1].fingerprint
+
+
+def test_a_baseline_runs_on_the_device_of_the_study(tasks, monkeypatch):
+    from modtools import modules, training
+
+    seen = []
+
+    def spy(run):
+        def recorded(*arguments, device=None, **options):
+            seen.append(device)
+            return run(*arguments, device=device, **options)
+
+        return recorded
+
+    monkeypatch.setattr(training, "train_end_to_end", spy(training.train_end_to_end))
+    monkeypatch.setattr(modules, "extract", spy(modules.extract))
+    for options in ({"device": "cpu"}, {"training": {"device": "cpu", "recipe": None}}):
+        options = {"network": small_network, "budgets": [10], "repeats": 1, **options}
+        label_efficiency([pixels()], *tasks, **options)
+    assert seen == ["cpu"] * 4
+
+
+def test_a_class_of_the_test_rows_only_costs_its_share():
+    rng = np.random.default_rng(0)
+    inputs = rng.random(size=(30, 8, 8)).astype(np.float32)
+    train, test = Task(inputs[:20], np.arange(20) % 10), Task(inputs[20:], np.full(10, 10))
+    options = {"network": small_network, "training": {"epochs": 1}, "budgets": [20], "repeats": 1}
+    table = label_efficiency([pixels()], train, test, **options).frame().set_index("module")
+    assert table.loc["from scratch", "log_loss"] == pytest.approx(np.log(21 * 11))
 
 
 def test_networks_need_tasks_and_names_of_their_own(tasks):
