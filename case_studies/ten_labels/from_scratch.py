@@ -6,7 +6,7 @@ steps, not in seconds, so that other work on the machine changes nothing.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Settings:
 
 # What is varied, one after the other, each around the best so far: the number of steps first,
 # because what augmentation is worth depends on it.
-MULTIPLES = (1, 3, 10)  # of the steps that tuning starts from
+STEPS = {10: (100, 300, 1000), 100: (100, 300, 1000), 1000: (200, 600)}
 VARIED: tuple[list[dict[str, Any]], ...] = (
     [
         {"shift": 0, "flip": False},
@@ -58,29 +58,29 @@ VARIED: tuple[list[dict[str, Any]], ...] = (
     [{"learning_rate": rate} for rate in (2e-3, 6e-3)],
 )
 STARTS = (
-    Settings(10, TUNING_DRAW, steps=100, batch_size=10),
-    Settings(100, TUNING_DRAW, steps=100, batch_size=50),
-    Settings(1000, TUNING_DRAW, steps=200, batch_size=50),
+    Settings(10, TUNING_DRAW, steps=STEPS[10][0], batch_size=10),
+    Settings(100, TUNING_DRAW, steps=STEPS[100][0], batch_size=50),
+    Settings(1000, TUNING_DRAW, steps=STEPS[1000][0], batch_size=50),
 )
 DRAWS = {10: 5, 100: 3, 1000: 2}
-QUICK_STEPS, QUICK_DRAWS = 2, 2
+QUICK_STEPS, QUICK_DRAWS = 6, 2
 
 
 def compare(folder: Path, tasks: Any, *, quick: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     """Tune and train for each number of labels; yield it, settings and accuracies in percent."""
     for start in STARTS:
         start = replace(start, steps=QUICK_STEPS) if quick else start
-        best = tune(start, folder, tasks)
+        best = tune(start, [] if quick else STEPS[start.n_labels], folder, tasks)
         n_draws = QUICK_DRAWS if quick else DRAWS[start.n_labels]
         finals = [replace(best, draw=draw, held_out=False) for draw in range(n_draws)]
         accuracies = [result(settings, folder, tasks) for settings in finals]
         yield start.n_labels, {**asdict(best), "accuracies": accuracies}
 
 
-def tune(start: Settings, folder: Path, tasks: Any) -> Settings:
+def tune(start: Settings, steps: Sequence[int], folder: Path, tasks: Any) -> Settings:
     """Return the settings that are best on held-out rows, varied one group at a time."""
     best = start
-    for group in ([{"steps": multiple * start.steps} for multiple in MULTIPLES], *VARIED):
+    for group in ([{"steps": number} for number in steps or [start.steps]], *VARIED):
         tried = [replace(best, **changed) for changed in group]
         best = max(tried, key=lambda settings: result(settings, folder, tasks))
     return best
