@@ -63,14 +63,14 @@ STARTS = (
     Settings(1000, TUNING_DRAW, steps=STEPS[1000][0], batch_size=50),
 )
 DRAWS = {10: 5, 100: 3, 1000: 2}
-QUICK_STEPS, QUICK_DRAWS = 6, 2
+QUICK_STEPS, QUICK_DRAWS = (6, 18), 2
 
 
 def compare(folder: Path, tasks: Any, *, quick: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     """Tune and train for each number of labels; yield it, settings and accuracies in percent."""
     for start in STARTS:
-        start = replace(start, steps=QUICK_STEPS) if quick else start
-        best = tune(start, [] if quick else STEPS[start.n_labels], folder, tasks)
+        steps = QUICK_STEPS if quick else STEPS[start.n_labels]
+        best = tune(start, steps, folder, tasks)
         n_draws = QUICK_DRAWS if quick else DRAWS[start.n_labels]
         finals = [replace(best, draw=draw, held_out=False) for draw in range(n_draws)]
         accuracies = [result(settings, folder, tasks) for settings in finals]
@@ -80,7 +80,7 @@ def compare(folder: Path, tasks: Any, *, quick: bool) -> Iterator[tuple[int, dic
 def tune(start: Settings, steps: Sequence[int], folder: Path, tasks: Any) -> Settings:
     """Return the settings that are best on held-out rows, varied one group at a time."""
     best = start
-    for group in ([{"steps": number} for number in steps or [start.steps]], *VARIED):
+    for group in ([{"steps": number} for number in steps], *VARIED):
         tried = [replace(best, **changed) for changed in group]
         best = max(tried, key=lambda settings: result(settings, folder, tasks))
     return best
