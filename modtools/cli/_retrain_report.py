@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from modtools._writing import json_text, write_file
 from modtools.cli._forecast import (
     forecast_content,
@@ -13,7 +11,7 @@ from modtools.cli._forecast import (
     next_target,
     reached_row,
 )
-from modtools.cli._show import echo_registry
+from modtools.cli._show import echo_outcome, echo_registry
 from modtools.cli._train_report import wilson
 
 if TYPE_CHECKING:
@@ -40,24 +38,16 @@ def show_strategies(json: str | None) -> None:
 
 
 def report(done: "Retrained") -> None:
-    """Print what came of it, or the accuracy alone where quiet, and write the files asked for.
-
-    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
-    written does not hide the result.
-    """
-    wanted = done.wanted
-    is_shown = wanted.json != "-" and not wanted.quiet
-    if wanted.json == "-":
-        typer.echo(json_text(_content(done)), nl=False)
-    elif wanted.quiet:
-        typer.echo(f"{100 * done.accuracy:.2f}")
-    for name, text in _lines(done) if is_shown else []:
-        typer.echo(f"{name:<10}{text}")
-    written = _write(done)
-    if is_shown and written:
-        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
-    if is_shown:
-        typer.echo(f"Next      {_next(done)}")
+    """Print what came of it and write the files asked for."""
+    echo_outcome(
+        accuracy=done.accuracy,
+        json=done.wanted.json,
+        quiet=done.wanted.quiet,
+        content=lambda: _content(done),
+        lines=lambda: _lines(done),
+        write=lambda: _write(done),
+        advice=lambda: _next(done),
+    )
 
 
 def _lines(done: "Retrained") -> list[tuple[str, str]]:

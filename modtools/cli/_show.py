@@ -1,8 +1,8 @@
 """How results look at a terminal and in files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -11,9 +11,38 @@ from modtools._writing import json_text, write_file
 if TYPE_CHECKING:
     from modtools.selection import Ranking
 
-__all__ = ["echo_registry", "echo_table", "pick_text", "report", "show_registry"]
+__all__ = ["echo_outcome", "echo_registry", "echo_table", "pick_text", "report", "show_registry"]
 
 _PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
+
+
+def echo_outcome(
+    *,
+    accuracy: float,
+    json: str | None,
+    quiet: bool,
+    content: Callable[[], Any],
+    lines: Callable[[], Sequence[tuple[str, str]]],
+    write: Callable[[], Sequence[Path]],
+    advice: Callable[[], str],
+) -> None:
+    """Print what came of a training, or the accuracy alone where quiet, and write the files.
+
+    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
+    written does not hide the result.
+    """
+    is_shown = json != "-" and not quiet
+    if json == "-":
+        typer.echo(json_text(content()), nl=False)
+    elif quiet:
+        typer.echo(f"{100 * accuracy:.2f}")
+    for name, text in lines() if is_shown else []:
+        typer.echo(f"{name:<10}{text}")
+    written = write()
+    if is_shown and written:
+        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+    if is_shown:
+        typer.echo(f"Next      {advice()}")
 
 
 def echo_table(
