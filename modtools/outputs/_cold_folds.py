@@ -85,8 +85,10 @@ def cold_fold_codes(
 def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return float32 coordinates with a last column for the intercept, and their penalties.
 
-    With many rows a column, principal coordinates are divided by the root of their expected
-    curvature, which makes the problem nearly round; the penalty is divided with them.
+    Fewer rows than columns are turned into their principal coordinates, which changes no decision
+    and leaves fewer weights. With many rows a column, principal coordinates are divided by the root
+    of their expected curvature, which makes the problem nearly round; the penalty is divided with
+    them.
 
     >>> fold_design(StandardizedRows.of(np.array([[0.0], [2.0]])), 3.0)[0]
     array([[-1.,  1.],
@@ -94,10 +96,12 @@ def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], 
     """
     n_samples = len(rows)
     if n_samples < _ROWS_PER_COLUMN * rows.n_features:
-        design = np.ones((n_samples, rows.n_features + 1), dtype=np.float32)
-        for block_rows, block in rows.blocks():
+        n_columns = min(n_samples, rows.n_features)
+        design = np.ones((n_samples, n_columns + 1), dtype=np.float32)
+        is_wide = n_samples < rows.n_features
+        for block_rows, block in ridge_basis(rows).blocks() if is_wide else rows.blocks():
             design[block_rows, :-1] = block
-        penalty = np.full(rows.n_features + 1, strength, dtype=np.float32)
+        penalty = np.full(n_columns + 1, strength, dtype=np.float32)
         penalty[-1] = 0
         return design, penalty
     basis = ridge_basis(rows)

@@ -14,6 +14,7 @@ from modtools.exceptions import warn
 from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
 from modtools.outputs._cold_folds import cold_fold_codes
 from modtools.outputs._logistic_strength import choose_logistic_strength
+from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["LogisticOutput"]
@@ -98,15 +99,18 @@ class LogisticOutput(OutputModule):
         rows = StandardizedRows.of(X, rescale=self.standardize)
         self.strength_ = self._strength_for(rows, codes, len(self.classes_))
         solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter)
+        # Principal coordinates leave fewer weights where rows are fewer than features.
+        basis = ridge_basis(rows) if len(rows) < rows.n_features else None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            solver.fit(rows.dense(), codes)
+            solver.fit(rows.dense() if basis is None else basis.dense(), codes)
         if any(issubclass(w.category, ConvergenceWarning) for w in caught):
             warn("MT005", f"the logistic fit stopped at max_iter={max_iter}; increase it.")
         # scikit-learn keeps one row of weights for two classes: half of it belongs to each class.
         is_binary = len(self.classes_) == 2
         halves = np.array([-0.5, 0.5]) if is_binary else np.ones(len(self.classes_))
-        self.coef_ = halves[:, None] * solver.coef_
+        weights = solver.coef_ if basis is None else basis.weights(solver.coef_.T).T
+        self.coef_ = halves[:, None] * weights
         self.intercept_ = halves * solver.intercept_
         self.mean_, self.scale_ = rows.mean, rows.scale
         self.n_iter_ = int(solver.n_iter_[0])
