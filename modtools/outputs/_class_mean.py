@@ -1,5 +1,6 @@
 """Nearest class mean: fit, exact leave-one-out, and means that an unlabelled pool gives."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -125,6 +126,9 @@ class ClassMeanOutput(OutputModule):
     ----------
     standardize : bool, default=True
         Whether columns are divided by their standard deviation; constant columns become 0.
+    blocks : sequence of int, optional
+        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
+        are standardised, then each block divided by one number. By default all columns are one.
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance to the mean, or angle between row and mean, both of centred columns.
     pool : array-like of shape (n_pool, n_features), optional
@@ -173,12 +177,14 @@ class ClassMeanOutput(OutputModule):
         self,
         *,
         standardize: bool = True,
+        blocks: Sequence[int] | None = None,
         metric: str = "euclidean",
         pool: Any = None,
         n_classes: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.standardize = standardize
+        self.blocks = blocks
         self.metric = metric
         self.pool = pool
         self.n_classes = n_classes
@@ -300,15 +306,16 @@ class ClassMeanOutput(OutputModule):
 
     def _standardized(self, X: FloatArray) -> tuple[StandardizedRows, StandardizedRows | None]:
         """Return labelled rows and pool in one standardisation, the pool's if it is there."""
+        options: dict[str, Any] = {"rescale": self.standardize, "blocks": self.blocks}
         if self.pool is None:
-            return StandardizedRows.of(X, rescale=self.standardize), None
+            return StandardizedRows.of(X, **options), None
         features = check_features(self.pool, name="pool")
         raise_if_not_finite(features, name="pool")
         if features.shape[1] != X.shape[1]:
             raise ModtoolsError(
                 f"pool must have the columns of X, {X.shape[1]}; got {features.shape[1]}."
             )
-        pool = StandardizedRows.of(features, rescale=self.standardize)
+        pool = StandardizedRows.of(features, **options)
         return StandardizedRows(X, pool.mean, pool.scale), pool
 
     def _mean_codes(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> ClassCodes:

@@ -1,6 +1,7 @@
 """Multinomial logistic regression as an output module."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +35,9 @@ class LogisticOutput(OutputModule):
         larger; with one label a class nothing can be held out, and it is 1.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation; constant columns become 0.
+    blocks : sequence of int, optional
+        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
+        are standardised, then each block divided by one number. By default all columns are one.
     max_iter : int, default=2000
         Largest number of iterations; a fit that stops there warns with MT005.
     random_state : int, default=0
@@ -70,11 +74,13 @@ class LogisticOutput(OutputModule):
         *,
         strength: float | None = None,
         standardize: bool = True,
+        blocks: Sequence[int] | None = None,
         max_iter: int = 2000,
         random_state: int = 0,
     ) -> None:
         self.strength = strength
         self.standardize = standardize
+        self.blocks = blocks
         self.max_iter = max_iter
         self.random_state = random_state
 
@@ -96,7 +102,7 @@ class LogisticOutput(OutputModule):
         self._check_options()
         max_iter = check_integer(self.max_iter, name="max_iter")
         X, codes = self._check_fit(X, y)
-        rows = StandardizedRows.of(X, rescale=self.standardize)
+        rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
         self.strength_ = self._strength_for(rows, codes, len(self.classes_))
         solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter)
         # Principal coordinates leave fewer weights where rows are fewer than features.
@@ -161,7 +167,7 @@ class LogisticOutput(OutputModule):
         """
         self._check_options()
         X, classes, codes = check_rows(X, y)
-        rows = StandardizedRows.of(X, rescale=self.standardize)
+        rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
         strength = self._strength_for(rows, codes, len(classes))
         held_out = cold_fold_codes(
             rows, codes, len(classes), strength=strength, seed=self.random_state

@@ -1,5 +1,6 @@
 """Ridge regression on real targets as an output module: one machine for all targets."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +34,9 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
         divided by its standard deviation, from n * 10^k, k = -6, -5.5, ..., 2.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
+    blocks : sequence of int, optional
+        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
+        are standardised, then each block divided by one number. By default all columns are one.
 
     Attributes
     ----------
@@ -63,9 +67,16 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
     scale_: FloatMatrix
     is_flat_: bool
 
-    def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        strength: float | None = None,
+        standardize: bool = True,
+        blocks: Sequence[int] | None = None,
+    ) -> None:
         self.strength = strength
         self.standardize = standardize
+        self.blocks = blocks
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the output module.
@@ -147,6 +158,9 @@ class RidgeRegressionOutput(MultiOutputMixin, RegressorMixin, BaseEstimator):  #
         mean, deviation = column_moments(targets)
         # In units of their deviation, no target outweighs the others in the choice of the strength.
         unit = np.where(deviation > 0, deviation, 1.0)
-        basis = ridge_basis(StandardizedRows.of(features, rescale=self.standardize))
+        basis = ridge_basis(self._rows(features))
         left_out = ridge_leave_one_out(basis, (targets - mean) / unit, given)
         return basis, targets, left_out.strength, left_out.decisions * unit + mean
+
+    def _rows(self, features: FloatArray) -> StandardizedRows:
+        return StandardizedRows.of(features, rescale=self.standardize, blocks=self.blocks)

@@ -1,5 +1,6 @@
 """Ridge regression on one-hot targets, or on one 0/1 target a label, as an output module."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +36,9 @@ class RidgeOutput(OutputModule):
         chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
+    blocks : sequence of int, optional
+        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
+        are standardised, then each block divided by one number. By default all columns are one.
 
     Attributes
     ----------
@@ -64,9 +68,16 @@ class RidgeOutput(OutputModule):
 
     is_multilabel_: bool
 
-    def __init__(self, *, strength: float | None = None, standardize: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        strength: float | None = None,
+        standardize: bool = True,
+        blocks: Sequence[int] | None = None,
+    ) -> None:
         self.strength = strength
         self.standardize = standardize
+        self.blocks = blocks
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -91,7 +102,7 @@ class RidgeOutput(OutputModule):
         options: dict[str, Any] = {"dtype": FLOATS, "ensure_min_samples": 2, "multi_output": True}
         features, labels = validate_data(self, X, y, **options)
         self.classes_, targets, self.is_multilabel_ = _targets(labels)
-        basis = ridge_basis(StandardizedRows.of(features, rescale=self.standardize))
+        basis = ridge_basis(self._rows(features))
         strength = self._checked_strength()
         self.strength_ = strength or ridge_leave_one_out(basis, targets).strength
         self.coef_, self.intercept_ = ridge_weights(basis, targets, self.strength_)
@@ -161,7 +172,7 @@ class RidgeOutput(OutputModule):
         """
         features, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2, multi_output=True)
         classes, targets, is_multilabel = _targets(labels)
-        basis = ridge_basis(StandardizedRows.of(features, rescale=self.standardize))
+        basis = ridge_basis(self._rows(features))
         result = ridge_leave_one_out(basis, targets, self._checked_strength())
         return self._labels(result.decisions, classes, is_multilabel=is_multilabel)
 
@@ -170,6 +181,9 @@ class RidgeOutput(OutputModule):
         if is_multilabel:
             return (values > _LIKELIER).astype(np.intp)
         return np.asarray(classes[values.argmax(axis=1)])
+
+    def _rows(self, features: FloatArray) -> StandardizedRows:
+        return StandardizedRows.of(features, rescale=self.standardize, blocks=self.blocks)
 
     def _checked_strength(self) -> float | None:
         return None if self.strength is None else check_positive(self.strength, name="strength")

@@ -1,13 +1,14 @@
 """Safe standardisation, and rows that are standardised block by block as they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray, rows_per_block
+from modtools._validation import FloatArray, check_integer, rows_per_block
+from modtools.exceptions import ModtoolsError
 
 __all__ = ["StandardizedRows", "column_moments", "standardize"]
 
@@ -83,6 +84,24 @@ def standardize(
     return StandardizedRows(features, mean, deviation).dense(dtype)
 
 
+def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> NDArray[np.float64]:
+    """Return what to divide each column by, so that all blocks have the same energy.
+
+    The energy of a block is the sum of its columns' variances. That of all blocks together becomes
+    their mean, so that a strength means for several modules what it means for one of them.
+    """
+    widths = [check_integer(width, name="each of blocks") for width in blocks]
+    if sum(widths) != len(variances):
+        raise ModtoolsError(
+            f"blocks must add up to the {len(variances)} columns of the features; got "
+            f"{sum(widths)} in {len(widths)} blocks."
+        )
+    energies = np.array([part.sum() for part in np.split(variances, np.cumsum(widths)[:-1])])
+    varying = energies > 0
+    shares = energies * varying.sum() / energies[varying].mean() if varying.any() else energies
+    return np.repeat(np.sqrt(np.where(varying, shares, 1.0)), widths)
+
+
 def _blocks(features: FloatArray) -> Iterator[NDArray[np.float64]]:
     step = rows_per_block(features.shape[1], 8)
     for start in range(0, len(features), step):
@@ -112,10 +131,23 @@ class StandardizedRows:
     scale: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: FloatArray, *, rescale: bool = True) -> "StandardizedRows":
-        """Return the features centred and, unless `rescale` is false, divided by the deviation."""
+    def of(
+        cls,
+        features: FloatArray,
+        *,
+        rescale: bool = True,
+        blocks: Sequence[int] | None = None,
+    ) -> "StandardizedRows":
+        """Return the features centred and, unless `rescale` is false, divided by the deviation.
+
+        `blocks`, widths of consecutive blocks of columns, are then given equal energy.
+        """
         mean, deviation = column_moments(features)
-        return cls(features, mean, deviation if rescale else np.where(deviation > 0, 1.0, 0.0))
+        scale = deviation if rescale else np.where(deviation > 0, 1.0, 0.0)
+        if blocks is not None:
+            variances = np.square(deviation / np.where(scale > 0, scale, 1.0))
+            scale = scale * _block_divisors(variances, blocks)
+        return cls(features, mean, scale)
 
     def __len__(self) -> int:
         return len(self.features)
