@@ -7,7 +7,10 @@ __all__ = ["stratified_folds"]
 
 
 def stratified_folds(
-    codes: NDArray[np.intp], n_folds: int, seed: int, groups: NDArray[np.intp] | None = None
+    codes: NDArray[np.intp],
+    n_folds: int,
+    seed: int | tuple[int, ...],
+    groups: NDArray[np.intp] | None = None,
 ) -> NDArray[np.intp]:
     """Return the fold of each row: classes are shuffled and dealt out one row to a fold in turn.
 
@@ -20,7 +23,7 @@ def stratified_folds(
         Class of each row.
     n_folds : int
         Number of folds, at least two; fewer where there are fewer rows or groups.
-    seed : int
+    seed : int or tuple of int
         Seed of the shuffle.
     groups : ndarray of shape (n_samples,), optional
         Group of each row; whole groups are dealt out, as the class of their first row.

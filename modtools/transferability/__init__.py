@@ -13,6 +13,7 @@ from modtools.transferability._codelength import codelength
 from modtools.transferability._dependence import hsic, nhsic
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._gbc import gbc
+from modtools.transferability._half_split import half_split
 from modtools.transferability._hscore import hscore, regularized_hscore
 from modtools.transferability._leave_one_out import class_mean, lda, ridge
 from modtools.transferability._linear_probe import linear_probe
@@ -38,6 +39,7 @@ __all__ = [
     "class_mean",
     "codelength",
     "gbc",
+    "half_split",
     "hscore",
     "hsic",
     "knn",

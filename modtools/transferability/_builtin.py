@@ -12,6 +12,7 @@ from modtools.transferability._alignment import (
 from modtools.transferability._codelength import codelength_of_rows
 from modtools.transferability._dependence import hsic_from_summary, nhsic_from_summary
 from modtools.transferability._gbc import gbc_from_summary
+from modtools.transferability._half_split import half_split_of_rows
 from modtools.transferability._hscore import hscore_from_summary, regularized_hscore_from_summary
 from modtools.transferability._inputs import ANY_KIND
 from modtools.transferability._leave_one_out import (
@@ -180,6 +181,14 @@ _BUILTIN = (
         "[0, 1], held-out accuracy",
         "5-fold, strength chosen inside",
         passes="iterative",
+    ),
+    Score(
+        "half_split",
+        "features",
+        half_split_of_rows,
+        "(-inf, 0], nats a label",
+        "held-out log loss of ridge machines on stratified halves",
+        passes="4 to 30 splits",
     ),
     Score(
         "codelength",

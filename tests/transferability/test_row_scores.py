@@ -11,7 +11,7 @@ from modtools.tasks._labels import Labels, encode_labels
 from modtools.transferability import SCORES, _linear_probe, score
 
 ACCURACIES = ["knn", "class_mean", "lda", "ridge", "logistic", "linear_probe"]
-ALL = [*ACCURACIES, "codelength", "parc"]
+ALL = [*ACCURACIES, "half_split", "codelength", "parc"]
 EXACT = ["knn", "class_mean", "lda", "ridge", "parc"]  # nothing in them depends on a seed
 
 
@@ -75,7 +75,7 @@ def test_constant_columns_change_nothing(name):
 def test_more_columns_than_rows(name):
     features, labels = make_rows(30, 100)
     value = compute(name, features, labels)
-    chance = {"codelength": -np.log2(3), "parc": 0.0}.get(name, 0.4)
+    chance = {"codelength": -np.log2(3), "half_split": -np.log(3), "parc": 0.0}.get(name, 0.4)
     assert chance < value <= (1 if name in ACCURACIES else 100)
 
 

@@ -30,6 +30,7 @@ NAMES = [
     "ridge",
     "logistic",
     "linear_probe",
+    "half_split",
     "codelength",
 ]
 RNG = np.random.default_rng(0)
