@@ -1,7 +1,14 @@
 """Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
 
 from modtools.modules._cache import Cache, clear_cache
-from modtools.modules._extraction import Extraction, extract, iter_features, run
+from modtools.modules._combined import CombinedModule
+from modtools.modules._extraction import (
+    Extraction,
+    extract,
+    extract_members,
+    iter_features,
+    run,
+)
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
@@ -11,6 +18,7 @@ from modtools.modules._zoo import UnknownModuleError, Zoo
 __all__ = [
     "EFFICIENTNET_LITE_TAPS",
     "Cache",
+    "CombinedModule",
     "Extraction",
     "ImagePreprocess",
     "PretrainedModule",
@@ -20,6 +28,7 @@ __all__ = [
     "clear_cache",
     "efficientnet_lite",
     "extract",
+    "extract_members",
     "image_preprocess",
     "iter_features",
     "pixels",

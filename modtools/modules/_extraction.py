@@ -2,22 +2,24 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from modtools._progress import quiet, track
 from modtools._validation import check_probabilities
 from modtools.exceptions import ModtoolsError, warn
 from modtools.modules._cache import Cache, open_cache
+from modtools.modules._combined import CombinedModule, networks_of
 from modtools.modules._identity import extraction_keys, source_place
 from modtools.modules._module import PretrainedModule
-from modtools.modules._streaming import Features, RunOptions, as_task, stream
+from modtools.modules._streaming import Block, Features, RunOptions, as_task, stream
 from modtools.tasks import Task
 
-__all__ = ["Extraction", "extract", "iter_features", "run"]
+__all__ = ["Extraction", "extract", "extract_members", "iter_features", "run"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _run_cached(
 
 
 def run(
-    module: PretrainedModule,
+    module: PretrainedModule | CombinedModule,
     task: Any,
     *,
     device: str | torch.device | None = None,
@@ -114,7 +116,7 @@ def run(
 
     Parameters
     ----------
-    module : PretrainedModule
+    module : PretrainedModule or CombinedModule
         The module.
     task : Task, array, tensor or list of str
         The inputs.
@@ -145,6 +147,11 @@ def run(
     (5, 3)
     """
     started = time.perf_counter()
+    if isinstance(module, CombinedModule):
+        forward: dict[str, Any] = {"device": device, "precision": precision, "cache": cache}
+        members = extract_members(module, task, batch_size=batch_size, **forward)
+        joined = {module.name: module.join(members)}
+        return Extraction(joined, None, time.perf_counter() - started)
     task, kept = as_task(task), open_cache(cache)
     options = RunOptions(device, precision, batch_size)
     with_source = with_source and module.source_head is not None
@@ -156,8 +163,43 @@ def run(
     return Extraction(named, source, time.perf_counter() - started)
 
 
+def extract_members(
+    module: PretrainedModule | CombinedModule, task: Any, **options: Any
+) -> dict[str, Features]:
+    """Return the features of each member of a combination, or of each tap of a module, by name.
+
+    Parameters
+    ----------
+    module : CombinedModule or PretrainedModule
+        The module.
+    task : Task, array, tensor or list of str
+        The inputs.
+    **options
+        device, precision, batch_size and cache, as in `extract`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Float32 features (n_samples, n_features) by name (``name@tap``), in the order of the
+        members.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> module = PretrainedModule(nn.Linear(4, 3), name="small", tap=None)
+    >>> {name: x.shape for name, x in extract_members(module, np.ones((5, 4), "f")).items()}
+    {'small': (5, 3)}
+    """
+    found: dict[str, Features] = {}
+    for network in networks_of(module):
+        found |= run(network, task, with_source=False, **options).features
+    order = module.members if isinstance(module, CombinedModule) else found
+    return {name: found[name] for name in order}
+
+
 def extract(
-    module: PretrainedModule,
+    module: PretrainedModule | CombinedModule,
     task: Any,
     *,
     device: str | torch.device | None = None,
@@ -169,7 +211,7 @@ def extract(
 
     Parameters
     ----------
-    module : PretrainedModule
+    module : PretrainedModule or CombinedModule
         The module.
     task : Task, array, tensor or list of str
         The inputs.
@@ -212,7 +254,7 @@ def extract(
 
 
 def iter_features(
-    module: PretrainedModule,
+    module: PretrainedModule | CombinedModule,
     task: Any,
     *,
     device: str | torch.device | None = None,
@@ -225,7 +267,7 @@ def iter_features(
 
     Parameters
     ----------
-    module : PretrainedModule
+    module : PretrainedModule or CombinedModule
         The module.
     task : Task, array, tensor or list of str
         The inputs.
@@ -250,7 +292,33 @@ def iter_features(
     >>> [block.shape for block in iter_features(module, inputs, batch_size=3)]
     [(3, 3), (2, 3)]
     """
-    options = RunOptions(device, precision, batch_size)
-    blocks = stream(module, as_task(task), options, with_source=False)
+    options, task = RunOptions(device, precision, batch_size), as_task(task)
+    if isinstance(module, CombinedModule):
+        streams = [stream(part, task, options, with_source=False) for part in module.networks]
+        return _side_by_side(module, streams, -(-len(task) // batch_size))
+    blocks = stream(module, task, options, with_source=False)
     several = len(module.taps) > 1
     return (part.features if several else part.features[module.taps[0]] for part in blocks)
+
+
+def _side_by_side(
+    module: CombinedModule, streams: Sequence[Iterator[Block]], n_batches: int
+) -> Iterator[Features]:
+    """Run all networks on one batch after the other, under one progress bar."""
+    # Strict, so that every stream runs to its end and leaves its network as it was.
+    rows = zip(*map(_quietly, streams), strict=True)
+    for blocks in track(rows, f"Extract {module.name}", total=n_batches):
+        found: dict[str, Features] = {}
+        for network, block in zip(module.networks, blocks, strict=True):
+            found |= dict(zip(network.names, block.features.values(), strict=True))
+        yield module.join(found)
+
+
+def _quietly(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield the blocks of a stream that shows no bar of its own."""
+    while True:
+        with quiet():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from modtools.tasks._labels import Kind
 if TYPE_CHECKING:
     import torch
 
-    from modtools.modules import PretrainedModule
+    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["OUTPUTS", "retrain"]
 
@@ -35,7 +36,7 @@ _FOR_KIND: Final[dict[Kind, dict[str, type]]] = {
 
 
 def retrain(
-    module: "PretrainedModule",
+    module: "PretrainedModule | CombinedModule",
     task: Task,
     *,
     output: str | BaseEstimator | None = None,
@@ -53,8 +54,9 @@ def retrain(
 
     Parameters
     ----------
-    module : PretrainedModule
-        The module, read at one tap.
+    module : PretrainedModule or CombinedModule
+        The module, read at one tap, or several modules as one: their features side by side, which
+        an output module of modtools gives equal energy (another estimator gets them as they are).
     task : Task
         The labelled rows.
     output : {"logistic", "ridge", "class_mean"} or estimator, optional
@@ -99,7 +101,7 @@ def retrain(
     >>> model.predict(np.full((1, 2, 2), 255, dtype=np.uint8)).tolist()
     ['bright']
     """
-    from modtools.modules import extract
+    from modtools.modules import extract_members
 
     started = time.perf_counter()
     _check_task(module, task)
@@ -113,9 +115,11 @@ def retrain(
     }
     if pool is not None:
         _check_reads_pool(estimator)
-        estimator.set_params(pool=extract(module, pool, **forward))
+        estimator.set_params(pool=_side_by_side(extract_members(module, pool, **forward)))
     _expect_all_classes(estimator, len(task.classes))
-    features = np.asarray(extract(module, task, **forward))
+    members = extract_members(module, task, **forward)
+    _expect_blocks(estimator, members)
+    features = _side_by_side(members)
     _check_varies(features, module)
     estimator.fit(features, task.labels)
     return ReusedModel(
@@ -130,7 +134,7 @@ def retrain(
     )
 
 
-def _check_task(module: "PretrainedModule", task: Any) -> None:
+def _check_task(module: "PretrainedModule | CombinedModule", task: Any) -> None:
     if not isinstance(task, Task):
         raise ModtoolsError(
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
@@ -197,7 +201,19 @@ def _expect_all_classes(estimator: Any, n_classes: int) -> None:
         estimator.set_params(n_classes=n_classes)
 
 
-def _check_varies(features: NDArray[Any], module: "PretrainedModule") -> None:
+def _expect_blocks(estimator: Any, members: Mapping[str, NDArray[Any]]) -> None:
+    """Tell an output module which columns belong to which of several modules."""
+    options = estimator.get_params(deep=False)
+    if len(members) > 1 and options.get("blocks", ()) is None:
+        estimator.set_params(blocks=[features.shape[1] for features in members.values()])
+
+
+def _side_by_side(members: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    parts = list(members.values())
+    return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+
+def _check_varies(features: NDArray[Any], module: "PretrainedModule | CombinedModule") -> None:
     if len(features) > 1 and not np.ptp(features, axis=0).any():
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(

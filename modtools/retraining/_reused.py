@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from modtools.modules import PretrainedModule
+    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["ReusedModel"]
 
@@ -38,8 +38,8 @@ class ReusedModel:
 
     Parameters
     ----------
-    module : PretrainedModule
-        The frozen module, read at one tap.
+    module : PretrainedModule or CombinedModule
+        The frozen module, read at one tap, or several as one.
     output : classifier or regressor
         Fitted on the features of the module.
     classes : ndarray of shape (n_classes,)
@@ -81,7 +81,7 @@ class ReusedModel:
 
     def __init__(
         self,
-        module: "PretrainedModule",
+        module: "PretrainedModule | CombinedModule",
         output: Any,
         *,
         classes: NDArray[Any],
@@ -352,8 +352,9 @@ class ReusedModel:
         Parameters
         ----------
         preprocess : bool, default=True
-            Whether it takes what this model takes; otherwise what the frozen network itself reads,
-            so that it consists of tensor operations only.
+            Whether it takes what this model takes; otherwise what the frozen network itself reads
+            (for several networks a sequence, one entry each), so that it consists of tensor
+            operations only.
 
         Returns
         -------

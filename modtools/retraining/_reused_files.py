@@ -20,6 +20,7 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, Ridge
 from modtools.tasks._labels import Kind
 
 if TYPE_CHECKING:
+    from modtools.modules import CombinedModule, PretrainedModule, Zoo
     from modtools.retraining._reused import ReusedModel
 
 __all__ = ["read_model", "write_model"]
@@ -35,8 +36,8 @@ _OUTPUTS: Final = {
 }
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z]\w*_")
 _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
-    "module": str,
-    "module_sha256": str,
+    "module": (str, list),  # the name of a module, or the members of a combination
+    "module_sha256": (str, dict),  # of a combination: by network
     "output": str,
     "parameters": dict,
     "attributes": dict,
@@ -53,6 +54,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
 def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
     """Write a model to its own folder, whole or not at all."""
     from modtools.modules import Zoo
+    from modtools.modules._combined import networks_of
     from modtools.modules._weights import file_digest
 
     if path.exists() and not (overwrite and (path / "card.json").is_file()):
@@ -64,8 +66,9 @@ def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
     try:
         unfinished.mkdir(parents=True)
         zoo = Zoo(unfinished)
-        zoo.save(model.module, description=f"The frozen module of a model for {model.task_name}.")
-        card["module_sha256"] = zoo.card(model.module.name)["sha256"]["module.safetensors"]
+        for network in networks_of(model.module):
+            zoo.save(network, description=f"A frozen module of a model for {model.task_name}.")
+        card |= _module_card(model.module, zoo)
         save_file(arrays, unfinished / _ARRAYS)
         card["sha256"] = {_ARRAYS: file_digest(unfinished / _ARRAYS)}
         (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
@@ -106,7 +109,6 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
     card = {
         "format": _FORMAT,
         "kind": _KIND,
-        "module": model.module.name,
         "output": type(output).__name__,
         "parameters": parameters,
         "attributes": attributes,
@@ -118,6 +120,34 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         "seconds": model.seconds,
     }
     return arrays, card
+
+
+def _module_card(module: "PretrainedModule | CombinedModule", zoo: "Zoo") -> dict[str, Any]:
+    """Return what a card says of the saved module, or of the saved modules of a combination."""
+    digests = {name: zoo.card(name)["sha256"]["module.safetensors"] for name in zoo.names}
+    if hasattr(module, "members"):
+        return {"module": list(module.members), "module_sha256": digests}
+    return {"module": module.name, "module_sha256": digests[module.name]}
+
+
+def _read_module(card: dict[str, Any], zoo: "Zoo") -> "PretrainedModule | CombinedModule":
+    """Load the module of a card, or build its combination, if the weights are those saved."""
+    from modtools.modules import CombinedModule
+
+    digests = card["module_sha256"]
+    if isinstance(card["module"], str):
+        members, digests = [card["module"]], {card["module"]: digests}
+    else:
+        members = [str(member) for member in card["module"]]
+    loaded = {}
+    for name in dict.fromkeys(member.partition("@")[0] for member in members):
+        if zoo.card(name)["sha256"].get("module.safetensors") != digests[name]:
+            raise ModtoolsError(f"its module {name} is another one than it was saved with.")
+        loaded[name] = zoo.load(name)
+    if isinstance(card["module"], str):
+        return loaded[card["module"]]
+    parts = [member.partition("@") for member in members]
+    return CombinedModule([loaded[name].at(tap or None) for name, _, tap in parts])
 
 
 def _readme(model: "ReusedModel") -> str:
@@ -138,14 +168,12 @@ def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
     try:
         check_files(path, card["sha256"], needed=_ARRAYS)
         zoo = Zoo(path, allow=allow)
-        if zoo.card(card["module"])["sha256"].get("module.safetensors") != card["module_sha256"]:
-            raise ModtoolsError("its module is another one than it was saved with.")
+        module = _read_module(card, zoo)
         arrays = load_file(path / _ARRAYS)
         fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
         classes = np.asarray(card["classes"], dtype=_class_dtype(card["class_dtype"]))
         kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
-        module = zoo.load(card["module"])
     except (ModtoolsError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModtoolsError(
             f"the folder {path} does not match its card: {error} Nothing was loaded."

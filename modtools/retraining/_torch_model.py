@@ -1,7 +1,7 @@
 """A reused model as one torch network: preprocessing, frozen module, output module."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule
+from modtools.modules import CombinedModule, PretrainedModule
+from modtools.modules._combined import networks_of
 from modtools.modules._forward import ForwardReader
 from modtools.modules._preprocessing import to_tensor
 
@@ -78,52 +79,79 @@ class ReusedNetwork(nn.Module):
     Attributes
     ----------
     network : torch.nn.Module
-        A copy of the frozen network, in eval mode.
+        A copy of the frozen network, in eval mode; of several networks, a `torch.nn.ModuleList`.
     output : torch.nn.Sequential
         Standardisation and output module.
     """
 
     def __init__(
-        self, module: PretrainedModule, output: nn.Sequential, *, preprocess: bool
+        self,
+        modules: Sequence[PretrainedModule],
+        members: Sequence[str],
+        output: nn.Sequential,
+        *,
+        preprocess: bool,
     ) -> None:
         super().__init__()
-        self.network: nn.Module = module.network  # type: ignore[assignment]
+        networks: list[Any] = [module.network for module in modules]
+        self.network: nn.Module = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
         self.output = output
-        self._module = module
-        self._preprocess = module.preprocess if preprocess else None
+        self._modules_read = tuple(modules)
+        self._members = tuple(members)
+        self._preprocess = preprocess
         self.eval()
 
     def forward(self, inputs: Any) -> Tensor:
         """Return the logits (n_samples, n_named), or the predicted numbers, of a batch."""
-        prepared: Any = inputs if self._preprocess is None else self._preprocess(inputs)
-        if isinstance(prepared, Mapping):
-            prepared = {name: self._move(value) for name, value in prepared.items()}
-            n_rows = len(next(iter(prepared.values())))
-        else:
-            prepared = self._move(to_tensor(prepared))
-            n_rows = len(prepared)
-        # A new reader each time runs to the end, as exporting needs.
-        found = ForwardReader(self._module, with_source=False).read(prepared, n_rows).features
-        logits: Tensor = self.output(next(iter(found.values())))
+        found: dict[str, Tensor] = {}
+        for place, module in enumerate(self._modules_read):
+            given = inputs
+            if self._preprocess and module.preprocess is not None:
+                given = module.preprocess(inputs)
+            elif not self._preprocess and len(self._modules_read) > 1:
+                given = inputs[place]
+            found |= self._read(module, given)
+        rows = [found[name] for name in self._members]
+        logits: Tensor = self.output(rows[0] if len(rows) == 1 else torch.cat(rows, dim=1))
         return logits
 
-    def _move(self, value: Tensor) -> Tensor:
+    def _read(self, module: PretrainedModule, prepared: Any) -> dict[str, Tensor]:
+        """Return the pooled features of each tap of one network, by name."""
+        if isinstance(prepared, Mapping):
+            prepared = {name: self._move(value, module) for name, value in prepared.items()}
+            n_rows = len(next(iter(prepared.values())))
+        else:
+            prepared = self._move(to_tensor(prepared), module)
+            n_rows = len(prepared)
+        # A new reader each time runs to the end, as exporting needs.
+        found = ForwardReader(module, with_source=False).read(prepared, n_rows).features
+        return dict(zip(module.names, found.values(), strict=True))
+
+    def _move(self, value: Tensor, module: PretrainedModule) -> Tensor:
         """Return an input on the device of the weights, floats in their number type."""
-        weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
+        network: Any = module.network
+        weight = next((p for p in network.parameters() if p.is_floating_point()), None)
         if weight is None:
             return value.to(next(self.output.buffers()).device)
         return value.to(weight.device, weight.dtype if value.is_floating_point() else None)
 
 
-def torch_network(module: PretrainedModule, output: Any, *, preprocess: bool) -> ReusedNetwork:
+def torch_network(
+    module: PretrainedModule | CombinedModule, output: Any, *, preprocess: bool
+) -> ReusedNetwork:
     """Return a network of its own weights with the logits of a module and its output module."""
+    own = [_own_copy(network) for network in networks_of(module)]
+    members = module.members if isinstance(module, CombinedModule) else module.names
+    return ReusedNetwork(own, members, _output_layer(output), preprocess=preprocess)
+
+
+def _own_copy(module: PretrainedModule) -> PretrainedModule:
     if not isinstance(module.network, nn.Module):
         raise ModtoolsError(f"{module.name} is a plain callable, which has no torch network.")
-    own = PretrainedModule(
+    return PretrainedModule(
         copy.deepcopy(module.network).eval(),
         name=module.name,
         tap=module.taps,
         pooling=module.pooling,
         preprocess=module.preprocess,
     )
-    return ReusedNetwork(own, _output_layer(output), preprocess=preprocess)

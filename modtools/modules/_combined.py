@@ -1,0 +1,147 @@
+"""Several frozen modules as one: their features side by side, each network run once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from modtools.exceptions import ModtoolsError
+from modtools.modules._identity import network_digest
+from modtools.modules._module import PretrainedModule
+from modtools.modules._streaming import Features
+
+__all__ = ["CombinedModule", "networks_of"]
+
+_MOST_NAMED: Final = 3
+
+
+class CombinedModule:
+    """Several frozen modules as one, whose features are theirs side by side.
+
+    Nothing is scaled here: the columns are those of the modules, in the order given. That no module
+    drowns the others is the business of the output module, which is told where each one's columns
+    begin (``blocks=``); `retrain` tells it. Taps of one network share a forward pass.
+
+    Parameters
+    ----------
+    modules : sequence of PretrainedModule
+        Two or more modules; one with several taps counts as several.
+
+    Attributes
+    ----------
+    networks : tuple of PretrainedModule
+        Each network once, with all taps that are read.
+    members : tuple of str
+        Names of the modules (``name@tap``), in the order of their columns.
+    name : str
+        What the combination is called in tables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from modtools.modules import extract
+    >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> both = CombinedModule([PretrainedModule(network, name="small", tap=["0", "2"])])
+    >>> both
+    CombinedModule(small@0 + small@2: 1 network, 23 parameters)
+    >>> extract(both, np.ones((6, 4), dtype=np.float32)).shape
+    (6, 5)
+    """
+
+    # What extraction and tables ask of any module; a combination is read as a whole.
+    taps: tuple[None] = (None,)
+    source_head = None
+
+    def __init__(self, modules: Sequence[PretrainedModule]) -> None:
+        strange = [m for m in modules if not isinstance(m, PretrainedModule)]
+        if strange:
+            raise ModtoolsError(
+                f"modules must be PretrainedModule; got {type(strange[0]).__name__}."
+            )
+        self.members = tuple(name for module in modules for name in module.names)
+        if len(set(self.members)) < max(2, len(self.members)):
+            raise ModtoolsError(
+                "a combination needs two or more modules of different names; got "
+                f"{', '.join(self.members) or 'none'}."
+            )
+        groups: dict[str, list[PretrainedModule]] = {}
+        for module in modules:
+            groups.setdefault(module.name, []).append(module)
+        self.networks = tuple(_one_network(group) for group in groups.values())
+        more = len(self.members) - 1
+        is_long = len(self.members) > _MOST_NAMED
+        self.name = f"{self.members[0]} and {more} more" if is_long else " + ".join(self.members)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one name under which the combination is read."""
+        return (self.name,)
+
+    def join(self, features: Mapping[str, Features]) -> Features:
+        """Return the features of all members side by side.
+
+        Parameters
+        ----------
+        features : mapping from str to ndarray
+            Features (n_samples, n_features) of each member.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns)
+            Their columns in the order of `members`.
+        """
+        return np.hstack([features[name] for name in self.members])
+
+    def n_parameters(self, tap: None = None) -> int:
+        """Return the number of parameters up to the deepest tap of each network.
+
+        Parameters
+        ----------
+        tap : None
+            A combination has no taps of its own.
+
+        Returns
+        -------
+        int
+            Number of parameters, a network's counted once.
+        """
+        return sum(max(map(part.n_parameters, part.taps)) for part in self.networks)
+
+    def __repr__(self) -> str:
+        count = len(self.networks)
+        networks = "1 network" if count == 1 else f"{count} networks"
+        return f"CombinedModule({self.name}: {networks}, {self.n_parameters():,} parameters)"
+
+
+def networks_of(module: Any) -> tuple[PretrainedModule, ...]:
+    """Return each network of a module once, with the taps that are read.
+
+    >>> from torch import nn
+    >>> networks_of(PretrainedModule(nn.ReLU(), name="relu"))
+    (PretrainedModule(relu: ReLU, pooling=mean, 0 parameters),)
+    """
+    return module.networks if isinstance(module, CombinedModule) else (module,)
+
+
+def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
+    """Return modules of one name as one module with all their taps, or say why they are not one."""
+    first = modules[0]
+    for other in modules[1:]:
+        if not _is_same(first, other):
+            raise ModtoolsError(
+                f'two different modules are named "{first.name}"; give each network (and each '
+                "pooling or preprocessing of it) its own name."
+            )
+    return first.at([tap for module in modules for tap in module.taps])
+
+
+def _is_same(first: PretrainedModule, other: PretrainedModule) -> bool:
+    """Return whether modules differ in their taps only; a zoo loads a network anew each time."""
+    if (first.pooling, first.preprocess) != (other.pooling, other.preprocess):
+        return False
+    pair = (first.network, other.network)
+    return pair[0] is pair[1] or (
+        all(hasattr(network, "named_modules") for network in pair)
+        and network_digest(pair[0]) == network_digest(pair[1])  # type: ignore[arg-type]
+    )
