@@ -9,7 +9,7 @@ import typer
 from modtools._writing import json_text, write_file
 
 if TYPE_CHECKING:
-    from modtools.selection import Ranking
+    from modtools.selection import Race, Ranking
 
 __all__ = ["echo_outcome", "echo_registry", "echo_table", "pick_text", "report", "show_registry"]
 
@@ -103,31 +103,30 @@ def _show(ranking: "Ranking") -> None:
 
 
 def pick_text(ranking: "Ranking") -> str:
-    """Return one line: the best module, and which others it cannot be told apart from."""
-    table = ranking.display().frame()
-    others = table.loc[table["like_best"], "module"].tolist()[1:]
-    if not others:
-        return f"Pick     {ranking.best}"
-    rest = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    names = ", ".join(others[:3]) + rest
-    n_labels = ranking.settings["n_samples"]
-    return f"Pick     {ranking.best}; {n_labels} labels cannot tell it apart from {names}."
+    """Return one line: the best module, its odds, and which others it cannot be told apart from."""
+    return f"Pick     {ranking.verdict()}"
 
 
 def report(
-    ranking: "Ranking", *, quiet: bool, json: str | None, csv: Path | None, plot: Path | None
+    result: "Ranking | Race",
+    *,
+    quiet: bool,
+    json: str | None,
+    csv: Path | None,
+    plot: Path | None,
+    show: Callable[[Any], None] | None = None,
 ) -> None:
-    """Write the files asked for, then print the table, or the best name alone where quiet.
+    """Write the files asked for, then show the table, or the best name alone where quiet.
 
     With ``--json -`` the JSON is all that is printed.
     """
-    written = _write(ranking, json=json, csv=csv, plot=plot)
+    written = _write(result, json=json, csv=csv, plot=plot)
     if json == "-":
-        typer.echo(ranking.to_json(), nl=False)
+        typer.echo(result.to_json(), nl=False)
     elif quiet:
-        typer.echo(ranking.best)
+        typer.echo(result.best)
     else:
-        _show(ranking)
+        (show or _show)(result)
         if written:
             typer.echo(f"Wrote    {'  '.join(map(str, written))}")
 
@@ -159,17 +158,17 @@ def echo_registry(
 
 
 def _write(
-    ranking: "Ranking", *, json: str | None, csv: Path | None, plot: Path | None
+    result: "Ranking | Race", *, json: str | None, csv: Path | None, plot: Path | None
 ) -> list[Path]:
     written: list[Path] = []
     if json is not None and json != "-":
-        written.append(write_file(json, ranking.to_json()))
+        written.append(write_file(json, result.to_json()))
     if csv is not None:
-        written.append(write_file(csv, ranking.frame().to_csv(index=False)))
+        written.append(write_file(csv, result.frame().to_csv(index=False)))
     if plot is not None:
         from matplotlib.figure import Figure
 
-        height = 1.3 + 0.34 * len(ranking)
+        height = 1.3 + 0.34 * len(result)
         ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
-        written.extend(ranking.plot(ax).save(plot))
+        written.extend(result.plot(ax).save(plot))
     return written

@@ -25,15 +25,16 @@ _LEGEND_INCHES = 0.55  # room for ticks and axis label
 class RankingDisplay(Display):
     """One score of several modules on one task: dots with 95 % intervals, best on top.
 
-    A module shares the colour of the best when their 95 % intervals overlap (value plus and minus
-    1.96 standard errors): with these labels the two cannot be told apart. The rule is cautious:
-    scores computed on the same rows vary together, so some modules in this colour do differ.
+    A module shares the colour of the best when these labels cannot tell the two apart: where the
+    frame does not say so (column like_best), when their 95 % intervals overlap (value plus and
+    minus 1.96 standard errors). That rule is cautious: scores computed on the same rows vary
+    together, so some modules in this colour do differ.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns module, value and, where known, standard_error and achieved; one row a module, best
-        first. The frame is copied.
+        Columns module, value and, where known, standard_error, like_best and achieved; one row a
+        module, best first. The frame is copied.
     score : str
         Name of the score.
     accuracy : bool, default=False
@@ -94,10 +95,11 @@ class RankingDisplay(Display):
         if self.accuracy:
             lower, upper = lower.clip(lower=0.0), upper.clip(upper=1.0)
         achieved = self.results.get("achieved", float("nan") * self.results["value"])
+        overlaps = upper >= lower.iloc[0]
         return table.assign(
             lower=lower,
             upper=upper,
-            like_best=upper >= lower.iloc[0],
+            like_best=self.results.get("like_best", overlaps).to_numpy(dtype=bool),
             achieved=achieved.astype(float).to_numpy(),
         )
 

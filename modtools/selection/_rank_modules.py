@@ -1,4 +1,4 @@
-"""Rank pretrained modules for a task by a score of their features."""
+"""Rank pretrained modules for a task by the accuracy that they promise, or by a score."""
 
 import time
 import warnings
@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from modtools._validation import check_integer
+import numpy as np
+
+from modtools._validation import as_float, check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import Candidate, check_modules, iter_candidates
-from modtools.selection._ranking import Ranking
+from modtools.selection._held_out import held_out_rates
+from modtools.selection._prediction import Prediction, predict_accuracies
+from modtools.selection._ranking import PREDICTED, Ranking
 from modtools.tasks import encode_labels
 
 if TYPE_CHECKING:
@@ -26,8 +30,24 @@ __all__ = ["rank_modules"]
 _SMALL = 1_000_000
 
 
+# What orders the modules by default, z-scores averaged: losses tell few labels apart where
+# accuracies are tied, accuracies catch up when labels are many (docs/picking.md).
+_EVIDENCE = ("half_split", "codelength", "logistic", "knn")
+
+
+class _Request(NamedTuple):
+    """What is computed of each module."""
+
+    labels: "Labels"
+    scores: list[str]
+    groups: Any
+    predicts: bool
+    seed: int
+
+
 class _Scored(NamedTuple):
     rows: list[dict[str, Any]]
+    rates: Any
     skipped: dict[str, str]
     warned: list[Warning]
 
@@ -36,7 +56,7 @@ def rank_modules(
     modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
     task: "Task | Any",
     *,
-    by: str = "logistic",
+    by: str = PREDICTED,
     scores: Sequence[str] | Literal["all"] | None = None,
     device: str | None = None,
     precision: str = "float32",
@@ -47,9 +67,11 @@ def rank_modules(
 ) -> Ranking:
     """Rank modules by how well a retrained output module on their features will do.
 
-    Each network runs once over the task, whatever the number of its taps; then the scores are
-    computed. What is predicted is the accuracy of a retrained output module, not of full
-    fine-tuning.
+    Each network runs once over the task, whatever the number of its taps. By default modules are
+    ordered by four scores together (`half_split`, `codelength`, `logistic` and `knn`), and the
+    accuracy of an output module retrained on these labels is predicted, with its interval, the odds
+    of being the best, and which modules cannot be told apart: `Ranking.predictions`. It is not the
+    accuracy of full fine-tuning.
 
     Parameters
     ----------
@@ -58,8 +80,9 @@ def rank_modules(
         n_features), one row a label.
     task : Task or array-like of shape (n_samples,)
         The labelled task. For cached features the labels alone are enough.
-    by : str, default="logistic"
-        Score that orders the modules, a name in `SCORES`. Equal values keep the order given.
+    by : str, default="predicted_accuracy"
+        What orders the modules: the prediction, for tasks with classes, or a name in `SCORES`.
+        Equal values keep the order given.
     scores : sequence of str or "all", optional
         More scores to compute. A score that does not apply to a module is left out and listed in
         `Ranking.skipped`.
@@ -101,7 +124,7 @@ def rank_modules(
     from modtools.transferability._inputs import check_scorable
 
     start = time.perf_counter()
-    names = _check_scores(by, scores)
+    named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)
     if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, int)):
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
@@ -110,16 +133,59 @@ def rank_modules(
     _check_order(by, labels)
     check_modules(modules, task, n_labels=len(labels))
     extraction = {"device": device, "precision": precision, "batch_size": batch_size}
-    options = {**extraction, "cache": cache, "with_source": _reads_source(names)}
+    request = _request(named, task, labels, seed)
+    options = {**extraction, "cache": cache, "with_source": _reads_source(request.scores)}
     candidates = iter_candidates(modules, task, n_labels=len(labels), **options)
-    rows, skipped = _score_all(candidates, labels, names, seed=seed, n_jobs=n_jobs)
-    settings = {"by": by, "scores": names, **extraction, "n_jobs": n_jobs, "seed": seed}
+    scored, skipped = _score_all(candidates, request, n_jobs=n_jobs)
+    rows = [row for found in scored for row in found.rows]
+    prediction = _predict(scored) if request.predicts else None
+    if prediction is not None:
+        rows = _rows_of_prediction(scored, prediction) + rows
+    settings = {"by": by, "scores": named, **extraction, "n_jobs": n_jobs, "seed": seed}
     return Ranking(
-        _tidy(rows, names, skipped),
+        _tidy(rows, list(dict.fromkeys([*named, *request.scores])), skipped),
         settings={**_facts(task, labels), **settings},
         skipped=skipped,
         seconds=time.perf_counter() - start,
+        prediction=prediction,
     )
+
+
+def _request(named: list[str], task: Any, labels: "Labels", seed: int) -> _Request:
+    """Return what is computed of each module: the named scores, and the evidence that predicts."""
+    from modtools.transferability._held_out import group_codes
+
+    predicts = PREDICTED in named
+    wanted = [*(_EVIDENCE if predicts else ()), *(name for name in named if name != PREDICTED)]
+    groups = group_codes(getattr(task, "groups", None), len(labels))
+    return _Request(labels, list(dict.fromkeys(wanted)), groups, predicts, seed)
+
+
+def _predict(scored: Sequence[_Scored]) -> Prediction:
+    """Predict accuracies from all modules at once: none can be judged without the others."""
+    evidence = [[_value(found, name) for name in _EVIDENCE] for found in scored]
+    modules = [found.rows[0]["module"] for found in scored]
+    rates = np.stack([found.rates for found in scored])
+    return predict_accuracies(modules, rates, np.array(evidence))
+
+
+def _value(found: _Scored, score: str) -> float:
+    return float(next(row["value"] for row in found.rows if row["score"] == score))
+
+
+def _rows_of_prediction(scored: Sequence[_Scored], prediction: Prediction) -> list[dict[str, Any]]:
+    """Return one row a module; the seconds are those of the scores behind the prediction."""
+    rows = []
+    for place, found in enumerate(scored):
+        seconds = sum(row["seconds"] for row in found.rows if row["score"] in _EVIDENCE)
+        own = {
+            "score": PREDICTED,
+            "value": float(prediction.accuracy[place]),
+            "standard_error": float(prediction.standard_error[place]),
+            "seconds": seconds,
+        }
+        rows.append({**found.rows[0], **own})
+    return rows
 
 
 def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
@@ -138,7 +204,9 @@ def _check_order(by: str, labels: "Labels") -> None:
     """Raise before anything runs if `by` is not defined for these labels."""
     from modtools.transferability import SCORES
 
-    reason = SCORES[by].why_not(labels.kind, has_source=True)
+    # The prediction rests on scores, `logistic` among them, that are defined for the same labels.
+    entry = SCORES["logistic" if by == PREDICTED else by]
+    reason = entry.why_not(labels.kind, has_source=True)
     if reason:
         fitting = [
             n for n, entry in SCORES.items() if not entry.why_not(labels.kind, has_source=True)
@@ -158,7 +226,8 @@ def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> lis
     others = (
         list(SCORES) if isinstance(scores, str) else SCORES.names(() if scores is None else scores)
     )
-    return SCORES.names([by, *others])
+    names = SCORES.names([name for name in [by, *others] if name != PREDICTED])
+    return [PREDICTED, *names] if by == PREDICTED else names
 
 
 def _reads_source(names: Sequence[str]) -> bool:
@@ -168,43 +237,42 @@ def _reads_source(names: Sequence[str]) -> bool:
 
 
 def _score_all(
-    candidates: Iterator[Candidate],
-    labels: "Labels",
-    names: list[str],
-    *,
-    seed: int,
-    n_jobs: int | None,
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
+    candidates: Iterator[Candidate], request: _Request, *, n_jobs: int | None
+) -> tuple[list[_Scored], dict[str, dict[str, str]]]:
     """Score as many candidates at a time as there are workers, so that few features are held."""
     from joblib import Parallel, delayed, effective_n_jobs
 
-    rows: list[dict[str, Any]] = []
+    results: list[_Scored] = []
     skipped: dict[str, dict[str, str]] = {}
     width = effective_n_jobs(n_jobs)
     with Parallel(n_jobs=n_jobs) as pool:
         while batch := list(islice(candidates, width)):
-            scored = pool(delayed(_score_one)(item, labels, names, seed) for item in batch)
+            scored = pool(delayed(_score_one)(item, request) for item in batch)
             for item, result in zip(batch, scored, strict=True):
-                rows.extend(result.rows)
+                results.append(result)
                 if result.skipped:
                     skipped[item.name] = result.skipped
                 for warning in result.warned:
                     warnings.warn(warning, stacklevel=3)
-    return rows, skipped
+    return results, skipped
 
 
-def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -> _Scored:
+def _score_one(item: Candidate, request: _Request) -> _Scored:
     """Score one module; warnings are returned, because those of a worker process are lost."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from modtools.transferability import SCORES, score
 
+    labels, names = request.labels, request.scores
     has_source = item.source_probabilities is not None
     reasons = {name: SCORES[name].why_not(labels.kind, has_source=has_source) for name in names}
     skipped = {name: reason for name, reason in reasons.items() if reason}
     # All scores at once: then one that cannot be computed is a reason, not an error.
     wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
-    options: dict[str, Any] = {"source_probabilities": item.source_probabilities, "seed": seed}
+    options: dict[str, Any] = {
+        "source_probabilities": item.source_probabilities,
+        "seed": request.seed,
+    }
     threads = 1 if item.features.size < _SMALL else None
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
         warnings.simplefilter("always")
@@ -212,6 +280,10 @@ def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -
             found = score(item.features, cast("Any", labels), wanted, **options)
         except ModtoolsError as error:
             raise ModtoolsError(f'module "{item.name}": {error}') from error
+        rates = None
+        if request.predicts:
+            own = {"seed": request.seed, "groups": request.groups}
+            rates = held_out_rates(as_float(item.features), labels, **own)
     facts = {
         "extraction_seconds": item.extraction_seconds,
         "n_features": item.features.shape[1],
@@ -229,7 +301,7 @@ def _score_one(item: Candidate, labels: "Labels", names: list[str], seed: int) -
         for name, value in found.items()
     ]
     skipped = {**found.skipped, **skipped}
-    return _Scored(rows, skipped, [_with_name(w, item.name) for w in caught])
+    return _Scored(rows, rates, skipped, [_with_name(w, item.name) for w in caught])
 
 
 def _with_name(caught: warnings.WarningMessage, name: str) -> Warning:

@@ -1,4 +1,4 @@
-"""The result of ranking modules: a tidy frame that prints, plots and travels."""
+"""The result of ranking modules: a tidy frame that prints, plots and travels, and its odds."""
 
 import os
 from collections.abc import Mapping
@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, Any, Final
 from modtools._tables import html_table, text_table
 from modtools._validation import check_integer
 from modtools._writing import json_text, versions, write_file
+from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["ACCURACIES", "Ranking"]
+    from modtools.selection._prediction import Prediction
+
+__all__ = ["ACCURACIES", "PREDICTED", "Ranking"]
+
+PREDICTED: Final = "predicted_accuracy"
 
 # Scores that estimate the accuracy of an output module: shown in percent, comparable to it.
-ACCURACIES: Final = frozenset({"class_mean", "knn", "lda", "linear_probe", "logistic", "ridge"})
+ACCURACIES: Final = frozenset(
+    {PREDICTED, "class_mean", "knn", "lda", "linear_probe", "logistic", "ridge"}
+)
 
 _OTHER_SCORES_SHOWN: Final = 3
+_NAMES_SHOWN: Final = 3
 
 
 class Ranking:
@@ -28,7 +36,8 @@ class Ranking:
     Attributes
     ----------
     by : str
-        Score that orders the modules. Equal values keep the order in which modules were given.
+        What orders the modules: the prediction, or a score. Equal values keep the order in
+        which modules were given.
     settings : dict
         What was asked: task, number of labels and classes, scores, precision, seed and so on.
     skipped : dict
@@ -46,12 +55,14 @@ class Ranking:
         settings: Mapping[str, Any],
         skipped: Mapping[str, Mapping[str, str]],
         seconds: float,
+        prediction: "Prediction | None" = None,
     ) -> None:
         self._results = results
         self.settings = dict(settings)
         self.skipped = {module: dict(reasons) for module, reasons in skipped.items()}
         self.by: str = self.settings["by"]
         self.seconds = seconds
+        self._prediction = prediction
         self.versions = versions()
 
     def frame(self) -> "pd.DataFrame":
@@ -66,6 +77,68 @@ class Ranking:
             features).
         """
         return self._results.copy()
+
+    def predictions(self, *, n_test: int | None = None) -> "pd.DataFrame":
+        """Return what an output module retrained on these labels will reach, best first.
+
+        Parameters
+        ----------
+        n_test : int, optional
+            Number of rows on which the accuracy will be measured; intervals then cover what those
+            rows add. By default they are those of the accuracy itself.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a module. predicted, low and high: the accuracy and its 95 % interval, in
+            [0, 1], shrunk so that the pick is not flattered by having been picked.
+            probability_best: the odds of being the most accurate. behind, behind_low and
+            behind_high: how far the pick is ahead of it, in pairs on the same rows, with the 95 %
+            interval. told_apart: whether that interval is above 0.
+
+        Raises
+        ------
+        ModtoolsError
+            The ranking is by a score, which predicts no accuracy.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from modtools.selection import rank_modules
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.arange(60) % 2
+        >>> shelf = {name: rng.normal(size=(60, 3)) for name in ("noise", "good")}
+        >>> shelf["good"] += 3 * labels[:, None]
+        >>> ranking = rank_modules(shelf, labels)
+        >>> ranking.predictions()[["module", "told_apart"]].values.tolist()
+        [['good', False], ['noise', True]]
+        """
+        import pandas as pd
+
+        found = self._prediction
+        if found is None:
+            raise ModtoolsError(
+                f'this ranking is by "{self.by}", which predicts no accuracy; leave by= out '
+                "of rank_modules to have it predicted."
+            )
+        n_test = None if n_test is None else check_integer(n_test, name="n_test")
+        order = [found.modules.index(name) for name in self._ranked()["module"]]
+        half = found.half_widths(n_test)[order]
+        behind, width = (values[order] for values in found.differences(order[0], n_test))
+        predicted = found.accuracy[order]
+        return pd.DataFrame(
+            {
+                "module": self._ranked()["module"],
+                "predicted": predicted,
+                "low": (predicted - half).clip(0.0, 1.0),
+                "high": (predicted + half).clip(0.0, 1.0),
+                "probability_best": found.probability_best(seed=self.settings["seed"])[order],
+                "behind": behind,
+                "behind_low": behind - width,
+                "behind_high": behind + width,
+                "told_apart": behind > width,
+            }
+        )
 
     @property
     def best(self) -> str:
@@ -107,6 +180,8 @@ class Ranking:
             Its `frame` has the 95 % intervals.
         """
         table = self._ranked()
+        if self._prediction is not None:
+            table["like_best"] = ~self.predictions()["told_apart"]
         if achieved is not None:
             table["achieved"] = table["module"].map(dict(achieved)).astype(float)
         return RankingDisplay(
@@ -147,11 +222,14 @@ class Ranking:
         Returns
         -------
         str
-            The JSON text: best, results (rows of `frame`), skipped, settings, seconds, versions.
+            The JSON text: best, verdict, predictions, results (rows of `frame`), skipped,
+            settings, seconds, versions.
         """
         text = json_text(
             {
                 "best": self.best,
+                "verdict": self.verdict(),
+                "predictions": None if self._prediction is None else self.predictions(),
                 "results": self._results,
                 "skipped": self.skipped,
                 "settings": self.settings,
@@ -176,7 +254,9 @@ class Ranking:
 
         limits = self.display().frame()[["lower", "upper"]].to_numpy(dtype=float)
         others = self._others()[:_OTHER_SCORES_SHOWN]
-        header = ["    module", self._with_unit(self.by), "95 % interval", "features", "parameters"]
+        header = ["    module", self._with_unit(self.by), "95 % interval", "odds of being best (%)"]
+        header += ["features", "parameters"]
+        odds = self._odds()
         rows = []
         for place, row in enumerate(self._ranked().to_dict("records")):
             low, high = limits[place]
@@ -185,6 +265,7 @@ class Ranking:
                 f"{place + 1:>2}  {row['module']}",
                 self._number(row["value"], self.by),
                 interval if low < high else "",
+                odds[place] if odds else "",
                 f"{row['n_features']:,}",
                 "" if pd.isna(row["n_parameters"]) else f"{row['n_parameters']:,}",
             ]
@@ -192,6 +273,12 @@ class Ranking:
         header += [self._with_unit(score) for score in others]
         used = [column for column in range(len(header)) if any(row[column] for row in rows)]
         return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+
+    def _odds(self) -> list[str]:
+        if self._prediction is None:
+            return []
+        odds = 100 * self.predictions()["probability_best"]
+        return ["< 1" if value < 1 else f"{value:.0f}" for value in odds]
 
     def _others(self) -> list[str]:
         computed = set(self._results["score"])
@@ -201,7 +288,8 @@ class Ranking:
         return score in ACCURACIES and self.settings["kind"] == "classification"
 
     def _with_unit(self, score: str) -> str:
-        return f"{score} (%)" if self._is_accuracy(score) else score
+        name = "predicted accuracy" if score == PREDICTED else score
+        return f"{name} (%)" if self._is_accuracy(score) else name
 
     def _number(self, value: float, score: str) -> str:
         return f"{100 * value:.1f}" if self._is_accuracy(score) else f"{value:.4g}"
@@ -217,6 +305,28 @@ class Ranking:
         what = {"classification": "classes", "multilabel": "label columns", "regression": "target"}
         plural = "s" if kind == "regression" and n_classes > 1 else ""
         return f"{n_samples} labels, {n_classes} {what[kind]}{plural}"
+
+    def verdict(self) -> str:
+        """Return the decision in words: the pick, its odds, and what labels cannot tell apart.
+
+        Returns
+        -------
+        str
+            One or two sentences.
+        """
+        table = self.display().frame()
+        alike = table.loc[table["like_best"], "module"].tolist()[1:]
+        n_labels, n_modules = self.settings["n_samples"], len(self)
+        text = self.best
+        if self._prediction is not None and n_modules > 1:
+            odds = self._odds()[0]
+            text += f", the best of {n_modules} with odds of {odds} %"
+        if not alike:
+            return f"{text}."
+        names = ", ".join(alike[:_NAMES_SHOWN])
+        rest = len(alike) - _NAMES_SHOWN
+        names += f" and {rest} more" if rest > 0 else ""
+        return f"{text}; {n_labels} labels cannot tell it apart from {names}."
 
     def notes(self) -> list[str]:
         """Return what a reader of the table should know: ties, scores left out, scores not shown.
@@ -260,13 +370,16 @@ class Ranking:
             The line above the table.
         """
         modules = "1 module" if len(self) == 1 else f"{len(self)} modules"
-        return f"{modules} on {self.settings['task']} by {self.by} ({self._labels_text()})"
+        by = self.by.replace("_", " ")
+        return f"{modules} on {self.settings['task']} by {by} ({self._labels_text()})"
 
     def __repr__(self) -> str:
         header, rows = self.table()
-        return "\n".join([text_table(header, rows, title=self.title()), *self.notes()])
+        shown = text_table(header, rows, title=self.title())
+        return "\n".join([shown, f"Pick: {self.verdict()}", *self.notes()])
 
     def _repr_html_(self) -> str:
         header, rows = self.table()
         table = html_table([name.strip() for name in header], rows, title=self.title())
-        return table + "".join(f"<p>{escape(note)}</p>" for note in self.notes())
+        notes = [f"Pick: {self.verdict()}", *self.notes()]
+        return table + "".join(f"<p>{escape(note)}</p>" for note in notes)

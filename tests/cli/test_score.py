@@ -32,7 +32,7 @@ def test_table_pick_and_units(cli, feature_files):
         ["2", "weak"],
         ["3", "noise"],
     ]
-    assert lines[5] == "Pick     good"
+    assert lines[5] == "Pick     good."
     assert done.stderr == ""
 
 
@@ -253,7 +253,7 @@ def bad(tmp_path, *, features=None, labels=(0, 1, 0, 1), key="features"):
         ),
         (
             [*PIXELS, "--task", "digits", "--by", "log_me"],
-            'unknown score "log_me"; did you mean "logme"? modtools score --list shows all 24.',
+            'unknown score "log_me"; did you mean "logme"? modtools score --list shows all 25.',
         ),
         (["gone.npz"], "file gone.npz does not exist."),
         (

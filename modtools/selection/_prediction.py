@@ -1,0 +1,152 @@
+"""From held-out predictions of a whole shelf to accuracies, odds, and what cannot be told apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Prediction", "predict_accuracies"]
+
+FloatMatrix = NDArray[np.float64]
+
+# Other labelled rows would also train other output modules: the variance of an accuracy is so many
+# times that of a share of n rows. Calibrated on retrained output modules (docs/picking.md).
+TRAINING_DRAW = 1.4
+NORMAL_95 = 1.96
+_N_SAMPLES = 4000
+_ROUNDING = 1e-12  # differences of scores below this share of them are rounding
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted accuracies of retrained output modules, and how they may be off together.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        Names of the modules.
+    accuracy : ndarray of shape (n_modules,)
+        Predicted accuracy, shrunk to the mean of the shelf by as much as labels are too few, so
+        that the picked module is not flattered by having been picked.
+    deviation : ndarray of shape (n_modules,)
+        Standard deviation of whether one row is right, sqrt(p (1 - p)).
+    correlation : ndarray of shape (n_modules, n_modules)
+        Correlation of that between modules: what is hard for one is often hard for another.
+    n_samples : int
+        Labelled rows.
+    weight : float
+        Share of the spread between modules that is signal, 0 (labels tell nothing) to 1.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates = (rng.random((3, 200)) < np.array([0.9, 0.6, 0.5])[:, None]).astype(float)
+    >>> found = predict_accuracies(("a", "b", "c"), rates, rates.mean(axis=1, keepdims=True))
+    >>> found.accuracy.round(1).tolist(), found.probability_best().round(1).tolist()
+    ([0.8, 0.6, 0.5], [1.0, 0.0, 0.0])
+    """
+
+    modules: tuple[str, ...]
+    accuracy: FloatMatrix
+    deviation: FloatMatrix
+    correlation: FloatMatrix
+    n_samples: int
+    weight: float
+
+    @property
+    def standard_error(self) -> FloatMatrix:
+        """Standard error of each accuracy (n_modules,)."""
+        return np.asarray(self.deviation * np.sqrt(TRAINING_DRAW / self.n_samples))
+
+    def half_widths(self, n_test: int | None = None) -> FloatMatrix:
+        """Return half of each 95 % interval, of the accuracy or of its measurement on n rows."""
+        measured = 0.0 if n_test is None else 1 / n_test
+        variance = TRAINING_DRAW / self.n_samples + measured
+        return np.asarray(NORMAL_95 * self.deviation * np.sqrt(variance))
+
+    def differences(self, place: int, n_test: int | None = None) -> tuple[FloatMatrix, FloatMatrix]:
+        """Return how far one module is ahead of each, and half the 95 % interval, in pairs."""
+        own, others = self.deviation[place], self.deviation
+        paired = np.maximum(own**2 + others**2 - 2 * own * others * self.correlation[place], 0.0)
+        measured = 0.0 if n_test is None else 1 / n_test
+        half = NORMAL_95 * np.sqrt(paired * (TRAINING_DRAW / self.n_samples + measured))
+        return self.accuracy[place] - self.accuracy, np.asarray(half)
+
+    def probability_best(self, *, seed: int = 0) -> FloatMatrix:
+        """Return how probable it is that each module is the most accurate (n_modules,)."""
+        values, vectors = np.linalg.eigh(self.correlation)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        rng = np.random.default_rng(seed)
+        noise = rng.standard_normal((_N_SAMPLES, len(root))) @ root.T
+        winners = (self.accuracy + noise * self.standard_error).argmax(axis=1)
+        return np.bincount(winners, minlength=len(root)) / _N_SAMPLES
+
+
+def predict_accuracies(
+    modules: Sequence[str], rates: FloatMatrix, evidence: FloatMatrix
+) -> Prediction:
+    """Predict the accuracy of each module's output module from all modules of a shelf.
+
+    The order is that of the mean z-score of the evidence. The level is a regression of held-out
+    accuracy on it, and the slope is shrunk (empirical Bayes): noise alone would spread the
+    accuracies of n rows by the mean paired variance of the rates over n.
+
+    Parameters
+    ----------
+    modules : sequence of str
+        Names of the modules.
+    rates : ndarray of shape (n_modules, n_samples)
+        How right the held-out prediction of each row is, 0 to 1, the same rows for every module.
+    evidence : ndarray of shape (n_modules, n_scores)
+        Scores that order the modules, higher is better, each in its own unit.
+
+    Returns
+    -------
+    Prediction
+        Accuracies and how they vary together.
+
+    References
+    ----------
+    Efron & Morris, "Stein's estimation rule and its competitors", JASA 1973, for the shrinkage;
+    Agresti & Coull, The American Statistician 1998, for the variance of small samples.
+    """
+    n_modules, n_samples = rates.shape
+    level = rates.mean(axis=1)
+    smoothed = (n_samples * level + 2) / (n_samples + 4)
+    deviation = np.sqrt(smoothed * (1 - smoothed))
+    correlation = _correlation(rates)
+    ranks = _z_scores(_z_scores(evidence).mean(axis=1, keepdims=True))[:, 0]
+    slope = float(ranks @ (level - level.mean())) / n_modules
+    covariance = correlation * np.outer(deviation, deviation) / n_samples
+    noise = max(float(np.trace(covariance) / n_modules - covariance.mean()), 0.0)
+    spread = float(level.var(ddof=1)) if n_modules > 1 else 0.0
+    weight = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
+    accuracy = np.clip(level.mean() + weight * max(slope, 0.0) * ranks, 0.0, 1.0)
+    return Prediction(tuple(modules), accuracy, deviation, correlation, n_samples, weight)
+
+
+def _z_scores(columns: FloatMatrix) -> FloatMatrix:
+    """Return columns with mean 0 and deviation 1; one that does not vary becomes 0.
+
+    >>> _z_scores(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    centred = columns - columns.mean(axis=0)
+    largest = np.abs(centred).max(axis=0)
+    varies = largest > _ROUNDING * np.abs(columns).max(axis=0)
+    # Values of very different size: scaled first, so that no square leaves the range of floats.
+    unit = np.where(varies, largest, np.inf)
+    scaled = centred / unit
+    deviation = scaled.std(axis=0)
+    return np.asarray(np.divide(scaled, deviation, out=np.zeros_like(scaled), where=deviation > 0))
+
+
+def _correlation(rates: FloatMatrix) -> FloatMatrix:
+    """Return the correlation of the rows of `rates`; those that do not vary have none."""
+    centred = rates - rates.mean(axis=1, keepdims=True)
+    norms = np.sqrt(np.square(centred).sum(axis=1))
+    unit = np.divide(centred, norms[:, None], out=np.zeros_like(centred), where=norms[:, None] > 0)
+    result = unit @ unit.T
+    np.fill_diagonal(result, 1.0)
+    return np.asarray(result)
