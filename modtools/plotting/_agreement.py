@@ -30,7 +30,8 @@ class AgreementDisplay(Display):
     On the left one score against the truth: one colour and marker a task, the three modules that
     are furthest off are named. Where the score is an accuracy both axes are in percent and the
     diagonal is drawn. On the right the weighted tau of every score: the bar is the mean over
-    tasks, a dot is one task, hatched bars are rankers that never look at the labels.
+    tasks, a dot is one task, the line is the 95 % interval where it is given, hatched bars are
+    rankers that never look at the labels.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class AgreementDisplay(Display):
         Name of the score on the left.
     accuracy : bool, default=False
         Whether that score is an accuracy in [0, 1].
+    intervals : pandas.DataFrame, optional
+        Columns score, weighted_tau_low and weighted_tau_high, one row a score.
 
     Attributes
     ----------
@@ -72,6 +75,7 @@ class AgreementDisplay(Display):
         agreement: "pd.DataFrame",
         score: str,
         accuracy: bool = False,
+        intervals: "pd.DataFrame | None" = None,
     ) -> None:
         if not len(points) or not len(agreement):
             raise ModtoolsError("an agreement check without modules or scores cannot be drawn.")
@@ -79,6 +83,7 @@ class AgreementDisplay(Display):
         self.agreement = agreement.copy()
         self.score = score
         self.accuracy = accuracy
+        self.intervals = None if intervals is None else intervals.copy()
 
     def frame(self) -> "pd.DataFrame":
         """Return the points drawn on the left: task, module, predicted and achieved.
@@ -153,8 +158,12 @@ class AgreementDisplay(Display):
                 hatch="////" if static else None,
             )
             if len(rows) > 1:
-                dots: dict[str, Any] = {"color": INK, "markersize": 3.5}
+                dots: dict[str, Any] = {"color": INK, "markersize": 3.5, "alpha": 0.5}
                 ax.plot(rows["weighted_tau"], [place] * len(rows), "o", **dots)
+        if self.intervals is not None:
+            for row in self.intervals.to_dict("records"):
+                span = row["weighted_tau_low"], row["weighted_tau_high"]
+                ax.plot(span, [names.index(row["score"])] * 2, color=INK, linewidth=1.6)
         ax.axvline(0.0, color=INK, linewidth=0.8)
         ax.set_yticks(range(len(names)), labels=names)
         ax.set_ylim(len(names) - 0.4, -0.6)

@@ -1,178 +1,87 @@
 """Whether scores rank modules as the achieved accuracy does, beside rankers that never look."""
 
-import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from modtools._tables import html_table, text_table
-from modtools._validation import check_choice
-from modtools._writing import json_text, write_file
+from modtools._validation import check_integer
 from modtools.exceptions import ModtoolsError
-from modtools.plotting import AgreementDisplay
-from modtools.selection import ACCURACIES
-from modtools.studies._inputs import (
-    Nested,
-    Truth,
-    pair_up,
-    read_nested,
-    read_static,
-    read_truth,
-)
-from modtools.studies._rank_agreement import kendall, pearson, regret_of_pick, weighted_tau
+from modtools.studies._agreement_concordance import concordances
+from modtools.studies._agreement_pairs import Pairs, pair_up
+from modtools.studies._agreement_resampled import resample
+from modtools.studies._agreement_result import Agreement
+from modtools.studies._agreement_static import mean_rank_elsewhere, shared_classes
+from modtools.studies._inputs import Nested, Table, Truth, read_scores, read_static, read_truth
+from modtools.studies._rank_agreement import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Agreement", "score_agreement"]
-
-_MEASURES: Final = ["weighted_tau", "kendall", "pearson", "regret"]
-_HEADER: Final = ["score", "weighted tau", "Kendall tau", "Pearson", "regret@1 (points)", "tasks"]
-
-
-class Agreement:
-    """How well each score ranks the modules of each task; returned by `score_agreement`.
-
-    Attributes
-    ----------
-    best : str
-        Score with the highest mean weighted tau; among equals the first one given.
-    """
-
-    def __init__(self, results: "pd.DataFrame", points: "pd.DataFrame") -> None:
-        self._results = results
-        self._points = points
-
-    def frame(self) -> "pd.DataFrame":
-        """Return one row a score and task, the most faithful score first.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns score, task, weighted_tau, kendall, pearson, regret (regret@1 in points of
-            accuracy), n_modules (modules that the score covers) and static.
-        """
-        return self._results.copy()
-
-    def means(self) -> "pd.DataFrame":
-        """Return the means over tasks, one row a score, highest mean weighted tau first.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns score, weighted_tau, kendall, pearson, regret, n_tasks and static.
-        """
-        groups = self._results.groupby("score", sort=False)
-        table = groups[_MEASURES].mean()
-        table["n_tasks"] = groups["task"].nunique()
-        table["static"] = groups["static"].first()
-        return table.reset_index()
-
-    @property
-    def best(self) -> str:
-        """Score with the highest mean weighted tau, static rankers left out."""
-        scores = self._results.loc[~self._results["static"], "score"]
-        return str(scores.iloc[0])
-
-    def plot(self, ax: Any = None, *, score: str | None = None) -> AgreementDisplay:
-        """Draw predicted against achieved, and the bars of weighted tau beside it.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or sequence of two, optional
-            Where to draw; one pair of axes gets both panels, a single one the left panel.
-        score : str, optional
-            Score drawn on the left; the best by default.
-
-        Returns
-        -------
-        AgreementDisplay
-            The drawn display.
-        """
-        known = list(dict.fromkeys(self._points["score"]))
-        score = self.best if score is None else check_choice(score, known, name="score")
-        points = self._points[self._points["score"] == score]
-        is_accuracy = score in ACCURACIES
-        return AgreementDisplay(
-            points=points, agreement=self._results, score=score, accuracy=is_accuracy
-        ).plot(ax)
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the frame and the means as JSON that names versions.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
-
-        Returns
-        -------
-        str
-            The JSON text: results (one row a score and task), means and versions.
-        """
-        text = json_text({"results": self._results, "means": self.means()})
-        if path is not None:
-            write_file(path, text)
-        return text
-
-    def _table(self) -> list[list[str]]:
-        rows = self.means().to_dict("records")
-        return [
-            [
-                f"{row['score']} (static)" if row["static"] else str(row["score"]),
-                *(f"{row[name]:.3f}" for name in _MEASURES[:3]),
-                f"{row['regret']:.2f}",
-                str(row["n_tasks"]),
-            ]
-            for row in rows
-        ]
-
-    def __repr__(self) -> str:
-        return text_table(_HEADER, self._table(), title="Agreement with achieved accuracy")
-
-    def _repr_html_(self) -> str:
-        return html_table(_HEADER, self._table(), title="Agreement with achieved accuracy")
+__all__ = ["score_agreement"]
 
 
 def score_agreement(
-    scores: "Nested | pd.DataFrame",
-    truth: "Truth | pd.DataFrame",
+    scores: "Nested | Table",
+    truth: "Truth | Table",
     *,
-    static: "Truth | Nested | pd.DataFrame | None" = None,
+    static: "Truth | Nested | Table | None" = None,
+    module_classes: Mapping[str, Iterable[Any]] | None = None,
+    task_classes: Mapping[str, Iterable[Any]] | None = None,
+    unit: str = "fraction",
+    seed: int = 0,
 ) -> Agreement:
     """Measure how well scores rank modules by the accuracy that was really achieved.
 
-    Per score and task: the weighted tau (``scipy.stats.weightedtau(scores, truth)``, where the top
-    counts most), Kendall's tau-b, the Pearson correlation, and regret@1: how many points of
-    accuracy the picked module lies below the best one (the mean over modules that share the highest
-    score). Means are taken over tasks. With M modules and no relation at all, tau varies by about
-    0.23 for M=11, so differences below 0.3 on one task are noise.
+    Per score and task: the weighted tau in both conventions, Kendall's tau-b, the Pearson
+    correlation, and regret@k: how many points of accuracy the best of the k modules picked lies
+    below the best of all (the mean over the orders of modules that share a score). Means are taken
+    over tasks, with 95 % intervals for other tasks and other modules. With M modules and no
+    relation at all, tau varies by about 0.23 for M=11, so differences below 0.3 on one task are
+    noise.
+
+    Beside the scores stand static rankers that never look at the labels: those that are given, the
+    mean rank of each module on the other tasks wherever there are two tasks, and the number of
+    classes that source and target share where these are given. A score is worth its cost only
+    where it beats them: see `Agreement.differences`.
 
     Parameters
     ----------
-    scores : dict or pandas.DataFrame
-        ``{task: {score: {module: value}}}``, or a frame with columns task, score, module, value.
-        Higher is better. A score may leave modules out: it is measured on those it covers, and its
-        regret is still against the best of all.
-    truth : dict or pandas.DataFrame
-        Achieved accuracies in [0, 1]: ``{task: {module: accuracy}}``, or a frame with columns task,
-        module, accuracy.
-    static : dict or pandas.DataFrame, optional
-        Rankers that never look at the labels, such as the number of parameters:
-        ``{ranker: {module: value}}`` for every task, or in a form that `scores` may take.
+    scores : dict, pandas.DataFrame or path
+        ``{task: {score: {module: value}}}``; or a frame (or a CSV or Parquet file) with columns
+        task, module and either score and value, or one column a score. Higher is better. Columns
+        budget and draw (numbers) say with which labels a score was computed. A score may leave
+        modules out: it is measured on those it covers, and its regret is still against the best of
+        all. May be empty where static rankers are given.
+    truth : dict, pandas.DataFrame or path
+        Achieved accuracies: ``{task: {module: accuracy}}``, or a frame or file with columns task,
+        module, accuracy, and budget and draw where output modules were retrained on those labels.
+        Where truth lacks them it serves all budgets and draws.
+    static : dict, pandas.DataFrame or path, optional
+        Rankers such as the number of parameters: ``{ranker: {module: value}}`` for every task, or
+        in a form that `scores` may take, with or without a task.
+    module_classes : dict, optional
+        ``{module: classes}`` that the module was trained on.
+    task_classes : dict, optional
+        ``{task: classes}``; with `module_classes` the number of shared classes is a static ranker.
+    unit : {"fraction", "percent"}, default="fraction"
+        Unit of the accuracies in `truth`; it is asked for, never guessed.
+    seed : int, default=0
+        Of the bootstrap.
 
     Returns
     -------
     Agreement
-        One row a score and task in `frame`, means over tasks in `means`. A constant score, or a
-        task on which all modules achieve the same, counts as 0 in all three correlations.
+        One row a score and task in `frame`, means over tasks with intervals in `means`, paired
+        differences to the static rankers in `differences`, Kendall's W of the truth in
+        `concordance`. A constant score, or a task on which all modules achieve the same, counts as
+        0 in all correlations.
 
     Raises
     ------
     ModtoolsError
-        An unknown task or module, fewer than two modules, a value that is not finite, or accuracies
-        outside [0, 1].
+        An unknown task, budget, draw or module, fewer than two modules, a value that is not finite
+        or is given twice, or accuracies outside [0, 1] (of percent: outside [0, 100], or none above
+        1).
 
     Examples
     --------
@@ -184,42 +93,32 @@ def score_agreement(
     """
     import pandas as pd
 
-    achieved = read_truth(truth)
-    given = [(read_nested(scores, name="scores"), False)]
-    if static is not None:
-        given.append((read_static(static, achieved), True))
-    results: list[dict[str, Any]] = []
-    points: list[dict[str, Any]] = []
-    for nested, is_static in given:
-        for task, by_score in nested.items():
-            for score, values in by_score.items():
-                pairs = pair_up(values, achieved, task=task, score=score)
-                labelled = {"score": score, "task": task}
-                measures = _measure(pairs, best=max(achieved[task].values()))
-                results.append({**labelled, **measures, "static": is_static})
-                if not is_static:
-                    points.extend({**labelled, **point} for point in pairs.values())
-    if not points:
+    started = time.perf_counter()
+    seed = check_integer(seed, name="seed", minimum=0)
+    achieved = read_truth(truth, unit=unit)
+    table = read_scores(scores, name="scores")
+    if not len(table) and static is None:
         raise ModtoolsError("scores is empty: give at least one score of two modules on one task.")
-    return Agreement(_sort_by_mean(pd.DataFrame(results)), pd.DataFrame(points))
-
-
-def _measure(pairs: Mapping[str, Mapping[str, Any]], *, best: float) -> dict[str, float]:
-    predicted = np.array([pair["predicted"] for pair in pairs.values()], dtype=np.float64)
-    truth = np.array([pair["achieved"] for pair in pairs.values()], dtype=np.float64)
-    return {
-        "weighted_tau": weighted_tau(predicted, truth),
-        "kendall": kendall(predicted, truth),
-        "pearson": pearson(predicted, truth),
-        "regret": regret_of_pick(predicted, truth, best),
-        "n_modules": len(pairs),
-    }
-
-
-def _sort_by_mean(results: "pd.DataFrame") -> "pd.DataFrame":
-    means = results.groupby("score", sort=False)["weighted_tau"].mean()
-    order = means.sort_values(ascending=False, kind="stable").index
-    places = {score: place for place, score in enumerate(order)}
-    return results.sort_values(
-        "score", key=lambda names: names.map(places), kind="stable", ignore_index=True
+    given = [] if static is None else [read_static(static)]
+    shared = shared_classes(module_classes, task_classes, achieved)
+    built = [ranker for ranker in (shared, mean_rank_elsewhere(achieved)) if ranker is not None]
+    rankers = [*given, *(ranker for ranker in built if len(ranker))]
+    pairs = pair_up(table if len(table) else None, achieved, rankers)
+    resampled, own = resample(pairs, seed=seed)
+    return Agreement(
+        pairs,
+        _results(pairs, own),
+        resampled,
+        pd.DataFrame(concordances(achieved, seed=seed)),
+        settings={"unit": unit, "seed": seed, "tasks": achieved["task"].unique().tolist()},
+        seconds=time.perf_counter() - started,
     )
+
+
+def _results(pairs: Pairs, measures: Any) -> "pd.DataFrame":
+    """Return one row a score and cell: its measures, how many modules it covers, static or not."""
+    table = pairs.predicted.index.to_frame(index=False)
+    table[list(MEASURES)] = measures
+    table["n_modules"] = pairs.predicted.notna().sum(axis=1).to_numpy()
+    table["static"] = table["score"].isin(pairs.static)
+    return table

@@ -1,7 +1,7 @@
-"""Rank agreement against its definitions, written out pair by pair."""
+"""Agreement of scores with achieved accuracies: tables, static rankers, errors, picture."""
 
 import json
-from itertools import combinations
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,86 +9,8 @@ import pytest
 
 from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
-from modtools.studies._rank_agreement import kendall, pearson, regret_of_pick, weighted_tau
-
-
-def kendall_by_definition(scores, truth):
-    """Concordant minus discordant pairs, over the pairs that each list can order."""
-    pairs = list(combinations(range(len(scores)), 2))
-    total = sum(np.sign(scores[i] - scores[j]) * np.sign(truth[i] - truth[j]) for i, j in pairs)
-    n_scores = sum(scores[i] != scores[j] for i, j in pairs)
-    n_truth = sum(truth[i] != truth[j] for i, j in pairs)
-    return total / np.sqrt(n_scores * n_truth)
-
-
-def one_sided_weighted_tau(scores, truth, leading, other):
-    """Vigna's product with additive hyperbolic weights of the ranks by `leading`, then `other`."""
-    order = sorted(range(len(scores)), key=lambda i: (leading[i], other[i]), reverse=True)
-    rank = {module: place for place, module in enumerate(order)}
-
-    def product(first, second):
-        return sum(
-            np.sign(first[i] - first[j])
-            * np.sign(second[i] - second[j])
-            * (1 / (rank[i] + 1) + 1 / (rank[j] + 1))
-            for i, j in combinations(range(len(first)), 2)
-        )
-
-    return product(scores, truth) / np.sqrt(product(scores, scores) * product(truth, truth))
-
-
-def weighted_tau_by_definition(scores, truth):
-    by_scores = one_sided_weighted_tau(scores, truth, scores, truth)
-    return (by_scores + one_sided_weighted_tau(scores, truth, truth, scores)) / 2
-
-
-def lists(seed, *, ties):
-    rng = np.random.default_rng(seed)
-    truth = rng.uniform(0.2, 0.9, size=11)
-    scores = truth + rng.normal(scale=0.2, size=11)
-    return (scores.round(1), truth.round(1)) if ties else (scores, truth)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("seed", range(5))
-def test_correlations_follow_their_definitions(seed, ties):
-    scores, truth = lists(seed, ties=ties)
-    assert kendall(scores, truth) == pytest.approx(kendall_by_definition(scores, truth), abs=1e-12)
-    assert pearson(scores, truth) == pytest.approx(np.corrcoef(scores, truth)[0, 1], abs=1e-12)
-    if not ties:
-        expected = weighted_tau_by_definition(scores, truth)
-        assert weighted_tau(scores, truth) == pytest.approx(expected, abs=1e-12)
-
-
-def test_weighted_tau_is_symmetric_and_weighs_the_top_most():
-    scores, truth = lists(0, ties=False)
-    assert weighted_tau(scores, truth) == pytest.approx(weighted_tau(truth, scores), abs=1e-12)
-    ordered = np.arange(8.0)
-    wrong_top, wrong_bottom = ordered.copy(), ordered.copy()
-    wrong_top[[6, 7]] = wrong_top[[7, 6]]
-    wrong_bottom[[0, 1]] = wrong_bottom[[1, 0]]
-    assert weighted_tau(wrong_top, ordered) < weighted_tau(wrong_bottom, ordered)
-    assert kendall(wrong_top, ordered) == pytest.approx(kendall(wrong_bottom, ordered))
-
-
-@pytest.mark.parametrize("measure", [weighted_tau, kendall, pearson])
-@pytest.mark.parametrize("order", [1, -1])
-def test_a_constant_list_counts_as_zero(measure, order):
-    flat, truth = np.full(4, 0.3), np.array([0.1, 0.5, 0.2, 0.9])
-    assert measure(*(flat, truth)[::order]) == 0.0
-
-
-def test_pearson_of_tiny_and_of_shifted_values():
-    truth = np.array([0.2, 0.4, 0.9])
-    assert pearson(1e-200 * truth, truth) == pytest.approx(1.0)
-    assert pearson(1e6 + truth, truth) == pytest.approx(1.0)
-
-
-def test_regret_is_the_mean_over_modules_tied_at_the_top():
-    truth = np.array([0.9, 0.7, 0.8])
-    assert regret_of_pick(np.array([1.0, 5.0, 5.0]), truth, 0.9) == pytest.approx(15.0)
-    assert regret_of_pick(np.array([7.0, 5.0, 5.0]), truth, 0.9) == 0.0
-
+from modtools.studies._agreement_static import MEAN_RANK
+from modtools.studies._rank_agreement import MEASURES, rank_agreement
 
 TRUTH = {
     "digits": {"a": 0.9, "b": 0.8, "c": 0.7},
@@ -102,19 +24,19 @@ SCORES = {
 
 def test_table_is_sorted_by_mean_weighted_tau_with_regret_in_points():
     agreement = score_agreement(SCORES, TRUTH)
-    means = agreement.means()
+    means = agreement.means().query("not static")
     assert means["score"].tolist() == ["knn", "logme"]
     assert means["regret"].tolist() == pytest.approx([0.0, (10.0 + 20.0) / 2])
     assert means["weighted_tau"].tolist()[0] == pytest.approx(1.0)
     assert means["n_tasks"].tolist() == [2, 2]
-    frame = agreement.frame()
+    frame = agreement.frame().query("not static")
     assert frame["score"].tolist() == ["knn", "knn", "logme", "logme"]
     assert frame["task"].tolist() == ["digits", "clothes"] * 2
     assert agreement.best == "knn"
 
 
 @pytest.mark.parametrize("n_modules", [2, 9])
-def test_each_row_holds_the_four_measures(n_modules):
+def test_each_row_holds_every_measure(n_modules):
     rng = np.random.default_rng(n_modules)
     names = [f"m{i}" for i in range(n_modules)]
     truth, values = rng.uniform(size=n_modules), rng.normal(size=n_modules)
@@ -123,13 +45,11 @@ def test_each_row_holds_the_four_measures(n_modules):
         {"t": dict(zip(reversed(names), truth[::-1], strict=True))},
     )
     (row,) = agreement.frame().to_dict("records")
+    expected = rank_agreement(values, truth, np.ones((n_modules, 1), dtype=int))[:, 0]
     assert row == {
         "score": "s",
         "task": "t",
-        "weighted_tau": pytest.approx(weighted_tau_by_definition(values, truth)),
-        "kendall": pytest.approx(kendall_by_definition(values, truth)),
-        "pearson": pytest.approx(np.corrcoef(values, truth)[0, 1]),
-        "regret": pytest.approx(100 * (truth.max() - truth[values.argmax()])),
+        **dict(zip(MEASURES, map(pytest.approx, expected), strict=True)),
         "n_modules": n_modules,
         "static": False,
     }
@@ -160,7 +80,12 @@ def test_static_rankers_stand_beside_and_never_win():
     scores = {task: {"logme": values["logme"]} for task, values in SCORES.items()}
     agreement = score_agreement(scores, TRUTH, static=static)
     means = agreement.means().set_index("score")
-    assert means["static"].to_dict() == {"size": True, "n_parameters": True, "logme": False}
+    assert means["static"].to_dict() == {
+        "size": True,
+        MEAN_RANK: True,
+        "n_parameters": True,
+        "logme": False,
+    }
     assert means.loc["n_parameters", ["weighted_tau", "kendall", "pearson"]].tolist() == [0, 0, 0]
     assert means.loc["n_parameters", "regret"] == pytest.approx(10.0)
     assert agreement.best == "logme"
@@ -175,7 +100,7 @@ def test_static_rankers_may_differ_by_task():
 
 def test_a_score_that_leaves_the_best_module_out_pays_for_it():
     scores = {"digits": {"leep": {"b": 1.0, "c": 0.5}}}
-    (row,) = score_agreement(scores, TRUTH).frame().to_dict("records")
+    (row,) = score_agreement(scores, TRUTH).frame().query("not static").to_dict("records")
     assert row["n_modules"] == 2
     assert row["regret"] == pytest.approx(10.0)
 
@@ -183,7 +108,9 @@ def test_a_score_that_leaves_the_best_module_out_pays_for_it():
 def test_equal_scores_keep_the_order_given():
     values = SCORES["digits"]["knn"]
     scores = {"digits": {"second": values, "first": values}}
-    assert score_agreement(scores, TRUTH).means()["score"].tolist() == ["second", "first"]
+    agreement = score_agreement(scores, TRUTH)
+    assert agreement.means()["score"].tolist()[:2] == ["second", "first"]
+    assert agreement.best == "second"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +140,7 @@ def test_equal_scores_keep_the_order_given():
             SCORES,
             {"digits": {"a": 96.8}},
             'accuracies in truth are fractions in [0, 1]; module "a" on task "digits" has 96.8. '
-            "Divide percent by 100.",
+            'If these are percent, pass unit="percent".',
         ),
         ({}, TRUTH, "scores is empty: give at least one score of two modules on one task."),
         (
@@ -239,16 +166,22 @@ def test_bad_input_is_one_clear_error(scores, truth, text):
 def test_text_html_and_json():
     agreement = score_agreement(SCORES, TRUTH, static={"size": {"a": 3, "b": 2, "c": 1}})
     lines = repr(agreement).splitlines()
-    assert lines[0] == "Agreement with achieved accuracy"
-    assert lines[1].split() == [
-        "score", "weighted", "tau", "Kendall", "tau", "Pearson", "regret@1", "(points)", "tasks",
+    assert lines[0].startswith("Agreement with achieved accuracy, 95 % intervals; Kendall's W of")
+    assert re.split(r"\s{2,}", lines[1]) == [
+        "score", "weighted tau", "Kendall tau", "Pearson", "regret@1 (points)", "regret@3 (points)",
+        "tasks",
     ]  # fmt: skip
-    assert lines[2].startswith("knn ")
+    assert re.fullmatch(r"knn +1\.000 \[1\.000, 1\.000\] +1\.000 +1\.000 .*", lines[2])
     assert "size (static)" in repr(agreement)
     assert "<td>size (static)</td>" in agreement._repr_html_()
     content = json.loads(agreement.to_json())
-    assert [row["score"] for row in content["means"]] == ["knn", "size", "logme"]
+    assert next(row["score"] for row in content["means"]) == "knn"
+    assert {row["baseline"] for row in content["differences"]} == {"size", MEAN_RANK}
+    assert content["concordance"][0]["n_tasks"] == 2
+    assert content["settings"] == {"unit": "fraction", "seed": 0, "tasks": ["digits", "clothes"]}
+    assert content["seconds"] == agreement.seconds > 0
     assert set(content["versions"]) == {"modtools", "numpy", "python", "scikit-learn", "torch"}
+    assert content["versions"] == agreement.versions
 
 
 def test_json_file_is_the_text(tmp_path):

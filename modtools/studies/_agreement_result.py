@@ -1,0 +1,347 @@
+"""What an agreement check gives back: tables with intervals, and the picture."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_choice
+from modtools._writing import json_text, versions, write_file
+from modtools.exceptions import ModtoolsError
+from modtools.plotting import AgreementDisplay
+from modtools.selection import ACCURACIES
+from modtools.studies._agreement_pairs import Pairs
+from modtools.studies._agreement_resampled import Key, Resampled
+from modtools.studies._rank_agreement import MEASURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Agreement"]
+
+
+class Agreement:
+    """How well each score ranks the modules of each task; returned by `score_agreement`.
+
+    All intervals are 95 % intervals for other tasks and other modules at once (two-way bootstrap,
+    the same resamples for every score, so that differences stay paired); with a single task they
+    are for other modules only. Where there are draws of labels, each task counts by the mean over
+    its draws.
+
+    Attributes
+    ----------
+    settings : dict
+        What was asked.
+    seconds : float
+        What it cost.
+    versions : dict
+        Versions of modtools and of what it stands on.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        results: "pd.DataFrame",
+        resampled: Resampled,
+        concordances: "pd.DataFrame",
+        *,
+        settings: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        self._pairs = pairs
+        self._resampled = resampled
+        self._concordances = concordances
+        self._results = _sort_by_mean(results)
+        self._scores = [str(name) for name in self._results["score"].unique()]
+        self.settings = dict(settings)
+        self.seconds = seconds
+        self.versions = versions()
+
+    @property
+    def _budgets(self) -> list[Any]:
+        has_budgets = "budget" in self._results
+        return sorted(self._results["budget"].unique().tolist()) if has_budgets else []
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a score and task (and label budget and draw), the most faithful first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns score, task, budget and draw where they are given, weighted_tau (both rankings
+            weigh in turn), weighted_tau_by_score (only the ranking by score does), kendall, pearson
+            (correlations in [-1, 1], higher is better), regret, regret_3 and regret_5 (regret@1, @3
+            and @5 in points of accuracy, lower is better), n_modules (that the score covers) and
+            static.
+        """
+        return self._results.copy()
+
+    def means(self) -> "pd.DataFrame":
+        """Return the means over tasks, one row a score (and budget), the most faithful score first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns score, budget where it is given, each measure of `frame` with its 95 % interval
+            in <measure>_low and <measure>_high, n_tasks and static.
+        """
+        return self._rows({"score": score} for score in self._scores)
+
+    def _rows(self, named: Any) -> "pd.DataFrame":
+        import pandas as pd
+
+        rows = []
+        for name in named:
+            for key, budget in self._keys(name["score"]):
+                spread = self._resampled.mean(key)
+                rows.append(
+                    {
+                        **name,
+                        **budget,
+                        **_columns(spread),
+                        "n_tasks": len(self._resampled.measures[key]),
+                        "static": name["score"] in self._pairs.static,
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def _keys(self, score: str) -> list[tuple[Key, dict[str, Any]]]:
+        """Return the key of a score at each of its budgets, and the columns that say so."""
+        if not self._budgets:
+            return [((score,), {})]
+        keys = [((score, budget), {"budget": budget}) for budget in self._budgets]
+        return [key for key in keys if key[0] in self._resampled.measures]
+
+    def differences(self, baselines: str | Sequence[str] | None = None) -> "pd.DataFrame":
+        """Return how much better each score is than each baseline, in pairs over their tasks.
+
+        Parameters
+        ----------
+        baselines : str or sequence of str, optional
+            Scores or static rankers to compare with; all static rankers by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns score, baseline, budget where it is given, each measure of `frame` as the mean
+            over tasks of score minus baseline with its 95 % interval in <measure>_low and
+            <measure>_high, and n_tasks. Above 0 the score ranks better; regrets are better below 0.
+        """
+        import pandas as pd
+
+        chosen = [baselines] if isinstance(baselines, str) else baselines
+        if chosen is None:
+            chosen = [name for name in self._scores if name in self._pairs.static]
+        others = [check_choice(name, self._scores, name="score") for name in chosen]
+        rows = []
+        for score in self._scores:
+            for other in others:
+                for key, budget in self._keys(score) if score != other else ():
+                    against = (other, *key[1:])
+                    if score in self._pairs.static or against not in self._resampled.measures:
+                        continue
+                    spread, n_tasks = self._resampled.difference(key, against)
+                    named = {"score": score, "baseline": other, **budget}
+                    if n_tasks:
+                        rows.append({**named, **_columns(spread), "n_tasks": n_tasks})
+        return pd.DataFrame(rows)
+
+    def concordance(self) -> "pd.DataFrame":
+        """Return Kendall's W of the achieved accuracies, one row (a budget).
+
+        W is 1 where every task orders the modules alike: then one static order serves all tasks and
+        no score is needed. It is about 1 over the number of tasks where tasks have nothing in
+        common.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns budget where it is given, concordance (W, in [0, 1]), low, high (95 % interval),
+            n_tasks and n_modules (that were tried on every task). No row with fewer than two tasks.
+        """
+        return self._concordances.copy()
+
+    @property
+    def best(self) -> str:
+        """Score with the highest mean weighted tau, the first given among equals.
+
+        Static rankers are left out, unless there is nothing else.
+        """
+        scores = [name for name in self._scores if name not in self._pairs.static]
+        return (scores or self._scores)[0]
+
+    def plot(
+        self, ax: Any = None, *, score: str | None = None, budget: float | None = None
+    ) -> AgreementDisplay:
+        """Draw predicted against achieved, and the bars of weighted tau beside it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of two, optional
+            Where to draw; one pair of axes gets both panels, a single one the left panel.
+        score : str, optional
+            Score drawn on the left; the best by default.
+        budget : float, optional
+            Label budget that is drawn; the largest by default.
+
+        Returns
+        -------
+        AgreementDisplay
+            The drawn display.
+        """
+        score = self.best if score is None else check_choice(score, self._scores, name="score")
+        points, results, means = self._pairs.points(), self._results, self.means()
+        points = points[points["score"] == score]
+        if self._budgets:
+            budget = self._budgets[-1] if budget is None else budget
+            if budget not in self._budgets:
+                known = ", ".join(map(str, self._budgets))
+                raise ModtoolsError(f"unknown budget {budget}. Known: {known}.")
+            points, results, means = (
+                table[table["budget"] == budget] for table in (points, results, means)
+            )
+        return AgreementDisplay(
+            points=_mean_over(points, ["task", "module"], ["predicted", "achieved"]),
+            agreement=_mean_over(results, ["score", "task"], ["weighted_tau", "static"]),
+            intervals=means,
+            score=score,
+            accuracy=score in ACCURACIES,
+        ).plot(ax)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return all tables as JSON with settings, seconds and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, whole or not at all.
+
+        Returns
+        -------
+        str
+            The JSON text: results (the rows of `frame`), means, differences (to the static
+            rankers), concordance, settings, seconds and versions.
+        """
+        content = {
+            "results": self._results,
+            "means": self.means(),
+            "differences": self.differences(),
+            "concordance": self._concordances,
+            "settings": self.settings,
+            "seconds": self.seconds,
+        }
+        text = json_text(content)
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and cells of the printed table, one row a score; budgets side by side.
+
+        Returns
+        -------
+        tuple
+            The header with units, and the rows as text.
+        """
+        means = self.means()
+        if self._budgets:
+            return _budget_table(means, self._budgets)
+        rows = [
+            [
+                _named(row),
+                _with_interval(row, "weighted_tau", 3),
+                f"{row['kendall']:.3f}",
+                f"{row['pearson']:.3f}",
+                _with_interval(row, "regret", 2),
+                f"{row['regret_3']:.2f}",
+                str(row["n_tasks"]),
+            ]
+            for row in means.to_dict("records")
+        ]
+        return list(_HEADER), rows
+
+    def title(self) -> str:
+        """Return what stands above the printed table: what it shows, and Kendall's W.
+
+        Returns
+        -------
+        str
+            One line.
+        """
+        parts = [
+            f"{row['concordance']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+            + (f" at budget {row['budget']}" if self._budgets else "")
+            for row in self._concordances.to_dict("records")
+        ]
+        said = f"; Kendall's W of the truth {', '.join(parts)}" if parts else ""
+        return f"Agreement with achieved accuracy, 95 % intervals{said}"
+
+    def __repr__(self) -> str:
+        header, rows = self.table()
+        return text_table(header, rows, title=self.title())
+
+    def _repr_html_(self) -> str:
+        header, rows = self.table()
+        return html_table(header, rows, title=self.title())
+
+
+_HEADER: Final = [
+    "score",
+    "weighted tau",
+    "Kendall tau",
+    "Pearson",
+    "regret@1 (points)",
+    "regret@3 (points)",
+    "tasks",
+]
+
+
+def _sort_by_mean(results: "pd.DataFrame") -> "pd.DataFrame":
+    """Order the scores by mean weighted tau, every task and budget alike; ties as they came."""
+    axes = [axis for axis in ("task", "budget") if axis in results]
+    by_cell = results.groupby(["score", *axes], sort=False)["weighted_tau"].mean()
+    means = by_cell.groupby(level="score", sort=False).mean()
+    order = means.sort_values(ascending=False, kind="stable").index
+    places = {score: place for place, score in enumerate(order)}
+    return results.sort_values(
+        "score", key=lambda names: names.map(places), kind="stable", ignore_index=True
+    )
+
+
+def _columns(spread: Any) -> dict[str, float]:
+    """Return mean, low and high of every measure under the names of their columns."""
+    found: dict[str, float] = {}
+    for name, (mean, low, high) in zip(MEASURES, spread.T.tolist(), strict=True):
+        found |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def _mean_over(table: "pd.DataFrame", keys: list[str], values: list[str]) -> "pd.DataFrame":
+    """Return means over draws, in the order of the rows."""
+    means = table.groupby(keys, sort=False)[values].mean().reset_index()
+    return means.assign(static=means["static"] > 0) if "static" in values else means
+
+
+def _budget_table(means: "pd.DataFrame", budgets: list[Any]) -> tuple[list[str], list[list[str]]]:
+    shown = [("weighted_tau", "weighted tau", 2), ("regret", "regret@1 (points)", 1)]
+    header = ["score", *(f"{title}, budget {b}" for _, title, _ in shown for b in budgets)]
+    rows = []
+    for _, part in means.groupby("score", sort=False):
+        by_budget = {row["budget"]: row for row in part.to_dict("records")}
+        cells = [
+            _with_interval(by_budget[b], measure, digits) if b in by_budget else ""
+            for measure, _, digits in shown
+            for b in budgets
+        ]
+        rows.append([_named(part.iloc[0]), *cells])
+    return header, rows
+
+
+def _named(row: Any) -> str:
+    return f"{row['score']} (static)" if row["static"] else str(row["score"])
+
+
+def _with_interval(row: Any, measure: str, digits: int) -> str:
+    values = (row[name] for name in (measure, f"{measure}_low", f"{measure}_high"))
+    mean, low, high = (f"{value:.{digits}f}" for value in values)
+    return f"{mean} [{low}, {high}]"
