@@ -13,6 +13,7 @@ from modtools._writing import json_text, write_file
 from modtools.cli import _options as options
 from modtools.cli._show import echo_table, pick_text
 from modtools.cli._train_report import FULL_INFORMATION
+from modtools.selection import PREDICTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-_BY = "logistic"
 _HEADER = ("    module", "predicted", "95 % interval", "achieved")
 _NEXT = (
     "modtools score --module modtools.modules:efficientnet_lite --task FOLDER, with one folder of "
@@ -51,7 +51,7 @@ def demo(
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
     About a minute; needs the extra: `pip install "modtools[demo]"`.
     """
-    from modtools.cli._demo_labels import worth_figures
+    from modtools.cli._demo_labels import decision_text, worth_figures
 
     start = time.perf_counter()
     say = _silence if quiet else typer.echo
@@ -76,6 +76,8 @@ def demo(
     say(
         f"Wrote    {'  '.join(map(str, [*written, folder / 'zoo']))}   ({figures['seconds']:.0f} s)"
     )
+    for worth in worths:
+        say(f"Decision {decision_text(worth)}")
     say(f"Next     {_NEXT}")
     if json == "-":
         typer.echo(text, nl=False)
@@ -91,10 +93,10 @@ def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["LabelWo
     worths = []
     for task in iter_tasks(seed):
         say(f"\n{_task_text(task)}")
-        outcome = solve(task, shelf, by=_BY, seed=seed)
+        outcome = solve(task, shelf, seed=seed)
         if say is not _silence:
             _show(outcome)
-        worths.append(value_labels(outcome, by=_BY, seed=seed))
+        worths.append(value_labels(outcome, seed=seed))
         for line in labels_lines(worths[-1]):
             say(line)
     if len(worths) == 1:
@@ -114,7 +116,7 @@ def _reuse_new_modules(
     shelf = make_shelf(zoo, seed)
     for line in _training_lines(shelf):
         say(line)
-    reused = solve_shelf(shelf, by=_BY, seed=seed)
+    reused = solve_shelf(shelf, seed=seed)
     say(f"\n{_task_text(reused.task)}")
     if say is not _silence:
         _show_trained(shelf, reused)
@@ -214,10 +216,10 @@ def _agree(outcomes: Sequence["Outcome"]) -> "Agreement":
 
 def _agreement_lines(agreement: "Agreement") -> list[str]:
     means = agreement.means().set_index("score")["weighted_tau"]
-    others = [f"{name} {value:.2f}" for name, value in means.items() if name != _BY]
+    others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
     return [
         "",
-        f"Agreement of predicted with achieved: weighted tau {means[_BY]:.2f} for {_BY} "
+        f"Agreement of predicted with achieved: weighted tau {means[PREDICTED]:.2f} "
         "(1 is the perfect order, 0 is chance)",
         f"Beside it {', '.join(others)}",
     ]
@@ -241,7 +243,7 @@ def _write_pictures(
     written = display.save(folder / "ranking.png")
     shape = {"width_ratios": [1.35, 1]}
     pair = Figure(figsize=(9.2, 4.8), layout="constrained").subplots(1, 2, gridspec_kw=shape)
-    written += agreement.plot(pair, score=_BY).save(folder / "agreement.png")
+    written += agreement.plot(pair, score=PREDICTED).save(folder / "agreement.png")
     written += draw_labels(worths, folder / "labels.png")
     table = pd.concat([_rows(outcome) for outcome in outcomes])
     written.append(write_file(folder / "ranking.csv", table.to_csv(index=False)))
@@ -258,7 +260,7 @@ def _figures(outcomes: Sequence["Outcome"], agreement: "Agreement") -> dict[str,
     """Return the measured numbers by name; accuracies in percent, regret in points."""
     figures: dict[str, float] = {}
     for row in agreement.frame().to_dict("records"):
-        if row["score"] == _BY:
+        if row["score"] == PREDICTED:
             figures[f"weighted_tau_{row['task']}"] = row["weighted_tau"]
             figures[f"regret_points_{row['task']}"] = row["regret"]
     for outcome in outcomes:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from modtools.retraining import Forecast
 
-__all__ = ["LabelWorth", "draw_labels", "labels_lines", "value_labels", "worth_figures"]
+__all__ = [
+    "LabelWorth",
+    "decision_text",
+    "draw_labels",
+    "labels_lines",
+    "value_labels",
+    "worth_figures",
+]
 
 PER_CLASS_SHOWN: Final = (1, 2, 5, 10, 20)
 _N_DRAWS: Final = 5
@@ -30,7 +37,6 @@ _LEAST_PREDICTED: Final = 5  # labels a class: one for each fold of the score
 _BASELINE: Final = "pixels"
 _PREDICTED: Final = "predicted from the labels"
 _FORECAST: Final = "forecast (ridge)"
-_NORMAL_95: Final = 1.96
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def _achieved(module: str) -> str:
     return f"{module}, retrained"
 
 
-def value_labels(outcome: Outcome, *, by: str, seed: int) -> LabelWorth:
+def value_labels(outcome: Outcome, *, seed: int) -> LabelWorth:
     """Retrain the pick, and the pixels beside it, with 1, 2, 5, ... labels a class."""
     import pandas as pd
 
@@ -83,7 +89,7 @@ def value_labels(outcome: Outcome, *, by: str, seed: int) -> LabelWorth:
     pick = outcome.ranking.best
     task = outcome.task
     draws = _retrained(outcome, pick, seed)
-    parts = [_means(draws), _predicted(outcome, by=by, seed=seed)]
+    parts = [_means(draws), _predicted(outcome, seed=seed)]
     if pick != _BASELINE and _BASELINE in outcome.features:
         parts.append(_means(_retrained(outcome, _BASELINE, seed)).assign(baseline=True))
     table = pd.concat(parts, ignore_index=True)
@@ -123,24 +129,25 @@ def _means(draws: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(means).assign(baseline=False)
 
 
-def _predicted(outcome: Outcome, *, by: str, seed: int) -> "pd.DataFrame":
-    """Return what the score says from these labels alone, with its 95 % interval."""
+def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
+    """Return what is predicted of the pick from these labels alone, with its 95 % interval."""
     import pandas as pd
 
-    from modtools.transferability import score
+    from modtools.selection import rank_modules
 
-    task, features = outcome.task, outcome.features[outcome.ranking.best]
+    task, pick = outcome.task, outcome.ranking.best
     labels, classes = task.whole.labels, len(task.whole.classes)
     rows: list[dict[str, Any]] = []
     for per_class in _shown(len(task.few) // classes):
         if per_class < _LEAST_PREDICTED:
             continue
         chosen = task.few[: per_class * classes]  # in rounds of one row a class
-        found = score(features[chosen], labels[chosen], [by], seed=seed)
-        half = _NORMAL_95 * found.standard_errors[by]
-        limits = np.clip([found[by] - half, found[by] + half], 0.0, 1.0)
-        numbers = {"per_class": per_class, "n_labels": len(chosen), "accuracy": found[by]}
-        rows.append({**numbers, "accuracy_low": limits[0], "accuracy_high": limits[1]})
+        few = {name: rows[chosen] for name, rows in outcome.features.items()}
+        found = rank_modules(few, labels[chosen], seed=seed).predictions().set_index("module")
+        numbers = {"per_class": per_class, "n_labels": len(chosen)}
+        known = found.loc[pick, ["predicted", "low", "high"]].to_list()
+        names = ("accuracy", "accuracy_low", "accuracy_high")
+        rows.append({**numbers, **dict(zip(names, known, strict=True))})
     return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
 
 
@@ -151,6 +158,21 @@ def labels_lines(worth: LabelWorth) -> list[str]:
         f"Retrain  {worth.outcome.ranking.best} with so many labels a class: {', '.join(parts)}",
         f"Labels   {forecast_text(worth.forecast, worth.target)}",
     ]
+
+
+def decision_text(worth: LabelWorth) -> str:
+    """Return the answer in one sentence: which module, how sure, how many labels, what it costs."""
+    outcome, pick = worth.outcome, worth.outcome.ranking.best
+    best = outcome.ranking.predictions().iloc[0]
+    known = f"{100 * best['predicted']:.0f} % [{100 * best['low']:.0f}, {100 * best['high']:.0f}]"
+    n_labels = len(outcome.task.few)
+    return (
+        f"reuse {pick} for {worth.name}: {known} is predicted with the {n_labels} labels, "
+        f"and the odds that none of the {len(outcome.achieved)} modules does better are "
+        f"{100 * best['probability_best']:.0f} %; {forecast_text(worth.forecast, worth.target)} "
+        f"It costs {outcome.milliseconds[pick]:.2f} ms an image and "
+        f"{outcome.n_parameters[pick] / 1e6:.2g} million parameters."
+    )
 
 
 def draw_labels(worths: Sequence[LabelWorth], path: Path) -> list[Path]:

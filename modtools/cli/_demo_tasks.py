@@ -103,7 +103,7 @@ def _fashion(seed: int) -> DemoTask:
     return DemoTask(whole, np.arange(len(few)), np.arange(len(few), len(whole)))
 
 
-def solve(task: DemoTask, shelf: list["PretrainedModule"], *, by: str, seed: int) -> Outcome:
+def solve(task: DemoTask, shelf: list["PretrainedModule"], *, seed: int) -> Outcome:
     """Extract once, rank from the few labels, retrain an output module on each, and compare."""
     from modtools.modules import run
 
@@ -120,7 +120,7 @@ def solve(task: DemoTask, shelf: list["PretrainedModule"], *, by: str, seed: int
     seconds = time.perf_counter() - start
     few = {name: rows[task.few] for name, rows in features.items()}
     labelled = task.whole.subset(task.few)
-    ranking = rank_modules(few, labelled, by=by, scores=SCORES_SHOWN, seed=seed)
+    ranking = rank_modules(few, labelled, scores=SCORES_SHOWN, seed=seed)
     achieved = {name: _retrain(features[name], task) for name in track(list(features), "Retrain")}
     n_features = {name: rows.shape[1] for name, rows in features.items()}
     return Outcome(
@@ -129,10 +129,10 @@ def solve(task: DemoTask, shelf: list["PretrainedModule"], *, by: str, seed: int
 
 
 def new_output() -> "LogisticOutput":
-    """Return an output module of the strength of the score `logistic`, drawn beside it."""
+    """Return the output module that is retrained: that of `retrain`, its strength chosen."""
     from modtools.outputs import LogisticOutput
 
-    return LogisticOutput(strength=1.0)
+    return LogisticOutput()
 
 
 def _retrain(features: Any, task: DemoTask) -> float:

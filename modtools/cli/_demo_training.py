@@ -82,12 +82,12 @@ def make_shelf(folder: Path, seed: int) -> Shelf:
     return Shelf(train, held_out, results, accuracies, modules, time.perf_counter() - start)
 
 
-def solve_shelf(shelf: Shelf, *, by: str, seed: int) -> Outcome:
+def solve_shelf(shelf: Shelf, *, seed: int) -> Outcome:
     """Score the shelf on few labels of the digits 5 to 9, and retrain an output module on each."""
     target = choose_classes(load_task("digits"), list(_TARGET))
     few = target.few_labels(per_class=PER_CLASS, seed=seed)
     task = DemoTask(target, few.rows, target.complement(few).rows)
-    return solve(task, shelf.modules, by=by, seed=seed)
+    return solve(task, shelf.modules, seed=seed)
 
 
 def _new_network(seed: int) -> Any:

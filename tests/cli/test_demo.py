@@ -94,7 +94,12 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
     achieved = table.loc[table["module"] == "pixels", "achieved"]
     assert achieved.nunique() == 1
     assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
-    assert set(table["score"]) == set(_demo_tasks.SCORES_SHOWN)
+    shown = {"predicted_accuracy", "half_split", *_demo_tasks.SCORES_SHOWN}
+    assert set(table["score"]) == shown
+    decision = (
+        "^Decision reuse pixels for digits: .* % .* is predicted with the 80 labels, .* million"
+    )
+    assert re.search(decision, text, re.MULTILINE)
 
 
 def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
@@ -113,8 +118,8 @@ def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
 
 
 def test_what_each_label_is_worth_stands_beside_what_was_predicted():
-    outcome = _demo_tasks.solve(small_task(), small_shelf(), by="logistic", seed=0)
-    worth = _demo_labels.value_labels(outcome, by="logistic", seed=0)
+    outcome = _demo_tasks.solve(small_task(), small_shelf(), seed=0)
+    worth = _demo_labels.value_labels(outcome, seed=0)
     pick = outcome.ranking.best
     assert pick == "pixels"
     assert worth.table["line"].unique().tolist() == [
@@ -128,7 +133,9 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     assert (first["n_labels"], len(worth.draws)) == (20, 20)
     (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
     row = worth.table.loc[predicted]
-    (known,) = outcome.ranking.frame().query("score == 'logistic' and module == 'pixels'")["value"]
+    (known,) = outcome.ranking.frame().query(
+        "score == 'predicted_accuracy' and module == 'pixels'"
+    )["value"]
     assert row["accuracy"] == pytest.approx(known)
     assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
     assert not worth.table["baseline"].any()
@@ -140,14 +147,13 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
 
 
 def test_the_pixels_stand_beside_another_pick_in_grey():
-    outcome = _demo_tasks.solve(small_task(), small_shelf(), by="class_mean", seed=0)
+    outcome = _demo_tasks.solve(small_task(), small_shelf(), seed=0)
     names = [name for name in outcome.features if name != "pixels"]
     ranking = rank_modules(
         {name: outcome.features[name][:80] for name in names},
         small_task().whole.labels[:80],
-        by="logistic",
     )
-    worth = _demo_labels.value_labels(replace(outcome, ranking=ranking), by="logistic", seed=0)
+    worth = _demo_labels.value_labels(replace(outcome, ranking=ranking), seed=0)
     assert set(worth.table.loc[worth.table["baseline"], "line"]) == {"pixels, retrained"}
     assert set(worth.draws["line"]) == {f"{ranking.best}, retrained"}
 
@@ -179,7 +185,7 @@ def retrained(module):
     few = target.few_labels(per_class=5, seed=0)
     kept = target.complement(few)
     features = extract(module, target)
-    output = LogisticOutput(strength=1.0).fit(features[few.rows], few.labels)
+    output = LogisticOutput().fit(features[few.rows], few.labels)
     return 100 * output.score(features[kept.rows], kept.labels)
 
 
