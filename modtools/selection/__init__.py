@@ -1,6 +1,19 @@
 """Selection: from scores of several modules on one task to a decision."""
 
+from modtools.selection._race import race_modules
+from modtools.selection._race_result import Race
 from modtools.selection._rank_modules import rank_modules
-from modtools.selection._ranking import ACCURACIES, Ranking
+from modtools.selection._ranking import ACCURACIES, PREDICTED, Ranking
+from modtools.selection._select_modules import select_modules
+from modtools.selection._selection import Selection
 
-__all__ = ["ACCURACIES", "Ranking", "rank_modules"]
+__all__ = [
+    "ACCURACIES",
+    "PREDICTED",
+    "Race",
+    "Ranking",
+    "Selection",
+    "race_modules",
+    "rank_modules",
+    "select_modules",
+]
