@@ -42,15 +42,17 @@ def column_moments(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[n
     origin = features[0].astype(np.float64)
     total, spread = np.zeros(n_features), np.zeros(n_features)
     for block in _blocks(features):
-        shifted = block - origin
-        total += shifted.sum(axis=0)
-        np.maximum(spread, np.abs(shifted).max(axis=0), out=spread)
+        block -= origin
+        total += block.sum(axis=0)
+        np.maximum(spread, np.maximum(block.max(axis=0), -block.min(axis=0)), out=spread)
     mean = origin + total / n_samples
     # Dividing by the spread first keeps squares of very small and very large values in range.
     unit = np.where(spread > 0, spread, 1.0)
     squares = np.zeros(n_features)
     for block in _blocks(features):
-        squares += np.square((block - mean) / unit).sum(axis=0)
+        block -= mean
+        block /= unit
+        squares += np.einsum("ij,ij->j", block, block)
     deviation = unit * np.sqrt(squares / n_samples)
     resolution = _ROUNDING_UNITS * np.finfo(features.dtype).eps * np.maximum(abs(mean), spread)
     return mean, np.where((spread > 0) & (deviation > resolution), deviation, 0.0)
@@ -103,6 +105,7 @@ def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> ND
 
 
 def _blocks(features: FloatArray) -> Iterator[NDArray[np.float64]]:
+    """Yield consecutive rows as float64 copies, which may be overwritten."""
     step = rows_per_block(features.shape[1], 8)
     for start in range(0, len(features), step):
         yield features[start : start + step].astype(np.float64)
@@ -168,7 +171,10 @@ class StandardizedRows:
         step = rows_per_block(self.n_features, 8)
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
-            yield rows, (self.features[rows].astype(np.float64) - self.mean) / divisor
+            block = self.features[rows].astype(np.float64)
+            block -= self.mean
+            block /= divisor
+            yield rows, block
 
     def dense(self, dtype: Any = np.float64) -> NDArray[Any]:
         """Return all standardised rows (n_samples, n_features) as one new array."""

