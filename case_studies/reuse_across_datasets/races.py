@@ -1,0 +1,71 @@
+"""Races over 4,000 labelled rows of Fashion-MNIST, in many orders of the rows."""
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from targets import Target, rows_of
+from threadpoolctl import threadpool_limits
+from truth import Features
+
+import modtools as mt
+from modtools._progress import track
+from modtools._writing import write_file
+from modtools.outputs import LogisticOutput
+
+N_ORDERS = 20
+HALVING_PASSES = 0.15
+
+
+def run_races(
+    features: Features, target: Target, folder: Path, *, n_orders: int
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Return one row a race, and the test accuracy of each module retrained on all rows."""
+    file = folder / f"{target.name}.csv"
+    if not file.exists():
+        work = [delayed(partial(_race, features, target))(seed) for seed in range(n_orders)]
+        with Parallel(n_jobs=2, return_as="generator") as pool:
+            rows = [row for pair in track(pool(work), "race", total=n_orders) for row in pair]
+        write_file(file, pd.DataFrame(rows).to_csv(index=False))
+    truth = folder / f"{target.name}-truth.csv"
+    if not truth.exists():
+        write_file(truth, _retrained_on_all(features, target).to_csv(index=False))
+    achieved = pd.read_csv(truth).set_index("module")["accuracy"]
+    return pd.read_csv(file), achieved
+
+
+def _race(features: Features, target: Target, seed: int) -> list[dict[str, object]]:
+    train, _ = rows_of(target)
+    few = {name: matrix[train.inputs[:, 0]] for name, matrix in features.items()}
+    found: list[dict[str, object]] = []
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        certified = mt.race_modules(few, train.labels, mode="certified", error=0.05, seed=seed)
+        halving = mt.race_modules(
+            few, train.labels, mode="halving", passes=HALVING_PASSES, seed=seed
+        )
+    for mode, race in (("certified", certified), ("halving", halving)):
+        found.append(
+            {
+                "mode": mode,
+                "seed": seed,
+                "best": race.best,
+                "remaining": " ".join(race.remaining),
+                "pass_fraction": race.pass_fraction,
+                "seconds": race.seconds,
+            }
+        )
+    return found
+
+
+def _retrained_on_all(features: Features, target: Target) -> pd.DataFrame:
+    train, test = rows_of(target)
+    learned, judged = train.inputs[:, 0], test.inputs[:, 0]
+    accuracies = {}
+    for name, matrix in track(features.items(), "retrain on all rows", total=len(features)):
+        output = LogisticOutput(strength=100.0).fit(matrix[learned], train.labels)
+        accuracies[name] = float(np.mean(output.predict(matrix[judged]) == test.labels))
+    return pd.DataFrame({"module": list(accuracies), "accuracy": accuracies.values()})

@@ -1,0 +1,177 @@
+"""From the measured cells to figures, tables and pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scores import PROBE
+from shelf import SOURCE_CLASSES
+from targets import CONTROLS, TARGETS
+
+import modtools as mt
+from modtools.plotting._display import INK, clear_frame, new_axes, save_figure
+from modtools.selection import PREDICTED
+from modtools.studies import Agreement
+
+RIVALS = ("logme", "knn", PROBE)
+STATIC = ("parameters", "depth", "features")
+KEYS = ["task", "budget", "draw"]
+
+
+def without_control(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of real tasks; labels of the control have nothing to do with its images."""
+    return table[~table["task"].isin(CONTROLS)]
+
+
+def agree(scores: pd.DataFrame, truth: pd.DataFrame, facts: pd.DataFrame) -> Agreement:
+    """Compare every score, and rankers that never look, with what was achieved."""
+    known = facts[facts["source"] != ""]
+    sources = zip(known["module"], known["source"], strict=True)
+    by_module = {module: SOURCE_CLASSES[source] for module, source in sources}
+    by_task = {
+        target.name: target.classes
+        for target in TARGETS
+        if target.images == "fashion" and target.name in set(truth["task"])
+    }
+    return mt.score_agreement(
+        scores[["task", "budget", "draw", "score", "module", "value"]],
+        truth[["task", "budget", "draw", "module", "accuracy"]],
+        static={name: facts.set_index("module")[name].to_dict() for name in STATIC},
+        module_classes=by_module or None,
+        task_classes=by_task if by_module else None,
+    )
+
+
+def predicted_and_achieved(scores: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a module and cell: what was predicted, what was achieved, who was picked."""
+    table = scores[scores["score"] == PREDICTED].merge(truth, on=[*KEYS, "module"])
+    best = table.groupby(KEYS)["predicted"].transform("max")
+    table["picked"] = (table["predicted"] == best) & ~table.duplicated([*KEYS, "predicted"])
+    achieved = table[table["picked"]].set_index(KEYS)["accuracy"].rename("of_pick")
+    table = table.join(achieved, on=KEYS)
+    table["error"] = 100 * (table["predicted"] - table["accuracy"])
+    table["covered"] = table["accuracy"].between(table["low"], table["high"])
+    behind = table["of_pick"] - table["accuracy"]
+    table["pair_covered"] = behind.between(table["behind_low"], table["behind_high"])
+    table["is_best"] = table["accuracy"] == table.groupby(KEYS)["accuracy"].transform("max")
+    return table
+
+
+def prediction_figures(table: pd.DataFrame) -> dict[str, float]:
+    """Return errors and coverages by budget, means over tasks so that each counts alike."""
+    figures: dict[str, float] = {}
+    for budget, rows in table.groupby("budget"):
+        picked, others = rows[rows["picked"]], rows[~rows["picked"]]
+        by_task = rows.groupby("task")
+        figures |= {
+            f"mae_{budget}": by_task["error"].agg(lambda e: e.abs().mean()).mean(),
+            f"bias_{budget}": by_task["error"].mean().mean(),
+            f"picked_bias_{budget}": picked.groupby("task")["error"].mean().mean(),
+            f"coverage_{budget}": by_task["covered"].mean().mean(),
+            f"worst_task_coverage_{budget}": by_task["covered"].mean().min(),
+            f"picked_coverage_{budget}": picked["covered"].mean(),
+            f"pair_coverage_{budget}": others["pair_covered"].mean(),
+            f"half_width_{budget}": 50 * (rows["high"] - rows["low"]).mean(),
+            f"odds_of_pick_{budget}": picked["probability_best"].mean(),
+            f"pick_is_best_{budget}": picked["is_best"].mean(),
+        }
+    return {name: float(value) for name, value in figures.items()}
+
+
+def agreement_figures(agreement: Agreement) -> dict[str, float]:
+    """Return weighted tau and regret of the default pick, and its lead over its rivals."""
+    means = agreement.means()
+    figures: dict[str, float] = {}
+    for row in means[means["score"] == PREDICTED].to_dict("records"):
+        budget = row["budget"]
+        figures |= {f"tau_{budget}": row["weighted_tau"], f"regret_{budget}": row["regret"]}
+    static = means.loc[means["static"], "score"].unique()
+    rivals = [name for name in (*RIVALS, *static) if name in set(means["score"])]
+    leads = agreement.differences(rivals)
+    for row in leads[leads["score"] == PREDICTED].to_dict("records"):
+        name = f"tau_lead_over_{row['baseline'].replace(', ', ' ').replace(' ', '_')}"
+        name += f"_{row['budget']}"
+        for end, column in (("", ""), ("_low", "_low"), ("_high", "_high")):
+            figures[name + end] = row[f"weighted_tau{column}"]
+    for row in agreement.concordance().to_dict("records"):
+        figures[f"kendall_w_{row['budget']}"] = row["concordance"]
+    return {name: float(value) for name, value in figures.items()}
+
+
+def several_figures(combined: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
+    """Return how many points a pair and the whole shelf gain over the picked single module."""
+    picked = table[table["picked"]][[*KEYS, "accuracy"]]
+    best = table.groupby(KEYS)["accuracy"].max().rename("hindsight").reset_index()
+    rows = combined.merge(picked, on=KEYS, suffixes=("", "_single")).merge(best, on=KEYS)
+    rows["gain"] = 100 * (rows["accuracy"] - rows["accuracy_single"])
+    rows["over_best"] = 100 * (rows["accuracy"] - rows["hindsight"])
+    figures = {}
+    for (what, budget), part in rows.groupby(["what", "budget"]):
+        means = part.groupby("task")[["gain", "over_best"]].mean().mean()
+        figures[f"{what}_gain_{budget}"] = float(means["gain"])
+        figures[f"{what}_over_best_single_{budget}"] = float(means["over_best"])
+    for what in rows["what"].unique():
+        hurts = rows.loc[rows["what"] == what, "gain"] < -0.5
+        figures[f"{what}_hurts_fraction"] = float(hurts.mean())
+    return figures
+
+
+def race_figures(races: pd.DataFrame, achieved: pd.Series) -> dict[str, float]:
+    """Return what races cost and whether they keep the best module."""
+    best = achieved.idxmax()
+    certified = races[races["mode"] == "certified"]
+    halving = races[races["mode"] == "halving"]
+    regret = 100 * (achieved.max() - achieved[halving["best"]])
+    kept = [best in remaining.split() for remaining in certified["remaining"]]
+    return {
+        "race_pass_fraction": float(certified["pass_fraction"].mean()),
+        "race_best_kept": float(np.mean(kept)),
+        "race_orders": float(len(certified)),
+        "race_regret": float(100 * (achieved.max() - achieved[certified["best"]]).mean()),
+        "halving_pass_fraction": float(halving["pass_fraction"].mean()),
+        "halving_regret": float(regret.mean()),
+    }
+
+
+def score_table(agreement: Agreement, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return tau and regret by budget of every score and ranker, and what a score costs."""
+    means = agreement.means()
+    wide = means.pivot(index="score", columns="budget", values=["weighted_tau", "regret"])
+    wide.columns = [f"{measure}_{budget}" for measure, budget in wide.columns]
+    most = scores["budget"].max()
+    seconds = scores[scores["budget"] == most].groupby("score")["seconds"].mean()
+    order = means.groupby("score")["weighted_tau"].mean().sort_values(ascending=False).index
+    static = means.groupby("score")["static"].first()
+    return wide.assign(seconds=seconds, static=static).loc[order].reset_index()
+
+
+def draw(agreement: Agreement, table: pd.DataFrame, folder: Path) -> None:
+    """Draw agreement at each budget, and predicted against achieved."""
+    for budget in sorted(table["budget"].unique()):
+        display = agreement.plot(score=PREDICTED, budget=budget)
+        display.save(folder / f"agreement_{budget}.png")
+        plt.close(display.figure_)
+    budgets = sorted(table["budget"].unique())
+    panels = np.atleast_1d(new_axes(4.0 * len(budgets), 4.2, ncols=len(budgets)))
+    for ax, budget in zip(panels, budgets, strict=True):
+        _draw_predictions(ax, table[table["budget"] == budget], budget)
+    panels[0].set_ylabel("achieved by the retrained output module (%)", color=INK)
+    panels[0].legend(frameon=False, fontsize="x-small", labelcolor=INK, loc="upper left")
+    save_figure(panels[0].get_figure(), folder / "predicted.png")
+    plt.close(panels[0].get_figure())
+
+
+def _draw_predictions(ax: Any, rows: pd.DataFrame, budget: int) -> None:
+    import seaborn as sns
+
+    clear_frame(ax, grid="both")
+    tasks = rows["task"].unique()
+    for task, color in zip(tasks, sns.color_palette("colorblind", len(tasks)), strict=True):
+        own = rows[rows["task"] == task]
+        ax.plot(100 * own["predicted"], 100 * own["accuracy"], ".", color=color, label=task, ms=3)
+    low = 100 * min(rows["predicted"].min(), rows["accuracy"].min())
+    ax.plot([low, 100], [low, 100], color=INK, linewidth=0.8, linestyle="--")
+    ax.set_title(f"{budget} labels a class", loc="left", color=INK)
+    ax.set_xlabel("predicted (%)", color=INK)

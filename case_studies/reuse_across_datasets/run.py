@@ -1,0 +1,175 @@
+"""Choose among 33 modules for eight target tasks, with 5, 20 and 100 labels a class.
+
+    python case_studies/reuse_across_datasets/run.py [--quick] [--json FILE]
+
+Truth, scores, combinations and races are kept cell by cell, and the same command goes on from them.
+The first run trains the modules of case_studies/zoo where they are missing and extracts all
+features.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import report
+from races import N_ORDERS, run_races
+from scores import scored
+from several import BUDGETS as COMBINED_BUDGETS
+from several import combined
+from shelf import IMAGE_SETS, extract_all
+from targets import TARGETS, Target
+from truth import Cell, achieved, cells_of
+
+from modtools._writing import json_text, write_file
+
+HERE = Path(__file__).parent
+ZOO = HERE.parent / "zoo" / "results" / "zoo"
+BUDGETS, QUICK_BUDGETS = (5, 20, 100), (5, 20)
+N_DRAWS, QUICK_DRAWS = 5, 1
+QUICK_TARGETS = ("digits", "odd-digits")
+RACED = "fashion"
+BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where results go and how large everything is."""
+
+    folder: Path
+    quick: bool
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The target tasks."""
+        return tuple(t for t in TARGETS if not self.quick or t.name in QUICK_TARGETS)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every task with every budget and draw of labels."""
+        budgets = QUICK_BUDGETS if self.quick else BUDGETS
+        draws = range(QUICK_DRAWS if self.quick else N_DRAWS)
+        return [Cell(t, budget, draw) for draw in draws for t in self.targets for budget in budgets]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of what is kept."""
+        return self.folder / "checkpoints"
+
+
+def measure(place: Place) -> dict[str, Any]:
+    """Return every table of the study; what is missing is measured."""
+    images = IMAGE_SETS[:1] if place.quick else IMAGE_SETS
+    kept = place.checkpoints
+    features, facts = extract_all(ZOO, kept / "features", images, quick=place.quick)
+    started = time.perf_counter()
+    tables: dict[str, Any] = {"facts": facts}
+    tables["truth"] = cells_of(place.cells, features, achieved, kept / "truth")
+    tables["scores"] = cells_of(place.cells, features, scored, kept / "scores")
+    several = [cell for cell in place.cells if cell.per_class in COMBINED_BUDGETS]
+    tables["several"] = cells_of(several, features, combined, kept / "several")
+    raced = next(t for t in place.targets if t.name == (QUICK_TARGETS[0] if place.quick else RACED))
+    n_orders = 2 if place.quick else N_ORDERS
+    tables["races"] = run_races(features[raced.images], raced, kept / "races", n_orders=n_orders)
+    tables["minutes"] = (time.perf_counter() - started) / 60
+    return tables
+
+
+def write_results(place: Place, tables: dict[str, Any]) -> None:
+    """Write figures, tables and pictures, and print the table."""
+    truth, scores = (report.without_control(tables[name]) for name in ("truth", "scores"))
+    agreement = report.agree(scores, truth, tables["facts"])
+    predicted = report.predicted_and_achieved(scores, truth)
+    everything = report.predicted_and_achieved(tables["scores"], tables["truth"])
+    figures = {
+        **report.agreement_figures(agreement),
+        **report.prediction_figures(predicted),
+        **_of_control(everything),
+        **report.several_figures(report.without_control(tables["several"]), predicted),
+        **report.race_figures(*tables["races"]),
+        "n_modules": len(tables["facts"]),
+        "n_tasks": int(truth["task"].nunique()),
+        "study_minutes": _minutes(place, tables["minutes"]),
+    }
+    write_file(place.folder / "figures.json", json_text(figures))
+    table = report.score_table(agreement, scores)
+    write_file(place.folder / "scores.csv", table.to_csv(index=False, float_format="%.3f"))
+    means = truth.groupby(["task", "budget", "module"], as_index=False)["accuracy"].mean()
+    write_file(place.folder / "truth.csv", means.to_csv(index=False, float_format="%.4f"))
+    report.draw(agreement, predicted, place.folder)
+    text = _markdown(table)
+    print(text)
+    if not place.quick:
+        _into_readme(text)
+
+
+def _of_control(table: pd.DataFrame) -> dict[str, float]:
+    """Return how often modules are told apart on shuffled labels, and how the level is off."""
+    control = table[table["task"].isin(report.CONTROLS)]
+    if not len(control):
+        return {}
+    others = control[~control["picked"]]
+    return {
+        "control_told_apart": float(others["told_apart"].mean()),
+        "control_mae": float(control["error"].abs().mean()),
+        "control_coverage": float(control["covered"].mean()),
+    }
+
+
+def _minutes(place: Place, minutes: float) -> float:
+    """Return how long the cells took in all, over every time that the command ran."""
+    file = place.checkpoints / "minutes.txt"
+    before = float(file.read_text(encoding="utf-8")) if file.exists() else 0.0
+    write_file(file, f"{before + minutes:.2f}")
+    return before + minutes
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    budgets = [name.split("_")[-1] for name in table.columns if name.startswith("regret_")]
+    header = ["score", *(f"tau, {b}" for b in budgets), *(f"regret, {b}" for b in budgets), "s"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in table.to_dict("records"):
+        name = f"*{row['score']}*" if row["static"] else row["score"]
+        cells = [f"{row[f'weighted_tau_{b}']:.2f}" for b in budgets]
+        cells += [f"{row[f'regret_{b}']:.1f}" for b in budgets]
+        seconds = "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2f}"
+        lines.append("| " + " | ".join([name, *cells, seconds]) + " |")
+    return "\n".join(lines)
+
+
+def _into_readme(text: str) -> None:
+    readme = HERE / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_file(readme, f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def parse() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="toy size, to see that all runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what is missing and write the report."""
+    arguments = parse()
+    folder = HERE / "results"
+    if arguments.quick:  # a toy run never touches the real results
+        folder = arguments.json.parent if arguments.json else HERE / "results-quick"
+    place = Place(folder, quick=arguments.quick)
+    write_results(place, measure(place))
+    if arguments.json and arguments.json.resolve() != (folder / "figures.json").resolve():
+        shutil.copyfile(folder / "figures.json", arguments.json)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on.")
