@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CombinedModule": "modtools.modules",
     "ModtoolsError": "modtools.exceptions",
     "ModtoolsWarning": "modtools.exceptions",
     "Moments": "modtools.statistics",
     "PretrainedModule": "modtools.modules",
+    "Race": "modtools.selection",
     "Ranking": "modtools.selection",
     "ReusedModel": "modtools.retraining",
+    "Selection": "modtools.selection",
     "Task": "modtools.tasks",
     "Zoo": "modtools.modules",
     "choose_labels": "modtools.retraining",
@@ -24,21 +27,26 @@ _HOMES = {
     "label_efficiency": "modtools.studies",
     "learning_curve": "modtools.retraining",
     "load_task": "modtools.tasks",
+    "race_modules": "modtools.selection",
     "rank_modules": "modtools.selection",
     "retrain": "modtools.retraining",
     "score": "modtools.transferability",
     "score_agreement": "modtools.studies",
+    "select_modules": "modtools.selection",
     "train_end_to_end": "modtools.training",
     "train_modular": "modtools.training",
 }
 
 __all__ = [
+    "CombinedModule",
     "ModtoolsError",
     "ModtoolsWarning",
     "Moments",
     "PretrainedModule",
+    "Race",
     "Ranking",
     "ReusedModel",
+    "Selection",
     "Task",
     "Zoo",
     "__version__",
@@ -48,19 +56,28 @@ __all__ = [
     "label_efficiency",
     "learning_curve",
     "load_task",
+    "race_modules",
     "rank_modules",
     "retrain",
     "score",
     "score_agreement",
+    "select_modules",
     "train_end_to_end",
     "train_modular",
 ]
 
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning
-    from modtools.modules import PretrainedModule, Zoo, extract, iter_features
+    from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract, iter_features
     from modtools.retraining import ReusedModel, choose_labels, learning_curve, retrain
-    from modtools.selection import Ranking, rank_modules
+    from modtools.selection import (
+        Race,
+        Ranking,
+        Selection,
+        race_modules,
+        rank_modules,
+        select_modules,
+    )
     from modtools.statistics import Moments
     from modtools.studies import label_efficiency, score_agreement
     from modtools.tasks import Task, load_task

@@ -13,6 +13,7 @@ from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientne
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 from modtools.modules._text import TextPreprocess, text_module
+from modtools.modules._timing import milliseconds_per_example
 from modtools.modules._zoo import UnknownModuleError, Zoo
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "extract_members",
     "image_preprocess",
     "iter_features",
+    "milliseconds_per_example",
     "pixels",
     "run",
     "text_module",

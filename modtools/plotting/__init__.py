@@ -2,7 +2,16 @@
 
 from modtools.plotting._agreement import AgreementDisplay
 from modtools.plotting._label_efficiency import LabelEfficiencyDisplay
+from modtools.plotting._pareto import ParetoDisplay
+from modtools.plotting._race import RaceDisplay
 from modtools.plotting._ranking import RankingDisplay
 from modtools.plotting._training import TrainingDisplay
 
-__all__ = ["AgreementDisplay", "LabelEfficiencyDisplay", "RankingDisplay", "TrainingDisplay"]
+__all__ = [
+    "AgreementDisplay",
+    "LabelEfficiencyDisplay",
+    "ParetoDisplay",
+    "RaceDisplay",
+    "RankingDisplay",
+    "TrainingDisplay",
+]

@@ -1,0 +1,97 @@
+"""What modules cost together: parameters, measured time, or numbers of the caller."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from modtools._validation import check_choice
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from modtools.modules import PretrainedModule
+
+__all__ = ["COSTS", "Costs", "check_cost", "given_costs"]
+
+COSTS: Final = {"parameters": "parameters", "milliseconds": "ms an example"}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost of each module, where known, and of several together.
+
+    Taps of one network (``network@tap``) cost as much as the dearest of them, because one forward
+    pass serves all.
+
+    Attributes
+    ----------
+    unit : str
+        What is counted, for tables and pictures.
+    values : dict of str to float
+        Cost of each module on its own; a module without an entry has no known cost.
+
+    Examples
+    --------
+    >>> Costs("parameters", {"net@early": 10.0, "net@late": 30.0, "raw": 0.0}).of(
+    ...     ["net@early", "net@late", "raw"]
+    ... )
+    30.0
+    """
+
+    unit: str
+    values: Mapping[str, float]
+
+    def of(self, names: Iterable[str]) -> float | None:
+        """Return what modules cost together; None where one of them has no known cost."""
+        networks: dict[str, float] = {}
+        for name in names:
+            if name not in self.values:
+                return None
+            network = name.partition("@")[0]
+            networks[network] = max(networks.get(network, 0.0), self.values[name])
+        return sum(networks.values())
+
+
+def check_cost(cost: Any) -> str | Mapping[str, float]:
+    """Return the name of a cost or numbers by module, checked."""
+    if isinstance(cost, Mapping):
+        for name, value in cost.items():
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not 0 <= float(value) < np.inf:
+                raise ModtoolsError(
+                    f'cost of "{name}" must be a finite number of at least 0; got {value!r}.'
+                )
+        return {str(name): float(value) for name, value in cost.items()}
+    if not isinstance(cost, str):
+        raise ModtoolsError(
+            f'cost must be "parameters", "milliseconds" or a dict {{module: number}}; got {cost!r}.'
+        )
+    return check_choice(cost, list(COSTS), name="cost")
+
+
+def given_costs(
+    cost: str | Mapping[str, float],
+    n_parameters: Mapping[str, int | None],
+    networks: Sequence["PretrainedModule"],
+    task: Any,
+    **options: Any,
+) -> Costs:
+    """Return the costs of all modules, measuring them where time is asked for."""
+    if isinstance(cost, Mapping):
+        missing = [name for name in n_parameters if name not in cost]
+        if missing:
+            raise ModtoolsError(f'cost lacks a number for "{missing[0]}" ({len(missing)} such).')
+        return Costs("cost", cost)
+    if cost == "parameters":
+        known = {name: float(n) for name, n in n_parameters.items() if n is not None}
+        return Costs(COSTS[cost], known)
+    from modtools.modules import milliseconds_per_example
+
+    values = {
+        name: milliseconds_per_example(network.at(tap), task, **options)
+        for network in networks
+        for tap, name in zip(network.taps, network.names, strict=True)
+    }
+    return Costs(f"{COSTS[cost]}, in batches of {options['batch_size']}", values)

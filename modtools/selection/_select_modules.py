@@ -1,0 +1,280 @@
+"""Choose several modules whose features together do best for a task."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._progress import track
+from modtools._validation import (
+    as_float,
+    check_choice,
+    check_integer,
+    check_positive,
+    raise_if_not_finite,
+)
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._folds import stratified_folds
+from modtools.selection._candidates import check_modules, iter_candidates
+from modtools.selection._costs import Costs, check_cost, given_costs
+from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
+from modtools.selection._selection import Selection
+from modtools.selection._shelf import Shelf
+from modtools.tasks import encode_labels
+
+if TYPE_CHECKING:
+    import os
+
+    from modtools.modules import PretrainedModule, Zoo
+    from modtools.tasks import Labels, Task
+
+__all__ = ["select_modules"]
+
+# Kernels of more rows cost minutes, and a choice by two thousand rows is settled.
+_MOST_ROWS: Final = 2000
+_NOTHING_VARIES: Final = "its features do not vary"
+
+
+@dataclass
+class _Pool:
+    """The candidates as kernels, and everything that was tried with them."""
+
+    judge: KernelJudge
+    kernels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
+    n_parameters: dict[str, int | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    tried: dict[tuple[str, ...], HeldOut] = field(default_factory=dict)
+
+    def with_one_more(
+        self, chosen: Sequence[str], total: NDArray[Any], names: Sequence[str]
+    ) -> str:
+        """Judge what is chosen with each of the names, and return the best; ties to the first."""
+        for name in track(names, f"Choose module {len(chosen) + 1}"):
+            summed = total + self.kernels[name]
+            self.tried[(*chosen, name)] = self.judge.judge(summed, total=len(chosen) + 1)
+        return min(names, key=lambda name: self.tried[(*chosen, name)].loss)
+
+
+def select_modules(
+    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    task: "Task | Any",
+    *,
+    k: int | None = 2,
+    budget: float | None = None,
+    cost: "str | Mapping[str, float]" = "parameters",
+    combine: Literal["greedy", "all"] = "greedy",
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int = 64,
+    cache: "bool | str | os.PathLike[str] | None" = None,
+    seed: int = 0,
+) -> Selection:
+    """Choose modules whose features, side by side at equal energy, do best together.
+
+    Equal energy makes the kernel of several modules the mean of their kernels, so a combination is
+    judged by adding matrices: nothing is fitted anew for each. Modules join one by one, each time
+    the one with which a ridge output module predicts held-out rows with the least log loss; that
+    orders combinations better than accuracies, which are tied where labels are few.
+
+    Parameters
+    ----------
+    modules : Zoo, sequence of PretrainedModule, or dict
+        The shelf. A dict ``{name: features}`` holds cached features of shape (n_samples,
+        n_features), one row a label; ``network@tap`` names the taps of one network.
+    task : Task or array-like of shape (n_samples,)
+        The labelled rows, classes. For cached features the labels alone are enough. Beyond 2,000
+        rows a stratified 2,000 decide.
+    k : int or None, default=2
+        How many modules to choose; fewer where no more fit the budget. With None, modules join as
+        long as the held-out loss falls.
+    budget : float, optional
+        The most that the modules may cost together, in the unit of `cost`; none by default.
+    cost : {"parameters", "milliseconds"} or dict, default="parameters"
+        What a module costs: its parameters up to the tap, the measured milliseconds an example of
+        its forward pass (the median of seven batches of `batch_size`), or numbers by name. Taps
+        of one network cost together what the dearest costs, because they share a pass.
+    combine : {"greedy", "all"}, default="greedy"
+        "all" takes every module (k is not read), those first that do best alone.
+    device : str, optional
+        Where networks run, for example "cuda".
+    precision : {"float32", "float16", "bfloat16"}, default="float32"
+        Precision of the forward passes.
+    batch_size : int, default=64
+        Inputs a forward pass.
+    cache : bool, str or path, optional
+        Where extracted features are kept, as for `extract`.
+    seed : int, default=0
+        Seed of the splits; the same seed gives the same choice.
+
+    Returns
+    -------
+    Selection
+        `Selection.modules`, `frame`, `combined` (which `retrain` takes), `pareto`, `plot`.
+
+    Raises
+    ------
+    ModtoolsError
+        Fewer than two modules, labels that are no classes, a class-less budget, a budget that no
+        module fits, costs that are not known, or a network that fails (it is named).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.arange(60) % 4
+    >>> shelf = {
+    ...     "parity": (labels % 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
+    ...     "parity again": (labels % 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
+    ...     "half": (labels // 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
+    ... }
+    >>> sorted(select_modules(shelf, labels).modules)
+    ['half', 'parity again']
+    """
+    started = time.perf_counter()
+    check_integer(seed, name="seed", minimum=0)
+    cost = check_cost(cost)
+    _check_wanted(k, budget, combine)
+    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    check_modules(modules, task, n_labels=len(labels))
+    forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    shelf = Shelf(modules)
+    pool = _read(modules, task, labels, seed=seed, cache=cache, **forward)
+    costs = given_costs(cost, pool.n_parameters, shelf, task, **forward)
+    chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
+    return Selection(
+        chosen,
+        pool.tried,
+        widths=pool.widths,
+        costs=costs,
+        shelf=shelf,
+        skipped=pool.skipped,
+        settings={
+            "task": getattr(task, "name", "these labels"),
+            "n_samples": len(labels),
+            "n_classes": len(np.flatnonzero(labels.counts())),
+            "n_modules": len(pool.kernels),
+            "n_rows_judged": len(pool.judge.codes),
+            "combine": combine,
+            "k": k,
+            "budget": budget,
+            "cost": costs.unit,
+            **forward,
+            "seed": seed,
+        },
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
+    check_choice(combine, ["greedy", "all"], name="combine")
+    if k is not None:
+        check_integer(k, name="k")
+    if budget is not None:
+        check_positive(budget, name="budget")
+        if combine == "all":
+            raise ModtoolsError('combine="all" takes every module; leave budget out.')
+
+
+def _read(
+    modules: Any, task: Any, labels: "Labels", *, seed: int, cache: Any, **forward: Any
+) -> _Pool:
+    """Return every module as a kernel; its features are let go."""
+    rows, codes = _rows_to_judge(labels, seed)
+    pool = _Pool(KernelJudge(codes, seed))
+    options = {**forward, "cache": cache, "with_source": False}
+    for item in iter_candidates(modules, task, n_labels=len(labels), **options):
+        features = as_float(item.features)
+        raise_if_not_finite(features, name=f'features of "{item.name}"')
+        kernel = unit_kernel(features[rows])
+        if item.name in pool.kernels:
+            raise ModtoolsError(f'two modules are named "{item.name}"; give each its own name.')
+        if kernel is None:
+            pool.skipped[item.name] = _NOTHING_VARIES
+            continue
+        pool.kernels[item.name] = kernel
+        pool.widths[item.name] = features.shape[1]
+        pool.n_parameters[item.name] = item.n_parameters
+    if len(pool.kernels) < 2:
+        left_out = "".join(f"; {name}: {why}" for name, why in pool.skipped.items())
+        raise ModtoolsError(
+            f"to choose several modules takes at least two; got {len(pool.kernels)}{left_out}."
+        )
+    return pool
+
+
+def _rows_to_judge(labels: "Labels", seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows that decide and the codes of their classes, each class present."""
+    if labels.kind != "classification" or labels.codes is None:
+        raise ModtoolsError(
+            f"several modules are chosen for classes; these labels are {labels.kind}. Use "
+            "rank_modules, or combine modules of your choice with CombinedModule."
+        )
+    rows = np.arange(len(labels))
+    if len(rows) > _MOST_ROWS:
+        n_parts = -(-len(rows) // _MOST_ROWS)
+        rows = np.flatnonzero(stratified_folds(labels.codes, n_parts, seed) == 0)
+    classes, codes = np.unique(labels.codes[rows], return_inverse=True)
+    if len(classes) < 2 or np.bincount(codes).max() < 2:
+        raise ModtoolsError(
+            f"to hold rows out takes two classes and a class of two rows; got {len(classes)} "
+            f"classes in {len(rows)} rows. Label more rows."
+        )
+    return rows, codes.astype(np.intp)
+
+
+def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> list[str]:
+    """Return modules in the order in which they joined."""
+    chosen: list[str] = []
+    total = np.zeros(2 * (len(pool.judge.codes),))
+    while len(chosen) < min(k or len(pool.kernels), len(pool.kernels)):
+        names = list(_affordable(pool, chosen, budget, costs))
+        if not names:
+            break
+        best = pool.with_one_more(chosen, total, names)
+        found = pool.tried[(*chosen, best)]
+        if chosen and k is None and found.loss >= pool.tried[tuple(chosen)].loss:
+            break
+        chosen.append(best)
+        total += pool.kernels[best]
+    if not chosen:
+        cheapest = min(costs.values, key=lambda name: costs.values[name])
+        raise ModtoolsError(
+            f"no module fits the budget of {budget:g} {costs.unit}; the cheapest, "
+            f"{cheapest}, costs {costs.values[cheapest]:g}."
+        )
+    return chosen
+
+
+def _affordable(
+    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: Costs
+) -> Iterator[str]:
+    for name in pool.kernels:
+        if name in chosen:
+            continue
+        if budget is None:
+            yield name
+            continue
+        together = costs.of([*chosen, name])
+        if together is None:
+            raise ModtoolsError(
+                f'a budget needs the cost of every module, and that of "{name}" is not known: '
+                "cached features have no parameters. Give cost={name: number}."
+            )
+        if together <= budget:
+            yield name
+
+
+def _all_of(pool: _Pool) -> list[str]:
+    """Return every module, the best alone first, and judge each beginning of that order."""
+    nothing = np.zeros(2 * (len(pool.judge.codes),))
+    pool.with_one_more([], nothing, list(pool.kernels))
+    # sorted() keeps the order given among equals.
+    order = sorted(pool.kernels, key=lambda name: pool.tried[(name,)].loss)
+    total = nothing + pool.kernels[order[0]]
+    for count in track(range(1, len(order)), "Add modules"):
+        pool.with_one_more(order[:count], total, [order[count]])
+        total += pool.kernels[order[count]]
+    return order

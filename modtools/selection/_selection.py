@@ -1,0 +1,336 @@
+"""The result of choosing several modules: what joined when, what it gained and what it costs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_lengths
+from modtools._writing import json_text, versions, write_file
+from modtools.exceptions import ModtoolsError
+from modtools.plotting import ParetoDisplay
+from modtools.selection._costs import Costs
+from modtools.selection._held_out_kernels import HeldOut
+from modtools.selection._shelf import Shelf
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from modtools.modules import CombinedModule, PretrainedModule
+
+__all__ = ["Selection"]
+
+_JOIN: Final = " + "
+_MOST_NAMED: Final = 3
+
+
+class Selection:
+    """Modules that do best together, in the order in which they joined; see `select_modules`.
+
+    Attributes
+    ----------
+    modules : list of str
+        Names of the chosen modules.
+    blocks : list of int
+        Number of features of each, which an output module takes as ``blocks=``.
+    settings : dict
+        What was asked: task, number of labels, budget, cost, precision, seed and so on.
+    skipped : dict
+        ``{module: reason}`` for modules that could not be judged.
+    seconds : float
+        Wall time of the whole choice, extraction included.
+    versions : dict
+        Versions of modtools, torch, scikit-learn, numpy and Python.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[str],
+        tried: Mapping[tuple[str, ...], HeldOut],
+        *,
+        widths: Mapping[str, int],
+        costs: Costs,
+        shelf: Shelf,
+        skipped: Mapping[str, str],
+        settings: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        self.modules = list(modules)
+        self.blocks = [widths[name] for name in modules]
+        self.settings = dict(settings)
+        self.skipped = dict(skipped)
+        self.seconds = seconds
+        self.versions = versions()
+        self._tried = dict(tried)
+        self._costs = costs
+        self._shelf = shelf
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+    @property
+    def combined(self) -> "CombinedModule | PretrainedModule":
+        """The chosen modules as one, for `retrain`; a single one as it is."""
+        from modtools.modules import CombinedModule
+
+        found = [self._shelf.take(name) for name in self.modules]
+        return CombinedModule(found) if len(found) > 1 else found[0]
+
+    def join(self, features: Mapping[str, Any]) -> NDArray[Any]:
+        """Return the features of the chosen modules side by side, for rows of any task.
+
+        ``LogisticOutput(blocks=selection.blocks)`` gives them equal energy when it is fitted, with
+        the standardisation of its own training rows.
+
+        Parameters
+        ----------
+        features : mapping from str to array of shape (n_samples, n_features)
+            Features of each chosen module; others are not read.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns)
+            Columns in the order of `modules`.
+        """
+        missing = [name for name in self.modules if name not in features]
+        if missing:
+            raise ModtoolsError(f'features lack the chosen module "{missing[0]}".')
+        parts = {name: np.asarray(features[name]) for name in self.modules}
+        check_lengths(**parts)
+        for (name, part), width in zip(parts.items(), self.blocks, strict=True):
+            if part.shape[1:] != (width,):
+                raise ModtoolsError(
+                    f'features of "{name}" must have shape (n_samples, {width}), as when it was '
+                    f"chosen; got {part.shape}."
+                )
+        return np.hstack(list(parts.values()))
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a step: the module that joined, and what is chosen by then.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns step, module, accuracy (cross-validated, of a ridge output module on what is
+            chosen by then), low, high (its 95 % interval), gain, gain_low, gain_high (accuracy
+            gained by the step and its 95 % interval, rows paired), loss (of held-out halves, nats;
+            it orders the combinations), n_features and cost (both of all so far; a cost that is
+            not known is missing).
+        """
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for step in range(1, len(self.modules) + 1):
+            names = tuple(self.modules[:step])
+            found = self._tried[names]
+            low, high = found.interval()
+            gains: tuple[float | None, ...] = (None, None, None)
+            if step > 1:
+                gains = found.gain(self._tried[names[:-1]])
+            rows.append(
+                {
+                    "step": step,
+                    "module": names[-1],
+                    "accuracy": found.accuracy,
+                    "low": low,
+                    "high": high,
+                    **dict(zip(("gain", "gain_low", "gain_high"), gains, strict=True)),
+                    "loss": found.loss,
+                    "n_features": sum(self.blocks[:step]),
+                    "cost": self._costs.of(names),
+                }
+            )
+        table = pd.DataFrame(rows)
+        numbers = ["gain", "gain_low", "gain_high", "cost"]
+        return table.astype(dict.fromkeys(numbers, float))
+
+    def pareto(self) -> "pd.DataFrame":
+        """Return every combination that was tried, with its cost; the cheapest first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns modules (their names, joined by " + "), n_modules, accuracy, low, high, cost,
+            on_front (no other one tried is at least as accurate for no more, and better in one of
+            the two) and chosen.
+
+        Raises
+        ------
+        ModtoolsError
+            The cost of a module is not known.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "modules": _JOIN.join(names),
+                "n_modules": len(names),
+                "accuracy": found.accuracy,
+                "low": found.interval()[0],
+                "high": found.interval()[1],
+                "cost": self._known_cost(names),
+                "chosen": names == tuple(self.modules),
+            }
+            for names, found in self._tried.items()
+        ]
+        table = pd.DataFrame(rows)
+        table.insert(6, "on_front", _on_front(table["cost"], table["accuracy"]))
+        order = ["cost", "accuracy"]
+        return table.sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)
+
+    def _known_cost(self, names: Sequence[str]) -> float:
+        cost = self._costs.of(names)
+        if cost is None:
+            raise ModtoolsError(
+                f'the cost of "{_JOIN.join(names)}" is not known: cached features have no '
+                "parameters. Give select_modules cost={name: number}."
+            )
+        return cost
+
+    def display(self) -> ParetoDisplay:
+        """Return the picture of accuracy against cost, not yet drawn.
+
+        Returns
+        -------
+        ParetoDisplay
+            Its `frame` has the drawn numbers.
+        """
+        return ParetoDisplay(
+            results=self.pareto(),
+            cost=self._costs.unit,
+            title=f"{self.settings['task']}: {self._labels_text()}",
+        )
+
+    def plot(self, ax: "Axes | None" = None) -> ParetoDisplay:
+        """Draw accuracy against cost: every combination tried, and the front of the best.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        ParetoDisplay
+            The drawn display.
+        """
+        return self.display().plot(ax)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the choice as JSON that names settings and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, whole or not at all.
+
+        Returns
+        -------
+        str
+            The JSON text: modules, steps (rows of `frame`), blocks, skipped, settings, seconds,
+            versions.
+        """
+        text = json_text(
+            {
+                "modules": self.modules,
+                "steps": self.frame(),
+                "blocks": self.blocks,
+                "skipped": self.skipped,
+                "settings": self.settings,
+                "seconds": self.seconds,
+            }
+        )
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return what is printed: a header with units, and one row of text a step.
+
+        Returns
+        -------
+        header : list of str
+            Column names.
+        rows : list of list of str
+            Cells, in the order in which modules joined.
+        """
+        import pandas as pd
+
+        header = ["    module", "accuracy (%)", "95 % interval", "gain (points)", "95 % interval"]
+        header += ["features", f"cost ({self._costs.unit})"]
+        rows = []
+        for row in self.frame().to_dict("records"):
+            is_first = row["step"] == 1
+            rows.append(
+                [
+                    f"{'' if is_first else '+':>2}  {row['module']}",
+                    f"{100 * row['accuracy']:.1f}",
+                    f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]",
+                    "" if is_first else f"{100 * row['gain']:+.1f}",
+                    "" if is_first else _points(row["gain_low"], row["gain_high"]),
+                    f"{row['n_features']:,}",
+                    "" if pd.isna(row["cost"]) else f"{row['cost']:,.4g}",
+                ]
+            )
+        used = [column for column in range(len(header)) if any(row[column] for row in rows)]
+        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+
+    def _labels_text(self) -> str:
+        return f"{self.settings['n_samples']} labels, {self.settings['n_classes']} classes"
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the table should know: doubtful gains, what was left out.
+
+        Returns
+        -------
+        list of str
+            Sentences.
+        """
+        last = self.frame().iloc[-1]
+        notes = ["Accuracies are cross-validated on the rows that chose: a little too high."]
+        if len(self) > 1 and last["gain_low"] <= 0:
+            notes.append(
+                f"With these labels it is not certain that {last['module']} adds anything."
+            )
+        n_judged = self.settings["n_rows_judged"]
+        if n_judged < self.settings["n_samples"]:
+            notes.append(f"{n_judged} of the rows, stratified, decided.")
+        notes.extend(f"Left out: {name} ({reason})." for name, reason in self.skipped.items())
+        return notes
+
+    def title(self) -> str:
+        """Return one line that says what was chosen, from how many, for what.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+        count = f"{len(self)} of {self.settings['n_modules']} modules"
+        return f"{count} together on {self.settings['task']} ({self._labels_text()})"
+
+    def __repr__(self) -> str:
+        header, rows = self.table()
+        return "\n".join([text_table(header, rows, title=self.title()), *self.notes()])
+
+    def _repr_html_(self) -> str:
+        header, rows = self.table()
+        table = html_table([name.strip() for name in header], rows, title=self.title())
+        return table + "".join(f"<p>{escape(note)}</p>" for note in self.notes())
+
+
+def _points(low: float, high: float) -> str:
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _on_front(cost: "pd.Series[float]", accuracy: "pd.Series[float]") -> list[bool]:
+    """Return whether nothing else is at least as accurate and cheap, and better in one of both."""
+    costs, values = cost.to_numpy(), accuracy.to_numpy()
+    no_worse = (costs[:, None] <= costs) & (values[:, None] >= values)
+    better = (costs[:, None] < costs) | (values[:, None] > values)
+    return [not beaten for beaten in (no_worse & better).any(axis=0)]
