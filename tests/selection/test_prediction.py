@@ -1,0 +1,221 @@
+"""Predicted accuracies: by their definition, their odds, their pairs, and by simulation."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from modtools import Task, rank_modules
+from modtools.exceptions import ModtoolsError
+from modtools.outputs import LogisticOutput
+from modtools.selection._held_out import LEARNING_RATE, held_out_rates
+from modtools.selection._prediction import TRAINING_DRAW, predict_accuracies
+from modtools.tasks import encode_labels
+from tests.selection.simulation import draw_task, shelf_of
+
+NAMES = tuple("abcde")
+
+
+def make_rates(accuracies=(0.9, 0.8, 0.7, 0.6, 0.5), n_samples=80, seed=0):
+    rng = np.random.default_rng(seed)
+    difficulty = rng.random(n_samples)
+    noise = rng.normal(scale=0.2, size=(len(accuracies), n_samples))
+    return (difficulty + noise < np.array(accuracies)[:, None]).astype(float)
+
+
+def by_definition(rates, evidence):
+    """Compute the same row by row and module by module."""
+    n_modules, n_samples = rates.shape
+    level = [np.mean(row) for row in rates]
+    z = np.zeros(n_modules)
+    for column in evidence.T:
+        z += (column - np.mean(column)) / np.std(column) / evidence.shape[1]
+    z = (z - z.mean()) / z.std()
+    slope = np.polyfit(z, level, 1)[0]
+    deviations = []
+    for share in level:
+        smoothed = (n_samples * share + 2) / (n_samples + 4)
+        deviations.append(np.sqrt(smoothed * (1 - smoothed)))
+    paired = []
+    for i in range(n_modules):
+        for j in range(n_modules):
+            r = 1.0 if i == j else np.corrcoef(rates[i], rates[j])[0, 1]
+            own, other = deviations[i], deviations[j]
+            paired.append((own**2 + other**2 - 2 * r * own * other) / n_samples)
+    noise = np.mean(paired) / 2  # a variance is half the mean squared difference
+    weight = max(0.0, 1 - noise / np.var(level, ddof=1))
+    return np.mean(level) + weight * slope * z, weight, np.array(deviations)
+
+
+def test_against_the_definition():
+    rates = make_rates()
+    evidence = np.column_stack([rates.mean(axis=1), [5.0, 3.0, 4.0, 1.0, 2.0]])
+    expected, weight, deviations = by_definition(rates, evidence)
+    found = predict_accuracies(NAMES, rates, evidence)
+    np.testing.assert_allclose(found.accuracy, expected, rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, deviations, rtol=1e-12)
+    assert found.weight == pytest.approx(weight, rel=1e-10)
+    assert 0.5 < weight < 1
+
+
+def test_units_and_order_of_the_evidence_change_nothing():
+    rates = make_rates()
+    evidence = np.column_stack([rates.mean(axis=1), [5.0, 3.0, 4.0, 1.0, 2.0]])
+    expected = predict_accuracies(NAMES, rates, evidence).accuracy
+    changed = (evidence * [1e9, 1e-9] + [0, 7e-9])[:, ::-1]
+    np.testing.assert_allclose(predict_accuracies(NAMES, rates, changed).accuracy, expected)
+
+
+def test_odds_of_two_modules_are_those_of_a_normal_difference():
+    rates = make_rates((0.8, 0.7), n_samples=100)
+    found = predict_accuracies(NAMES[:2], rates, rates.mean(axis=1, keepdims=True))
+    (_, ahead), (_, half) = found.differences(0)
+    expected = norm.cdf(ahead / (half / 1.96))
+    assert found.probability_best()[0] == pytest.approx(expected, abs=0.03)
+    assert found.probability_best().sum() == pytest.approx(1.0)
+    np.testing.assert_array_equal(found.probability_best(seed=3), found.probability_best(seed=3))
+
+
+def test_pairs_that_fail_together_are_told_apart_where_strangers_are_not():
+    alike = np.zeros((2, 100))
+    alike[0, :80] = alike[1, :70] = 1.0
+    apart = np.stack([alike[0], np.roll(alike[1], 45)])
+    evidence = alike.mean(axis=1, keepdims=True)
+    widths = [
+        predict_accuracies(NAMES[:2], r, evidence).differences(0)[1][1] for r in (alike, apart)
+    ]
+    assert widths[0] < 0.7 * widths[1]
+
+
+def test_a_module_is_no_distance_from_itself():
+    found = predict_accuracies(NAMES, make_rates(), np.arange(5.0)[:, None])
+    ahead, half = found.differences(2)
+    assert ahead[2] == half[2] == 0.0
+
+
+def test_rows_of_a_test_widen_the_intervals_as_their_variance_says():
+    found = predict_accuracies(NAMES, make_rates(), np.arange(5.0)[::-1, None])
+    variance = found.deviation**2 * (TRAINING_DRAW / 80 + 1 / 200)
+    np.testing.assert_allclose(found.half_widths(200), 1.96 * np.sqrt(variance))
+    np.testing.assert_allclose(found.half_widths(), 1.96 * found.standard_error)
+
+
+@pytest.mark.parametrize("evidence", [[[1.0]] * 3, [[0.1 + 0.2], [0.3], [0.3]]])
+def test_evidence_that_is_tied_orders_nothing(evidence):
+    rates = make_rates((0.9, 0.6, 0.3))
+    found = predict_accuracies(NAMES[:3], rates, np.array(evidence))
+    np.testing.assert_allclose(found.accuracy, rates.mean())
+
+
+def test_evidence_against_the_held_out_rows_moves_nothing():
+    rates = make_rates((0.9, 0.6, 0.3))
+    found = predict_accuracies(NAMES[:3], rates, np.array([[1.0], [2.0], [3.0]]))
+    np.testing.assert_allclose(found.accuracy, rates.mean())
+
+
+def test_one_module_is_its_own_mean_and_the_best():
+    rates = make_rates((0.8,))
+    found = predict_accuracies(("a",), rates, np.array([[1.0]]))
+    assert found.accuracy[0] == pytest.approx(rates.mean())
+    assert found.probability_best().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_rows_that_are_all_right_or_all_wrong_are_still_uncertain(level):
+    found = predict_accuracies(NAMES[:2], np.full((2, 20), level), np.array([[1.0], [2.0]]))
+    assert found.accuracy.tolist() == [level, level]
+    assert (found.half_widths() > 0.1).all()
+    assert np.isfinite(found.probability_best()).all()
+
+
+def test_held_out_rates_are_the_mean_of_two_output_modules():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = rng.normal(size=(60, 4)) + np.eye(3, 4)[labels]
+    rates = held_out_rates(features, encode_labels(labels), seed=0)
+    wrong = 0.8**LEARNING_RATE
+    assert set(np.round(rates, 9)) <= set(np.round([0.5 * (1 - wrong), 0.5, 1 - wrong / 2, 1.0], 9))
+    folds = LogisticOutput(strength=1.0).leave_one_out(features, labels)
+    np.testing.assert_allclose(rates >= 1 - wrong / 2, rates > 0.5)
+    np.testing.assert_array_equal(np.isclose(rates % 0.5, 0), folds == labels)
+
+
+def test_copies_in_a_group_do_not_flatter():
+    rng = np.random.default_rng(1)
+    features, labels = rng.normal(size=(30, 40)), np.arange(30) % 2
+    twice, both = np.repeat(features, 2, axis=0), np.repeat(labels, 2)
+    groups = np.repeat(np.arange(30), 2)
+    shelf = {"a": twice, "b": twice[:, :20]}
+    copied = rank_modules(shelf, both).predictions()["predicted"].mean()
+    task = Task(twice, both, groups=groups)
+    grouped = rank_modules(shelf, task).predictions()["predicted"].mean()
+    assert grouped < copied - 0.1
+
+
+def test_the_frame_has_odds_pairs_and_intervals_best_first():
+    train = draw_task(60, seed=3)
+    ranking = rank_modules(shelf_of(train), train.labels)
+    table = ranking.predictions()
+    assert table["predicted"].is_monotonic_decreasing
+    assert table["probability_best"].sum() == pytest.approx(1.0)
+    assert table["module"][0] == ranking.best
+    assert (table["low"] <= table["predicted"]).all()
+    assert (table["predicted"] <= table["high"]).all()
+    assert table["behind"][0] == 0.0
+    assert (table["told_apart"] == (table["behind_low"] > 0)).all()
+    assert (ranking.predictions(n_test=50)["low"] <= table["low"]).all()
+    frame = ranking.frame()
+    first = frame[frame["score"] == "predicted_accuracy"]
+    np.testing.assert_array_equal(first["value"], table["predicted"])
+    assert set(frame["score"]) == {
+        "predicted_accuracy", "half_split", "codelength", "logistic", "knn",
+    }  # fmt: skip
+    assert "odds of being best (%)" in repr(ranking)
+    assert f"Pick: {ranking.best}, the best of 4 with odds of " in repr(ranking)
+
+
+def test_a_ranking_by_a_score_predicts_nothing():
+    train = draw_task(30, seed=0)
+    with pytest.raises(ModtoolsError, match=r'by "ridge", which predicts no accuracy; leave by='):
+        rank_modules(shelf_of(train), train.labels, by="ridge").predictions()
+
+
+def test_named_scores_come_beside_the_prediction_and_change_nothing():
+    train = draw_task(40, seed=0)
+    alone = rank_modules(shelf_of(train), train.labels).predictions()
+    beside = rank_modules(shelf_of(train), train.labels, scores=["logme", "knn"])
+    np.testing.assert_array_equal(beside.predictions()["predicted"], alone["predicted"])
+    assert beside.table()[0][-2:] == ["logme", "knn (%)"]
+
+
+@pytest.mark.parametrize("n_labels", [40, 160])
+def test_intervals_cover_what_is_achieved(n_labels):
+    """A small simulation; docs/picking.md has the large one."""
+    test = draw_task(3000, seed=10**6)
+    judged = shelf_of(test)
+    covered, picked, pairs = [], [], []
+    for seed in range(16):
+        train = draw_task(n_labels, seed=seed)
+        shelf = shelf_of(train)
+        table = rank_modules(shelf, train.labels).predictions().set_index("module")
+        achieved = {
+            name: LogisticOutput().fit(rows, train.labels).score(judged[name], test.labels)
+            for name, rows in shelf.items()
+        }
+        ok = [row.low <= achieved[row.Index] <= row.high for row in table.itertuples()]
+        behind = {name: achieved[table.index[0]] - value for name, value in achieved.items()}
+        covered += ok
+        picked.append(ok[0])
+        pairs += [r.behind_low <= behind[r.Index] <= r.behind_high for r in table[1:].itertuples()]
+    assert np.mean(covered) > 0.88
+    assert np.mean(picked) > 0.8
+    assert np.mean(pairs) > 0.88
+
+
+def test_modules_that_are_alike_are_seldom_told_apart():
+    rng = np.random.default_rng(0)
+    told = []
+    for _ in range(12):
+        labels = np.arange(60) % 3
+        shelf = {f"m{i}": rng.normal(size=(60, 6)) + np.eye(3, 6)[labels] for i in range(5)}
+        told += rank_modules(shelf, labels).predictions()["told_apart"].tolist()[1:]
+    assert np.mean(told) < 0.05
