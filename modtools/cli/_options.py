@@ -78,7 +78,7 @@ Target = Annotated[
         "one).",
     ),
 ]
-By = Annotated[str, typer.Option(help="Score that orders the modules.")]
+By = Annotated[str | None, typer.Option(help="Score that orders the modules.")]
 MoreScores = Annotated[
     str | None,
     typer.Option("--scores", metavar="NAME,NAME|all", help="More scores to compute."),
@@ -92,7 +92,9 @@ Plot = Annotated[
 ]
 ListScores = Annotated[bool, typer.Option("--list", help="Show all scores and stop.")]
 Device = Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")]
-BatchSize = Annotated[int, typer.Option(help="Inputs a forward pass.")]
+BatchSize = Annotated[
+    int, typer.Option(help="Inputs a forward pass; in a race also the rows between two looks.")
+]
 Cache = Annotated[
     Path | None,
     typer.Option(

@@ -1,10 +1,10 @@
-"""``modtools score``: rank modules on a labelled task."""
+"""``modtools score``: rank modules on a labelled task, or race them."""
 
 from contextlib import nullcontext
-from typing import Any, Literal
 
 from modtools._progress import quiet as no_progress
 from modtools.cli import _options as options
+from modtools.cli import _race_options as race_options
 
 __all__ = ["score"]
 
@@ -21,7 +21,7 @@ def score(
     classes: options.Classes = None,
     n_labels: options.NLabels = None,
     per_class: options.PerClass = None,
-    by: options.By = "logistic",
+    by: options.By = None,
     scores: options.MoreScores = None,
     json: options.Json = None,
     csv: options.Csv = None,
@@ -30,6 +30,11 @@ def score(
     device: options.Device = None,
     batch_size: options.BatchSize = 64,
     n_jobs: options.NJobs = None,
+    cache: options.Cache = None,
+    is_race: race_options.IsRace = False,
+    error: race_options.Error = None,
+    tolerance: race_options.Tolerance = None,
+    passes: race_options.Passes = None,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -43,29 +48,17 @@ def score(
         modtools score --module my_code:resnet --tap layer3 --tap layer4 --task data.npz
         modtools score zoo/ --task digits --classes 5,6,7,8,9 --per-class 5
         modtools score --features a.npz b.npz --by ridge --scores knn,logme --json -
+        modtools score zoo/ --task fashion-mnist --race --tolerance 1
         modtools score --list
 
     Each network runs once over the task, whatever the number of its taps. Values are estimates from
     the labels you give; the interval says how far off they may be.
+
+    With many labels --race spends a part of these passes: rows stream through all modules, and a
+    module is dropped once a test decides against it.
     """
-    from modtools.cli._show import report, show_registry
-    from modtools.cli._sources import Given, gather
-    from modtools.selection import rank_modules
+    asked = dict(locals())  # one object from here on: typer reads one argument an option
+    from modtools.cli._score_run import Wanted, report_score
 
-    if show_list:
-        show_registry(json)
-        return
-    few: dict[str, Any] = {"per_class": per_class, "n_labels": n_labels, "seed": seed}
     with no_progress() if quiet else nullcontext():
-        given = Given(sources or [], modules or [], taps or [], features or [])
-        part: dict[str, Any] = {"split": split, "label": label_column, "classes": classes}
-        shelf, labelled = gather(given, task=task, **part, **few)
-        how: dict[str, Any] = {"by": by, "scores": _names(scores), "seed": seed, "n_jobs": n_jobs}
-        ranking = rank_modules(shelf, labelled, device=device, batch_size=batch_size, **how)
-    report(ranking, quiet=quiet, json=json, csv=csv, plot=plot)
-
-
-def _names(scores: str | None) -> list[str] | Literal["all"] | None:
-    if scores == "all":
-        return "all"
-    return None if scores is None else [name.strip() for name in scores.split(",")]
+        report_score(Wanted(**asked))

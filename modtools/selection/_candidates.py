@@ -10,7 +10,7 @@ from modtools._progress import track
 from modtools._validation import FloatArray, check_matrix
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["Candidate", "check_modules", "iter_candidates"]
+__all__ = ["Candidate", "check_modules", "extract_taps", "is_module", "iter_candidates"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
         raise ModtoolsError("modules is empty; give at least one module or array of features.")
     if isinstance(modules, dict):
         for name, value in modules.items():
-            if not _is_module(value):
+            if not is_module(value):
                 _check_cached(name, value, n_labels=n_labels)
     elif isinstance(modules, Sequence):
         _check_list(modules)
-    holds_arrays = isinstance(modules, dict) and not any(map(_is_module, modules.values()))
+    holds_arrays = isinstance(modules, dict) and not any(map(is_module, modules.values()))
     if not holds_arrays and not hasattr(task, "inputs"):
         raise ModtoolsError(
             "networks read the inputs of a task, and labels alone have none: pass a Task, "
@@ -47,7 +47,8 @@ def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
         )
 
 
-def _is_module(value: Any) -> bool:
+def is_module(value: Any) -> bool:
+    """Return whether a value is a module that runs, not an array of features."""
     return hasattr(value, "taps")
 
 
@@ -64,7 +65,7 @@ def _check_cached(name: Any, features: Any, *, n_labels: int) -> NDArray[Any]:
 def _check_list(modules: Sequence[Any]) -> None:
     seen: set[str] = set()
     for place, module in enumerate(modules):
-        if not _is_module(module):
+        if not is_module(module):
             raise ModtoolsError(
                 f"modules[{place}] is a {type(module).__name__}, not a PretrainedModule; "
                 "pass cached features as a dict {name: features}."
@@ -86,19 +87,20 @@ def iter_candidates(
     """
     if hasattr(modules, "load"):
         for name in modules.names:
-            yield from _extract(modules.load(name), task, **options)
+            yield from extract_taps(modules.load(name), task, **options)
         return
     named = modules if isinstance(modules, Mapping) else dict(enumerate(modules))
-    has_networks = any(map(_is_module, named.values()))
+    has_networks = any(map(is_module, named.values()))
     # An extraction shows its own bar; two at a time would write over each other.
     for name in list(named) if has_networks else track(list(named), "Score"):
-        if _is_module(named[name]):
-            yield from _extract(named[name], task, **options)
+        if is_module(named[name]):
+            yield from extract_taps(named[name], task, **options)
         else:
             yield Candidate(str(name), _check_cached(name, named[name], n_labels=n_labels))
 
 
-def _extract(module: Any, task: Any, **options: Any) -> Iterator[Candidate]:
+def extract_taps(module: Any, task: Any, **options: Any) -> Iterator[Candidate]:
+    """Yield the taps of one module after one forward pass; whatever it raises names the module."""
     from modtools.modules import run
 
     try:

@@ -375,7 +375,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
 
     lines = [line.strip() for line in score.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools score ")]
-    assert len(examples) == 7
+    assert len(examples) == 8
     monkeypatch.setattr("modtools.cli._sources.gather", lambda *_a, **_k: ({}, [0, 1]))
     for words in examples:
         assert "No such option" not in cli(*words).stderr

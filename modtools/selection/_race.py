@@ -1,0 +1,176 @@
+"""Race modules: stop the forward passes of a module as soon as it need not run on."""
+
+import time
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from modtools._progress import meter, quiet
+from modtools._validation import check_choice, check_fraction, check_integer
+from modtools.exceptions import ModtoolsError
+from modtools.selection._candidates import check_modules
+from modtools.selection._race_field import Field, enter
+from modtools.selection._race_result import Race
+from modtools.selection._race_rules import Certified, Halving
+from modtools.tasks import encode_labels
+
+if TYPE_CHECKING:
+    import os
+
+    from modtools.modules import PretrainedModule, Zoo
+    from modtools.tasks import Task
+
+__all__ = ["race_modules"]
+
+_POINTS = 100.0  # of accuracy, in one
+
+
+def race_modules(
+    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    task: "Task | Any",
+    *,
+    mode: Literal["certified", "halving"] = "certified",
+    error: float = 0.05,
+    tolerance: float = 0.0,
+    passes: float = 0.15,
+    batch_size: int = 100,
+    seed: int = 0,
+    cache: "bool | str | os.PathLike[str] | None" = None,
+    device: str | None = None,
+    precision: str = "float32",
+) -> Race:
+    """Find the best module with a part of the forward passes that running all of them would take.
+
+    Labelled rows stream through all modules in one random order. Every module has a ridge output
+    module that predicts each batch before it learns it.
+
+    ``mode="certified"`` drops a module once a paired test on the rows where exactly one of two
+    modules was right, valid however often it is looked at, decides against it. For any one module,
+    the chance that it is ever dropped in favour of one that predicted no better (on average over
+    the rows both ran on, each predicted by an output module that learned the rows before it) is at
+    most `error`. It says nothing about modules that would overtake with more labels.
+
+    ``mode="halving"`` spends a fixed share of the passes: in rounds of equal cost, the worse half
+    by leave-one-out accuracy on the rows so far is dropped. It gives no guarantee.
+
+    Parameters
+    ----------
+    modules : Zoo, sequence of PretrainedModule, or dict
+        The shelf, as for `rank_modules`. Taps of one network share its passes; cached features
+        ``{"network@tap": features}`` do too. Networks that still run are kept in memory.
+    task : Task or array-like of shape (n_samples,)
+        The labelled task, with classes. For cached features the labels alone are enough.
+    mode : {"certified", "halving"}, default="certified"
+        When a module is dropped.
+    error : float, default=0.05
+        Certified: chance of dropping a module wrongly that is accepted.
+    tolerance : float, default=0.0
+        Certified: points of accuracy that you would give up for fewer passes. With the chance 1 -
+        error a module stays that is at most this much worse than any given one.
+    passes : float, default=0.15
+        Halving: share of the forward passes to spend.
+    batch_size : int, default=100
+        Rows between two looks, and inputs a forward pass. The first batch is only learned from.
+    seed : int, default=0
+        Seed of the order of the rows.
+    cache : bool, str or path, optional
+        Where features are kept, as for `extract`: a race that was stopped goes on from there.
+    device : str, optional
+        Where networks run, for example "cuda".
+    precision : {"float32", "float16", "bfloat16"}, default="float32"
+        Precision of the forward passes.
+
+    Returns
+    -------
+    Race
+        `best`, `remaining`, `pass_fraction`, `frame`, `plot`. Equal accuracies keep the order
+        given. A module that fails leaves the race and is listed in `Race.failed`.
+
+    Raises
+    ------
+    ModtoolsError
+        Fewer than two modules, labels that are no classes, too few rows, or no module left.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 2, 1000)
+    >>> good = labels[:, None] + 0.5 * rng.normal(size=(1000, 3))
+    >>> race = race_modules({"noise": rng.normal(size=(1000, 3)), "good": good}, labels)
+    >>> race.best, race.remaining, race.pass_fraction
+    ('good', ['good'], 0.2)
+    """
+    started = time.perf_counter()
+    rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
+    seed = check_integer(seed, name="seed", minimum=0)
+    labels = _check_labels(task)
+    check_modules(modules, task, n_labels=len(labels))
+    forward = {"device": device, "precision": precision, "batch_size": batch_size}
+    field = enter(modules, task, labels.codes, labels.n_classes, cache=cache, **forward)
+    possible = field.n_networks * len(labels)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    facts = {
+        "task": getattr(task, "name", "these labels"),
+        "n_samples": len(labels),
+        "n_classes": labels.n_classes,
+        "n_modules": len(field.runners),
+        "n_networks": field.n_networks,
+    }
+    _run(rule, field, order, is_kept=cache is not None)
+    return Race(
+        [runner.facts() for runner in _final_order(field)],
+        settings={**facts, **chosen, **forward, "seed": seed},
+        failed={runner.name: runner.reason for runner in field.runners if runner.reason},
+        pass_fraction=field.passes / possible,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check_rule(
+    mode: Any, error: Any, tolerance: Any, passes: Any, batch_size: Any
+) -> tuple[Certified | Halving, dict[str, Any]]:
+    """Return the rule of the race, and what of it is reported."""
+    check_choice(mode, ["certified", "halving"], name="mode")
+    batch_size = check_integer(batch_size, name="batch_size", minimum=2)
+    error = check_fraction(error, name="error")
+    passes = check_fraction(passes, name="passes")
+    is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool)
+    if not is_number or not 0 <= float(tolerance) < _POINTS:
+        raise ModtoolsError(
+            f"tolerance must be points of accuracy, from 0 to below 100; got {tolerance!r}."
+        )
+    if mode == "certified":
+        rule = Certified(error, float(tolerance) / _POINTS, batch_size)
+        return rule, {"mode": mode, "error": error, "tolerance": float(tolerance)}
+    if tolerance:
+        raise ModtoolsError('tolerance= belongs to mode="certified"; halving makes no test.')
+    return Halving(passes, batch_size), {"mode": mode, "passes": passes}
+
+
+def _check_labels(task: Any) -> Any:
+    from modtools.transferability._inputs import check_scorable
+
+    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    return check_scorable(labels, kinds=("classification",), score="a race")
+
+
+def _run(rule: Certified | Halving, field: Field, order: Any, *, is_kept: bool) -> None:
+    """Run the race under one bar; the bars of single extractions would write over it."""
+    try:
+        with meter("Race") as show, quiet():
+            rule.run(field, order, show)
+    except KeyboardInterrupt as stop:
+        advice = (
+            "run it again with the same cache to go on where it stopped"
+            if is_kept
+            else "with a cache it could go on where it stopped"
+        )
+        raise KeyboardInterrupt(f"the race was stopped; {advice}.") from stop
+
+
+def _final_order(field: Field) -> list[Any]:
+    """Return those still in, best first, then the dropped, the last one first, then the failed."""
+    stages = {"in": 0, "dropped": 1, "failed": 2}
+    return sorted(field.runners, key=lambda r: (stages[r.status], -r.rows, r.standing()))

@@ -1,0 +1,106 @@
+"""Bets on which of two modules predicts better, valid whenever the race looks at them.
+
+A bet on module i against module j multiplies what it holds by 1 + share * (d + margin) at every row
+that both predicted, where d is 1 if only i was right, -1 if only j was, and 0 otherwise. If i was
+not better than j minus the margin, on average over the rows so far, then what the bet holds is
+never above a non-negative martingale that starts at 1, whatever the share, so the chance that it
+ever reaches c is at most 1/c. Nobody knows the best share: an even mixture of shares is held.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.outputs._base import FloatMatrix
+
+__all__ = ["PairedBets", "log_e_value"]
+
+# A finite mixture is as valid as an integral, and exact. Shares below 1 keep every bet positive.
+_SHARES = (np.arange(128) + 0.5) / 128
+
+
+def log_e_value(
+    won: NDArray[np.int64], lost: NDArray[np.int64], scored: NDArray[np.int64], margin: float = 0.0
+) -> FloatMatrix:
+    """Return the logarithm of what a mixture of bets holds: evidence for the first module.
+
+    Parameters
+    ----------
+    won, lost : ndarray of int
+        Rows that only the first module, or only the second, predicted correctly.
+    scored : ndarray of int
+        Rows that both predicted.
+    margin : float, default=0.0
+        By how much accuracy (in [0, 1)) the first module may be worse: evidence is against it
+        being worse by this much, or by more.
+
+    Returns
+    -------
+    ndarray of float
+        Of the shape of the counts; 0 is no evidence.
+
+    Examples
+    --------
+    >>> counts = (np.array(30), np.array(5), np.array(100))
+    >>> round(float(np.exp(log_e_value(*counts))))
+    5880
+    """
+    alike = scored - won - lost
+    logs = (
+        won[..., None] * np.log1p(_SHARES * (1 + margin))
+        + lost[..., None] * np.log1p(-_SHARES * (1 - margin))
+        + alike[..., None] * np.log1p(_SHARES * margin)
+    )
+    largest = logs.max(axis=-1)
+    mean = np.exp(logs - largest[..., None]).mean(axis=-1)
+    return np.asarray(largest + np.log(mean))
+
+
+class PairedBets:
+    """Bets of every module against every other one, on the rows that both have predicted.
+
+    Parameters
+    ----------
+    n_modules : int
+        How many modules start.
+
+    Examples
+    --------
+    >>> bets = PairedBets(2)
+    >>> bets.add(np.array([0, 1]), np.array([[True] * 9, [False] * 9]))
+    >>> bets.log_e_values()[0, 1] > np.log(20)
+    np.True_
+    """
+
+    def __init__(self, n_modules: int) -> None:
+        self._won = np.zeros((n_modules, n_modules), dtype=np.int64)
+        self._scored = np.zeros((n_modules, n_modules), dtype=np.int64)
+
+    def add(self, running: NDArray[np.intp], right: NDArray[np.bool_]) -> None:
+        """Count a batch of rows.
+
+        Parameters
+        ----------
+        running : ndarray of shape (n_running,)
+            Places of the modules that predicted it; the bets of the others stay as they are.
+        right : ndarray of shape (n_running, n_rows)
+            Which rows each of them predicted correctly.
+        """
+        pairs = np.ix_(running, running)
+        correct = right.astype(np.int64)
+        self._won[pairs] += correct @ (1 - correct).T
+        self._scored[pairs] += right.shape[1]
+
+    def log_e_values(self, margin: float = 0.0) -> FloatMatrix:
+        """Return the logarithms of the e-values, rows for the module that is better.
+
+        Parameters
+        ----------
+        margin : float, default=0.0
+            As for `log_e_value`.
+
+        Returns
+        -------
+        ndarray of shape (n_modules, n_modules)
+            Evidence that the module of the row is not worse than that of the column by the margin.
+        """
+        return log_e_value(self._won, self._won.T, self._scored, margin)

@@ -1,0 +1,111 @@
+"""The output module of a module in a race: it predicts rows, then learns them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from modtools._validation import FloatArray
+from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools.outputs._ridge import RidgeBasis, one_hot, ridge_basis, ridge_leave_one_out
+from modtools.outputs._standardize import StandardizedRows, standardize
+
+__all__ = ["LearningOutput"]
+
+# It is fitted again once the rows have grown by this factor, and its strength chosen again once
+# they have doubled: between them a fit changes less than it costs.
+_REFIT, _RETUNE = 1.1, 2.0
+
+
+class LearningOutput:
+    """A ridge output module on the rows seen so far; all of them are kept.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes; those not seen yet are never predicted.
+
+    Examples
+    --------
+    >>> output = LearningOutput(2)
+    >>> output.learn(np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1]))
+    >>> output.predict(np.array([[0.5], [4.5]])).tolist()
+    [0, 1]
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self._n_classes = n_classes
+        self._features: list[FloatArray] = []
+        self._codes: list[ClassCodes] = []
+        self._n_rows = self._n_fitted = self._n_tuned = 0
+
+    def learn(self, features: FloatArray, codes: ClassCodes) -> None:
+        """Add rows, to be fitted when a prediction needs them.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_rows, n_features)
+            Rows.
+        codes : ndarray of shape (n_rows,)
+            Their class codes.
+        """
+        self._features.append(features)
+        self._codes.append(codes)
+        self._n_rows += len(features)
+
+    def predict(self, features: FloatArray) -> NDArray[np.intp]:
+        """Return the class codes that rows learned earlier predict.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_rows, n_features)
+            Rows not learned yet.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Class codes.
+        """
+        if self._n_rows >= _REFIT * self._n_fitted:
+            self._fit()
+        rows = standardize(features, self._mean, self._scale)
+        decisions = rows @ self._weights + self._intercept
+        decisions[:, ~self._is_seen] = -np.inf
+        return np.asarray(decisions.argmax(axis=1))
+
+    def leave_one_out_accuracy(self) -> float:
+        """Return the share of all rows that the output module without each of them predicts.
+
+        Returns
+        -------
+        float
+            Accuracy in [0, 1]; the strength is the one of smallest error.
+        """
+        basis, codes = self._gather()
+        found = ridge_leave_one_out(basis, one_hot(codes, self._n_classes))
+        return float((found.decisions.argmax(axis=1) == codes).mean())
+
+    def _gather(self) -> tuple[RidgeBasis, ClassCodes]:
+        self._features = [np.concatenate(self._features)]
+        self._codes = [np.concatenate(self._codes)]
+        return ridge_basis(StandardizedRows.of(self._features[0])), self._codes[0]
+
+    def _fit(self) -> None:
+        basis, codes = self._gather()
+        targets = one_hot(codes, self._n_classes)
+        if self._n_rows >= _RETUNE * self._n_tuned:
+            self._strength = ridge_leave_one_out(basis, targets).strength
+            self._n_tuned = self._n_rows
+        self._intercept = targets.mean(axis=0)
+        self._weights = _weights(basis, targets - self._intercept, self._strength)
+        self._mean, self._scale = basis.rows.mean, basis.rows.scale
+        self._is_seen = targets.any(axis=0)
+        self._n_fitted = self._n_rows
+
+
+def _weights(basis: RidgeBasis, centred: FloatMatrix, strength: float) -> FloatMatrix:
+    """Return the weights (n_features, n_targets) by a Cholesky factor, not a spectrum."""
+    penalised = np.asarray(basis.product + strength * np.eye(len(basis.product)))
+    factor = cho_factor(penalised, lower=False, overwrite_a=True, check_finite=False)
+    known = centred if basis.is_dual else basis.cross(centred)
+    solved = cho_solve(factor, known, check_finite=False)
+    return basis.cross(solved) if basis.is_dual else solved

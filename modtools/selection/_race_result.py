@@ -1,0 +1,248 @@
+"""The result of a race: who was in after how many rows, and what it cost."""
+
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from modtools._tables import html_table, text_table
+from modtools._validation import check_integer
+from modtools._writing import json_text, versions, write_file
+from modtools.plotting import RaceDisplay
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["Race"]
+
+_N_NAMED = 5
+
+
+class Race:
+    """Modules in the order in which a race leaves them, best first; returned by `race_modules`.
+
+    Attributes
+    ----------
+    pass_fraction : float
+        Forward passes made, as a share of running every network on every labelled row. A network
+        is counted once a row however many of its taps are read, and as a whole pass even where
+        only a tap near its input still runs; features read from a cache count as passes.
+    failed : dict
+        ``{module: reason}`` of modules that failed and left the race.
+    settings : dict
+        What was asked: task, number of labels, mode, error and tolerance or passes, and so on.
+    seconds : float
+        Wall time.
+    versions : dict
+        Versions of modtools, torch, scikit-learn, numpy and Python.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        settings: Mapping[str, Any],
+        failed: Mapping[str, str],
+        pass_fraction: float,
+        seconds: float,
+    ) -> None:
+        import pandas as pd
+
+        types = {"rows": "int64", "accuracy": float, "dropped_at": "Int64", "e_value": float}
+        self._results = pd.DataFrame(list(rows)).astype(types)
+        self.settings = dict(settings)
+        self.failed = dict(failed)
+        self.pass_fraction = pass_fraction
+        self.seconds = seconds
+        self.versions = versions()
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a module: those still in, best first, then the dropped, the last first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns module, network, status (in, dropped or failed), rows (that it ran on), accuracy
+            (certified: share of rows predicted correctly before they were learned; halving:
+            leave-one-out on all rows so far; missing where nothing was predicted), dropped_at
+            (rows), dropped_by (certified: the module that beat it) and e_value (certified: evidence
+            with which it was dropped, or the most there was against it, at most 1e299).
+        """
+        return self._results.copy()
+
+    @property
+    def best(self) -> str:
+        """Name of the module of highest accuracy among those still in; of equals the first."""
+        return self.remaining[0]
+
+    @property
+    def remaining(self) -> list[str]:
+        """Names of the modules still in, best first."""
+        table = self._results
+        return [str(name) for name in table.loc[table["status"] == "in", "module"]]
+
+    def top(self, k: int) -> list[str]:
+        """Return the names of the k best modules: those still in, then the last ones dropped.
+
+        Parameters
+        ----------
+        k : int
+            How many; fewer are returned if fewer did not fail.
+
+        Returns
+        -------
+        list of str
+            Module names.
+        """
+        table = self._results[self._results["status"] != "failed"]
+        return [str(name) for name in table["module"][: check_integer(k, name="k")]]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def display(self) -> RaceDisplay:
+        """Return the display of this race, not yet drawn.
+
+        Returns
+        -------
+        RaceDisplay
+            How long each module ran.
+        """
+        return RaceDisplay(
+            results=self._results, n_labels=self.settings["n_samples"], title=self.title()
+        )
+
+    def plot(self, ax: "Axes | None" = None) -> RaceDisplay:
+        """Draw how many rows each module ran on, best on top.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        RaceDisplay
+            The drawn display.
+        """
+        return self.display().plot(ax)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the race as JSON that names settings and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, whole or not at all.
+
+        Returns
+        -------
+        str
+            The JSON text: best, remaining, pass_fraction, results (rows of `frame`), failed,
+            settings, seconds, versions.
+        """
+        text = json_text(
+            {
+                "best": self.best,
+                "remaining": self.remaining,
+                "pass_fraction": self.pass_fraction,
+                "results": self._results,
+                "failed": self.failed,
+                "settings": self.settings,
+                "seconds": self.seconds,
+            }
+        )
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return what is printed: a header with units, and one row of text a module.
+
+        Returns
+        -------
+        header : list of str
+            Column names.
+        rows : list of list of str
+            Cells, best module first.
+        """
+        import pandas as pd
+
+        header = ["    module", "accuracy (%)", "rows run", "", "beaten by", "e-value"]
+        rows = []
+        for place, row in enumerate(self._results.to_dict("records")):
+            known = not pd.isna(row["accuracy"])
+            shown = row["status"] == "dropped" and not pd.isna(row["e_value"])
+            cells = [
+                f"{place + 1:>2}  {row['module']}",
+                f"{100 * row['accuracy']:.1f}" if known else "",
+                f"{row['rows']:,}",
+                row["status"],
+                "" if pd.isna(row["dropped_by"]) else row["dropped_by"],
+                f"{row['e_value']:.3g}" if shown else "",
+            ]
+            rows.append(cells)
+        used = [c for c in range(len(header)) if any(row[c] for row in rows)]
+        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the table should know: what is certified, ties, failures.
+
+        Returns
+        -------
+        list of str
+            Sentences.
+        """
+        notes = [self._undecided()] if len(self.remaining) > 1 else []
+        notes.append(self._guarantee())
+        table = self._results
+        within = table[table["status"] == "in"]
+        tied = within.loc[within["accuracy"].duplicated(keep=False), "module"].tolist()
+        if tied:
+            notes.append(f"Equal accuracies keep the order given: {', '.join(tied)}.")
+        notes.extend(f"Failed and left the race: {n} ({why})" for n, why in self.failed.items())
+        return notes
+
+    def _undecided(self) -> str:
+        names, n_labels = self.remaining, self.settings["n_samples"]
+        rest = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+        return (
+            f"{n_labels:,} labels do not decide between {len(names)} modules: "
+            f"{', '.join(names[:_N_NAMED])}{rest}."
+        )
+
+    def _guarantee(self) -> str:
+        asked = self.settings
+        if asked["mode"] == "halving":
+            return "No guarantee: each round dropped the worse half on the rows so far."
+        within = f" by {asked['tolerance']:g} points or more" if asked["tolerance"] else ""
+        return (
+            "Accuracy is that of an output module that learns along the race. The chance that the "
+            f"best module was dropped{' for worse ones' + within if within else ' wrongly'} is at "
+            f"most {100 * asked['error']:g} %."
+        )
+
+    def title(self) -> str:
+        """Return one line that says what raced, on what, and at what cost.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+        asked = self.settings
+        return (
+            f"{asked['n_modules']} modules raced on {asked['task']} ({asked['mode']}, "
+            f"{asked['n_samples']:,} labels): {100 * self.pass_fraction:.0f} % of the forward "
+            "passes"
+        )
+
+    def __repr__(self) -> str:
+        header, rows = self.table()
+        return "\n".join([text_table(header, rows, title=self.title()), *self.notes()])
+
+    def _repr_html_(self) -> str:
+        header, rows = self.table()
+        table = html_table([name.strip() for name in header], rows, title=self.title())
+        return table + "".join(f"<p>{escape(note)}</p>" for note in self.notes())

@@ -1,0 +1,193 @@
+"""The two ways to run a race: certified by tests, or halving the field with a fixed budget."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import ClassCodes
+from modtools.selection._race_bets import PairedBets
+from modtools.selection._race_field import Field, Runner
+
+__all__ = ["Certified", "Halving"]
+
+# Takes the share of the rows seen and a note on who is still in.
+Show = Callable[[float, str], None]
+
+
+class Certified(NamedTuple):
+    """Drop a module once a paired test, valid at every look, decides against it.
+
+    Attributes
+    ----------
+    error : float
+        Level of the tests together, for any one module.
+    tolerance : float
+        Accuracy in [0, 1) that a module may lose against the one that stands for it.
+    batch_size : int
+        Rows between two looks.
+    """
+
+    error: float
+    tolerance: float
+    batch_size: int
+
+    def run(self, field: Field, order: NDArray[np.intp], show: Show) -> None:
+        """Race until one module is left or all rows are used.
+
+        Parameters
+        ----------
+        field : Field
+            Who runs; changed in place.
+        order : ndarray of shape (n_samples,)
+            Row numbers in the order in which they are run.
+        show : callable
+            Shows progress.
+        """
+        if self.batch_size >= len(order):
+            raise ModtoolsError(
+                f"batch_size must leave rows to predict: it is {self.batch_size}, and there are "
+                f"{len(order)} labels. Use a smaller batch_size."
+            )
+        bets, keepers = PairedBets(len(field.runners)), set[int]()
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            places, right = _predict_and_learn(field, rows, is_first=start == 0)
+            if places:
+                bets.add(np.array(places), np.array(right))
+                self._drop(field, bets, keepers)
+            field.check_anyone()
+            show((start + len(rows)) / len(order), _note(field))
+            if len(field.running) == 1:
+                return
+
+    def _drop(self, field: Field, bets: PairedBets, keepers: set[int]) -> None:
+        """Let every runner leave that another one still in has beaten, the worst first.
+
+        With a tolerance, whoever stands for a module that may be slightly better becomes a keeper.
+        Only a test without tolerance, at a level for all pairs, lets a keeper go: so losses within
+        the tolerance never add up.
+        """
+        opponents = len(field.runners) - 1
+        halves = 2 if self.tolerance else 1
+        usual = math.log(halves * opponents / self.error)
+        of_keepers = math.log(halves * opponents * len(field.runners) / self.error)
+        evidence = bets.log_e_values(self.tolerance)
+        strict = bets.log_e_values() if self.tolerance else evidence
+        for runner in sorted(field.running, key=Runner.standing, reverse=True):
+            is_keeper = runner.place in keepers
+            against = (strict if is_keeper else evidence)[:, runner.place]
+            others = [other for other in field.running if other is not runner]
+            if not others:
+                return
+            needed = of_keepers if is_keeper else usual
+            winners = [other for other in others if against[other.place] >= needed]
+            runner.log_e_value = max(float(against[other.place]) for other in others)
+            if winners:
+                winner = min(winners, key=Runner.standing)
+                runner.log_e_value = float(against[winner.place])
+                runner.dropped_by = winner.name
+                runner.leave("dropped")
+                if self.tolerance:
+                    keepers.add(winner.place)
+
+
+def _predict_and_learn(
+    field: Field, rows: NDArray[np.intp], *, is_first: bool
+) -> tuple[list[int], list[NDArray[np.bool_]]]:
+    """Return the places of those that predicted the rows, and which rows each predicted right."""
+    places, right = [], []
+    codes: ClassCodes = field.codes[rows]
+    for runner, features in field.read(rows):
+        output = runner.output
+        if output is None:
+            continue
+        if not is_first:
+            correct = output.predict(features) == codes
+            runner.right += int(correct.sum())
+            runner.scored += len(rows)
+            runner.accuracy = runner.right / runner.scored
+            places.append(runner.place)
+            right.append(correct)
+        output.learn(features, codes)
+    return places, right
+
+
+class Halving(NamedTuple):
+    """Spend a fixed share of the passes: the better half of the field runs on, round by round.
+
+    Attributes
+    ----------
+    passes : float
+        Share of the forward passes that running every network on every row would take.
+    batch_size : int
+        Rows read at a time.
+    """
+
+    passes: float
+    batch_size: int
+
+    def run(self, field: Field, order: NDArray[np.intp], show: Show) -> None:
+        """Race until one module is left.
+
+        Parameters
+        ----------
+        field : Field
+            Who runs; changed in place.
+        order : ndarray of shape (n_samples,)
+            Row numbers in the order in which they are run.
+        show : callable
+            Shows progress.
+        """
+        n_rounds = math.ceil(math.log2(len(field.runners)))
+        budget = self.passes * field.n_networks * len(order)
+        self._check(budget / n_rounds / field.n_networks, field, len(order))
+        seen = 0
+        for number in range(1, n_rounds + 1):
+            left = budget * number / n_rounds - field.passes
+            until = min(seen + max(int(left // field.n_networks), 0), len(order))
+            for start in range(seen, until, self.batch_size):
+                self._learn(field, order[start : min(start + self.batch_size, until)])
+                field.check_anyone()
+                show(min(field.passes / budget, 1.0), _note(field))
+            seen = until
+            _halve(field)
+            if len(field.running) == 1:
+                return
+
+    def _check(self, n_first: float, field: Field, n_rows: int) -> None:
+        n_classes = len(np.unique(field.codes))
+        if n_first < n_classes:
+            needed = self.passes * n_classes / n_first
+            advice = f"use passes={math.ceil(100 * needed) / 100:g} or more" * (needed < 1)
+            raise ModtoolsError(
+                f"passes={self.passes:g} of {n_rows} labels lets the first round see "
+                f"{int(n_first)} rows, fewer than the {n_classes} classes; "
+                f"{advice or 'give more labels'}."
+            )
+
+    @staticmethod
+    def _learn(field: Field, rows: NDArray[np.intp]) -> None:
+        for runner, features in field.read(rows):
+            if runner.output is not None:
+                runner.output.learn(features, field.codes[rows])
+
+
+def _halve(field: Field) -> None:
+    """Score everyone on the rows so far, and let the worse half leave."""
+    for runner in field.running:
+        if runner.output is not None:
+            runner.accuracy = runner.output.leave_one_out_accuracy()
+            runner.scored = runner.rows
+    ordered = sorted(field.running, key=Runner.standing)
+    for runner in ordered[math.ceil(len(ordered) / 2) :]:
+        runner.leave("dropped")
+
+
+def _note(field: Field) -> str:
+    names = [runner.name for runner in sorted(field.running, key=Runner.standing)]
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} in: {', '.join(names[:3])}{rest}"
