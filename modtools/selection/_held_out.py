@@ -19,7 +19,7 @@ LEARNING_RATE = 0.2
 def held_out_rates(
     features: NDArray[Any], labels: Labels, *, seed: int, groups: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Return how right held-out predictions of each row are, the mean of two output modules.
+    """Return how right held-out predictions of each row are, by each of two output modules.
 
     One is logistic, in five folds, its errors scaled by the labels that a fold lacks; the other is
     ridge with one row left out. The first reads a little high where classes are balanced in every
@@ -38,8 +38,9 @@ def held_out_rates(
 
     Returns
     -------
-    ndarray of shape (n_samples,)
-        Between 0 and 1; their mean estimates the accuracy of a retrained output module.
+    ndarray of shape (2, n_samples)
+        Between 0 and 1, logistic first; their mean estimates the accuracy of a retrained output
+        module, and their disagreement how far that may be off beside chance.
 
     Examples
     --------
@@ -56,4 +57,4 @@ def held_out_rates(
     targets = one_hot(codes, len(present))
     left_out = ridge_leave_one_out(ridge_basis(rows), targets, groups=groups)
     ridge = left_out.decisions.argmax(axis=1) == codes
-    return np.asarray((logistic + ridge) / 2)
+    return np.stack([logistic, ridge])

@@ -33,6 +33,8 @@ class Prediction:
         Standard deviation of whether one row is right, sqrt(p (1 - p)).
     correlation : ndarray of shape (n_modules, n_modules)
         Correlation of that between modules: what is hard for one is often hard for another.
+    disagreement : ndarray of shape (n_modules,)
+        Standard error of a mean of two estimates, from how far the two are apart.
     n_samples : int
         Labelled rows.
     weight : float
@@ -41,29 +43,30 @@ class Prediction:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> rates = (rng.random((3, 200)) < np.array([0.9, 0.6, 0.5])[:, None]).astype(float)
-    >>> found = predict_accuracies(("a", "b", "c"), rates, rates.mean(axis=1, keepdims=True))
+    >>> rates = (rng.random((3, 2, 200)) < np.array([0.9, 0.6, 0.5])[:, None, None]).astype(float)
+    >>> found = predict_accuracies(("a", "b", "c"), rates, rates.mean(axis=2))
     >>> found.accuracy.round(1).tolist(), found.probability_best().round(1).tolist()
-    ([0.8, 0.6, 0.5], [1.0, 0.0, 0.0])
+    ([0.9, 0.6, 0.5], [1.0, 0.0, 0.0])
     """
 
     modules: tuple[str, ...]
     accuracy: FloatMatrix
     deviation: FloatMatrix
     correlation: FloatMatrix
+    disagreement: FloatMatrix
     n_samples: int
     weight: float
 
     @property
     def standard_error(self) -> FloatMatrix:
         """Standard error of each accuracy (n_modules,)."""
-        return np.asarray(self.deviation * np.sqrt(TRAINING_DRAW / self.n_samples))
+        return self.half_widths() / NORMAL_95
 
     def half_widths(self, n_test: int | None = None) -> FloatMatrix:
         """Return half of each 95 % interval, of the accuracy or of its measurement on n rows."""
         measured = 0.0 if n_test is None else 1 / n_test
-        variance = TRAINING_DRAW / self.n_samples + measured
-        return np.asarray(NORMAL_95 * self.deviation * np.sqrt(variance))
+        variance = self.deviation**2 * (TRAINING_DRAW / self.n_samples + measured)
+        return np.asarray(NORMAL_95 * np.sqrt(variance + self.disagreement**2))
 
     def differences(self, place: int, n_test: int | None = None) -> tuple[FloatMatrix, FloatMatrix]:
         """Return how far one module is ahead of each, and half the 95 % interval, in pairs."""
@@ -79,7 +82,8 @@ class Prediction:
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         rng = np.random.default_rng(seed)
         noise = rng.standard_normal((_N_SAMPLES, len(root))) @ root.T
-        winners = (self.accuracy + noise * self.standard_error).argmax(axis=1)
+        spread = self.deviation * np.sqrt(TRAINING_DRAW / self.n_samples)
+        winners = (self.accuracy + noise * spread).argmax(axis=1)
         return np.bincount(winners, minlength=len(root)) / _N_SAMPLES
 
 
@@ -96,8 +100,8 @@ def predict_accuracies(
     ----------
     modules : sequence of str
         Names of the modules.
-    rates : ndarray of shape (n_modules, n_samples)
-        How right the held-out prediction of each row is, 0 to 1, the same rows for every module.
+    rates : ndarray of shape (n_modules, 2, n_samples)
+        How right two held-out predictions of each row are, 0 to 1, the same rows for every module.
     evidence : ndarray of shape (n_modules, n_scores)
         Scores that order the modules, higher is better, each in its own unit.
 
@@ -111,7 +115,9 @@ def predict_accuracies(
     Efron & Morris, "Stein's estimation rule and its competitors", JASA 1973, for the shrinkage;
     Agresti & Coull, The American Statistician 1998, for the variance of small samples.
     """
-    n_modules, n_samples = rates.shape
+    n_modules, _, n_samples = rates.shape
+    disagreement = np.abs(np.diff(rates.mean(axis=2), axis=1))[:, 0] / 2
+    rates = rates.mean(axis=1)
     level = rates.mean(axis=1)
     smoothed = (n_samples * level + 2) / (n_samples + 4)
     deviation = np.sqrt(smoothed * (1 - smoothed))
@@ -123,7 +129,9 @@ def predict_accuracies(
     spread = float(level.var(ddof=1)) if n_modules > 1 else 0.0
     weight = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
     accuracy = np.clip(level.mean() + weight * max(slope, 0.0) * ranks, 0.0, 1.0)
-    return Prediction(tuple(modules), accuracy, deviation, correlation, n_samples, weight)
+    return Prediction(
+        tuple(modules), accuracy, deviation, correlation, disagreement, n_samples, weight
+    )
 
 
 def _z_scores(columns: FloatMatrix) -> FloatMatrix:

@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from modtools import Task, rank_modules
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import LogisticOutput
+from modtools.outputs import LogisticOutput, RidgeOutput
 from modtools.selection._held_out import LEARNING_RATE, held_out_rates
 from modtools.selection._prediction import TRAINING_DRAW, predict_accuracies
 from modtools.tasks import encode_labels
@@ -15,11 +15,16 @@ from tests.selection.simulation import draw_task, shelf_of
 NAMES = tuple("abcde")
 
 
-def make_rates(accuracies=(0.9, 0.8, 0.7, 0.6, 0.5), n_samples=80, seed=0):
+def once(accuracies=(0.9, 0.8, 0.7, 0.6, 0.5), n_samples=80, seed=0):
     rng = np.random.default_rng(seed)
     difficulty = rng.random(n_samples)
     noise = rng.normal(scale=0.2, size=(len(accuracies), n_samples))
     return (difficulty + noise < np.array(accuracies)[:, None]).astype(float)
+
+
+def twice(rates):
+    """Return the rates of two output modules that are right on the same rows."""
+    return np.stack([rates, rates], axis=1)
 
 
 def by_definition(rates, evidence):
@@ -47,10 +52,10 @@ def by_definition(rates, evidence):
 
 
 def test_against_the_definition():
-    rates = make_rates()
+    rates = once()
     evidence = np.column_stack([rates.mean(axis=1), [5.0, 3.0, 4.0, 1.0, 2.0]])
     expected, weight, deviations = by_definition(rates, evidence)
-    found = predict_accuracies(NAMES, rates, evidence)
+    found = predict_accuracies(NAMES, twice(rates), evidence)
     np.testing.assert_allclose(found.accuracy, expected, rtol=1e-12)
     np.testing.assert_allclose(found.deviation, deviations, rtol=1e-12)
     assert found.weight == pytest.approx(weight, rel=1e-10)
@@ -58,16 +63,16 @@ def test_against_the_definition():
 
 
 def test_units_and_order_of_the_evidence_change_nothing():
-    rates = make_rates()
+    rates = once()
     evidence = np.column_stack([rates.mean(axis=1), [5.0, 3.0, 4.0, 1.0, 2.0]])
-    expected = predict_accuracies(NAMES, rates, evidence).accuracy
+    expected = predict_accuracies(NAMES, twice(rates), evidence).accuracy
     changed = (evidence * [1e9, 1e-9] + [0, 7e-9])[:, ::-1]
-    np.testing.assert_allclose(predict_accuracies(NAMES, rates, changed).accuracy, expected)
+    np.testing.assert_allclose(predict_accuracies(NAMES, twice(rates), changed).accuracy, expected)
 
 
 def test_odds_of_two_modules_are_those_of_a_normal_difference():
-    rates = make_rates((0.8, 0.7), n_samples=100)
-    found = predict_accuracies(NAMES[:2], rates, rates.mean(axis=1, keepdims=True))
+    rates = once((0.8, 0.7), n_samples=100)
+    found = predict_accuracies(NAMES[:2], twice(rates), rates.mean(axis=1, keepdims=True))
     (_, ahead), (_, half) = found.differences(0)
     expected = norm.cdf(ahead / (half / 1.96))
     assert found.probability_best()[0] == pytest.approx(expected, abs=0.03)
@@ -81,19 +86,30 @@ def test_pairs_that_fail_together_are_told_apart_where_strangers_are_not():
     apart = np.stack([alike[0], np.roll(alike[1], 45)])
     evidence = alike.mean(axis=1, keepdims=True)
     widths = [
-        predict_accuracies(NAMES[:2], r, evidence).differences(0)[1][1] for r in (alike, apart)
+        predict_accuracies(NAMES[:2], twice(r), evidence).differences(0)[1][1]
+        for r in (alike, apart)
     ]
     assert widths[0] < 0.7 * widths[1]
 
 
+def test_output_modules_that_disagree_widen_the_interval():
+    rates = twice(once())
+    rates[0, 1] = 0.5
+    found = predict_accuracies(NAMES, rates, np.arange(5.0)[::-1, None])
+    assert found.disagreement[0] == pytest.approx(abs(rates[0, 0].mean() - 0.5) / 2)
+    assert found.disagreement[1:].tolist() == [0.0] * 4
+    chance = 1.4 * found.deviation[0] ** 2 / 80
+    assert found.standard_error[0] == pytest.approx(np.sqrt(chance + found.disagreement[0] ** 2))
+
+
 def test_a_module_is_no_distance_from_itself():
-    found = predict_accuracies(NAMES, make_rates(), np.arange(5.0)[:, None])
+    found = predict_accuracies(NAMES, twice(once()), np.arange(5.0)[:, None])
     ahead, half = found.differences(2)
     assert ahead[2] == half[2] == 0.0
 
 
 def test_rows_of_a_test_widen_the_intervals_as_their_variance_says():
-    found = predict_accuracies(NAMES, make_rates(), np.arange(5.0)[::-1, None])
+    found = predict_accuracies(NAMES, twice(once()), np.arange(5.0)[::-1, None])
     variance = found.deviation**2 * (TRAINING_DRAW / 80 + 1 / 200)
     np.testing.assert_allclose(found.half_widths(200), 1.96 * np.sqrt(variance))
     np.testing.assert_allclose(found.half_widths(), 1.96 * found.standard_error)
@@ -101,42 +117,40 @@ def test_rows_of_a_test_widen_the_intervals_as_their_variance_says():
 
 @pytest.mark.parametrize("evidence", [[[1.0]] * 3, [[0.1 + 0.2], [0.3], [0.3]]])
 def test_evidence_that_is_tied_orders_nothing(evidence):
-    rates = make_rates((0.9, 0.6, 0.3))
-    found = predict_accuracies(NAMES[:3], rates, np.array(evidence))
+    rates = once((0.9, 0.6, 0.3))
+    found = predict_accuracies(NAMES[:3], twice(rates), np.array(evidence))
     np.testing.assert_allclose(found.accuracy, rates.mean())
 
 
 def test_evidence_against_the_held_out_rows_moves_nothing():
-    rates = make_rates((0.9, 0.6, 0.3))
-    found = predict_accuracies(NAMES[:3], rates, np.array([[1.0], [2.0], [3.0]]))
+    rates = once((0.9, 0.6, 0.3))
+    found = predict_accuracies(NAMES[:3], twice(rates), np.array([[1.0], [2.0], [3.0]]))
     np.testing.assert_allclose(found.accuracy, rates.mean())
 
 
 def test_one_module_is_its_own_mean_and_the_best():
-    rates = make_rates((0.8,))
-    found = predict_accuracies(("a",), rates, np.array([[1.0]]))
+    rates = once((0.8,))
+    found = predict_accuracies(("a",), twice(rates), np.array([[1.0]]))
     assert found.accuracy[0] == pytest.approx(rates.mean())
     assert found.probability_best().tolist() == [1.0]
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_rows_that_are_all_right_or_all_wrong_are_still_uncertain(level):
-    found = predict_accuracies(NAMES[:2], np.full((2, 20), level), np.array([[1.0], [2.0]]))
+    found = predict_accuracies(NAMES[:2], np.full((2, 2, 20), level), np.array([[1.0], [2.0]]))
     assert found.accuracy.tolist() == [level, level]
     assert (found.half_widths() > 0.1).all()
     assert np.isfinite(found.probability_best()).all()
 
 
-def test_held_out_rates_are_the_mean_of_two_output_modules():
+def test_held_out_rates_are_those_of_two_output_modules():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     features = rng.normal(size=(60, 4)) + np.eye(3, 4)[labels]
-    rates = held_out_rates(features, encode_labels(labels), seed=0)
-    wrong = 0.8**LEARNING_RATE
-    assert set(np.round(rates, 9)) <= set(np.round([0.5 * (1 - wrong), 0.5, 1 - wrong / 2, 1.0], 9))
+    logistic, ridge = held_out_rates(features, encode_labels(labels), seed=0)
     folds = LogisticOutput(strength=1.0).leave_one_out(features, labels)
-    np.testing.assert_allclose(rates >= 1 - wrong / 2, rates > 0.5)
-    np.testing.assert_array_equal(np.isclose(rates % 0.5, 0), folds == labels)
+    np.testing.assert_allclose(logistic, 1 - 0.8**LEARNING_RATE * (folds != labels))
+    np.testing.assert_array_equal(ridge, RidgeOutput().leave_one_out(features, labels) == labels)
 
 
 def test_copies_in_a_group_do_not_flatter():
