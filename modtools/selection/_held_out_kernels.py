@@ -75,7 +75,7 @@ class HeldOut(NamedTuple):
 
         >>> low, high = HeldOut(np.ones(100), np.zeros(100)).interval()
         >>> round(low, 3), high
-        (0.948, 1.0)
+        (0.949, 1.0)
         """
         n = len(self.right)
         # Two successes and two failures more keep an interval around accuracies of 0 and 1.
