@@ -34,7 +34,8 @@ class Prediction:
     correlation : ndarray of shape (n_modules, n_modules)
         Correlation of that between modules: what is hard for one is often hard for another.
     disagreement : ndarray of shape (n_modules,)
-        Standard error of a mean of two estimates, from how far the two are apart.
+        Half the difference of the two estimates whose mean the level is, with its sign: two
+        modules on which both output modules err alike can still be compared.
     n_samples : int
         Labelled rows.
     weight : float
@@ -73,7 +74,9 @@ class Prediction:
         own, others = self.deviation[place], self.deviation
         paired = np.maximum(own**2 + others**2 - 2 * own * others * self.correlation[place], 0.0)
         measured = 0.0 if n_test is None else 1 / n_test
-        half = NORMAL_95 * np.sqrt(paired * (TRAINING_DRAW / self.n_samples + measured))
+        variance = paired * (TRAINING_DRAW / self.n_samples + measured)
+        apart = self.disagreement[place] - self.disagreement
+        half = NORMAL_95 * np.sqrt(variance + apart**2)
         return self.accuracy[place] - self.accuracy, np.asarray(half)
 
     def probability_best(self, *, seed: int = 0) -> FloatMatrix:
@@ -92,9 +95,9 @@ def predict_accuracies(
 ) -> Prediction:
     """Predict the accuracy of each module's output module from all modules of a shelf.
 
-    The order is that of the mean z-score of the evidence. The level is a regression of held-out
-    accuracy on it, and the slope is shrunk (empirical Bayes): noise alone would spread the
-    accuracies of n rows by the mean paired variance of the rates over n.
+    Held-out accuracy is regressed on the mean z-score of the evidence. What the line explains, and
+    what it leaves over, are each shrunk by as much as chance would give (empirical Bayes): noise
+    alone spreads the accuracies of n rows by the mean paired variance of the rates over n.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ def predict_accuracies(
     Agresti & Coull, The American Statistician 1998, for the variance of small samples.
     """
     n_modules, _, n_samples = rates.shape
-    disagreement = np.abs(np.diff(rates.mean(axis=2), axis=1))[:, 0] / 2
+    disagreement = np.diff(rates.mean(axis=2), axis=1)[:, 0] / 2
     rates = rates.mean(axis=1)
     level = rates.mean(axis=1)
     smoothed = (n_samples * level + 2) / (n_samples + 4)
@@ -126,12 +129,25 @@ def predict_accuracies(
     slope = float(ranks @ (level - level.mean())) / n_modules
     covariance = correlation * np.outer(deviation, deviation) / n_samples
     noise = max(float(np.trace(covariance) / n_modules - covariance.mean()), 0.0)
-    spread = float(level.var(ddof=1)) if n_modules > 1 else 0.0
-    weight = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
-    accuracy = np.clip(level.mean() + weight * max(slope, 0.0) * ranks, 0.0, 1.0)
+    explained = max(slope, 0.0) * ranks
+    left_over = level - level.mean() - explained
+    weight = _signal(level - level.mean(), noise, n_lost=1)
+    own = _signal(left_over, noise, n_lost=2)
+    accuracy = np.clip(level.mean() + weight * explained + own * left_over, 0.0, 1.0)
     return Prediction(
         tuple(modules), accuracy, deviation, correlation, disagreement, n_samples, weight
     )
+
+
+def _signal(deviations: FloatMatrix, noise: float, *, n_lost: int) -> float:
+    """Return the share of the variance of deviations that noise does not explain, 0 to 1.
+
+    >>> _signal(np.array([-1.0, 1.0]), 0.5, n_lost=1)
+    0.75
+    """
+    degrees = len(deviations) - n_lost
+    variance = float(np.square(deviations).sum()) / degrees if degrees > 0 else 0.0
+    return max(0.0, 1 - noise / variance) if variance > 0 else 0.0
 
 
 def _z_scores(columns: FloatMatrix) -> FloatMatrix:

@@ -48,7 +48,10 @@ def by_definition(rates, evidence):
             paired.append((own**2 + other**2 - 2 * r * own * other) / n_samples)
     noise = np.mean(paired) / 2  # a variance is half the mean squared difference
     weight = max(0.0, 1 - noise / np.var(level, ddof=1))
-    return np.mean(level) + weight * slope * z, weight, np.array(deviations)
+    left_over = level - np.mean(level) - slope * z
+    own = max(0.0, 1 - noise * (n_modules - 2) / np.sum(left_over**2))
+    expected = np.mean(level) + weight * slope * z + own * left_over
+    return expected, weight, np.array(deviations)
 
 
 def test_against_the_definition():
@@ -96,10 +99,14 @@ def test_output_modules_that_disagree_widen_the_interval():
     rates = twice(once())
     rates[0, 1] = 0.5
     found = predict_accuracies(NAMES, rates, np.arange(5.0)[::-1, None])
-    assert found.disagreement[0] == pytest.approx(abs(rates[0, 0].mean() - 0.5) / 2)
+    assert found.disagreement[0] == pytest.approx((0.5 - rates[0, 0].mean()) / 2)
     assert found.disagreement[1:].tolist() == [0.0] * 4
     chance = 1.4 * found.deviation[0] ** 2 / 80
     assert found.standard_error[0] == pytest.approx(np.sqrt(chance + found.disagreement[0] ** 2))
+    both = rates.copy()
+    both[1, 1] = both[1, 0] + rates[0, 1].mean() - rates[0, 0].mean()
+    alike = predict_accuracies(NAMES, both, np.arange(5.0)[::-1, None])
+    assert alike.differences(0)[1][1] < found.differences(0)[1][1]
 
 
 def test_a_module_is_no_distance_from_itself():
@@ -116,16 +123,25 @@ def test_rows_of_a_test_widen_the_intervals_as_their_variance_says():
 
 
 @pytest.mark.parametrize("evidence", [[[1.0]] * 3, [[0.1 + 0.2], [0.3], [0.3]]])
-def test_evidence_that_is_tied_orders_nothing(evidence):
+def test_evidence_that_is_tied_leaves_the_order_to_the_held_out_rows(evidence):
     rates = once((0.9, 0.6, 0.3))
     found = predict_accuracies(NAMES[:3], twice(rates), np.array(evidence))
-    np.testing.assert_allclose(found.accuracy, rates.mean())
+    np.testing.assert_array_equal(found.accuracy.argsort(), rates.mean(axis=1).argsort())
 
 
 def test_evidence_against_the_held_out_rows_moves_nothing():
     rates = once((0.9, 0.6, 0.3))
-    found = predict_accuracies(NAMES[:3], twice(rates), np.array([[1.0], [2.0], [3.0]]))
-    np.testing.assert_allclose(found.accuracy, rates.mean())
+    against, tied = (
+        predict_accuracies(NAMES[:3], twice(rates), np.array(evidence)).accuracy
+        for evidence in ([[1.0], [2.0], [3.0]], [[1.0]] * 3)
+    )
+    np.testing.assert_allclose(against, tied)
+
+
+def test_many_rows_are_believed_whatever_the_evidence_says():
+    rates = once((0.9, 0.6, 0.5, 0.3, 0.1), n_samples=20_000)
+    found = predict_accuracies(NAMES, twice(rates), np.array([[1.0], [2.0], [1.0], [0.0], [0.0]]))
+    np.testing.assert_allclose(found.accuracy, rates.mean(axis=1), atol=0.01)
 
 
 def test_one_module_is_its_own_mean_and_the_best():
