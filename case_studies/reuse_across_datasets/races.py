@@ -21,13 +21,13 @@ HALVING_PASSES = 0.15
 
 
 def run_races(
-    features: Features, target: Target, folder: Path, *, n_orders: int
+    features: Features, target: Target, folder: Path, *, n_orders: int, n_jobs: int
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return one row a race, and the test accuracy of each module retrained on all rows."""
     file = folder / f"{target.name}.csv"
     if not file.exists():
         work = [delayed(partial(_race, features, target))(seed) for seed in range(n_orders)]
-        with Parallel(n_jobs=2, return_as="generator") as pool:
+        with Parallel(n_jobs=n_jobs, return_as="generator") as pool:
             rows = [row for pair in track(pool(work), "race", total=n_orders) for row in pair]
         write_file(file, pd.DataFrame(rows).to_csv(index=False))
     truth = folder / f"{target.name}-truth.csv"
@@ -66,6 +66,6 @@ def _retrained_on_all(features: Features, target: Target) -> pd.DataFrame:
     learned, judged = train.inputs[:, 0], test.inputs[:, 0]
     accuracies = {}
     for name, matrix in track(features.items(), "retrain on all rows", total=len(features)):
-        output = LogisticOutput(strength=100.0).fit(matrix[learned], train.labels)
+        output = LogisticOutput().fit(matrix[learned], train.labels)
         accuracies[name] = float(np.mean(output.predict(matrix[judged]) == test.labels))
     return pd.DataFrame({"module": list(accuracies), "accuracy": accuracies.values()})

@@ -33,6 +33,7 @@ BUDGETS, QUICK_BUDGETS = (5, 20, 100), (5, 20)
 N_DRAWS, QUICK_DRAWS = 5, 1
 QUICK_TARGETS = ("digits", "odd-digits")
 RACED = "fashion"
+N_CORES = 2
 BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 
 
@@ -68,13 +69,15 @@ def measure(place: Place) -> dict[str, Any]:
     features, facts = extract_all(ZOO, kept / "features", images, quick=place.quick)
     started = time.perf_counter()
     tables: dict[str, Any] = {"facts": facts}
-    tables["truth"] = cells_of(place.cells, features, achieved, kept / "truth")
-    tables["scores"] = cells_of(place.cells, features, scored, kept / "scores")
+    jobs = {"n_jobs": 1 if place.quick else N_CORES}
+    tables["truth"] = cells_of(place.cells, features, achieved, kept / "truth", **jobs)
+    tables["scores"] = cells_of(place.cells, features, scored, kept / "scores", **jobs)
     several = [cell for cell in place.cells if cell.per_class in COMBINED_BUDGETS]
-    tables["several"] = cells_of(several, features, combined, kept / "several")
-    raced = next(t for t in place.targets if t.name == (QUICK_TARGETS[0] if place.quick else RACED))
-    n_orders = 2 if place.quick else N_ORDERS
-    tables["races"] = run_races(features[raced.images], raced, kept / "races", n_orders=n_orders)
+    tables["several"] = cells_of(several, features, combined, kept / "several", **jobs)
+    wanted, n_orders = (QUICK_TARGETS[-1], 1) if place.quick else (RACED, N_ORDERS)
+    raced = next(target for target in place.targets if target.name == wanted)
+    own = features[raced.images]
+    tables["races"] = run_races(own, raced, kept / "races", n_orders=n_orders, **jobs)
     tables["minutes"] = (time.perf_counter() - started) / 60
     return tables
 

@@ -53,12 +53,14 @@ def cells_of(
     features: dict[str, Features],
     measure: Callable[[Features, Draw], pd.DataFrame],
     folder: Path,
+    *,
+    n_jobs: int,
 ) -> pd.DataFrame:
-    """Return the table of every cell; those that are missing are measured, two at a time."""
+    """Return the table of every cell; those that are missing are measured, several at a time."""
     cells = list(cells)
     missing = [cell for cell in cells if not (folder / f"{cell.name}.csv").exists()]
     work = (delayed(partial(_keep, measure))(features[c.target.images], c, folder) for c in missing)
-    with Parallel(n_jobs=2, return_as="generator_unordered") as pool:
+    with Parallel(n_jobs=n_jobs, return_as="generator_unordered") as pool:
         for _ in track(pool(work), folder.name, total=len(missing)):
             pass
     tables = [
