@@ -36,7 +36,7 @@ class RankingDisplay(Display):
         Columns module, value and, where known, standard_error, like_best and achieved; one row a
         module, best first. The frame is copied.
     score : str
-        Name of the score.
+        Name of the score; empty where values are predicted from several.
     accuracy : bool, default=False
         Whether values are accuracies in [0, 1]; they are drawn in percent.
     chance : float, optional
@@ -138,7 +138,8 @@ class RankingDisplay(Display):
 
     def _draw_dots(self, table: "pd.DataFrame") -> None:
         has_intervals = bool((table["upper"] > table["lower"]).any())
-        texts = {True: f"predicted by {self.score}, 95 % interval: not told apart from the best"}
+        source = f"predicted by {self.score}" if self.score else "predicted"
+        texts = {True: f"{source}, 95 % interval: not told apart from the best"}
         texts[False] = "lower than the best"
         for alike, color in ((True, BEST), (False, OTHERS)):
             rows = table[table["like_best"] == alike]

@@ -186,7 +186,7 @@ class Ranking:
             table["achieved"] = table["module"].map(dict(achieved)).astype(float)
         return RankingDisplay(
             results=table,
-            score=self.by,
+            score="" if self.by == PREDICTED else self.by,
             accuracy=self._is_accuracy(self.by),
             chance=self.settings["chance"],
             title=f"{self.settings['task']}: {self._labels_text()}",
