@@ -7,7 +7,7 @@ import pytest
 
 from modtools.exceptions import WARNING_CODES
 from modtools.proxies import PROXIES
-from modtools.selection import ACCURACIES
+from modtools.selection import ACCURACIES, PREDICTED
 from modtools.transferability import SCORES
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def test_every_python_block_of_the_readme_runs_in_order(tmp_path, monkeypatch, c
 
     monkeypatch.chdir(tmp_path)
     names, n_blocks = run_blocks(README, "README.md")
-    assert n_blocks == 5
+    assert n_blocks == 6
     plt.close("all")
     assert names["ranking"].best == "pixels"
     assert names["result"].labels_needed == "pairs"
@@ -38,7 +38,7 @@ def test_every_python_block_of_the_readme_runs_in_order(tmp_path, monkeypatch, c
     assert names["curve"].n_labels[-1] == len(names["train"])
     assert (tmp_path / "zoo" / "digits-supcon" / "card.json").is_file()
     assert (tmp_path / "ranking.png").is_file()
-    assert "by logistic (200 labels, 10 classes)" in capsys.readouterr().out
+    assert "by predicted accuracy (200 labels, 10 classes)" in capsys.readouterr().out
 
 
 def test_the_example_of_the_page_on_training_runs_and_gives_what_it_says(tmp_path, monkeypatch):
@@ -93,7 +93,9 @@ def test_every_warning_code_is_explained():
 
 
 def test_accuracies_are_the_scores_whose_range_says_so():
-    assert {name for name, score in SCORES.items() if "accuracy" in score.range} == ACCURACIES
+    assert {name for name, score in SCORES.items() if "accuracy" in score.range} == (
+        ACCURACIES - {PREDICTED}
+    )
 
 
 def test_the_number_of_scores_in_the_readme_is_true():
