@@ -84,7 +84,7 @@ class LearningCurve:
     accuracy : ndarray of shape (n_counts,)
         Share of the test rows that are right, in [0, 1].
     log_loss : ndarray of shape (n_counts,)
-        Mean log loss of the test rows in nats; lower is better.
+        Mean log loss of the test rows in nats, right to 1e-6; lower is better.
     codelength : ndarray of shape (n_counts,)
         Bits that the labels so far cost when each is predicted from those before it, in all; lower
         is better.
