@@ -107,12 +107,8 @@ def retrain(
     _check_task(module, task)
     nameless = _nameless_classes(task, allow=allow_nameless)
     estimator = _make_output(output, task.kind)
-    forward: dict[str, Any] = {
-        "device": device,
-        "precision": precision,
-        "batch_size": batch_size,
-        "cache": cache,
-    }
+    forward: dict[str, Any] = {"device": device, "precision": precision, "cache": cache}
+    forward["batch_size"] = batch_size
     if pool is not None:
         _check_reads_pool(estimator)
         estimator.set_params(pool=_side_by_side(extract_members(module, pool, **forward)))

@@ -143,6 +143,7 @@ def select_modules(
     shelf = Shelf(modules)
     pool = _read(modules, task, labels, seed=seed, cache=cache, **forward)
     costs = given_costs(cost, pool.n_parameters, shelf, task, **forward)
+    asked = {"combine": combine, "k": k, "budget": budget, "cost": costs.unit, "seed": seed}
     chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
     return Selection(
         chosen,
@@ -151,21 +152,20 @@ def select_modules(
         costs=costs,
         shelf=shelf,
         skipped=pool.skipped,
-        settings={
-            "task": getattr(task, "name", "these labels"),
-            "n_samples": len(labels),
-            "n_classes": len(np.flatnonzero(labels.counts())),
-            "n_modules": len(pool.kernels),
-            "n_rows_judged": len(pool.judge.codes),
-            "combine": combine,
-            "k": k,
-            "budget": budget,
-            "cost": costs.unit,
-            **forward,
-            "seed": seed,
-        },
+        settings={**_facts(task, labels, pool), **asked, **forward},
         seconds=time.perf_counter() - started,
     )
+
+
+def _facts(task: Any, labels: "Labels", pool: _Pool) -> dict[str, Any]:
+    """Return what was judged: the task, its size, and how many modules."""
+    return {
+        "task": getattr(task, "name", "these labels"),
+        "n_samples": len(labels),
+        "n_classes": len(np.flatnonzero(labels.counts())),
+        "n_modules": len(pool.kernels),
+        "n_rows_judged": len(pool.judge.codes),
+    }
 
 
 def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
