@@ -32,6 +32,7 @@ _HOMES = {
     "retrain": "modtools.retraining",
     "score": "modtools.transferability",
     "score_agreement": "modtools.studies",
+    "task_space": "modtools.studies",
     "select_modules": "modtools.selection",
     "train_end_to_end": "modtools.training",
     "train_modular": "modtools.training",
@@ -61,6 +62,7 @@ __all__ = [
     "retrain",
     "score",
     "score_agreement",
+    "task_space",
     "select_modules",
     "train_end_to_end",
     "train_modular",
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
         select_modules,
     )
     from modtools.statistics import Moments
-    from modtools.studies import label_efficiency, score_agreement
+    from modtools.studies import label_efficiency, score_agreement, task_space
     from modtools.tasks import Task, load_task
     from modtools.training import train_end_to_end, train_modular
     from modtools.transferability import score

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from modtools.cli._demo import demo
 from modtools.cli._retrain import retrain
 from modtools.cli._score import score
+from modtools.cli._space import space
 from modtools.cli._study import study
 from modtools.cli._train import train
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
@@ -130,6 +131,7 @@ def modtools(
         modtools score --help
         modtools retrain --help
         modtools study --help
+        modtools space --help
         modtools train --help
     """
 
@@ -137,6 +139,7 @@ def modtools(
 app.command()(score)
 app.command()(retrain)
 app.command()(study)
+app.command()(space)
 app.command()(train)
 app.command()(demo)
 

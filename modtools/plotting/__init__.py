@@ -5,6 +5,7 @@ from modtools.plotting._label_efficiency import LabelEfficiencyDisplay
 from modtools.plotting._pareto import ParetoDisplay
 from modtools.plotting._race import RaceDisplay
 from modtools.plotting._ranking import RankingDisplay
+from modtools.plotting._task_space import TaskSpaceDisplay
 from modtools.plotting._training import TrainingDisplay
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "ParetoDisplay",
     "RaceDisplay",
     "RankingDisplay",
+    "TaskSpaceDisplay",
     "TrainingDisplay",
 ]

@@ -4,5 +4,15 @@ from modtools.studies._agreement import score_agreement
 from modtools.studies._agreement_result import Agreement
 from modtools.studies._efficiency import LabelEfficiency
 from modtools.studies._label_efficiency import label_efficiency
+from modtools.studies._task_space import task_space
+from modtools.studies._task_space_result import DistanceAgreement, TaskSpace
 
-__all__ = ["Agreement", "LabelEfficiency", "label_efficiency", "score_agreement"]
+__all__ = [
+    "Agreement",
+    "DistanceAgreement",
+    "LabelEfficiency",
+    "TaskSpace",
+    "label_efficiency",
+    "score_agreement",
+    "task_space",
+]

@@ -1,0 +1,160 @@
+"""From the options of ``modtools space`` to tasks and modules, and how the result is shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import typer
+
+from modtools._writing import write_file
+from modtools.cli._show import echo_table
+from modtools.cli._sources import Given, load_shelf
+from modtools.cli._task_rows import choose_classes, few_labels
+from modtools.exceptions import ModtoolsError
+from modtools.plotting._display import check_picture_name
+from modtools.tasks import Task, load_task
+
+if TYPE_CHECKING:
+    from modtools.studies import TaskSpace
+
+__all__ = ["Wanted", "relate", "report"]
+
+_MOST_TASKS: Final = 20  # in the table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The options of the command, as given; None or empty where left to us."""
+
+    sources: Sequence[Path] | None
+    modules: Sequence[str] | None
+    taps: Sequence[str] | None
+    tasks: Sequence[str] | None
+    pairs: bool
+    split: str | None
+    label_column: str | None
+    classes: str | None
+    n_labels: int | None
+    per_class: int | None
+    score: str
+    json: str | None
+    csv: Path | None
+    plot: Path | None
+    device: str | None
+    batch_size: int
+    cache: Path | None
+    n_jobs: int | None
+    seed: int
+    quiet: bool
+
+
+def relate(wanted: Wanted) -> "TaskSpace":
+    """Look at all that can be wrong, then relate the tasks."""
+    from modtools.studies import task_space
+
+    if wanted.plot is not None:
+        check_picture_name(wanted.plot)
+    few: dict[str, Any] = {
+        "per_class": wanted.per_class,
+        "n_labels": wanted.n_labels,
+        "seed": wanted.seed,
+    }
+    tasks = {name: few_labels(task, **few) for name, task in _load_tasks(wanted).items()}
+    return task_space(
+        _load_modules(wanted),
+        tasks,
+        score=wanted.score,
+        device=wanted.device,
+        batch_size=wanted.batch_size,
+        cache=wanted.cache,
+        n_jobs=wanted.n_jobs,
+        seed=wanted.seed,
+    )
+
+
+def _load_modules(wanted: Wanted) -> Any:
+    given = Given(wanted.sources or [], wanted.modules or [], wanted.taps or [], [])
+    if given.files:
+        raise ModtoolsError(
+            f"{given.files[0]} holds cached features of one task; a space needs modules that read "
+            "every task. In Python, task_space takes {module: {task: features}}."
+        )
+    if not (given.zoos or given.modules):
+        raise ModtoolsError("nothing to score: give a zoo folder or --module PACKAGE:FACTORY.")
+    return load_shelf(given)
+
+
+def _load_tasks(wanted: Wanted) -> dict[str, Task]:
+    """Return the tasks by name: those given, or every two classes of the only one."""
+    names, many = wanted.tasks or [], 1 if wanted.pairs else 2
+    if len(names) < many or (wanted.pairs and len(names) > 1):
+        raise ModtoolsError(
+            "give at least two --task, or one --task with --pairs for every two of its classes; "
+            f"got {len(names)}{' with --pairs' if wanted.pairs else ''}."
+        )
+    loaded = [load_task(name, split=wanted.split, label=wanted.label_column) for name in names]
+    if wanted.classes is not None:
+        loaded = [choose_classes(task, wanted.classes.split(",")) for task in loaded]
+    if wanted.pairs:
+        return _pairs_of(loaded[0])
+    called = [task.name for task in loaded]
+    if len(set(called)) < len(called):  # two files of one name are told by their paths
+        called = list(names)
+    return dict(zip(called, loaded, strict=True))
+
+
+def _pairs_of(task: Task) -> dict[str, Task]:
+    names = [str(value) for value in task.classes]
+    return {
+        f"{one} / {other}": choose_classes(task, [one, other])
+        for one, other in combinations(names, 2)
+    }
+
+
+def report(space: "TaskSpace", wanted: Wanted) -> None:
+    """Write the files asked for, then print the table, or the nearest two tasks where quiet.
+
+    With ``--json -`` the JSON is all that is printed.
+    """
+    written = _write(space, wanted)
+    one, other, distance = _nearest(space)
+    if wanted.json == "-":
+        typer.echo(space.to_json(), nl=False)
+    elif wanted.quiet:
+        typer.echo(f"{one}\n{other}")
+    else:
+        header, rows = space.table()
+        typer.echo(space.title())
+        echo_table(header, rows[:_MOST_TASKS])
+        if len(rows) > _MOST_TASKS:
+            typer.echo(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
+        typer.echo(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
+        if written:
+            typer.echo(f"Wrote    {'  '.join(map(str, written))}")
+
+
+def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
+    table = space.distances()
+    distances = table.to_numpy() + 2.0 * np.eye(len(table))
+    row, column = np.unravel_index(distances.argmin(), distances.shape)
+    return str(table.index[row]), str(table.index[column]), float(distances[row, column])
+
+
+def _write(space: "TaskSpace", wanted: Wanted) -> list[Path]:
+    written: list[Path] = []
+    if wanted.json is not None and wanted.json != "-":
+        written.append(write_file(wanted.json, space.to_json()))
+    if wanted.csv is not None:
+        written.append(write_file(wanted.csv, space.frame().to_csv(index=False)))
+    if wanted.plot is not None:
+        from matplotlib.figure import Figure
+
+        n_tasks, n_modules = space.matrix().shape
+        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+        figure = Figure(figsize=(3.0 + width, height), layout="constrained")
+        panels = figure.subplots(ncols=2, width_ratios=[3.0, width])
+        written.extend(space.plot(panels).save(wanted.plot))
+    return written

@@ -1,0 +1,211 @@
+"""The picture of a task space: the tree of tasks beside how every module serves them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting._display import FAINT, INK, Display, new_axes, root_figure
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_LEAF = 10.0  # distance of two leaves in the coordinates of scipy's dendrogram
+_MOST_CELLS = 400  # that can hold a number and stay readable
+_DARK = 0.55  # of the way to the best: numbers are white there
+
+
+class TaskSpaceDisplay(Display):
+    """The tree of tasks, the matrix of a score, and the achieved accuracies in the same order.
+
+    Rows are tasks in the order of the tree, columns modules; modules whose source task is among the
+    rows stand in its place. Each row is shaded from its worst to its best module, so that rows of
+    alike pattern are near each other in the tree. A frame marks a module on the task that it was
+    trained on.
+
+    Parameters
+    ----------
+    matrix : pandas.DataFrame
+        Tasks by modules; higher is better. The frame is copied.
+    linkage : ndarray of shape (n_tasks - 1, 4)
+        The tree, as of `scipy.cluster.hierarchy.linkage`.
+    score : str
+        Name of the score.
+    accuracy : bool, default=False
+        Whether its values are accuracies in [0, 1]; they are written in percent.
+    source : dict, optional
+        ``{module: task it was trained on}``.
+    achieved : pandas.DataFrame, optional
+        Achieved accuracies in [0, 1], tasks by modules.
+
+    Attributes
+    ----------
+    ax_ : tuple of matplotlib.axes.Axes
+        The axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure, after `plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> matrix = pd.DataFrame([[0.9, 0.6], [0.5, 0.8]], index=["a", "b"], columns=["m", "n"])
+    >>> tree = np.array([[1, 0, 0.7, 2]])
+    >>> display = TaskSpaceDisplay(matrix=matrix, linkage=tree, score="lda", accuracy=True)
+    >>> display.frame()["task"].tolist()
+    ['b', 'b', 'a', 'a']
+    """
+
+    ax_: "tuple[Axes, ...]"
+
+    def __init__(
+        self,
+        *,
+        matrix: "pd.DataFrame",
+        linkage: "NDArray[np.float64]",
+        score: str,
+        accuracy: bool = False,
+        source: Mapping[str, str] | None = None,
+        achieved: "pd.DataFrame | None" = None,
+    ) -> None:
+        if len(matrix) < 2 or not matrix.shape[1]:
+            raise ModtoolsError("a space of fewer than two tasks, or no module, cannot be drawn.")
+        self.linkage = linkage.copy()
+        self.score = score
+        self.accuracy = accuracy
+        self.source = dict(source or {})
+        self.matrix = self._in_order(matrix)
+        self.achieved = None
+        if achieved is not None:
+            self.achieved = achieved.loc[self.matrix.index, self.matrix.columns]
+
+    def _in_order(self, matrix: "pd.DataFrame") -> "pd.DataFrame":
+        """Return the matrix with tasks in the order of the tree, modules in that of their tasks."""
+        from scipy.cluster.hierarchy import leaves_list
+
+        rows = [matrix.index[leaf] for leaf in leaves_list(self.linkage)]
+        places = {task: place for place, task in enumerate(rows)}
+        last = len(rows)
+        columns = sorted(matrix.columns, key=lambda m: places.get(self.source.get(m, ""), last))
+        return matrix.loc[rows, columns]
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the drawn numbers in the order drawn: task, module, value and achieved.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a task and module; achieved is missing where it is not known.
+        """
+        table = _tidy(self.matrix).rename("value").reset_index()
+        achieved = float("nan") if self.achieved is None else _tidy(self.achieved).to_numpy()
+        return table.assign(achieved=achieved)
+
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
+        """Draw on a new figure, on axes for tree, matrix and achieved, or the matrix on one.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of two or three, optional
+            Where to draw.
+
+        Returns
+        -------
+        TaskSpaceDisplay
+            The display itself, with `ax_` and `figure_`.
+        """
+        panels = self._new_panels() if ax is None else ax
+        self.ax_ = tuple(panels) if hasattr(panels, "__iter__") else (panels,)
+        self.figure_ = root_figure(self.ax_[0])
+        if len(self.ax_) > 3:
+            raise ModtoolsError(f"ax must be one, two or three axes; got {len(self.ax_)}.")
+        if len(self.ax_) == 1:
+            self._draw_map(self.ax_[0], self.matrix, self._title(), in_percent=self.accuracy)
+            return self
+        tree, score, *rest = self.ax_
+        self._draw_map(score, self.matrix, self._title(), in_percent=self.accuracy)
+        if rest and self.achieved is not None:
+            self._draw_map(rest[0], self.achieved, "achieved accuracy (%)", in_percent=True)
+            rest[0].set_yticks([])
+        self._draw_tree(tree)
+        score.set_yticks([])
+        return self
+
+    def _new_panels(self) -> Any:
+        n_tasks, n_modules = self.matrix.shape
+        n_maps = 1 if self.achieved is None else 2
+        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+        ratios = {"width_ratios": [3.0, *[width] * n_maps]}
+        return new_axes(3.0 + width * n_maps, height, ncols=1 + n_maps, gridspec_kw=ratios)
+
+    def _title(self) -> str:
+        return f"{self.score} (%)" if self.accuracy else f"{self.score} (higher is better)"
+
+    def _draw_tree(self, ax: "Axes") -> None:
+        from scipy.cluster.hierarchy import dendrogram
+
+        names = [str(task) for task in self.matrix.index]
+        tree: dict[str, Any] = {"color_threshold": 0, "above_threshold_color": INK}
+        dendrogram(self.linkage, orientation="left", no_labels=True, ax=ax, **tree)
+        ax.set_ylim(_LEAF * len(names), 0.0)
+        ax.set_yticks([_LEAF * (place + 0.5) for place in range(len(names))], labels=names)
+        ax.yaxis.tick_right()
+        ax.tick_params(length=0, colors=INK)
+        ax.set_xlabel("distance", color=INK)
+        for side in ("top", "left", "right"):
+            ax.spines[side].set_visible(False)
+        ax.spines["bottom"].set_color(FAINT)
+        ax.set_title("tasks", loc="left", color=INK)
+
+    def _draw_map(
+        self, ax: "Axes", matrix: "pd.DataFrame", title: str, *, in_percent: bool
+    ) -> None:
+        import seaborn as sns
+
+        shades = _from_worst_to_best(matrix)
+        numbers = 100 * matrix if in_percent else matrix
+        form = "{:.0f}" if in_percent else "{:.2g}"
+        sns.heatmap(
+            shades, cmap="crest", vmin=0, vmax=1, cbar=False, linewidths=0.6, ax=ax,
+            xticklabels=True, yticklabels=True,
+        )  # fmt: skip
+        if matrix.size <= _MOST_CELLS:
+            for (row, column), value in _cells(numbers):
+                color = "white" if shades.iat[row, column] > _DARK else INK
+                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5}
+                ax.text(column + 0.5, row + 0.5, form.format(value), color=color, **style)
+        self._frame_own(ax)
+        ax.tick_params(length=0, colors=INK)
+        ax.tick_params(axis="x", rotation=90)
+        ax.set(xlabel="", ylabel="")
+        ax.set_xlabel("modules; shade: from the worst to the best of a row", color=INK)
+        ax.set_title(title, loc="left", color=INK)
+
+    def _frame_own(self, ax: "Axes") -> None:
+        """Frame each module on the task that it was trained on."""
+        from matplotlib.patches import Rectangle
+
+        tasks = list(self.matrix.index)
+        for column, module in enumerate(self.matrix.columns):
+            if self.source.get(module) in tasks:
+                row = tasks.index(self.source[module])
+                frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=INK, linewidth=1.6)
+                ax.add_patch(frame)
+
+
+def _tidy(matrix: "pd.DataFrame") -> "pd.Series[float]":
+    return matrix.rename_axis(index="task", columns="module").stack()
+
+
+def _from_worst_to_best(matrix: "pd.DataFrame") -> "pd.DataFrame":
+    """Return each row scaled to 0..1; a row of equal values is in the middle."""
+    low, spread = matrix.min(axis=1), matrix.max(axis=1) - matrix.min(axis=1)
+    scaled = matrix.sub(low, axis=0).div(spread.where(spread > 0, 1.0), axis=0)
+    return scaled.where(spread > 0, 0.5, axis=0)
+
+
+def _cells(matrix: "pd.DataFrame") -> list[tuple[tuple[int, int], float]]:
+    n_columns = matrix.shape[1]
+    return [(divmod(place, n_columns), value) for place, value in enumerate(matrix.to_numpy().flat)]
