@@ -32,8 +32,8 @@ _HOMES = {
     "retrain": "modtools.retraining",
     "score": "modtools.transferability",
     "score_agreement": "modtools.studies",
-    "task_space": "modtools.studies",
     "select_modules": "modtools.selection",
+    "task_space": "modtools.studies",
     "train_end_to_end": "modtools.training",
     "train_modular": "modtools.training",
 }
@@ -62,8 +62,8 @@ __all__ = [
     "retrain",
     "score",
     "score_agreement",
-    "task_space",
     "select_modules",
+    "task_space",
     "train_end_to_end",
     "train_modular",
 ]
