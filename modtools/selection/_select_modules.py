@@ -118,8 +118,8 @@ def select_modules(
     Raises
     ------
     ModtoolsError
-        Fewer than two modules, labels that are no classes, a class-less budget, a budget that no
-        module fits, costs that are not known, or a network that fails (it is named).
+        Fewer than two modules, labels that are no classes, a budget that no module fits, costs that
+        are not known, or a network that fails (it is named).
 
     Examples
     --------

@@ -16,7 +16,7 @@ from modtools.outputs import LogisticOutput
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import retrain
-from modtools.selection import _select_modules, select_modules
+from modtools.selection import select_modules
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.tasks import Task
 
@@ -355,7 +355,7 @@ def test_says_what_is_wrong_with_modules_and_labels(shelf):
 
 
 def test_a_stratified_share_of_many_rows_decides(shelf, monkeypatch):
-    monkeypatch.setattr(_select_modules, "_MOST_ROWS", 50)
+    monkeypatch.setitem(select_modules.__globals__, "_MOST_ROWS", 50)
     found = select_modules(shelf, Task(shelf["half"], LABELS, name="large"))
     assert found.settings["n_rows_judged"] == 30
     assert "half" in found.modules
