@@ -139,7 +139,7 @@ def report(space: "TaskSpace", wanted: Wanted) -> None:
 def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
     table = space.distances()
     distances = table.to_numpy() + 2.0 * np.eye(len(table))
-    row, column = np.unravel_index(distances.argmin(), distances.shape)
+    row, column = divmod(int(distances.argmin()), len(table))
     return str(table.index[row]), str(table.index[column]), float(distances[row, column])
 
 

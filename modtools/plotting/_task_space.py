@@ -1,19 +1,21 @@
 """The picture of a task space: the tree of tasks beside how every module serves them."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
 
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import FAINT, INK, Display, new_axes, root_figure
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 _LEAF = 10.0  # distance of two leaves in the coordinates of scipy's dendrogram
 _MOST_CELLS = 400  # that can hold a number and stay readable
+_OWN = "#de8f05"
 _DARK = 0.55  # of the way to the best: numbers are white there
 
 
@@ -85,7 +87,7 @@ class TaskSpaceDisplay(Display):
         """Return the matrix with tasks in the order of the tree, modules in that of their tasks."""
         from scipy.cluster.hierarchy import leaves_list
 
-        rows = [matrix.index[leaf] for leaf in leaves_list(self.linkage)]
+        rows = [matrix.index[leaf] for leaf in leaves_list(self.linkage).tolist()]
         places = {task: place for place, task in enumerate(rows)}
         last = len(rows)
         columns = sorted(matrix.columns, key=lambda m: places.get(self.source.get(m, ""), last))
@@ -172,8 +174,8 @@ class TaskSpaceDisplay(Display):
             xticklabels=True, yticklabels=True,
         )  # fmt: skip
         if matrix.size <= _MOST_CELLS:
-            for (row, column), value in _cells(numbers):
-                color = "white" if shades.iat[row, column] > _DARK else INK
+            for (row, column), value in np.ndenumerate(numbers.to_numpy()):
+                color = "white" if shades.to_numpy()[row, column] > _DARK else INK
                 style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5}
                 ax.text(column + 0.5, row + 0.5, form.format(value), color=color, **style)
         self._frame_own(ax)
@@ -191,12 +193,12 @@ class TaskSpaceDisplay(Display):
         for column, module in enumerate(self.matrix.columns):
             if self.source.get(module) in tasks:
                 row = tasks.index(self.source[module])
-                frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=INK, linewidth=1.6)
+                frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=_OWN, linewidth=1.6)
                 ax.add_patch(frame)
 
 
 def _tidy(matrix: "pd.DataFrame") -> "pd.Series[float]":
-    return matrix.rename_axis(index="task", columns="module").stack()
+    return cast("pd.Series[float]", matrix.rename_axis(index="task", columns="module").stack())
 
 
 def _from_worst_to_best(matrix: "pd.DataFrame") -> "pd.DataFrame":
@@ -204,8 +206,3 @@ def _from_worst_to_best(matrix: "pd.DataFrame") -> "pd.DataFrame":
     low, spread = matrix.min(axis=1), matrix.max(axis=1) - matrix.min(axis=1)
     scaled = matrix.sub(low, axis=0).div(spread.where(spread > 0, 1.0), axis=0)
     return scaled.where(spread > 0, 0.5, axis=0)
-
-
-def _cells(matrix: "pd.DataFrame") -> list[tuple[tuple[int, int], float]]:
-    n_columns = matrix.shape[1]
-    return [(divmod(place, n_columns), value) for place, value in enumerate(matrix.to_numpy().flat)]

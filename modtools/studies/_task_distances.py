@@ -121,7 +121,7 @@ def _ranks(distances: FloatMatrix) -> FloatMatrix:
     rows, columns = np.triu_indices(len(distances), 1)
     # Rounded, because equal distances come from different sums.
     ranks = rankdata(distances[rows, columns].round(12))
-    return _directions(ranks[None])[0]
+    return np.asarray(_directions(ranks[None])[0])
 
 
 def _spearman(first: FloatMatrix, second: FloatMatrix) -> float:

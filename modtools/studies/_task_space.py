@@ -173,7 +173,8 @@ def _module_names(modules: Any) -> list[str]:
 def _stack(rows: Mapping[str, Mapping[str, float]], modules: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    matrix = pd.DataFrame.from_dict(rows, orient="index")[modules].astype(np.float64)
+    values = [[row[module] for module in modules] for row in rows.values()]
+    matrix = pd.DataFrame(values, index=list(rows), columns=modules, dtype=np.float64)
     return matrix.rename_axis(index="task", columns="module")
 
 

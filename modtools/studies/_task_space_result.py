@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,7 @@ class TaskSpace:
             Columns task, module, value and own (whether the module was trained on that task).
         """
         wide = self._matrix.rename_axis(index="task", columns="module")
-        table = wide.stack().rename("value").reset_index()
+        table = cast("pd.Series[float]", wide.stack()).rename("value").reset_index()
         return table.assign(own=table["task"] == table["module"].map(self.source))
 
     def distances(self) -> "pd.DataFrame":
@@ -307,7 +307,7 @@ class TaskSpace:
                 f"{type(achieved).__name__}."
             )
         table = table.reindex(index=self._matrix.index, columns=self._matrix.columns)
-        table = table.apply(pd.to_numeric, errors="coerce").astype(float)
+        table = cast("pd.DataFrame", table.apply(pd.to_numeric, errors="coerce").astype(float))
         wrong = np.argwhere(~((table >= 0) & (table <= 1)).to_numpy())
         if len(wrong):
             row, column = wrong[0]
