@@ -1,6 +1,6 @@
 """What modules cost together: parameters, measured time, or numbers of the caller."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
@@ -74,7 +74,7 @@ def check_cost(cost: Any) -> str | Mapping[str, float]:
 def given_costs(
     cost: str | Mapping[str, float],
     n_parameters: Mapping[str, int | None],
-    networks: Sequence["PretrainedModule"],
+    networks: Iterable["PretrainedModule"],
     task: Any,
     **options: Any,
 ) -> Costs:

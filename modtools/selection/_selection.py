@@ -333,4 +333,4 @@ def _on_front(cost: "pd.Series[float]", accuracy: "pd.Series[float]") -> list[bo
     costs, values = cost.to_numpy(), accuracy.to_numpy()
     no_worse = (costs[:, None] <= costs) & (values[:, None] >= values)
     better = (costs[:, None] < costs) | (values[:, None] > values)
-    return [not beaten for beaten in (no_worse & better).any(axis=0)]
+    return [not beaten.any() for beaten in (no_worse & better).T]
