@@ -50,7 +50,8 @@ def race_modules(
     modules was right, valid however often it is looked at, decides against it. For any one module,
     the chance that it is ever dropped in favour of one that predicted no better (on average over
     the rows both ran on, each predicted by an output module that learned the rows before it) is at
-    most `error`. It says nothing about modules that would overtake with more labels.
+    most `error`. The more recent half of the rows must decide the same, which guards modules that
+    start slowly; nothing is said about those that would overtake with more labels still.
 
     ``mode="halving"`` spends a fixed share of the passes: in rounds of equal cost, the worse half
     by leave-one-out accuracy on the rows so far is dropped. It gives no guarantee.

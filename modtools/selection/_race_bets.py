@@ -5,6 +5,10 @@ that both predicted, where d is 1 if only i was right, -1 if only j was, and 0 o
 not better than j minus the margin, on average over the rows so far, then what the bet holds is
 never above a non-negative martingale that starts at 1, whatever the share, so the chance that it
 ever reaches c is at most 1/c. Nobody knows the best share: an even mixture of shares is held.
+
+Modules learn at different speeds, so one that is behind over all rows may have caught up. Evidence
+is therefore the smaller of two: of the bet over all rows, and of the same bet begun at the more
+recent half. What is at most a valid e-value is one.
 """
 
 import numpy as np
@@ -72,8 +76,8 @@ class PairedBets:
     """
 
     def __init__(self, n_modules: int) -> None:
-        self._won = np.zeros((n_modules, n_modules), dtype=np.int64)
-        self._scored = np.zeros((n_modules, n_modules), dtype=np.int64)
+        nothing = np.zeros((n_modules, n_modules), dtype=np.int64)
+        self._won, self._scored = [nothing], [nothing]  # so far, after each batch
 
     def add(self, running: NDArray[np.intp], right: NDArray[np.bool_]) -> None:
         """Count a batch of rows.
@@ -87,8 +91,11 @@ class PairedBets:
         """
         pairs = np.ix_(running, running)
         correct = right.astype(np.int64)
-        self._won[pairs] += correct @ (1 - correct).T
-        self._scored[pairs] += right.shape[1]
+        won, scored = self._won[-1].copy(), self._scored[-1].copy()
+        won[pairs] += correct @ (1 - correct).T
+        scored[pairs] += right.shape[1]
+        self._won.append(won)
+        self._scored.append(scored)
 
     def log_e_values(self, margin: float = 0.0) -> FloatMatrix:
         """Return the logarithms of the e-values, rows for the module that is better.
@@ -101,6 +108,12 @@ class PairedBets:
         Returns
         -------
         ndarray of shape (n_modules, n_modules)
-            Evidence that the module of the row is not worse than that of the column by the margin.
+            Evidence that the module of the row is not worse than that of the column by the margin:
+            over all batches, or over the more recent half of them where that says less.
         """
-        return log_e_value(self._won, self._won.T, self._scored, margin)
+        return np.minimum(self._since(0, margin), self._since((len(self._won) - 1) // 2, margin))
+
+    def _since(self, batch: int, margin: float) -> FloatMatrix:
+        won = self._won[-1] - self._won[batch]
+        scored = self._scored[-1] - self._scored[batch]
+        return log_e_value(won, won.T, scored, margin)

@@ -49,17 +49,29 @@ def test_evidence_grows_with_the_margin_and_with_wins_and_falls_with_losses():
     assert at(9, 10, 0.01) < at(10, 10, 0.01) < at(10, 9, 0.01)
 
 
-def test_pairs_are_counted_only_while_both_run():
-    right = np.random.default_rng(1).random((3, 40)) < 0.6
+def test_evidence_is_that_of_all_batches_or_of_the_recent_half_where_that_is_less():
+    right = np.random.default_rng(1).random((3, 50)) < [[0.9], [0.6], [0.5]]
     bets = PairedBets(3)
-    bets.add(np.array([0, 1, 2]), right[:, :25])
-    bets.add(np.array([0, 2]), right[[0, 2], 25:])
+    for start in range(0, 50, 10):
+        running = np.array([0, 1, 2]) if start < 30 else np.array([0, 2])
+        bets.add(running, right[running, start : start + 10])
+    found = bets.log_e_values(0.03)
     for i in range(3):
         for j in range(3):
-            n_rows = 25 if 1 in (i, j) else 40
-            d = right[i, :n_rows].astype(int) - right[j, :n_rows]
-            expected = np.log(held(d, 0.03)[-1])
-            assert bets.log_e_values(0.03)[i, j] == pytest.approx(expected, abs=1e-9)
+            d = right[i].astype(int) - right[j]
+            d = d[:30] if 1 in (i, j) else d
+            all_rows, recent = held(d, 0.03)[-1], held(d[20:], 0.03)[-1]  # two batches of five
+            assert found[i, j] == pytest.approx(np.log(min(all_rows, recent)), abs=1e-9)
+
+
+def test_a_module_that_has_caught_up_is_not_beaten_by_its_slow_start():
+    bets, rng = PairedBets(2), np.random.default_rng(3)
+    for batch in range(10):
+        accuracies = [[0.9], [0.5]] if batch < 3 else [[0.8], [0.8]]
+        bets.add(np.arange(2), rng.random((2, 100)) < accuracies)
+        if batch == 2:
+            assert bets.log_e_values()[0, 1] > np.log(1e6)
+    assert bets.log_e_values()[0, 1] < np.log(20)
 
 
 def worst_case(name, n_rows):
