@@ -23,7 +23,8 @@ def held_out_rates(
 
     One is logistic, in five folds, its errors scaled by the labels that a fold lacks; the other is
     ridge with one row left out. The first reads a little high where classes are balanced in every
-    fold by design, the second low where leaving one row out unbalances few labels.
+    fold by design, the second low where leaving one row out unbalances few labels. A row alone in
+    its class counts as a guess: while it is held out its class is unknown.
 
     Parameters
     ----------
@@ -57,4 +58,6 @@ def held_out_rates(
     targets = one_hot(codes, len(present))
     left_out = ridge_leave_one_out(ridge_basis(rows), targets, groups=groups)
     ridge = left_out.decisions.argmax(axis=1) == codes
-    return np.stack([logistic, ridge])
+    rates = np.stack([logistic, ridge])
+    rates[:, np.bincount(codes)[codes] == 1] = 1 / len(present)
+    return rates

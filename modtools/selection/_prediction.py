@@ -15,6 +15,7 @@ FloatMatrix = NDArray[np.float64]
 TRAINING_DRAW = 1.4
 NORMAL_95 = 1.96
 _N_SAMPLES = 4000
+_TIE = 1e-6  # of accuracy
 _ROUNDING = 1e-12  # differences of scores below this share of them are rounding
 
 
@@ -86,8 +87,10 @@ class Prediction:
         rng = np.random.default_rng(seed)
         noise = rng.standard_normal((_N_SAMPLES, len(root))) @ root.T
         spread = self.deviation * np.sqrt(TRAINING_DRAW / self.n_samples)
-        winners = (self.accuracy + noise * spread).argmax(axis=1)
-        return np.bincount(winners, minlength=len(root)) / _N_SAMPLES
+        sampled = self.accuracy + noise * spread
+        # Modules that are alike to rounding share what is theirs.
+        wins = sampled >= sampled.max(axis=1, keepdims=True) - _TIE
+        return np.asarray((wins / wins.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 def predict_accuracies(
@@ -132,7 +135,7 @@ def predict_accuracies(
     explained = max(slope, 0.0) * ranks
     left_over = level - level.mean() - explained
     weight = _signal(level - level.mean(), noise, n_lost=1)
-    own = _signal(left_over, noise, n_lost=2)
+    own = _signal(left_over, noise, n_lost=2 if slope > 0 else 1)
     accuracy = np.clip(level.mean() + weight * explained + own * left_over, 0.0, 1.0)
     return Prediction(
         tuple(modules), accuracy, deviation, correlation, disagreement, n_samples, weight

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modtools.modules import PretrainedModule, Zoo
     from modtools.tasks import Labels, Task
+    from modtools.transferability import Scores
 
 __all__ = ["rank_modules"]
 
@@ -36,12 +37,12 @@ _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
 
 
 class _Request(NamedTuple):
-    """What is computed of each module."""
+    """What is computed of each module, and which scores predict (none where by= names a score)."""
 
     labels: "Labels"
     scores: list[str]
+    evidence: list[str]
     groups: Any
-    predicts: bool
     seed: int
 
 
@@ -138,9 +139,9 @@ def rank_modules(
     candidates = iter_candidates(modules, task, n_labels=len(labels), **options)
     scored, skipped = _score_all(candidates, request, n_jobs=n_jobs)
     rows = [row for found in scored for row in found.rows]
-    prediction = _predict(scored) if request.predicts else None
+    prediction = _predict(scored, request.evidence) if request.evidence else None
     if prediction is not None:
-        rows = _rows_of_prediction(scored, prediction) + rows
+        rows = _rows_of_prediction(scored, prediction, request.evidence) + rows
     settings = {"by": by, "scores": named, **extraction, "n_jobs": n_jobs, "seed": seed}
     return Ranking(
         _tidy(rows, list(dict.fromkeys([*named, *request.scores])), skipped),
@@ -153,17 +154,21 @@ def rank_modules(
 
 def _request(named: list[str], task: Any, labels: "Labels", seed: int) -> _Request:
     """Return what is computed of each module: the named scores, and the evidence that predicts."""
+    from modtools.transferability import SCORES
     from modtools.transferability._held_out import group_codes
 
-    predicts = PREDICTED in named
-    wanted = [*(_EVIDENCE if predicts else ()), *(name for name in named if name != PREDICTED)]
     groups = group_codes(getattr(task, "groups", None), len(labels))
-    return _Request(labels, list(dict.fromkeys(wanted)), groups, predicts, seed)
+    evidence: list[str] = []
+    if PREDICTED in named:
+        # Copies of a row would flatter a score that does not hold them out together.
+        evidence = [name for name in _EVIDENCE if groups is None or SCORES[name].knows_groups]
+    wanted = [*evidence, *(name for name in named if name != PREDICTED)]
+    return _Request(labels, list(dict.fromkeys(wanted)), evidence, groups, seed)
 
 
-def _predict(scored: Sequence[_Scored]) -> Prediction:
+def _predict(scored: Sequence[_Scored], scores: list[str]) -> Prediction:
     """Predict accuracies from all modules at once: none can be judged without the others."""
-    evidence = [[_value(found, name) for name in _EVIDENCE] for found in scored]
+    evidence = [[_value(found, name) for name in scores] for found in scored]
     modules = [found.rows[0]["module"] for found in scored]
     rates = np.stack([found.rates for found in scored])
     return predict_accuracies(modules, rates, np.array(evidence))
@@ -173,11 +178,13 @@ def _value(found: _Scored, score: str) -> float:
     return float(next(row["value"] for row in found.rows if row["score"] == score))
 
 
-def _rows_of_prediction(scored: Sequence[_Scored], prediction: Prediction) -> list[dict[str, Any]]:
+def _rows_of_prediction(
+    scored: Sequence[_Scored], prediction: Prediction, scores: list[str]
+) -> list[dict[str, Any]]:
     """Return one row a module; the seconds are those of the scores behind the prediction."""
     rows = []
     for place, found in enumerate(scored):
-        seconds = sum(row["seconds"] for row in found.rows if row["score"] in _EVIDENCE)
+        seconds = sum(row["seconds"] for row in found.rows if row["score"] in scores)
         own = {
             "score": PREDICTED,
             "value": float(prediction.accuracy[place]),
@@ -269,27 +276,31 @@ def _score_one(item: Candidate, request: _Request) -> _Scored:
     skipped = {name: reason for name, reason in reasons.items() if reason}
     # All scores at once: then one that cannot be computed is a reason, not an error.
     wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
-    options: dict[str, Any] = {
-        "source_probabilities": item.source_probabilities,
-        "seed": request.seed,
-    }
+    own: dict[str, Any] = {"groups": request.groups, "seed": request.seed}
+    source = item.source_probabilities
     threads = 1 if item.features.size < _SMALL else None
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
         warnings.simplefilter("always")
         try:
-            found = score(item.features, cast("Any", labels), wanted, **options)
+            found = score(item.features, labels, wanted, source_probabilities=source, **own)
         except ModtoolsError as error:
             raise ModtoolsError(f'module "{item.name}": {error}') from error
         rates = None
-        if request.predicts:
-            own = {"seed": request.seed, "groups": request.groups}
+        if request.evidence:
             rates = held_out_rates(as_float(item.features), labels, **own)
+    rows = _rows_of(item, found)
+    skipped = {**found.skipped, **skipped}
+    return _Scored(rows, rates, skipped, [_with_name(w, item.name) for w in caught])
+
+
+def _rows_of(item: Candidate, found: "Scores") -> list[dict[str, Any]]:
+    """Return one row a score of a module."""
     facts = {
         "extraction_seconds": item.extraction_seconds,
         "n_features": item.features.shape[1],
         "n_parameters": item.n_parameters,
     }
-    rows = [
+    return [
         {
             "module": item.name,
             "score": name,
@@ -300,8 +311,6 @@ def _score_one(item: Candidate, request: _Request) -> _Scored:
         }
         for name, value in found.items()
     ]
-    skipped = {**found.skipped, **skipped}
-    return _Scored(rows, rates, skipped, [_with_name(w, item.name) for w in caught])
 
 
 def _with_name(caught: warnings.WarningMessage, name: str) -> Warning:

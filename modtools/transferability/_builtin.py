@@ -140,6 +140,7 @@ _BUILTIN = (
         "Cover & Hart, IEEE TIT 1967",
         kinds=_REAL,
         passes="all pairs",
+        knows_groups=True,
     ),
     Score(
         "class_mean",
@@ -148,6 +149,7 @@ _BUILTIN = (
         "[0, 1], leave-one-out accuracy",
         "exact leave-one-out, closed form",
         passes=2,
+        knows_groups=True,
     ),
     Score(
         "lda",
@@ -165,6 +167,7 @@ _BUILTIN = (
         "Allen, Technometrics 1974 (PRESS)",
         kinds=_REAL,
         passes=2,
+        knows_groups=True,
     ),
     Score(
         "logistic",
@@ -173,6 +176,7 @@ _BUILTIN = (
         "[0, 1], held-out accuracy",
         "5 cold folds at one strength",
         passes="iterative",
+        knows_groups=True,
     ),
     Score(
         "linear_probe",
@@ -181,6 +185,7 @@ _BUILTIN = (
         "[0, 1], held-out accuracy",
         "5-fold, strength chosen inside",
         passes="iterative",
+        knows_groups=True,
     ),
     Score(
         "half_split",
@@ -189,6 +194,7 @@ _BUILTIN = (
         "(-inf, 0], nats a label",
         "held-out log loss of ridge machines on stratified halves",
         passes="4 to 30 splits",
+        knows_groups=True,
     ),
     Score(
         "codelength",

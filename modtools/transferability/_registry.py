@@ -36,6 +36,8 @@ class Score:
         How often the rows are read.
     feature_map : str
         Key of `modtools.statistics.FEATURE_MAPS` whose moments it reads by default.
+    knows_groups : bool
+        Whether `compute` takes ``groups=``, an integer a row, and holds groups out as a whole.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Score:
     kinds: tuple[Kind, ...] = ("classification",)
     passes: int | str = 1
     feature_map: str = "identity"
+    knows_groups: bool = False
 
     def why_not(self, kind: Kind, *, has_source: bool) -> str:
         """Return why the score does not apply to labels of a kind, or the empty string.

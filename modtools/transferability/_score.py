@@ -21,6 +21,7 @@ from modtools.exceptions import ModtoolsError, warn
 from modtools.statistics import Moments, Summary, summarise
 from modtools.tasks._labels import Labels, encode_labels
 from modtools.transferability._estimate import Estimate
+from modtools.transferability._held_out import group_codes
 from modtools.transferability._inputs import check_scorable
 from modtools.transferability._registry import SCORES, Score
 
@@ -73,6 +74,7 @@ class _Inputs:
     labels: Labels
     probabilities: FloatArray | None
     seed: int
+    groups: NDArray[np.intp] | None
     summaries: dict[str, Summary]
     rows: FloatArray | None = None
 
@@ -109,6 +111,7 @@ def score(
     scores: Sequence[str] | str | None = None,
     *,
     source_probabilities: Any = None,
+    groups: Any = None,
     seed: int = 0,
 ) -> Scores:
     """Score how transferable a module is from its output on a labelled task.
@@ -126,6 +129,9 @@ def score(
         Names from `SCORES`. By default all that apply; those that do not are listed in `.skipped`.
     source_probabilities : array-like of shape (n_samples, n_source_classes), optional
         Probabilities of the module's own classes, for `nce` and `leep`.
+    groups : array-like of shape (n_samples,), optional
+        Group of each row, for copies or crops of one example. Scores that hold rows out hold groups
+        out as a whole (`Score.knows_groups`); the others read every row alike.
     seed : int, default=0
         Seed of the scores that draw folds or orders.
 
@@ -158,7 +164,8 @@ def score(
     if source_probabilities is not None:
         probabilities = check_probabilities(source_probabilities)
         check_lengths(source_probabilities=probabilities, labels=encoded)
-    inputs = _Inputs(matrix, encoded, probabilities, seed, {})
+    units = group_codes(groups, len(matrix))
+    inputs = _Inputs(matrix, encoded, probabilities, seed, units, {})
     chosen, skipped = _choose(scores, inputs)
     result = Scores()
     result.skipped.update(skipped)
@@ -203,7 +210,8 @@ def _compute(entry: Score, inputs: _Inputs) -> Any:
         return entry.compute(inputs.probabilities, inputs.labels)
     if entry.needs == "moments":
         return entry.compute(inputs.summary(entry.feature_map, inverting=entry.name in _INVERTING))
-    return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed)
+    known = {"groups": inputs.groups} if entry.knows_groups else {}
+    return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed, **known)
 
 
 def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -> Scores:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from modtools import Task, rank_modules
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import LogisticOutput, RidgeOutput
 from modtools.selection._held_out import LEARNING_RATE, held_out_rates
 from modtools.selection._prediction import TRAINING_DRAW, predict_accuracies
@@ -144,6 +144,26 @@ def test_many_rows_are_believed_whatever_the_evidence_says():
     np.testing.assert_allclose(found.accuracy, rates.mean(axis=1), atol=0.01)
 
 
+def test_modules_that_are_alike_share_the_odds():
+    rates = once((0.8,))
+    same = np.repeat(rates, 3, axis=0)
+    found = predict_accuracies(NAMES[:3], twice(same), np.array([[1.0]] * 3))
+    np.testing.assert_allclose(found.probability_best(), 1 / 3)
+
+
+def test_of_two_modules_held_out_rows_decide_where_the_evidence_is_against_them():
+    rates = once((0.95, 0.4), n_samples=400)
+    found = predict_accuracies(NAMES[:2], twice(rates), np.array([[1.0], [2.0]]))
+    assert found.accuracy[0] > found.accuracy[1] + 0.4
+
+
+def test_one_label_a_class_predicts_a_guess():
+    shelf = {"a": np.eye(5), "b": np.eye(5)[:, ::-1]}
+    with pytest.warns(ModtoolsWarning, match="MT006"):
+        table = rank_modules(shelf, np.arange(5)).predictions()
+    np.testing.assert_allclose(table["predicted"], 0.2)
+
+
 def test_one_module_is_its_own_mean_and_the_best():
     rates = once((0.8,))
     found = predict_accuracies(("a",), twice(rates), np.array([[1.0]]))
@@ -179,6 +199,22 @@ def test_copies_in_a_group_do_not_flatter():
     task = Task(twice, both, groups=groups)
     grouped = rank_modules(shelf, task).predictions()["predicted"].mean()
     assert grouped < copied - 0.1
+
+
+def test_a_module_that_knows_only_the_groups_is_not_picked():
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(40), 5)
+    labels = (np.arange(40) % 2)[groups]
+    names_group = rng.normal(size=(40, 20))[groups] + 0.01 * rng.normal(size=(200, 20))
+    knows_class = labels[:, None] + 1.5 * rng.normal(size=(200, 4))
+    shelf = {"identity": names_group, "real": knows_class}
+    assert rank_modules(shelf, labels, by="logistic").best == "identity"
+    task = Task(knows_class, labels, groups=groups)
+    assert rank_modules(shelf, task, by="logistic").best == "real"
+    ranking = rank_modules(shelf, task)
+    assert ranking.best == "real"
+    assert "codelength" not in set(ranking.frame()["score"])  # it does not know groups
+    assert ranking.predictions()["predicted"][0] > 0.6
 
 
 def test_the_frame_has_odds_pairs_and_intervals_best_first():
