@@ -142,12 +142,13 @@ def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
         if per_class < _LEAST_PREDICTED:
             continue
         chosen = task.few[: per_class * classes]  # in rounds of one row a class
-        few = {name: rows[chosen] for name, rows in outcome.features.items()}
+        few = {name: whole[chosen] for name, whole in outcome.features.items()}
         found = rank_modules(few, labels[chosen], seed=seed).predictions().set_index("module")
         numbers = {"per_class": per_class, "n_labels": len(chosen)}
-        known = found.loc[pick, ["predicted", "low", "high"]].to_list()
+        known = found[["predicted", "low", "high"]].to_numpy(dtype=float)
+        own = known[found.index == pick][0].tolist()
         names = ("accuracy", "accuracy_low", "accuracy_high")
-        rows.append({**numbers, **dict(zip(names, known, strict=True))})
+        rows.append({**numbers, **dict(zip(names, own, strict=True))})
     return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
 
 
