@@ -46,7 +46,9 @@ def agree(scores: pd.DataFrame, truth: pd.DataFrame, facts: pd.DataFrame) -> Agr
 
 def predicted_and_achieved(scores: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Return one row a module and cell: what was predicted, what was achieved, who was picked."""
-    table = scores[scores["score"] == PREDICTED].merge(truth, on=[*KEYS, "module"])
+    table = scores[scores["score"] == PREDICTED].merge(
+        truth.drop(columns="cell_seconds"), on=[*KEYS, "module"]
+    )
     best = table.groupby(KEYS)["predicted"].transform("max")
     table["picked"] = (table["predicted"] == best) & ~table.duplicated([*KEYS, "predicted"])
     achieved = table[table["picked"]].set_index(KEYS)["accuracy"].rename("of_pick")

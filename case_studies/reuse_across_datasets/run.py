@@ -10,7 +10,6 @@ features.
 import argparse
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,6 @@ def measure(place: Place) -> dict[str, Any]:
     images = IMAGE_SETS[:1] if place.quick else IMAGE_SETS
     kept = place.checkpoints
     features, facts = extract_all(ZOO, kept / "features", images, quick=place.quick)
-    started = time.perf_counter()
     tables: dict[str, Any] = {"facts": facts}
     jobs = {"n_jobs": 1 if place.quick else N_CORES}
     tables["truth"] = cells_of(place.cells, features, achieved, kept / "truth", **jobs)
@@ -78,7 +76,6 @@ def measure(place: Place) -> dict[str, Any]:
     raced = next(target for target in place.targets if target.name == wanted)
     own = features[raced.images]
     tables["races"] = run_races(own, raced, kept / "races", n_orders=n_orders, **jobs)
-    tables["minutes"] = (time.perf_counter() - started) / 60
     return tables
 
 
@@ -96,7 +93,7 @@ def write_results(place: Place, tables: dict[str, Any]) -> None:
         **report.race_figures(*tables["races"]),
         "n_modules": len(tables["facts"]),
         "n_tasks": int(truth["task"].nunique()),
-        "study_minutes": _minutes(place, tables["minutes"]),
+        "study_minutes": _minutes(tables),
     }
     write_file(place.folder / "figures.json", json_text(figures))
     table = report.score_table(agreement, scores)
@@ -123,12 +120,17 @@ def _of_control(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _minutes(place: Place, minutes: float) -> float:
-    """Return how long the cells took in all, over every time that the command ran."""
-    file = place.checkpoints / "minutes.txt"
-    before = float(file.read_text(encoding="utf-8")) if file.exists() else 0.0
-    write_file(file, f"{before + minutes:.2f}")
-    return before + minutes
+def _minutes(tables: dict[str, Any]) -> float:
+    """Return the minutes that the study takes on so many cores: the processor time of every cell.
+
+    A cell is timed where it is measured, so a study that went on from kept cells counts in full.
+    """
+    seconds = float(tables["races"][0]["seconds"].sum())
+    for name in ("truth", "scores", "several"):
+        cells = tables[name].drop_duplicates(report.KEYS)
+        alike = cells.groupby(["task", "budget"])["cell_seconds"]
+        seconds += float(cells["cell_seconds"].fillna(alike.transform("mean")).sum())
+    return seconds / N_CORES / 60
 
 
 def _markdown(table: pd.DataFrame) -> str:
