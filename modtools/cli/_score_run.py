@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from modtools.cli._show import echo_table, report, show_registry
+from modtools.cli._show import echo_table, report, show_ranking, show_registry
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ def report_score(wanted: Wanted) -> None:
         show_registry(wanted.json)
         return
     _check_mode(wanted)
-    named = (wanted.sources, wanted.modules, wanted.taps, wanted.features)
-    given = Given(*(part or [] for part in named))
+    given = Given(
+        wanted.sources or [], wanted.modules or [], wanted.taps or [], wanted.features or []
+    )
     shelf, labelled = gather(
         given,
         task=wanted.task,
@@ -82,7 +83,8 @@ def report_score(wanted: Wanted) -> None:
         race = _race(shelf, labelled, wanted, shared)
         report(race, quiet=wanted.quiet, show=_show_race, **files)
     else:
-        report(_rank(shelf, labelled, wanted, shared), quiet=wanted.quiet, **files)
+        ranking = _rank(shelf, labelled, wanted, shared)
+        report(ranking, quiet=wanted.quiet, show=show_ranking, **files)
 
 
 def _check_mode(wanted: Wanted) -> None:

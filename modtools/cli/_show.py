@@ -11,7 +11,15 @@ from modtools._writing import json_text, write_file
 if TYPE_CHECKING:
     from modtools.selection import Race, Ranking
 
-__all__ = ["echo_outcome", "echo_registry", "echo_table", "pick_text", "report", "show_registry"]
+__all__ = [
+    "echo_outcome",
+    "echo_registry",
+    "echo_table",
+    "pick_text",
+    "report",
+    "show_ranking",
+    "show_registry",
+]
 
 _PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
 
@@ -89,7 +97,7 @@ def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
     return n_columns
 
 
-def _show(ranking: "Ranking") -> None:
+def show_ranking(ranking: "Ranking") -> None:
     """Print the table of a ranking, what it picks, and what should be known about it."""
     header, rows = ranking.table()
     alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
@@ -114,7 +122,7 @@ def report(
     json: str | None,
     csv: Path | None,
     plot: Path | None,
-    show: Callable[[Any], None] | None = None,
+    show: Callable[[Any], None],
 ) -> None:
     """Write the files asked for, then show the table, or the best name alone where quiet.
 
@@ -126,7 +134,7 @@ def report(
     elif quiet:
         typer.echo(result.best)
     else:
-        (show or _show)(result)
+        show(result)
         if written:
             typer.echo(f"Wrote    {'  '.join(map(str, written))}")
 

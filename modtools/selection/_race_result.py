@@ -49,8 +49,9 @@ class Race:
     ) -> None:
         import pandas as pd
 
-        types = {"rows": "int64", "accuracy": float, "dropped_at": "Int64", "e_value": float}
-        self._results = pd.DataFrame(list(rows)).astype(types)
+        table = pd.DataFrame(list(rows))
+        numbers = table[["accuracy", "e_value"]].astype("float64")
+        self._results = table.assign(**numbers, dropped_at=table["dropped_at"].astype("Int64"))
         self.settings = dict(settings)
         self.failed = dict(failed)
         self.pass_fraction = pass_fraction
