@@ -15,6 +15,7 @@ FloatMatrix = NDArray[np.float64]
 TRAINING_DRAW = 1.4
 NORMAL_95 = 1.96
 _N_SAMPLES = 4000
+_LEAST_WEIGHT = 1e-3
 _TIE = 1e-6  # of accuracy
 _ROUNDING = 1e-12  # differences of scores below this share of them are rounding
 
@@ -134,7 +135,8 @@ def predict_accuracies(
     noise = max(float(np.trace(covariance) / n_modules - covariance.mean()), 0.0)
     explained = max(slope, 0.0) * ranks
     left_over = level - level.mean() - explained
-    weight = _signal(level - level.mean(), noise, n_lost=1)
+    # However weak the evidence is, it is the best order there is.
+    weight = max(_signal(level - level.mean(), noise, n_lost=1), _LEAST_WEIGHT)
     own = _signal(left_over, noise, n_lost=2 if slope > 0 else 1)
     accuracy = np.clip(level.mean() + weight * explained + own * left_over, 0.0, 1.0)
     return Prediction(

@@ -129,6 +129,14 @@ def test_evidence_that_is_tied_leaves_the_order_to_the_held_out_rows(evidence):
     np.testing.assert_array_equal(found.accuracy.argsort(), rates.mean(axis=1).argsort())
 
 
+def test_rows_that_tell_nothing_leave_the_order_to_the_evidence():
+    (row,) = once((0.5,))
+    rates = np.stack([np.roll(row, shift) for shift in range(4)])
+    found = predict_accuracies(NAMES[:4], twice(rates), np.array([[2.0], [4.0], [1.0], [3.0]]))
+    assert found.weight < 0.01
+    assert np.ptp(found.accuracy) < 0.001
+
+
 def test_evidence_against_the_held_out_rows_moves_nothing():
     rates = once((0.9, 0.6, 0.3))
     against, tied = (
