@@ -13,7 +13,6 @@ from modtools._writing import json_text, write_file
 from modtools.cli import _options as options
 from modtools.cli._show import echo_table, pick_text
 from modtools.cli._train_report import FULL_INFORMATION
-from modtools.selection import PREDICTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,6 +214,8 @@ def _agree(outcomes: Sequence["Outcome"]) -> "Agreement":
 
 
 def _agreement_lines(agreement: "Agreement") -> list[str]:
+    from modtools.selection import PREDICTED
+
     means = agreement.means().set_index("score")["weighted_tau"]
     others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
     return [
@@ -233,6 +234,7 @@ def _write_pictures(
     from matplotlib.figure import Figure
 
     from modtools.cli._demo_labels import draw_labels
+    from modtools.selection import PREDICTED
 
     outcomes = [worth.outcome for worth in worths]
     height = 1.4 + 0.34 * len(outcomes[0].ranking)
@@ -258,6 +260,8 @@ def _rows(outcome: "Outcome") -> "pd.DataFrame":
 
 def _figures(outcomes: Sequence["Outcome"], agreement: "Agreement") -> dict[str, float]:
     """Return the measured numbers by name; accuracies in percent, regret in points."""
+    from modtools.selection import PREDICTED
+
     figures: dict[str, float] = {}
     for row in agreement.frame().to_dict("records"):
         if row["score"] == PREDICTED:

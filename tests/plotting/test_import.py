@@ -7,9 +7,12 @@ import pytest
 @pytest.mark.parametrize(
     ("rooms", "heavy"),
     [
-        ("modtools.plotting, modtools.selection", ("matplotlib", "seaborn", "pandas", "torch")),
+        ("modtools.plotting", ("matplotlib", "seaborn", "pandas", "torch")),
         # These stand on scikit-learn, which loads pandas itself where it is installed.
-        ("modtools.retraining, modtools.studies", ("matplotlib", "seaborn", "torch")),
+        (
+            "modtools.selection, modtools.retraining, modtools.studies",
+            ("matplotlib", "seaborn", "torch"),
+        ),
     ],
 )
 def test_importing_displays_loads_no_plotting_library(rooms, heavy):
