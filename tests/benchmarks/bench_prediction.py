@@ -19,7 +19,7 @@ from modtools.outputs import LogisticOutput
 
 N_CLASSES, N_FEATURES, N_TEST = 4, 16, 4000
 N_LABELS = (20, 80, 400)
-N_TASKS = 200
+N_TASKS = 100
 
 
 def modules_of(rows, noise):
