@@ -34,7 +34,7 @@ class ParetoDisplay(Display):
         Columns modules, n_modules, accuracy, low, high (in [0, 1]), cost, on_front and chosen; one
         row a combination. The frame is copied.
     cost : str
-        What the cost is, with its unit.
+        What the axis of the cost is called, with its unit.
     title : str, default=""
         Title of the picture.
 
@@ -51,7 +51,7 @@ class ParetoDisplay(Display):
     >>> table = pd.DataFrame({"modules": ["a", "b", "a + b"], "n_modules": [1, 1, 2]})
     >>> table = table.assign(accuracy=[0.8, 0.7, 0.9], low=0.6, high=0.95, cost=[10.0, 20.0, 30.0])
     >>> table = table.assign(on_front=[True, False, True], chosen=[False, False, True])
-    >>> ParetoDisplay(results=table, cost="parameters").frame()["on_front"].tolist()
+    >>> ParetoDisplay(results=table, cost="cost (parameters)").frame()["on_front"].tolist()
     [True, False, True]
     """
 
@@ -97,7 +97,7 @@ class ParetoDisplay(Display):
         self._draw_others(table[~table["on_front"]])
         self._draw_front(table[table["on_front"]])
         self._mark_chosen(table[table["chosen"]])
-        self.ax_.set_xlabel(f"cost ({self.cost})", color=INK)
+        self.ax_.set_xlabel(self.cost, color=INK)
         self.ax_.set_ylabel("cross-validated accuracy (%)", color=INK)
         self.ax_.set_title(self.title, loc="left", color=INK)
         self.ax_.legend(frameon=False, fontsize="small", labelcolor=INK, loc="lower right")

@@ -28,7 +28,7 @@ class Costs:
     Attributes
     ----------
     unit : str
-        What is counted, for tables and pictures.
+        What is counted, for tables and pictures; empty for numbers of the caller.
     values : dict of str to float
         Cost of each module on its own; a module without an entry has no known cost.
 
@@ -42,6 +42,15 @@ class Costs:
 
     unit: str
     values: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """What a column or an axis of costs is called."""
+        return f"cost ({self.unit})" if self.unit else "cost"
+
+    def text(self, value: float) -> str:
+        """Return a cost with its unit."""
+        return f"{value:g} {self.unit}".rstrip()
 
     def of(self, names: Iterable[str]) -> float | None:
         """Return what modules cost together; None where one of them has no known cost."""
@@ -83,7 +92,7 @@ def given_costs(
         missing = [name for name in n_parameters if name not in cost]
         if missing:
             raise ModtoolsError(f'cost lacks a number for "{missing[0]}" ({len(missing)} such).')
-        return Costs("cost", cost)
+        return Costs("", cost)
     if cost == "parameters":
         known = {name: float(n) for name, n in n_parameters.items() if n is not None}
         return Costs(COSTS[cost], known)

@@ -109,10 +109,13 @@ class KernelJudge:
         Class of each row, every class present.
     seed : int
         Seed of the splits.
+    groups : ndarray of shape (n_samples,), optional
+        Group of each row, at least two; a group is never split.
     """
 
     codes: NDArray[np.intp]
     seed: int
+    groups: NDArray[np.intp] | None = None
 
     @cached_property
     def _targets(self) -> FloatMatrix:
@@ -123,7 +126,8 @@ class KernelJudge:
         n_splits = min(max(wanted, _FEWEST_SPLITS), _MOST_SPLITS)
         # As many fits in five folds as in halves.
         n_splits = max(1, round(n_splits * 2 / n_folds))
-        return [stratified_folds(self.codes, n_folds, (self.seed, i)) for i in range(n_splits)]
+        seeds = [(self.seed, split) for split in range(n_splits)]
+        return [stratified_folds(self.codes, n_folds, seed, self.groups) for seed in seeds]
 
     @cached_property
     def _halves(self) -> list[NDArray[np.intp]]:

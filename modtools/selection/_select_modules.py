@@ -17,13 +17,13 @@ from modtools._validation import (
     raise_if_not_finite,
 )
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._folds import stratified_folds
 from modtools.selection._candidates import check_modules, iter_candidates
 from modtools.selection._costs import Costs, check_cost, given_costs
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
 from modtools.selection._shelf import Shelf
 from modtools.tasks import encode_labels
+from modtools.transferability._held_out import group_codes
 
 if TYPE_CHECKING:
     import os
@@ -87,7 +87,7 @@ def select_modules(
         n_features), one row a label; ``network@tap`` names the taps of one network.
     task : Task or array-like of shape (n_samples,)
         The labelled rows, classes. For cached features the labels alone are enough. Beyond 2,000
-        rows a stratified 2,000 decide.
+        rows a stratified 2,000 decide. Groups of rows (``Task(groups=)``) are held out as a whole.
     k : int or None, default=2
         How many modules to choose; fewer where no more fit the budget. With None, modules join as
         long as the held-out loss falls.
@@ -143,7 +143,7 @@ def select_modules(
     shelf = Shelf(modules)
     pool = _read(modules, task, labels, seed=seed, cache=cache, **forward)
     costs = given_costs(cost, pool.n_parameters, shelf, task, **forward)
-    asked = {"combine": combine, "k": k, "budget": budget, "cost": costs.unit, "seed": seed}
+    asked = {"combine": combine, "k": k, "budget": budget, "cost": cost, "seed": seed}
     chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
     return Selection(
         chosen,
@@ -183,7 +183,9 @@ def _read(
 ) -> _Pool:
     """Return every module as a kernel; its features are let go."""
     rows, codes = _rows_to_judge(labels, seed)
-    pool = _Pool(KernelJudge(codes, seed))
+    groups = getattr(task, "groups", None)
+    units = None if groups is None else group_codes(groups[rows], len(rows))
+    pool = _Pool(KernelJudge(codes, seed, units))
     options = {**forward, "cache": cache, "with_source": False}
     for item in iter_candidates(modules, task, n_labels=len(labels), **options):
         features = as_float(item.features)
@@ -214,8 +216,7 @@ def _rows_to_judge(labels: "Labels", seed: int) -> tuple[NDArray[np.intp], NDArr
         )
     rows = np.arange(len(labels))
     if len(rows) > _MOST_ROWS:
-        n_parts = -(-len(rows) // _MOST_ROWS)
-        rows = np.flatnonzero(stratified_folds(labels.codes, n_parts, seed) == 0)
+        rows = _stratified_rows(labels.codes, _MOST_ROWS, seed)
     classes, codes = np.unique(labels.codes[rows], return_inverse=True)
     if len(classes) < 2 or np.bincount(codes).max() < 2:
         raise ModtoolsError(
@@ -223,6 +224,24 @@ def _rows_to_judge(labels: "Labels", seed: int) -> tuple[NDArray[np.intp], NDArr
             f"classes in {len(rows)} rows. Label more rows."
         )
     return rows, codes.astype(np.intp)
+
+
+def _stratified_rows(codes: NDArray[np.intp], n_rows: int, seed: int) -> NDArray[np.intp]:
+    """Return so many rows, the same share of every class, but two of each where it has them.
+
+    >>> codes = np.repeat([0, 1, 2], [60, 30, 2])
+    >>> np.bincount(codes[_stratified_rows(codes, 32, seed=0)]).tolist()
+    [20, 10, 2]
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(codes))
+    by_class = np.argsort(codes[shuffled], kind="stable")
+    counts = np.bincount(codes)
+    starts, sizes = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
+    # The second row of a class comes as early as the first: one alone cannot be predicted.
+    share = np.maximum(np.arange(len(codes)) - starts - 1, 0) / sizes
+    # Ties by the shuffled place, so that names of classes decide nothing.
+    first = np.lexsort((by_class, share))[:n_rows]
+    return np.sort(shuffled[by_class[first]])
 
 
 def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> list[str]:
@@ -239,11 +258,11 @@ def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> l
             break
         chosen.append(best)
         total += pool.kernels[best]
-    if not chosen:
+    if not chosen and budget is not None:
         cheapest = min(costs.values, key=lambda name: costs.values[name])
         raise ModtoolsError(
-            f"no module fits the budget of {budget:g} {costs.unit}; the cheapest, "
-            f"{cheapest}, costs {costs.values[cheapest]:g}."
+            f"no module fits the budget of {costs.text(budget)}; the cheapest, "
+            f"{cheapest}, costs {costs.text(costs.values[cheapest])}."
         )
     return chosen
 

@@ -202,7 +202,7 @@ class Selection:
         """
         return ParetoDisplay(
             results=self.pareto(),
-            cost=self._costs.unit,
+            cost=self._costs.label,
             title=f"{self.settings['task']}: {self._labels_text()}",
         )
 
@@ -262,7 +262,7 @@ class Selection:
         import pandas as pd
 
         header = ["    module", "accuracy (%)", "95 % interval", "gain (points)", "95 % interval"]
-        header += ["features", f"cost ({self._costs.unit})"]
+        header += ["features", self._costs.label]
         rows = []
         for row in self.frame().to_dict("records"):
             is_first = row["step"] == 1

@@ -18,10 +18,26 @@ class Shelf:
     ----------
     modules : Zoo, sequence of PretrainedModule, or dict
         As `select_modules` takes it; cached features among them have no network.
+
+    Raises
+    ------
+    ModtoolsError
+        Two different networks have one name: their costs and taps could not be told apart.
     """
 
     def __init__(self, modules: Any) -> None:
+        from modtools.modules import CombinedModule
+
         self._modules = modules
+        if hasattr(modules, "load"):
+            return
+        by_name: dict[str, list[PretrainedModule]] = {}
+        for module in self:
+            by_name.setdefault(module.name, []).append(module)
+        for namesakes in by_name.values():
+            if len(namesakes) > 1:
+                # Combining says what keeps modules of one name from being taps of one network.
+                CombinedModule(namesakes)
 
     def __iter__(self) -> Iterator["PretrainedModule"]:
         """Yield every network with its taps; a zoo's are loaded one after the other."""

@@ -33,14 +33,14 @@ def front(display):
 
 def test_frame_gives_the_drawn_numbers_back_the_cheapest_first(results):
     before = results.copy()
-    frame = ParetoDisplay(results=results, cost="parameters").plot().frame()
+    frame = ParetoDisplay(results=results, cost="cost (parameters)").plot().frame()
     assert frame["modules"].tolist() == ["pixels", "small", "small + pixels", "large"]
     assert frame["accuracy"].max() == 0.86
     assert results.equals(before)
 
 
 def test_the_front_is_drawn_in_percent_and_named(results):
-    display = ParetoDisplay(results=results, cost="parameters", title="digits").plot()
+    display = ParetoDisplay(results=results, cost="cost (parameters)", title="digits").plot()
     assert front(display) == [(0.0, pytest.approx(70.0)), (1e4, pytest.approx(86.0))]
     names = {text.get_text() for text in display.ax_.texts}
     assert names == {"pixels", "small + pixels"}
@@ -55,7 +55,7 @@ def test_the_front_is_drawn_in_percent_and_named(results):
     ids=str,
 )
 def test_the_axis_suits_the_costs(results, costs, scale):
-    display = ParetoDisplay(results=results.assign(cost=costs), cost="ms an example").plot()
+    display = ParetoDisplay(results=results.assign(cost=costs), cost="cost (ms an example)").plot()
     assert display.ax_.get_xscale() == scale
 
 
@@ -63,11 +63,11 @@ def test_draws_on_given_axes_and_saves(results, tmp_path):
     import matplotlib.pyplot as plt
 
     _, ax = plt.subplots()
-    display = ParetoDisplay(results=results, cost="parameters").plot(ax)
+    display = ParetoDisplay(results=results, cost="cost (parameters)").plot(ax)
     assert display.ax_ is ax
     assert [path.suffix for path in display.save(tmp_path / "front")] == [".png", ".svg"]
 
 
 def test_nothing_to_draw_is_said(results):
     with pytest.raises(ModtoolsError, match="at least one combination"):
-        ParetoDisplay(results=results[:0], cost="parameters")
+        ParetoDisplay(results=results[:0], cost="cost (parameters)")

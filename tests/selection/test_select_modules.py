@@ -18,6 +18,7 @@ from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import retrain
 from modtools.selection import select_modules
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
+from modtools.selection._select_modules import _stratified_rows
 from modtools.tasks import Task
 
 N, N_CLASSES = 60, 4
@@ -265,7 +266,8 @@ def test_prints_travels_and_draws(shelf, tmp_path):
     assert told["steps"][0]["gain"] is None
     assert told["versions"]["modtools"]
     assert math.isfinite(found.seconds)
-    assert found.plot().figure_ is not None
+    assert found.plot().ax_.get_xlabel() == "cost"
+    assert "cost (" not in text
     plt.close("all")
 
 
@@ -326,7 +328,7 @@ def test_a_module_without_variance_is_left_out(shelf):
         ({"budget": 5}, "needs the cost of every module, and that of"),
         (
             {"budget": 5, "cost": dict.fromkeys(["parity", "parity again", "half", "noise"], 9)},
-            "no module fits the budget of 5 cost; the cheapest, parity, costs 9",
+            "no module fits the budget of 5; the cheapest, parity, costs 9",
         ),
         ({"seed": -1}, "seed must be"),
     ],
@@ -357,9 +359,73 @@ def test_says_what_is_wrong_with_modules_and_labels(shelf):
 def test_a_stratified_share_of_many_rows_decides(shelf, monkeypatch):
     monkeypatch.setitem(select_modules.__globals__, "_MOST_ROWS", 50)
     found = select_modules(shelf, Task(shelf["half"], LABELS, name="large"))
-    assert found.settings["n_rows_judged"] == 30
+    assert found.settings["n_rows_judged"] == 50
     assert "half" in found.modules
     assert "of the rows, stratified, decided" in repr(found)
+
+
+def test_rows_that_decide_have_the_classes_of_all_rows():
+    codes = np.repeat([0, 1, 2, 3], [3000, 1500, 3, 1])
+    for seed in range(3):
+        rows = _stratified_rows(codes, 2000, seed)
+        assert len(np.unique(rows)) == 2000
+        counts = np.bincount(codes[rows])
+        assert abs(counts[0] - 2 * counts[1]) <= 3
+        assert counts[2] >= 2
+        assert counts[3] == 1
+    swapped = _stratified_rows(np.array([1, 0, 3, 2])[codes], 1999, seed)
+    assert set(swapped) == set(_stratified_rows(codes, 1999, seed))
+
+
+@pytest.fixture
+def crops():
+    """Forty groups of five crops: one module knows the group, the other the class a little."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 5)
+    labels = groups % 2
+    shelf = {
+        "group": rng.normal(size=(40, 30))[groups] + 0.01 * rng.normal(size=(200, 30)),
+        "class": labels[:, None] + rng.normal(size=(40, 2))[groups] * 1.5,
+    }
+    return shelf, labels, groups
+
+
+@pytest.mark.parametrize("most", [2000, 120])
+def test_groups_are_held_out_as_a_whole(crops, monkeypatch, most):
+    monkeypatch.setitem(select_modules.__globals__, "_MOST_ROWS", most)
+    shelf, labels, groups = crops
+    inputs = np.zeros((200, 1))
+    assert select_modules(shelf, Task(inputs, labels), k=1).modules == ["group"]
+    found = select_modules(shelf, Task(inputs, labels, groups=groups), k=1)
+    assert found.modules == ["class"]
+    assert found.frame()["accuracy"][0] < 0.95
+
+
+def test_the_judge_never_splits_a_group(crops):
+    _, labels, groups = crops
+    judge = KernelJudge(labels, 0, groups)
+    for split in (*judge._halves, *judge._folds):
+        assert len(set(zip(groups, split, strict=True))) == 40
+        assert len(np.unique(split)) >= 2
+
+
+def test_rows_of_one_group_cannot_be_held_out(shelf):
+    task = Task(shelf["half"], LABELS, groups=np.zeros(N, dtype=int))
+    with pytest.raises(ModtoolsError, match="at least two groups"):
+        select_modules(shelf, task)
+
+
+def test_two_networks_of_one_name_are_refused(digits):
+    few = digits.few_labels(per_class=6, seed=0)
+    preprocess = pixels().preprocess
+    one, other = (
+        PretrainedModule(
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), name="net", tap=tap, preprocess=preprocess
+        )
+        for tap in ("0", "1")
+    )
+    with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
+        select_modules([one, other], few)
 
 
 def test_every_set_tried_is_judged_at_equal_energy(shelf):
