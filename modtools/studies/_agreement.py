@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modtools._validation import check_integer
-from modtools.exceptions import ModtoolsError
 from modtools.studies._agreement_concordance import concordances
 from modtools.studies._agreement_pairs import Pairs, pair_up
 from modtools.studies._agreement_resampled import resample
@@ -51,7 +50,7 @@ def score_agreement(
         task, module and either score and value, or one column a score. Higher is better. Columns
         budget and draw (numbers) say with which labels a score was computed. A score may leave
         modules out: it is measured on those it covers, and its regret is still against the best of
-        all. May be empty where static rankers are given.
+        all. May be empty: then static rankers are judged alone.
     truth : dict, pandas.DataFrame or path
         Achieved accuracies: ``{task: {module: accuracy}}``, or a frame or file with columns task,
         module, accuracy, and budget and draw where output modules were retrained on those labels.
@@ -97,8 +96,6 @@ def score_agreement(
     seed = check_integer(seed, name="seed", minimum=0)
     achieved = read_truth(truth, unit=unit)
     table = read_scores(scores, name="scores")
-    if not len(table) and static is None:
-        raise ModtoolsError("scores is empty: give at least one score of two modules on one task.")
     given = [] if static is None else [read_static(static)]
     shared = shared_classes(module_classes, task_classes, achieved)
     built = [ranker for ranker in (shared, mean_rank_elsewhere(achieved)) if ranker is not None]

@@ -1,8 +1,8 @@
 """Scores beside what was achieved: one row of values a score, task, label budget and draw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from modtools.studies._inputs import AXES, melted, place_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Pairs", "pair_up"]
+__all__ = ["Key", "Pairs", "pair_up"]
+
+Key: TypeAlias = tuple[Any, ...]  # a score, and its label budget where there are budgets
 
 _NOTHING: Final = "scores is empty: give at least one score of two modules on one task."
 
@@ -42,8 +44,17 @@ class Pairs:
 
     def truths(self) -> FloatMatrix:
         """Return the achieved accuracies row by row beside the predicted values."""
-        rows = self.achieved.index.get_indexer(self.predicted.index.droplevel("score"))
+        rows = self.achieved.index.get_indexer(self.predicted.reset_index("score").index)
         return self.achieved.to_numpy()[rows]
+
+    def cells(self) -> "Iterator[tuple[Key, str, FloatMatrix, FloatMatrix]]":
+        """Yield each row: its score (and budget), its task, predicted and achieved values."""
+        names = list(self.predicted.index.names)
+        task = names.index("task")
+        axes = [names.index(axis) for axis in ("score", "budget") if axis in names]
+        rows = zip(self.predicted.index, self.predicted.to_numpy(), self.truths(), strict=True)
+        for where, scores, truth in rows:
+            yield tuple(where[axis] for axis in axes), where[task], scores, truth
 
     def points(self) -> "pd.DataFrame":
         """Return one row a score, cell and module: columns predicted and achieved."""
@@ -150,7 +161,7 @@ def _check_rankings(pairs: Pairs) -> None:
         raise ModtoolsError(_NOTHING)
     if counts.min() < 2:
         row: dict[str, Any] = dict(
-            zip(counts.index.names, counts.index[int(counts.argmin())], strict=True)
+            zip(map(str, counts.index.names), counts.index[int(counts.argmin())], strict=True)
         )
         raise ModtoolsError(
             f"a ranking needs at least two modules; {row['score']}{place_of(row)} has "

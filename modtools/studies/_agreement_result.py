@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._tables import html_table, text_table
@@ -10,8 +11,9 @@ from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import AgreementDisplay
 from modtools.selection import ACCURACIES
-from modtools.studies._agreement_pairs import Pairs
-from modtools.studies._agreement_resampled import Key, Resampled
+from modtools.studies._agreement_fidelity import fidelity
+from modtools.studies._agreement_pairs import Key, Pairs
+from modtools.studies._agreement_resampled import Resampled
 from modtools.studies._rank_agreement import MEASURES
 
 if TYPE_CHECKING:
@@ -85,24 +87,19 @@ class Agreement:
             Columns score, budget where it is given, each measure of `frame` with its 95 % interval
             in <measure>_low and <measure>_high, n_tasks and static.
         """
-        return self._rows({"score": score} for score in self._scores)
+        return self._means.copy()
 
-    def _rows(self, named: Any) -> "pd.DataFrame":
+    @cached_property
+    def _means(self) -> "pd.DataFrame":
         import pandas as pd
 
         rows = []
-        for name in named:
-            for key, budget in self._keys(name["score"]):
-                spread = self._resampled.mean(key)
-                rows.append(
-                    {
-                        **name,
-                        **budget,
-                        **_columns(spread),
-                        "n_tasks": len(self._resampled.measures[key]),
-                        "static": name["score"] in self._pairs.static,
-                    }
-                )
+        for score in self._scores:
+            static = {"static": score in self._pairs.static}
+            for key, budget in self._keys(score):
+                measures = _columns(self._resampled.mean(key))
+                tasks = {"n_tasks": len(self._resampled.measures[key])}
+                rows.append({"score": score, **budget, **measures, **tasks, **static})
         return pd.DataFrame(rows)
 
     def _keys(self, score: str) -> list[tuple[Key, dict[str, Any]]]:
@@ -144,6 +141,36 @@ class Agreement:
                     named = {"score": score, "baseline": other, **budget}
                     if n_tasks:
                         rows.append({**named, **_columns(spread), "n_tasks": n_tasks})
+        return pd.DataFrame(rows)
+
+    def fidelity(self, sizes: Mapping[str, float] | None = None) -> "pd.DataFrame":
+        """Return whether gaps between scores say how far apart the modules really are.
+
+        Parameters
+        ----------
+        sizes : dict, optional
+            Number of parameters of each module; modules within a factor of 1.5 are of one size.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a score (and budget), each number with its 95 % interval in <name>_low and
+            <name>_high: gap_pearson and gap_spearman (gaps of the score against gaps of the
+            accuracy, all pairs of all tasks), ordered (share of pairs in the right order, ties of
+            the score count half), ordered_q1 to ordered_q4 (the same by quarter of the score gap,
+            the largest last), same_size (the same among modules of one size), error (points: mean
+            absolute error of the accuracy predicted on a task left out, after a rising calibration
+            on the others), coverage and band (share held by, and mean width in points of, its 80 %
+            band). What cannot be measured is missing: the last three with fewer than three tasks.
+        """
+        import pandas as pd
+
+        found = fidelity(self._pairs, self._resampled, sizes)
+        rows = []
+        for score in self._scores:
+            static = {"static": score in self._pairs.static}
+            for key, budget in self._keys(score):
+                rows.append({"score": score, **budget, **found[key], **static})
         return pd.DataFrame(rows)
 
     def concordance(self) -> "pd.DataFrame":

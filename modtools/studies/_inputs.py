@@ -22,6 +22,7 @@ __all__ = [
     "place_of",
     "read_scores",
     "read_static",
+    "read_table",
     "read_truth",
 ]
 
@@ -81,7 +82,7 @@ def read_scores(scores: "Nested | Table", *, name: str) -> "pd.DataFrame":
     return _checked_scores(table, name=name)
 
 
-def read_static(static: "Truth | Nested | Table") -> "pd.DataFrame":
+def read_static(static: Any) -> "pd.DataFrame":
     """Return static rankers like scores; one that serves every task comes without that column.
 
     >>> read_static({"size": {"a": 1, "b": 2}}).columns.tolist()
@@ -112,14 +113,20 @@ def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> "pd.DataFrame":
 
 def _loaded(table: Any, *, name: str) -> Any:
     """Return the table of a file, or what is a table already."""
-    if not isinstance(table, str | os.PathLike):
-        return table
+    return read_table(table, name=name) if isinstance(table, str | os.PathLike) else table
+
+
+def read_table(path: str | os.PathLike[str], *, name: str = "the table") -> "pd.DataFrame":
+    """Return the table of a CSV or Parquet file."""
     import pandas as pd
 
-    path = Path(table)
+    path = Path(path)
     if not path.is_file():
-        raise ModtoolsError(f"{name} names the file {path}, which does not exist.")
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        raise ModtoolsError(f"{name} is the file {path}, which does not exist.")
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (ValueError, OSError) as error:  # not a table, not text, or empty
+        raise ModtoolsError(f"{name} cannot be read from {path}: {error}") from error
 
 
 def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":
@@ -131,14 +138,14 @@ def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":
         _check_columns(table, wanted, name=name)
         return table  # type: ignore[no-any-return]
     keys = [column for column in table.columns if column in (*AXES, "module")]
-    melted = table.melt(id_vars=keys, var_name="score", value_name="value")
-    text = melted["score"][[isinstance(value, str) for value in melted["value"]]]
+    flat: pd.DataFrame = table.melt(id_vars=keys, var_name="score", value_name="value")
+    text = flat["score"][[isinstance(value, str) for value in flat["value"]]]
     if len(text):
         raise ModtoolsError(
             f"{name} must have numbers in every column beside {', '.join(keys)}; column "
             f'"{text.iloc[0]}" has text. Drop it.'
         )
-    return melted.dropna(subset="value")
+    return flat.dropna(subset="value")
 
 
 def _tidy(table: "pd.DataFrame", others: list[str], *, name: str) -> "pd.DataFrame":

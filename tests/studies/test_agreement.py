@@ -142,7 +142,11 @@ def test_equal_scores_keep_the_order_given():
             'accuracies in truth are fractions in [0, 1]; module "a" on task "digits" has 96.8. '
             'If these are percent, pass unit="percent".',
         ),
-        ({}, TRUTH, "scores is empty: give at least one score of two modules on one task."),
+        (
+            {},
+            {"digits": TRUTH["digits"]},
+            "scores is empty: give at least one score of two modules on one task.",
+        ),
         (
             pd.DataFrame({"task": ["digits"], "score": ["knn"], "module": ["a"]}),
             TRUTH,
