@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from modtools.cli._agree import agree
 from modtools.cli._demo import demo
 from modtools.cli._retrain import retrain
 from modtools.cli._score import score
@@ -132,6 +133,7 @@ def modtools(
         modtools retrain --help
         modtools study --help
         modtools space --help
+        modtools agree --help
         modtools train --help
     """
 
@@ -140,6 +142,7 @@ app.command()(score)
 app.command()(retrain)
 app.command()(study)
 app.command()(space)
+app.command()(agree)
 app.command()(train)
 app.command()(demo)
 
