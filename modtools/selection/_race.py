@@ -6,6 +6,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modtools._progress import meter, quiet
 from modtools._validation import check_choice, check_fraction, check_integer
@@ -15,6 +16,7 @@ from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
 from modtools.tasks import encode_labels
+from modtools.transferability._held_out import group_codes
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +53,8 @@ def race_modules(
     the chance that it is ever dropped in favour of one that predicted no better (on average over
     the rows both ran on, each predicted by an output module that learned the rows before it) is at
     most `error`. The more recent half of the rows must decide the same, which guards modules that
-    start slowly; nothing is said about those that would overtake with more labels still.
+    start slowly; nothing is said about those that would overtake with more labels still. Groups of
+    a task are predicted before any of their rows is learned, and the test counts one row of each.
 
     ``mode="halving"`` spends a fixed share of the passes: in rounds of equal cost, the worse half
     by leave-one-out accuracy on the rows so far is dropped. It gives no guarantee.
@@ -77,7 +80,8 @@ def race_modules(
     seed : int, default=0
         Seed of the order of the rows.
     cache : bool, str or path, optional
-        Where features are kept, as for `extract`: a race that was stopped goes on from there.
+        Where features are kept: a race that was stopped goes on from there. They are kept batch by
+        batch, so only a race with the same task, seed and batch_size finds them.
     device : str, optional
         Where networks run, for example "cuda".
     precision : {"float32", "float16", "bfloat16"}, default="float32"
@@ -110,8 +114,9 @@ def race_modules(
     check_modules(modules, task, n_labels=len(labels))
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     field = enter(modules, task, labels.codes, labels.n_classes, cache=cache, **forward)
+    field.groups = group_codes(getattr(task, "groups", None), len(labels))
     possible = field.n_networks * len(labels)
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = _order(len(labels), field.groups if mode == "certified" else None, seed)
     facts = {
         "task": getattr(task, "name", "these labels"),
         "n_samples": len(labels),
@@ -119,11 +124,14 @@ def race_modules(
         "n_modules": len(field.runners),
         "n_networks": field.n_networks,
     }
+    if field.groups is not None:
+        facts["n_groups"] = len(np.unique(field.groups))
     _run(rule, field, order, is_kept=cache is not None)
+    failed = {runner.name: runner.reason for runner in field.runners if runner.reason}
     return Race(
-        [runner.facts() for runner in _final_order(field)],
+        [runner.facts(failed) for runner in _final_order(field)],
         settings={**facts, **chosen, **forward, "seed": seed},
-        failed={runner.name: runner.reason for runner in field.runners if runner.reason},
+        failed=failed,
         pass_fraction=field.passes / possible,
         seconds=time.perf_counter() - started,
     )
@@ -155,6 +163,16 @@ def _check_labels(task: Any) -> Any:
 
     labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
     return check_scorable(labels, kinds=("classification",), score="a race")
+
+
+def _order(n_rows: int, groups: NDArray[np.intp] | None, seed: int) -> NDArray[np.intp]:
+    """Return the rows in random order; those of a group next to each other, groups at random."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n_rows)
+    if groups is None:
+        return order
+    turns = rng.permutation(groups.max() + 1)
+    return order[np.argsort(turns[groups[order]], kind="stable")]
 
 
 def _run(rule: Certified | Halving, field: Field, order: Any, *, is_kept: bool) -> None:

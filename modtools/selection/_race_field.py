@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,9 +59,10 @@ class NetworkSource:
 
     def is_of(self, module: Any) -> bool:
         """Return whether one forward pass gives the taps of this module too."""
-        own = (self._module.network, self._module.preprocess, self._module.pooling)
-        other = (module.network, module.preprocess, module.pooling)
-        return all(one is another for one, another in zip(own, other, strict=True))
+        parts = ("network", "preprocess", "pooling")
+        return self._module.name == module.name and all(
+            getattr(self._module, part) is getattr(module, part, None) for part in parts
+        )
 
     def read(self, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Run the network on some rows and return the features of some taps, by name."""
@@ -91,10 +93,10 @@ class Runner:
         Rows predicted before they were learned, and how many of them correctly.
     accuracy : float or None
         What the race orders by: the share predicted correctly, or leave-one-out.
-    dropped_by : str or None
-        The module that beat it, in a certified race.
+    beaten_by : dict of str to float
+        Modules that beat it in a certified race, the best first, and their logarithmic evidence.
     log_e_value : float or None
-        Evidence with which it was dropped, or the most there was against it.
+        The most evidence there was against it while it was in.
     reason : str
         Why it failed.
     output : LearningOutput or None
@@ -110,7 +112,7 @@ class Runner:
     right: int = 0
     scored: int = 0
     accuracy: float | None = None
-    dropped_by: str | None = None
+    beaten_by: dict[str, float] = field(default_factory=dict)
     log_e_value: float | None = None
     reason: str = ""
 
@@ -122,10 +124,11 @@ class Runner:
         """Return a key that puts the better first, and among equals the one given first."""
         return (-1.0 if self.accuracy is None else -self.accuracy, self.place)
 
-    def facts(self) -> dict[str, Any]:
-        """Return its row of the frame."""
+    def facts(self, failed: Mapping[str, str]) -> dict[str, Any]:
+        """Return its row of the frame: it names a winner that did not fail, where there is one."""
         left = self.rows if self.status != "in" else None
-        log_e = self.log_e_value
+        sound = [name for name in self.beaten_by if name not in failed] or [*self.beaten_by, None]
+        log_e = self.log_e_value if sound[0] is None else self.beaten_by[sound[0]]
         return {
             "module": self.name,
             "network": self.network,
@@ -133,7 +136,7 @@ class Runner:
             "rows": self.rows,
             "accuracy": self.accuracy,
             "dropped_at": left,
-            "dropped_by": self.dropped_by,
+            "dropped_by": sound[0],
             "e_value": None if log_e is None else math.exp(min(log_e, _NO_OVERFLOW)),
         }
 
@@ -150,6 +153,8 @@ class Field:
         Network name to what gives its features.
     codes : ndarray of shape (n_samples,)
         Class codes of all labels.
+    groups : ndarray of shape (n_samples,) or None
+        Group number of each row, where rows belong together.
     passes : int
         Rows that networks have run on, each network counted for itself.
     """
@@ -157,6 +162,7 @@ class Field:
     runners: list[Runner]
     sources: dict[str, Source]
     codes: ClassCodes
+    groups: NDArray[np.intp] | None = None
     passes: int = field(default=0)
 
     @property
@@ -196,12 +202,16 @@ class Field:
                 continue
             for runner in taps:
                 try:
-                    features = _check_rows(found[runner.name], runner.name)
+                    features = _check_rows(found[runner.name], runner.name, rows)
                 except ModtoolsError as error:
                     _fail([runner], error)
                     continue
                 runner.rows += len(rows)
                 yield runner, features
+
+    def groups_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
+        """Return the group numbers of some rows, None where rows stand for themselves."""
+        return None if self.groups is None else self.groups[rows]
 
     def check_anyone(self) -> None:
         """Raise if nobody is left because all failed."""
@@ -210,9 +220,17 @@ class Field:
             raise ModtoolsError(f"no module is left in the race: {first.reason}")
 
 
-def _check_rows(features: Any, name: str) -> FloatArray:
+def _check_rows(features: Any, name: str, rows: NDArray[np.intp]) -> FloatArray:
+    """Return features that are finite; the rows named are those of the task, not of the batch."""
     array = as_float(features)
-    raise_if_not_finite(array, name=f'features of "{name}"')
+    bad = rows[~np.isfinite(array).all(axis=1)]
+    if bad.size:
+        raise ModtoolsError(
+            f'features of "{name}" must be finite: NaN or infinite in {bad.size} of {len(rows)} '
+            f"rows run together, first in row {bad.min()} of the task. Drop these rows or check "
+            "the module's precision (float16 overflows above 65504)."
+        )
+    raise_if_not_finite(array, name=f'features of "{name}"')  # too large ones are left
     return array
 
 
@@ -250,6 +268,7 @@ def enter(modules: Any, task: Any, codes: ClassCodes, n_classes: int, **options:
     (1, ['a@1', 'a@2'])
     """
     sources: dict[str, Source] = {}
+    cached: dict[str, str] = {}  # what stands before the @ of cached features, to the network
     pairs: list[tuple[str, str]] = []  # network and name of each tap, in the order given
     taps: dict[str, dict[str, Any]] = {}  # network to its taps: where to read, or features
     for key, value in _iter_modules(modules):
@@ -260,7 +279,8 @@ def enter(modules: Any, task: Any, codes: ClassCodes, n_classes: int, **options:
             held.update(found)
             sources[network] = NetworkSource(value, task, held, options)
         else:
-            network, found = key.partition("@")[0], {key: check_matrix(value)}
+            prefix, found = key.partition("@")[0], {key: check_matrix(value)}
+            network = cached.setdefault(prefix, _free_name(prefix, sources))
             held = taps.setdefault(network, {})
             held.update(found)
             sources[network] = CachedSource(held)
@@ -283,10 +303,17 @@ def _iter_modules(modules: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _network_name(module: Any, sources: Mapping[str, Source]) -> str:
-    """Return the name of a network; another network of the same name goes by its first tap."""
-    known = sources.get(module.name)
-    is_same = isinstance(known, NetworkSource) and known.is_of(module)
-    return str(module.name if known is None or is_same else module.names[0])
+    """Return the name under which a network is known, or a free one for another network."""
+    for name, source in sources.items():
+        if isinstance(source, NetworkSource) and source.is_of(module):
+            return name
+    return _free_name(module.name, sources)
+
+
+def _free_name(name: str, sources: Mapping[str, Source]) -> str:
+    """Return a name no network has: another network of the same name gets a number."""
+    numbered = (f"{name} ({number})" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in sources)
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -36,9 +36,12 @@ class LearningOutput:
         self._n_classes = n_classes
         self._features: list[FloatArray] = []
         self._codes: list[ClassCodes] = []
+        self._groups: list[NDArray[np.intp]] = []
         self._n_rows = self._n_fitted = self._n_tuned = 0
 
-    def learn(self, features: FloatArray, codes: ClassCodes) -> None:
+    def learn(
+        self, features: FloatArray, codes: ClassCodes, groups: NDArray[np.intp] | None = None
+    ) -> None:
         """Add rows, to be fitted when a prediction needs them.
 
         Parameters
@@ -47,9 +50,13 @@ class LearningOutput:
             Rows.
         codes : ndarray of shape (n_rows,)
             Their class codes.
+        groups : ndarray of shape (n_rows,), optional
+            Their group numbers; a row's whole group is left out with it.
         """
         self._features.append(features)
         self._codes.append(codes)
+        if groups is not None:
+            self._groups.append(groups)
         self._n_rows += len(features)
 
     def predict(self, features: FloatArray) -> NDArray[np.intp]:
@@ -73,7 +80,7 @@ class LearningOutput:
         return np.asarray(decisions.argmax(axis=1))
 
     def leave_one_out_accuracy(self) -> float:
-        """Return the share of all rows that the output module without each of them predicts.
+        """Return the share of all rows that the output module without each (its group) predicts.
 
         Returns
         -------
@@ -81,7 +88,8 @@ class LearningOutput:
             Accuracy in [0, 1]; the strength is the one of smallest error.
         """
         basis, codes = self._gather()
-        found = ridge_leave_one_out(basis, one_hot(codes, self._n_classes))
+        targets = one_hot(codes, self._n_classes)
+        found = ridge_leave_one_out(basis, targets, groups=self._left_out())
         return float((found.decisions.argmax(axis=1) == codes).mean())
 
     def _gather(self) -> tuple[RidgeBasis, ClassCodes]:
@@ -89,11 +97,20 @@ class LearningOutput:
         self._codes = [np.concatenate(self._codes)]
         return ridge_basis(StandardizedRows.of(self._features[0])), self._codes[0]
 
+    def _left_out(self) -> NDArray[np.intp] | None:
+        """Return the groups of all rows; a single one cannot be left out, so its rows are."""
+        if not self._groups:
+            return None
+        self._groups = [np.concatenate(self._groups)]
+        groups = self._groups[0]
+        return groups if (groups != groups[0]).any() else None
+
     def _fit(self) -> None:
         basis, codes = self._gather()
         targets = one_hot(codes, self._n_classes)
         if self._n_rows >= _RETUNE * self._n_tuned:
-            self._strength = ridge_leave_one_out(basis, targets).strength
+            left_out = ridge_leave_one_out(basis, targets, groups=self._left_out())
+            self._strength = left_out.strength
             self._n_tuned = self._n_rows
         self._intercept = targets.mean(axis=0)
         self._weights = _weights(basis, targets - self._intercept, self._strength)

@@ -170,7 +170,7 @@ class Race:
         """
         import pandas as pd
 
-        header = ["    module", "accuracy (%)", "rows run", "", "beaten by", "e-value"]
+        header = ["    module", "accuracy (%)", "rows run", "status", "beaten by", "e-value"]
         rows = []
         for place, row in enumerate(self._results.to_dict("records")):
             known = not pd.isna(row["accuracy"])
@@ -203,7 +203,18 @@ class Race:
         if tied:
             notes.append(f"Equal accuracies keep the order given: {', '.join(tied)}.")
         notes.extend(f"Failed and left the race: {n} ({why})" for n, why in self.failed.items())
+        notes.extend(self._unsettled())
         return notes
+
+    def _unsettled(self) -> list[str]:
+        """Return a note for each failed module that alone beat others: they may be the best."""
+        table = self._results
+        lost = table[table["dropped_by"].isin(list(self.failed))].groupby("dropped_by")["module"]
+        return [
+            f"Only {winner}, which failed later, beat {', '.join(names)}: what is left may be "
+            f"worse than that. Race without {winner} to judge."
+            for winner, names in lost
+        ]
 
     def _undecided(self) -> str:
         names, n_labels = self.remaining, self.settings["n_samples"]
@@ -218,10 +229,13 @@ class Race:
         if asked["mode"] == "halving":
             return "No guarantee: each round dropped the worse half on the rows so far."
         within = f" by {asked['tolerance']:g} points or more" if asked["tolerance"] else ""
+        grouped = ""
+        if "n_groups" in asked:
+            grouped = f" The tests count one row of each of {asked['n_groups']:,} groups."
         return (
             "Accuracy is that of an output module that learns along the race. The chance that the "
             f"best module was dropped{' for worse ones' + within if within else ' wrongly'} is at "
-            f"most {100 * asked['error']:g} %."
+            f"most {100 * asked['error']:g} %.{grouped}"
         )
 
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """The two ways to run a race: certified by tests, or halving the field with a fixed budget."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -47,20 +47,22 @@ class Certified(NamedTuple):
         show : callable
             Shows progress.
         """
-        if self.batch_size >= len(order):
+        batches = list(_batches(order, field.groups_of(order), self.batch_size))
+        if len(batches) == 1:
+            whole = "" if field.groups is None else " and a group is never divided"
             raise ModtoolsError(
                 f"batch_size must leave rows to predict: it is {self.batch_size}, and there are "
-                f"{len(order)} labels. Use a smaller batch_size."
+                f"{len(order)} labels{whole}. Use a smaller batch_size."
             )
-        bets, keepers = PairedBets(len(field.runners)), set[int]()
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            places, right = _predict_and_learn(field, rows, is_first=start == 0)
+        bets, keepers, seen = PairedBets(len(field.runners)), set[int](), 0
+        for rows in batches:
+            places, right = _predict_and_learn(field, rows, is_first=seen == 0)
             if places:
-                bets.add(np.array(places), np.array(right))
+                bets.add(np.array(places), np.array(right)[:, _independent(field, rows)])
                 self._drop(field, bets, keepers)
             field.check_anyone()
-            show((start + len(rows)) / len(order), _note(field))
+            seen += len(rows)
+            show(seen / len(order), _note(field))
             if len(field.running) == 1:
                 return
 
@@ -87,12 +89,37 @@ class Certified(NamedTuple):
             winners = [other for other in others if against[other.place] >= needed]
             runner.log_e_value = max(float(against[other.place]) for other in others)
             if winners:
-                winner = min(winners, key=Runner.standing)
-                runner.log_e_value = float(against[winner.place])
-                runner.dropped_by = winner.name
+                winners.sort(key=Runner.standing)
+                runner.beaten_by = {other.name: float(against[other.place]) for other in winners}
                 runner.leave("dropped")
                 if self.tolerance:
-                    keepers.add(winner.place)
+                    keepers.add(winners[0].place)
+
+
+def _batches(
+    order: NDArray[np.intp], groups: NDArray[np.intp] | None, batch_size: int
+) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows of one batch after the other; a group, in one piece here, is not divided."""
+    is_end = np.ones(len(order), dtype=bool)
+    if groups is not None:
+        is_end[:-1] = groups[1:] != groups[:-1]
+    ends, start = np.flatnonzero(is_end) + 1, 0
+    while start < len(order):
+        wanted = min(start + batch_size, len(order))
+        stop = int(ends[np.searchsorted(ends, wanted)])
+        yield order[start:stop]
+        start = stop
+
+
+def _independent(field: Field, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the places of rows that bets may count: the first of each group.
+
+    Rows of a group go wrong together, so a bet on each would win too much by luck alone.
+    """
+    groups = field.groups_of(rows)
+    if groups is None:
+        return np.arange(len(rows))
+    return np.sort(np.unique(groups, return_index=True)[1])
 
 
 def _predict_and_learn(
@@ -112,7 +139,7 @@ def _predict_and_learn(
             runner.accuracy = runner.right / runner.scored
             places.append(runner.place)
             right.append(correct)
-        output.learn(features, codes)
+        output.learn(features, codes, field.groups_of(rows))
     return places, right
 
 
@@ -173,7 +200,7 @@ class Halving(NamedTuple):
     def _learn(field: Field, rows: NDArray[np.intp]) -> None:
         for runner, features in field.read(rows):
             if runner.output is not None:
-                runner.output.learn(features, field.codes[rows])
+                runner.output.learn(features, field.codes[rows], field.groups_of(rows))
 
 
 def _halve(field: Field) -> None:

@@ -11,10 +11,13 @@ import modtools as mt
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
 from modtools.outputs import RidgeOutput
+from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out
+from modtools.outputs._standardize import StandardizedRows
 from modtools.selection import race_modules
+from modtools.selection._race import _order
 from modtools.selection._race_bets import PairedBets
 from modtools.selection._race_field import CachedSource, Field, Runner
-from modtools.selection._race_rules import Certified
+from modtools.selection._race_rules import Certified, _batches, _independent
 from modtools.tasks import Task
 
 N = 900
@@ -112,25 +115,30 @@ class Oracle:
     def predict(self, features):
         return features[:, 0]
 
-    def learn(self, features, codes):
+    def learn(self, features, codes, groups=None):
         pass
 
 
-def simulate(accuracies, *, seed, n_rows=1500, **rule):
-    """Race modules of known accuracy whose mistakes are half shared; return who is still in."""
+def simulate(accuracies, *, seed, n_rows=1500, n_copies=1, **rule):
+    """Race modules of known accuracy whose mistakes are half shared; return who is still in.
+
+    Every row comes in a group of identical copies.
+    """
     rng = np.random.default_rng(seed)
+    groups = None if n_copies == 1 else np.repeat(np.arange(n_rows), n_copies)
     shared, own = rng.random(n_rows), rng.random((len(accuracies), n_rows))
     is_shared = rng.random(n_rows) < 0.5
     runners, sources = [], {}
     for place, accuracy in enumerate(accuracies):
-        right = np.where(is_shared, shared, own[place]) < accuracy
+        right = np.repeat(np.where(is_shared, shared, own[place]) < accuracy, n_copies)
         name = str(place)
         sources[name] = CachedSource({name: np.where(right, 1.0, 0.0)[:, None]})
         runners.append(Runner(place, name, name, Oracle()))
-    field = Field(runners, sources, np.ones(n_rows, dtype=int))
+    n_all = n_rows * n_copies
+    field = Field(runners, sources, np.ones(n_all, dtype=int), groups)
     rule = {"error": 0.05, "tolerance": 0.0, "batch_size": 100, **rule}
-    Certified(**rule).run(field, np.arange(n_rows), lambda share, note: None)
-    return [runner.place for runner in field.running], field.passes / (len(accuracies) * n_rows)
+    Certified(**rule).run(field, np.arange(n_all), lambda share, note: None)
+    return [runner.place for runner in field.running], field.passes / (len(accuracies) * n_all)
 
 
 def share(events):
@@ -178,7 +186,7 @@ def test_a_keeper_leaves_only_by_a_test_without_tolerance_at_a_higher_level():
     rule._drop(field, bets, keepers)
     assert keepers == {0}
     assert [runner.place for runner in field.running] == [0]
-    assert [runner.dropped_by for runner in field.runners] == [None, "0", "0"]
+    assert [list(runner.beaten_by) for runner in field.runners] == [[], ["0"], ["0", "1"]]
 
 
 # --- halving
@@ -210,6 +218,76 @@ def test_the_accuracy_of_halving_is_leave_one_out_on_the_rows_so_far():
 def test_halving_with_passes_for_all_rows_stops_at_the_last_row():
     modules, labels = shelf([1.0, 2.0], n=60)
     assert race_modules(modules, labels, mode="halving", passes=0.99).frame()["rows"].max() <= 60
+
+
+# --- groups of rows that belong together
+
+
+def grouped(n_groups=200, n_copies=5):
+    """Return a task of groups of near-copies, and two modules: one knows only the groups."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(n_groups), n_copies)
+    labels = rng.integers(0, 2, n_groups)[groups]
+    rows = np.arange(len(groups))[:, None]
+    codes = rng.normal(size=(n_groups, 40))[groups]
+    modules = {
+        "groups": codes + 0.01 * rng.normal(size=codes.shape),
+        "classes": labels[:, None] + rng.normal(size=(len(labels), 3)),
+    }
+    return modules, Task(rows.astype(np.float32), labels, groups=groups, name="copies")
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "halving", "passes": 0.5}])
+def test_a_module_that_knows_only_the_groups_loses(options):
+    modules, task = grouped()
+    race = race_modules(modules, task, batch_size=50, **options)
+    assert race.best == "classes"
+    accuracy = race.frame().set_index("module")["accuracy"]
+    assert accuracy["groups"] < 0.6 < accuracy["classes"]
+    assert race.settings["n_groups"] == 200
+    assert ("one row of each of 200 groups" in repr(race)) == (not options)
+
+
+def test_the_accuracy_of_halving_leaves_whole_groups_out():
+    modules, task = grouped()
+    race = race_modules(modules, task, mode="halving", passes=0.5, seed=1)
+    order = np.random.default_rng(1).permutation(len(task))
+    for row in race.frame().to_dict("records"):
+        rows = order[: row["rows"]]
+        standardized = StandardizedRows.of(modules[row["module"]][rows])
+        codes, groups = task.labels[rows], task.groups[rows]
+        left_out = ridge_leave_one_out(ridge_basis(standardized), np.eye(2)[codes], groups=groups)
+        right = left_out.decisions.argmax(axis=1) == codes
+        assert row["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+
+
+def test_no_group_is_divided_between_batches():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 60, 500)
+    order = _order(500, groups, seed=3)
+    batches = list(_batches(order, groups[order], 40))
+    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(500))
+    seen = [set(groups[rows]) for rows in batches]
+    assert sum(map(len, seen)) == len(np.unique(groups))
+    assert all(len(rows) >= 40 for rows in batches[:-1])
+    for rows in batches:
+        counted = _independent(Field([], {}, groups, groups), rows)
+        assert sorted(groups[rows[counted]]) == sorted(set(groups[rows]))
+
+
+def test_copies_of_rows_do_not_raise_the_error_level():
+    lost = share(
+        0 not in simulate([0.7] * 4, seed=s, n_rows=600, n_copies=4, error=0.1)[0]
+        for s in range(80)
+    )
+    assert lost <= 0.1
+
+
+def test_groups_that_leave_no_rows_to_predict_are_refused():
+    modules, labels = shelf([1.0, 2.0], n=100)
+    task = Task(np.zeros((100, 1), np.float32), labels, groups=np.repeat([0, 1], [95, 5]))
+    with pytest.raises(ModtoolsError, match="100 labels and a group is never divided"):
+        race_modules(modules, task, batch_size=96)
 
 
 # --- networks
@@ -284,6 +362,22 @@ def test_taps_given_as_modules_of_their_own_share_the_passes_of_their_network():
     assert race_modules([one, other], task).settings["n_networks"] == 2
 
 
+def test_networks_and_features_that_share_a_name_are_told_apart():
+    task, (one, two) = network_task(), networks()
+    noise = np.random.default_rng(0).normal(size=(len(task), 3))
+    mixed = {"x": one.at("first"), "one@noise": noise, "one@more": noise, "y": two}
+    race = race_modules(mixed, task, batch_size=50)
+    assert race.frame().set_index("module")["network"].to_dict() == {
+        "one@first": "one", "one@noise": "one (2)", "one@more": "one (2)", "two": "two",
+    }  # fmt: skip
+    assert not race.failed
+    features_first = {"one@noise": noise, "x": one.at("first")}
+    assert race_modules(features_first, task, batch_size=50).settings["n_networks"] == 2
+    namesake = PretrainedModule(Counting(5), name="one")
+    frame = race_modules([one.at("first"), namesake], task, batch_size=50).frame()
+    assert set(frame["network"]) == {"one", "one (2)"}
+
+
 def test_a_zoo_races(tmp_path):
     zoo = Zoo(tmp_path)
     for seed, name in enumerate(["left", "right"]):
@@ -334,6 +428,41 @@ def test_cached_features_that_are_not_finite_fail_alone():
     assert list(race.failed) == ["net@1"]
     assert "finite" in race.failed["net@1"]
     assert race.frame().set_index("module").loc["net@2", "status"] != "failed"
+
+
+def test_a_failure_names_the_row_of_the_task():
+    modules, labels = shelf({"a": 1.0, "b": 1.1})
+    bad = np.random.default_rng(0).permutation(N)[350]
+    modules["a"][bad] = np.nan
+    race = race_modules(modules, labels, error=1e-9)
+    assert f"in 1 of 100 rows run together, first in row {bad} of the task" in race.failed["a"]
+
+
+def test_those_beaten_only_by_a_module_that_failed_later_are_named(monkeypatch):
+    monkeypatch.setattr("modtools.selection._race_field.LearningOutput", lambda _: Oracle())
+    labels = np.tile([0, 1], 150)
+    wrong = {"good": (), "fair": range(3, 15), "poor": range(20, 40)}  # of each hundred rows
+    order = np.random.default_rng(0).permutation(300)
+    modules = {}
+    for name, places in wrong.items():
+        is_wrong = np.isin(np.arange(300) % 100, list(places))
+        modules[name] = np.empty((300, 1))
+        modules[name][order, 0] = np.where(is_wrong, 1 - labels[order], labels[order])
+    assert race_modules(modules, labels, error=0.002).best == "good"
+    modules["good"][order[250]] = np.nan
+    race = race_modules(modules, labels, error=0.002)
+    assert race.remaining == ["fair"]
+    assert race.frame().set_index("module").loc["poor", "dropped_by"] == "good"
+    assert "Only good, which failed later, beat poor: what is left may be worse" in repr(race)
+
+
+def test_a_winner_that_did_not_fail_is_named_first():
+    runner = Runner(0, "lost", "net", None, "dropped", beaten_by={"good": 5.0, "fair": 3.0})
+    for failed, winner, log_e in (({}, "good", 5), ({"good": "broke"}, "fair", 3)):
+        facts = runner.facts(failed)
+        assert facts["dropped_by"] == winner
+        assert facts["e_value"] == pytest.approx(np.exp(log_e))
+    assert runner.facts({"good": "broke", "fair": "broke"})["dropped_by"] == "good"
 
 
 def test_if_all_fail_the_first_reason_is_raised():
