@@ -39,7 +39,8 @@ def mean_rank_elsewhere(truth: "pd.DataFrame") -> "pd.DataFrame":
         return total - table  # type: ignore[no-any-return]
 
     n_tasks = elsewhere(ranks.notna().astype(float)).where(ranks.notna())
-    found = elsewhere(ranks.fillna(0.0)) / n_tasks.where(n_tasks > 0)
+    # Equal means of ranks must not differ by rounding: that would break their tie at random.
+    found = (elsewhere(ranks.fillna(0.0)) / n_tasks.where(n_tasks > 0)).round(12)
     found = found[found.notna().sum(axis=1) >= 2]
     return melted(found, "predicted").assign(score=MEAN_RANK)
 
