@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DEFAULT = [
     *("moments", "rows", "extraction", "proxies", "training", "retraining"),
-    *("curve", "label_efficiency"),
+    *("curve", "label_efficiency", "race", "prediction"),
 ]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

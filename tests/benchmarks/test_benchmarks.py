@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
     "name",
     [
         *("moments", "rows", "extraction", "proxies", "training", "retraining"),
-        *("curve", "label_efficiency"),
+        *("curve", "label_efficiency", "race", "prediction"),
     ],
 )
 def test_the_benchmark_runs(name, tmp_path):
