@@ -115,24 +115,15 @@ def race_modules(
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     field = enter(modules, task, labels.codes, labels.n_classes, cache=cache, **forward)
     field.groups = group_codes(getattr(task, "groups", None), len(labels))
-    possible = field.n_networks * len(labels)
     order = _order(len(labels), field.groups if mode == "certified" else None, seed)
-    facts = {
-        "task": getattr(task, "name", "these labels"),
-        "n_samples": len(labels),
-        "n_classes": labels.n_classes,
-        "n_modules": len(field.runners),
-        "n_networks": field.n_networks,
-    }
-    if field.groups is not None:
-        facts["n_groups"] = len(np.unique(field.groups))
+    facts = _facts(task, labels, field)
     _run(rule, field, order, is_kept=cache is not None)
     failed = {runner.name: runner.reason for runner in field.runners if runner.reason}
     return Race(
         [runner.facts(failed) for runner in _final_order(field)],
         settings={**facts, **chosen, **forward, "seed": seed},
         failed=failed,
-        pass_fraction=field.passes / possible,
+        pass_fraction=field.passes / (facts["n_networks"] * len(labels)),
         seconds=time.perf_counter() - started,
     )
 
@@ -163,6 +154,19 @@ def _check_labels(task: Any) -> Any:
 
     labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
     return check_scorable(labels, kinds=("classification",), score="a race")
+
+
+def _facts(task: Any, labels: Any, field: Field) -> dict[str, Any]:
+    facts = {
+        "task": getattr(task, "name", "these labels"),
+        "n_samples": len(labels),
+        "n_classes": labels.n_classes,
+        "n_modules": len(field.runners),
+        "n_networks": field.n_networks,
+    }
+    if field.groups is not None:
+        facts["n_groups"] = len(np.unique(field.groups))
+    return facts
 
 
 def _order(n_rows: int, groups: NDArray[np.intp] | None, seed: int) -> NDArray[np.intp]:

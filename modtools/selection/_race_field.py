@@ -127,8 +127,9 @@ class Runner:
     def facts(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """Return its row of the frame: it names a winner that did not fail, where there is one."""
         left = self.rows if self.status != "in" else None
-        sound = [name for name in self.beaten_by if name not in failed] or [*self.beaten_by, None]
-        log_e = self.log_e_value if sound[0] is None else self.beaten_by[sound[0]]
+        sound = [name for name in self.beaten_by if name not in failed]
+        winner = next(iter(sound or self.beaten_by), None)
+        log_e = self.log_e_value if winner is None else self.beaten_by[winner]
         return {
             "module": self.name,
             "network": self.network,
@@ -136,7 +137,7 @@ class Runner:
             "rows": self.rows,
             "accuracy": self.accuracy,
             "dropped_at": left,
-            "dropped_by": sound[0],
+            "dropped_by": winner,
             "e_value": None if log_e is None else math.exp(min(log_e, _NO_OVERFLOW)),
         }
 
