@@ -149,19 +149,19 @@ def measure(quick, cache):
 
 def agreement(found, truth):
     """Return the agreement of every score with one kind of truth, feature width beside."""
-    scores, achieved = {}, {}
+    scores, achieved, widths = {}, {}, {}
     for task, by_module in found.items():
         achieved[task] = {name: result[truth] for name, result in by_module.items()}
         scores[task] = {}
         for name, result in by_module.items():
             for score, value in result["scores"].items():
                 scores[task].setdefault(score, {})[name] = value
-        scores[task]["feature width"] = {n: r["n_features"] for n, r in by_module.items()}
+        widths[task] = {"feature width": {n: r["n_features"] for n, r in by_module.items()}}
     covered = {
         task: {score: v for score, v in by_score.items() if len(v) > 1}
         for task, by_score in scores.items()
     }
-    return mt.score_agreement(covered, achieved)
+    return mt.score_agreement(covered, achieved, static=widths)
 
 
 def run(quick=False, cache=None):
