@@ -1,6 +1,6 @@
 """The picture of accuracy against cost: what was tried, and the front of what is worth its cost."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
@@ -100,7 +100,8 @@ class ParetoDisplay(Display):
         self.ax_.set_xlabel(self.cost, color=INK)
         self.ax_.set_ylabel("cross-validated accuracy (%)", color=INK)
         self.ax_.set_title(self.title, loc="left", color=INK)
-        self.ax_.legend(frameon=False, fontsize="small", labelcolor=INK, loc="lower right")
+        below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.14)}
+        self.ax_.legend(frameon=False, fontsize="small", labelcolor=INK, ncols=2, **below)
         self._name_front(table[table["on_front"]])
         return self
 

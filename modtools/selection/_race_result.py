@@ -111,7 +111,7 @@ class Race:
             How long each module ran.
         """
         return RaceDisplay(
-            results=self._results, n_labels=self.settings["n_samples"], title=self.title()
+            results=self._results, n_labels=self.settings["n_samples"], title=self._short_title()
         )
 
     def plot(self, ax: "Axes | None" = None) -> RaceDisplay:
@@ -237,6 +237,10 @@ class Race:
             f"best module was dropped{' for worse ones' + within if within else ' wrongly'} is at "
             f"most {100 * asked['error']:g} %.{grouped}"
         )
+
+    def _short_title(self) -> str:
+        task, mode = self.settings["task"], self.settings["mode"]
+        return f"{task}: {mode} race, {100 * self.pass_fraction:.0f} % of the passes"
 
     def title(self) -> str:
         """Return one line that says what raced, on what, and at what cost.
