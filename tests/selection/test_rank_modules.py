@@ -371,6 +371,6 @@ def test_nothing_is_extracted_before_all_is_checked():
 
 
 def test_a_score_that_does_not_fit_the_labels_is_refused_before_anything_runs():
-    message = r'ranked by "predicted_accuracy": it is defined for classification labels, not regression\. '
+    message = r'by "predicted_accuracy": it is defined for classification labels, not regression\. '
     with pytest.raises(ModtoolsError, match=message + r"Choose by= among logme, .*ridge"):
         rank_modules({"a": np.ones((9, 2)), "b": np.eye(9)}, np.linspace(0, 1, 9))
