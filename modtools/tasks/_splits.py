@@ -46,14 +46,14 @@ def _choose_units(
 ) -> Mask:
     """Move whole units to the test rows, and back, while classes get nearer to their fraction.
 
-    Units that matter most to a class come first. The last unit of a class is never moved.
+    Units come in random order: the largest first would leave only small ones to train on. The last
+    unit of a class is never moved.
     """
     held = _held_by_units(labels, units)
     left = (held > 0).sum(axis=0)  # units of each class that are still to train on
     relative = held / np.maximum(held.sum(axis=0), 1)
     gap = np.where(left > 0, fraction, 0.0)
     order = rng.permutation(len(held))
-    order = order[np.argsort(-relative[order].max(axis=1), kind="stable")]
     test = np.zeros(len(held), dtype=bool)
     for unit in np.tile(order, _PASSES):
         share = -relative[unit] if test[unit] else relative[unit]

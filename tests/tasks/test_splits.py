@@ -113,6 +113,19 @@ def test_a_group_for_each_row_is_an_ordinary_split():
     assert task.split(0.5)[1].encoded.counts().tolist() == [10, 10]
 
 
+def test_groups_of_the_test_rows_are_as_large_as_the_others():
+    rng = np.random.default_rng(0)
+    sizes = np.rint(rng.pareto(1.5, size=400) + 1).astype(int)
+    groups = np.repeat(np.arange(400), sizes)
+    task = Task(np.arange(len(groups)), rng.integers(3, size=len(groups)), groups=groups)
+    ratios = []
+    for seed in range(5):
+        train, test = task.split(0.5, seed=seed)
+        means = [len(part) / len(np.unique(part.groups)) for part in (train, test)]
+        ratios.append(means[1] / means[0])
+    assert 0.7 < np.mean(ratios) < 1.4
+
+
 @pytest.mark.parametrize(("sizes", "fraction"), [([9, 1], 0.5), ([9, 1], 0.97), ([5, 5], 0.1)])
 def test_few_groups_leave_neither_side_empty(sizes, fraction):
     groups = np.repeat(np.arange(len(sizes)), sizes)
