@@ -104,6 +104,10 @@ def _chosen(table: "pd.DataFrame", scores: str | None) -> Any:
     others = [str(name) for name in table.columns if name not in keys]
     if not others or scores == "none":
         return {}
+    if {"score", "value"} <= set(others):  # one row a score
+        known = [str(name) for name in table["score"].unique()]
+        wanted = [check_choice(name, known, name="score") for name in _names(scores)]
+        return table[table["score"].isin(wanted)] if wanted else table
     names = [check_choice(name, others, name="score") for name in _names(scores)]
     return table[[*keys, *names]] if names else table
 

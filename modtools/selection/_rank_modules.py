@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -127,7 +128,7 @@ def rank_modules(
     start = time.perf_counter()
     named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)
-    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, int)):
+    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
     labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
     check_scorable(labels, kinds=(labels.kind,), score="a score")

@@ -134,13 +134,20 @@ def _shelf_of(modules: Any, task: str) -> Any:
     """Return what can be ranked on one task: its own rows where features are cached."""
     if not isinstance(modules, dict) or not any(isinstance(m, Mapping) for m in modules.values()):
         return modules
+    shelf = {}
     for module, features in modules.items():
-        if not isinstance(features, Mapping) or task not in features:
+        by_name = (
+            {str(name): rows for name, rows in features.items()}
+            if isinstance(features, Mapping)
+            else {}
+        )
+        if task not in by_name:
             raise ModtoolsError(
                 f'module "{module}" has no features of task "{task}"; cached features are '
                 "{module: {task: features}}, every module on every task."
             )
-    return {module: features[task] for module, features in modules.items()}
+        shelf[module] = by_name[task]
+    return shelf
 
 
 def _score_one(modules: Any, task: Any, name: str, **options: Any) -> dict[str, float]:

@@ -82,6 +82,17 @@ def test_scores_truth_and_static_rankers_may_stand_in_files_of_their_own(cli, pu
     assert "Best     bad, by its mean weighted tau" in done.stdout
 
 
+def test_one_row_a_score_may_be_chosen_among(cli, published):
+    keys = ["task", "module"]
+    long = published.melt(keys, ["good", "bad"], var_name="score", value_name="value")
+    long.to_csv("long.csv", index=False)
+    published[[*keys, "accuracy"]].to_csv("truth.csv", index=False)
+    words = ["agree", "long.csv", "--truth", "truth.csv", "--unit", "percent"]
+    done = cli(*words, "--scores", "bad", "-q")
+    assert done.stdout == "bad\n", done.stderr
+    assert 'unknown score "god"' in cli(*words, "--scores", "god").stderr
+
+
 def test_accuracies_alone_tell_what_a_fixed_order_is_worth(cli, published):
     published[["task", "module", "accuracy"]].to_csv("truth.csv", index=False)
     for words in (("truth.csv",), ("table.csv", "--scores", "none")):
