@@ -84,13 +84,13 @@ def counts(texts: Sequence[str], analyzer: str, n_columns: int) -> NDArray[np.fl
 def iter_cells(name: str, train: mt.Task, test: mt.Task, place: Place) -> Iterator[dict[str, Any]]:
     """Yield what each module achieves with each draw of labels, and how the ranking saw it."""
     learned, tested = place.features(train), place.features(test)
-    numbered = mt.Task(np.arange(len(train)), train.labels)
+    numbered = mt.Task(np.arange(len(train)), train.labels, groups=train.groups)
     budgets, draws = (QUICK_BUDGETS, QUICK_DRAWS) if place.quick else (BUDGETS, DRAWS)
     cells = [(per_class, draw) for per_class in budgets for draw in range(draws)]
     for per_class, draw in track(cells, name):
         few = numbered.few_labels(per_class=per_class, seed=draw)
         own = {module: features[few.inputs] for module, features in learned.items()}
-        ranking = mt.rank_modules(own, few.labels, seed=draw)
+        ranking = mt.rank_modules(own, few, seed=draw)
         predictions = ranking.predictions(n_test=len(test)).set_index("module")
         for module, features in own.items():
             output = LogisticOutput().fit(features, few.labels)
