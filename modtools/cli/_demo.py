@@ -48,7 +48,7 @@ def demo(
     raw pixels on handwritten digits, and on Fashion-MNIST where its files are. Retrains the pick
     with 1, 2, 5, 10 and 20 labels a class, and says what more would bring. Then trains small
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
-    About a minute; needs the extra: `pip install "modtools[demo]"`.
+    One to two minutes; needs the extra: `pip install "modtools[demo]"`.
     """
     from modtools.cli._demo_labels import decision_text, worth_figures
 
