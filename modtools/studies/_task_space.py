@@ -8,8 +8,11 @@ import numpy as np
 
 from modtools._progress import quiet, track
 from modtools.exceptions import ModtoolsError
-from modtools.selection import rank_modules
+from modtools.selection import PREDICTED, rank_modules
+from modtools.selection._candidates import check_modules
 from modtools.studies._task_space_result import TaskSpace
+from modtools.tasks import encode_labels
+from modtools.transferability import SCORES
 
 if TYPE_CHECKING:
     import os
@@ -45,8 +48,9 @@ def task_space(
     Parameters
     ----------
     modules : Zoo, sequence of PretrainedModule, or dict
-        The shelf, at least two modules, three where `source` is given. A dict
-        ``{module: {task: features}}`` holds cached features, one row a label.
+        The shelf, at least two modules, and two beside those that `source` says were trained on
+        either task of any pair. A dict ``{module: {task: features}}`` holds cached features, one
+        row a label.
     tasks : sequence of Task, or dict
         At least two labelled tasks of different names, or ``{name: Task}``. For cached features
         ``{name: labels}`` is enough.
@@ -95,14 +99,16 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
+    _check_all(modules, named, score)
+    names = _module_names(modules)
+    known = _read_source(source or {}, names)
+    _check_size(names, list(named), known)
     rows = {}
     for name in track(list(named), "Score tasks"):
         shelf = _shelf_of(modules, name)
         with quiet():  # one bar for all tasks
             rows[name] = _score_one(shelf, named[name], name, by=score, **options)
-    matrix = _stack(rows, _module_names(modules))
-    known = _read_source(source or {}, list(matrix.columns))
-    _check_size(matrix, known)
+    matrix = _stack(rows, names)
     asked = {name: value for name, value in options.items() if name != "cache"}
     sizes = {name: len(task) for name, task in named.items()}
     settings = {"score": score, "n_labels": sizes, **asked}
@@ -148,6 +154,23 @@ def _shelf_of(modules: Any, task: str) -> Any:
             )
         shelf[module] = by_name[task]
     return shelf
+
+
+def _check_all(modules: Any, tasks: Mapping[str, Any], score: str) -> None:
+    """Raise before any network runs if the score is unknown or a task cannot be scored."""
+    if score != PREDICTED:
+        SCORES.names(score)
+    for name, task in tasks.items():
+        _check_one(_shelf_of(modules, name), task, name)
+
+
+def _check_one(modules: Any, task: Any, name: str) -> None:
+    """Raise before any network runs if the modules cannot be scored on one task."""
+    try:
+        labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+        check_modules(modules, task, n_labels=len(labels))
+    except ModtoolsError as error:
+        raise ModtoolsError(f'task "{name}": {error}') from error
 
 
 def _score_one(modules: Any, task: Any, name: str, **options: Any) -> dict[str, float]:
@@ -199,13 +222,13 @@ def _read_source(source: Any, modules: list[str]) -> dict[str, str]:
     return {module: str(task) for module, task in both.items() if task is not None}
 
 
-def _check_size(matrix: "pd.DataFrame", source: Mapping[str, str]) -> None:
+def _check_size(modules: list[str], tasks: list[str], source: Mapping[str, str]) -> None:
     """Raise unless two modules or more are left to compare any two tasks on."""
-    trained = [list(source.values()).count(task) for task in matrix.index]
-    left = matrix.shape[1] - sum(sorted(trained)[-2:])
+    trained = [list(source.values()).count(task) for task in tasks]
+    left = len(modules) - sum(sorted(trained)[-2:])
     if left < 2:
         raise ModtoolsError(
             f"two tasks are compared on modules trained on neither of them, at least two; {left} "
-            f"of {matrix.shape[1]} are left. Give more modules"
+            f"of {len(modules)} are left. Give more modules"
             + (", or leave source out." if source else ".")
         )

@@ -253,3 +253,18 @@ def test_achieved_accuracies_must_be_there_as_fractions(values, achieved, messag
 def test_two_tasks_have_one_distance_and_no_agreement(values):
     with pytest.raises(ModtoolsError, match="over at least 3 tasks; got 2"):
         make_space(values[:2]).agreement({})
+
+
+def test_a_source_that_names_no_module_stops_before_any_network_runs():
+    runs = []
+
+    def network(batch):
+        runs.append(len(batch))
+        return batch.reshape(len(batch), -1).float()
+
+    rng = np.random.default_rng(0)
+    tasks = [mt.Task(rng.normal(size=(8, 3)), np.arange(8) % 2, name=name) for name in "ab"]
+    shelf = [mt.PretrainedModule(network, name=name) for name in ("one", "two")]
+    with pytest.raises(ModtoolsError, match='source names "three", which is no module'):
+        task_space(shelf, tasks, source={"three": "a"})
+    assert runs == []
