@@ -1,18 +1,24 @@
 """Weights of a network as a safetensors file: shared tensors once, nothing unpickled."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from modtools._memory_order import axes_in_memory
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 
 __all__ = ["check_files", "file_digest", "load_weights", "save_weights"]
+
+# In the metadata: the axes in memory of each tensor that does not lie row by row, as JSON.
+_ORDERS: Final = "memory_orders"
 
 
 def file_digest(path: Path) -> str:
@@ -38,6 +44,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     kept: dict[tuple[object, ...], str] = {}
     tensors: dict[str, torch.Tensor] = {}
     metadata = {"format": "pt"}
+    orders: dict[str, list[int]] = {}
     for name, tensor in network.state_dict().items():
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         if tensor.numel() and kept.setdefault(place, name) != name:
@@ -45,6 +52,11 @@ def save_weights(network: nn.Module, path: Path) -> None:
         else:
             # Cloned, because safetensors refuses views into one larger piece of memory.
             tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            axes = axes_in_memory(tensor.shape, tensor.stride())
+            if axes != sorted(axes):
+                orders[name] = axes
+    if orders:
+        metadata[_ORDERS] = json.dumps(orders)
     save_file(tensors, path, metadata=metadata)
 
 
@@ -55,12 +67,24 @@ def load_weights(network: nn.Module, path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             aliases = dict(file.metadata() or {})
         aliases.pop("format", None)
+        orders = json.loads(aliases.pop(_ORDERS, "{}"))
         tensors.update({name: tensors[kept] for name, kept in aliases.items()})
         for name, tensor in network.state_dict(keep_vars=True).items():
             if name in tensors:
-                tensor.data = tensor.data.to(tensors[name].dtype)
+                tensor.data = _laid_out(tensor.data, tensors[name].dtype, orders.get(name))
         network.load_state_dict(tensors, strict=True)
-    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError, MemoryError) as error:
+    except (
+        *(SafetensorError, RuntimeError, KeyError, ValueError, OSError, MemoryError),
+        *(AttributeError, TypeError, IndexError),  # orders that are not those of the tensors
+    ) as error:
         raise ModtoolsError(
             f"{path} does not hold the weights of this network: {one_line(error)}."
         ) from error
+
+
+def _laid_out(tensor: torch.Tensor, dtype: torch.dtype, axes: Any) -> torch.Tensor:
+    """Return a tensor in a number type, its axes in memory in an order if one is given."""
+    if axes is None or axes == axes_in_memory(tensor.shape, tensor.stride()):
+        return tensor.to(dtype)
+    ordered = tensor.permute(axes).to(dtype).clone(memory_format=torch.contiguous_format)
+    return ordered.permute([axes.index(axis) for axis in range(tensor.ndim)])

@@ -211,7 +211,7 @@ class ClassMeanOutput(OutputModule):
         rows, pool = self._standardized(X)
         self.mean_, self.scale_ = rows.mean, rows.scale
         self.means_ = class_sums(rows, codes, n_classes) / np.bincount(codes)[:, None]
-        self.nameless_means_ = self.means_[:0]
+        self.nameless_means_ = np.empty((0, rows.n_features))
         self.uses_pool_, self.evidence_ = False, None
         if pool is not None:
             named = self._named_clusters(rows, codes, n_classes, pool)

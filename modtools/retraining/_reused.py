@@ -340,7 +340,8 @@ class ReusedModel:
         Returns
         -------
         ReusedModel
-            With the same predictions as the model that was saved.
+            A copy: its arrays have the values, types and order in memory of those that were saved,
+            so that it predicts the same to the last bit.
         """
         return cls(**read_model(Path(path), allow))
 

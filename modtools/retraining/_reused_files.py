@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from modtools._memory_order import axes_in_memory
 from modtools._validation import check_choice
 from modtools._writing import json_text, swap_folder
 from modtools.exceptions import ModtoolsError
@@ -30,6 +31,7 @@ _KIND: Final = "modtools reused model"
 _ARRAYS: Final = "output.safetensors"
 _FINGERPRINTS: Final = "row_fingerprints"
 _MAXIMUM_BYTES: Final = 1 << 24
+_MAXIMUM_NAMES: Final = 1 << 28  # bytes of an array of class names
 _OUTPUTS: Final = {
     kind.__name__: kind
     for kind in (ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput)
@@ -41,6 +43,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "output": str,
     "parameters": dict,
     "attributes": dict,
+    "layouts": dict,  # number type and order in memory of each array
     "classes": list,
     "nameless": list,
     "class_dtype": str,
@@ -93,14 +96,7 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         raise ModtoolsError(f"class labels of dtype {model.classes.dtype} cannot be kept; use str.")
     digests = bytes.fromhex("".join(model.row_fingerprints.tolist()))
     arrays = {_FINGERPRINTS: np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32).copy()}
-    attributes: dict[str, Any] = {}
-    for name, value in vars(output).items():
-        if not _ATTRIBUTE.fullmatch(name):
-            continue
-        if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
-            arrays[name] = np.ascontiguousarray(value)
-        else:
-            attributes[name] = value.tolist() if isinstance(value, np.ndarray) else value
+    fitted, attributes, layouts = _fitted(output)
     # A pool of unlabelled rows served the fit; predictions do not need it.
     parameters = {
         name: None if name == "pool" else value
@@ -112,6 +108,7 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         "output": type(output).__name__,
         "parameters": parameters,
         "attributes": attributes,
+        "layouts": layouts,
         "classes": model.classes.tolist(),
         "nameless": model.nameless.tolist(),
         "class_dtype": model.classes.dtype.str,
@@ -119,7 +116,25 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         "task_kind": model.kind,
         "seconds": model.seconds,
     }
-    return arrays, card
+    return {**arrays, **fitted}, card
+
+
+def _fitted(output: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, Any]]:
+    """Return the numeric arrays, the other attributes and the layouts of an output module."""
+    arrays: dict[str, NDArray[Any]] = {}
+    attributes: dict[str, Any] = {}
+    layouts: dict[str, Any] = {}
+    for name, value in vars(output).items():
+        if not _ATTRIBUTE.fullmatch(name):
+            continue
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iufbU":
+            axes = axes_in_memory(value.shape, value.strides)
+            layouts[name] = {"dtype": value.dtype.str, "axes": axes}
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
+            arrays[name] = np.ascontiguousarray(value)
+        else:
+            attributes[name] = value.tolist() if isinstance(value, np.ndarray) else value
+    return arrays, attributes, layouts
 
 
 def _module_card(module: "PretrainedModule | CombinedModule", zoo: "Zoo") -> dict[str, Any]:
@@ -171,7 +186,8 @@ def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         module = _read_module(card, zoo)
         arrays = load_file(path / _ARRAYS)
         fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
-        classes = np.asarray(card["classes"], dtype=_class_dtype(card["class_dtype"]))
+        class_dtype = _dtype(card["class_dtype"], len(card["classes"]))
+        classes = np.asarray(card["classes"], dtype=class_dtype)
         kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
     except (ModtoolsError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -202,17 +218,36 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModtoolsError(f"{file} is not valid JSON: {error}.") from error
     if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
         raise ModtoolsError(f"{file} is not the card of a {_KIND} of format {_FORMAT}.")
+    card.setdefault("layouts", {})  # models were saved without them before
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
     if wrong:
         raise ModtoolsError(f"{file} lacks or mistypes {', '.join(wrong)}.")
     return card
 
 
-def _class_dtype(text: str) -> np.dtype[Any]:
+def _dtype(text: str, size: int) -> np.dtype[Any]:
+    """Return the dtype that a card states for an array of class labels or fitted numbers."""
     dtype = np.dtype(text)
     if dtype.kind not in "iufbU":
-        raise ModtoolsError(f"class labels cannot have dtype {text}.")
+        raise ModtoolsError(f"its arrays cannot have dtype {text}.")
+    if dtype.kind == "U" and dtype.itemsize * size > _MAXIMUM_NAMES:
+        raise ModtoolsError(f"{size} names of dtype {text} take more bytes than class names can.")
     return dtype
+
+
+def _laid_out(name: str, value: Any, layout: Any) -> NDArray[Any]:
+    """Return an array with the dtype and the order in memory in which it was fitted.
+
+    With another order the values are the same, but a product with them may be rounded otherwise.
+    """
+    array = np.asarray(value)
+    axes, dtype = layout["axes"], _dtype(layout["dtype"], array.size)
+    is_same_type = dtype.kind == "U" or dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
+    if not is_same_type or sorted(axes) != list(range(array.ndim)):
+        raise ModtoolsError(f"its layout of {name} is not one of its array.")
+    ordered = np.empty([array.shape[axis] for axis in axes], dtype=dtype)
+    ordered[...] = array.transpose(axes)
+    return ordered.transpose(np.argsort(axes))
 
 
 def _rebuild(card: dict[str, Any], attributes: dict[str, Any]) -> Any:
@@ -224,5 +259,7 @@ def _rebuild(card: dict[str, Any], attributes: dict[str, Any]) -> Any:
     if strange:
         raise ModtoolsError(f"its output module has no attribute {strange[0]!r}.")
     for name, value in attributes.items():
+        if name in card["layouts"]:
+            value = _laid_out(name, value, card["layouts"][name])
         setattr(output, name, np.asarray(value) if isinstance(value, list) else value)
     return output

@@ -20,7 +20,8 @@ _LINEAR = ("coef_", "intercept_", "mean_", "scale_")  # the linear output module
 
 
 def _float32(values: Any) -> Tensor:
-    return torch.tensor(np.asarray(values), dtype=torch.float32)
+    # Row by row whatever the order of the fitted array: safetensors and exporters insist on it.
+    return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32)
 
 
 class _Standardize(nn.Module):
