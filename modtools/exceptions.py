@@ -1,10 +1,15 @@
 """The one error and the one warning that modtools raises on its own account."""
 
+import os
+import sys
 import warnings
+from pathlib import Path
+from types import FrameType
 from typing import Final
 
 __all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "warn"]
 
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
     "MT001": "features carry no variation, so a score is at its documented limit",
     "MT002": "a damaged cache entry was found and is computed again",
@@ -13,7 +18,7 @@ WARNING_CODES: Final[dict[str, str]] = {
     "MT005": "an iterative fit stopped before it converged",
     "MT006": "a method had to adapt to a class with few rows",
     "MT007": "features could not be kept in the cache",
-    "MT008": "float32 products and an ill-conditioned scatter: inverse-based scores may be off",
+    "MT008": "sums of products lost digits that scores which invert the scatter need",
 }
 
 
@@ -46,4 +51,16 @@ def warn(code: str, text: str) -> None:
     """
     if code not in WARNING_CODES:
         raise KeyError(code)
-    warnings.warn(f"{code}: {text}", ModtoolsWarning, stacklevel=3)
+    warnings.warn(f"{code}: {text}", ModtoolsWarning, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """Return the stack level, seen from `warn`, of the line that called modtools."""
+    frame: FrameType | None
+    frame, level, callers = sys._getframe(), 0, 3
+    while frame is not None:
+        level += 1
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            callers = level
+        frame = frame.f_back
+    return callers

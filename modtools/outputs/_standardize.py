@@ -9,53 +9,9 @@ from numpy.typing import NDArray
 
 from modtools._validation import FloatArray, check_integer, rows_per_block
 from modtools.exceptions import ModtoolsError
+from modtools.statistics._columns import column_moments
 
 __all__ = ["StandardizedRows", "column_moments", "standardize"]
-
-# A column whose deviation is below this many units of rounding of its own values is constant.
-_ROUNDING_UNITS = 2
-
-
-def column_moments(features: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each column, in float64 and safe for any magnitude.
-
-    The deviation of a column without variance, judged against the resolution of its own values, is
-    exactly 0. Columns are never compared with an absolute threshold, nor with each other, so the
-    unit of a column changes nothing.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_features)
-        Finite float32 or float64 features.
-
-    Returns
-    -------
-    mean, deviation : ndarray of shape (n_features,)
-        Divisor n; `deviation` is 0 for a constant column.
-
-    Examples
-    --------
-    >>> column_moments(np.array([[1e-9, 5.0], [3e-9, 5.0]]))
-    (array([2.e-09, 5.e+00]), array([1.e-09, 0.e+00]))
-    """
-    n_samples, n_features = features.shape
-    origin = features[0].astype(np.float64)
-    total, spread = np.zeros(n_features), np.zeros(n_features)
-    for block in _blocks(features):
-        block -= origin
-        total += block.sum(axis=0)
-        np.maximum(spread, np.maximum(block.max(axis=0), -block.min(axis=0)), out=spread)
-    mean = origin + total / n_samples
-    # Dividing by the spread first keeps squares of very small and very large values in range.
-    unit = np.where(spread > 0, spread, 1.0)
-    squares = np.zeros(n_features)
-    for block in _blocks(features):
-        block -= mean
-        block /= unit
-        squares += np.einsum("ij,ij->j", block, block)
-    deviation = unit * np.sqrt(squares / n_samples)
-    resolution = _ROUNDING_UNITS * np.finfo(features.dtype).eps * np.maximum(abs(mean), spread)
-    return mean, np.where((spread > 0) & (deviation > resolution), deviation, 0.0)
 
 
 def standardize(
@@ -102,13 +58,6 @@ def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> ND
     varying = energies > 0
     shares = energies * varying.sum() / energies[varying].mean() if varying.any() else energies
     return np.repeat(np.sqrt(np.where(varying, shares, 1.0)), widths)
-
-
-def _blocks(features: FloatArray) -> Iterator[NDArray[np.float64]]:
-    """Yield consecutive rows as float64 copies, which may be overwritten."""
-    step = rows_per_block(features.shape[1], 8)
-    for start in range(0, len(features), step):
-        yield features[start : start + step].astype(np.float64)
 
 
 @dataclass(frozen=True)

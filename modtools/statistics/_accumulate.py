@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from modtools._validation import LARGEST, FloatArray, as_float, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
+from modtools.statistics._columns import middle_of, sample_rows
 from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
 
 __all__ = [
+    "SAFE_MEAN_SQUARE",
+    "SAFE_SUM",
     "Precision",
     "accumulate",
     "gram_of_columns",
@@ -25,8 +28,8 @@ Precision: TypeAlias = Literal["float32", "float64"]
 _BLOCK_BYTES = 20 << 20
 _CHUNK_ROWS = 512
 _DENSE_CLASSES = 64
-# Outside this range of mean squares, float32 products lose digits or overflow.
-_SAFE_MEAN_SQUARE = (1e-24, 1e24)
+# Below this mean square float32 products lose digits; above this sum, cubes overflow.
+SAFE_MEAN_SQUARE, SAFE_SUM = 1e-24, 1e22
 
 
 def gram_of_columns(block: FloatArray, out: FloatArray | None = None) -> FloatArray:
@@ -62,11 +65,11 @@ class _Accumulator:
         """Add a block; return False, adding nothing, if its products are not to be trusted."""
         rooted = x if w is None else x * np.sqrt(w).astype(x.dtype)[:, None]
         product = self._product(rooted)
-        mean_square = float(np.trace(product)) / x.size
-        low, high = _SAFE_MEAN_SQUARE
-        if x.dtype == np.float32 and not low < mean_square < high:
+        total = float(np.trace(product))
+        is_safe = total > SAFE_MEAN_SQUARE * x.size and total < SAFE_SUM
+        if x.dtype == np.float32 and not is_safe:
             return False
-        if not mean_square <= 4 * LARGEST**2:  # twice the largest entry, after the shift
+        if not total <= 4 * LARGEST**2 * x.size:  # twice the largest entry, after the shift
             return False
         self.xx += product
         if labels.codes is not None:
@@ -176,14 +179,15 @@ def accumulate(
     powers = [1] if weights is None else [1, 2]
     totals = [_Accumulator(d, labels.n_classes, keep_class_xx=keep_class_xx) for _ in powers]
     blocks = list(_row_blocks(len(features), d, precision))
-    shift, t_shift = _shifts(features, blocks[0], labels, feature_map, dtype)
+    shift, t_shift = _shifts(features, labels, feature_map, dtype)
     buffer = np.empty((blocks[0].stop, d), dtype=dtype)
     for rows in blocks:
         block = as_float(features[rows])
         if feature_map.name != "identity" and not np.isfinite(block).all():
             raise_if_not_finite(features)  # a map may hide what is not finite
         mapped = feature_map.in_precision(block, dtype)
-        x = np.subtract(mapped, shift, out=buffer[: len(mapped)], dtype=dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # `add` looks at what came out
+            x = np.subtract(mapped, shift, out=buffer[: len(mapped)], dtype=dtype)
         part = labels.take(rows)
         for power, total in zip(powers, totals, strict=True):
             w = None if weights is None else weights[rows] ** power
@@ -196,13 +200,16 @@ def accumulate(
 
 
 def _shifts(
-    features: NDArray[Any], first: slice, labels: Labels, feature_map: FeatureMap, dtype: Any
+    features: NDArray[Any], labels: Labels, feature_map: FeatureMap, dtype: Any
 ) -> tuple[FloatArray, Float64]:
-    """Return the mean of the first rows, in the type of the products, and of the targets."""
-    rows = as_float(features[first])
+    """Return the middle of a few rows, in the type of the products, and the mean of the targets.
+
+    One far row moves a mean so far from all others that their sums lose digits, but not a median.
+    """
+    rows = as_float(features[sample_rows(len(features))])
     if not -LARGEST <= rows.min() <= rows.max() <= LARGEST:
         raise_if_not_finite(features)
-    shift = feature_map.in_precision(rows, dtype).mean(axis=0, dtype=np.float64).astype(dtype)
+    shift = middle_of(feature_map.in_precision(rows, dtype)).astype(dtype)
     if labels.kind == "regression":
         return shift, labels.target_matrix().mean(axis=0)
     return shift, np.zeros(labels.n_classes)

@@ -7,7 +7,8 @@ import torch
 
 from modtools._validation import raise_if_not_finite, to_numpy
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._accumulate import Precision, raise_too_large
+from modtools.statistics._accumulate import SAFE_MEAN_SQUARE, SAFE_SUM, Precision, raise_too_large
+from modtools.statistics._columns import middle_of, sample_rows
 from modtools.statistics._feature_maps import FeatureMap
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Labels
@@ -34,7 +35,7 @@ def accumulate_tensor(
     # Reduced-precision products (TF32) would not hold the promised digits.
     exact = precision == "float32" and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if exact else torch.float64
-    shift = _mapped(features, slice(_ROWS), feature_map, dtype).mean(dim=0)
+    shift = _middle(features, feature_map, dtype)
     targets = labels.target_matrix()
     t_shift = np.zeros(labels.n_classes)
     if labels.kind == "regression":
@@ -43,7 +44,7 @@ def accumulate_tensor(
     totals: list[dict[str, Any] | None] = [None for _ in powers]
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
-        x = _mapped(features, rows, feature_map, dtype) - shift
+        x = _safe(features, rows, feature_map, shift)
         t = torch.as_tensor(targets[rows] - t_shift, device=x.device)
         for i, power in enumerate(powers):
             w = None
@@ -59,8 +60,27 @@ def accumulate_tensor(
     return sums, shift.double().cpu().numpy(), t_shift
 
 
+def _middle(features: torch.Tensor, feature_map: FeatureMap, dtype: torch.dtype) -> torch.Tensor:
+    """Return the middle of a few rows, which a few far rows do not move."""
+    rows = torch.as_tensor(sample_rows(len(features)), device=features.device)
+    sample = to_numpy(_mapped(features, rows, feature_map, dtype))
+    return torch.as_tensor(middle_of(sample), device=features.device).to(dtype)
+
+
+def _safe(
+    features: torch.Tensor, rows: slice, feature_map: FeatureMap, shift: torch.Tensor
+) -> torch.Tensor:
+    """Return some shifted rows in the type of the shift, or in float64 where that overflows."""
+    x = _mapped(features, rows, feature_map, shift.dtype) - shift
+    if x.dtype == torch.float32:
+        total = float(x.double().square().sum())
+        if not SAFE_MEAN_SQUARE * x.numel() < total < SAFE_SUM:
+            return _mapped(features, rows, feature_map, torch.float64) - shift.double()
+    return x
+
+
 def _mapped(
-    features: torch.Tensor, rows: slice, feature_map: FeatureMap, dtype: torch.dtype
+    features: torch.Tensor, rows: Any, feature_map: FeatureMap, dtype: torch.dtype
 ) -> torch.Tensor:
     """Return some rows under the feature map, which must not hide what is not finite."""
     block = features[rows].to(dtype)

@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from modtools._validation import check_choice, check_lengths, check_matrix
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._accumulate import Precision, accumulate
 from modtools.statistics._class_weights import merged_weights, weights_by_class
+from modtools.statistics._columns import Grain, grain_of
+from modtools.statistics._decompose import ScatterParts, spectrum_of
 from modtools.statistics._feature_maps import FEATURE_MAPS
-from modtools.statistics._summary import (
-    Spectrum,
-    Summary,
-    diagonal_of_sums,
-    significant,
-    spectrum_of,
-)
+from modtools.statistics._logdet import class_logdets_of, logdet_plus_identity
+from modtools.statistics._loss import LossWarning
+from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Kind, encode_labels
 
@@ -78,6 +75,7 @@ class Moments:
     _diagonal: Sums = field(repr=False)
     _shift: Float64 = field(repr=False)
     _target_shift: Float64 = field(repr=False)
+    _grain: Grain = field(repr=False)
     _class_weights: Mapping[Any, float] | None = field(repr=False)
     _parts: frozenset[str] = field(repr=False)
 
@@ -146,8 +144,9 @@ class Moments:
         if weights is not None:
             named = dict(zip(encoded.classes.tolist(), weights.tolist(), strict=True))
         part = frozenset([uuid.uuid4().hex])
+        grain = grain_of(array, FEATURE_MAPS[feature_map])
         shape = (encoded.kind, encoded.classes, feature_map, len(array), chosen)
-        return cls(*shape, sums[0], sums[-1], shift, target_shift, named, part)
+        return cls(*shape, sums[0], sums[-1], shift, target_shift, grain, named, part)
 
     @classmethod
     def from_batches(
@@ -252,6 +251,7 @@ class Moments:
             sums if same else combine(self._diagonal, other._diagonal),
             self._shift,
             target_shift,
+            self._grain.merge(other._grain),
             merged_weights(self._class_weights, other._class_weights),
             self._parts | other._parts,
         )
@@ -306,11 +306,7 @@ class Moments:
         target_second = target_second + np.outer(self._target_shift, self.counts)
         within = np.zeros_like(s.squares)
         if self.kind == "classification":
-            within = np.maximum(s.squares - s.tx**2 / np.where(s.t > 0, s.t, 1)[:, None], 0)
-
-        def decompose() -> Spectrum:
-            size = max(self.n_samples, self.n_features)
-            return spectrum_of(self.scatter, centre, offsets, size, self.precision)
+            within = s.within_squares
 
         return Summary(
             kind=self.kind,
@@ -330,19 +326,38 @@ class Moments:
             diagonal=diagonal_of_sums(self._diagonal, -self._shift, mean, target_mean),
             feature_map=self.feature_map,
             precision=self.precision,
-            decompose=decompose,
-            class_logdets=None if s.class_xx is None else self._class_logdets,
+            **self._decompositions(),
         )
 
-    def _class_logdets(self, delta: float) -> Float64:
+    def _decompositions(self) -> dict[str, Any]:
+        """Return the callables of `Summary`, which share one warning."""
+        s, warning = self._sums, LossWarning(of_rows=False)
+
+        def decompose() -> Spectrum:
+            spectrum = self._decompose()
+            warning.tell(spectrum.loss)
+            return spectrum
+
+        def total_logdet(delta: float) -> float:
+            return logdet_plus_identity(self.scatter * (delta / s.n)).value
+
+        def class_logdets(delta: float) -> Float64:
+            logdets, error = class_logdets_of(s, delta)
+            warning.tell(error)
+            return logdets
+
+        return {
+            "decompose": decompose,
+            "total_logdet": total_logdet,
+            "class_logdets": None if s.class_xx is None else class_logdets,
+        }
+
+    def _decompose(self) -> Spectrum:
+        """Return the eigenvalues of the scatter, and mean and targets in its eigenbasis."""
         s = self._sums
-        assert s.class_xx is not None
-        mean, result = s.x / s.n, np.zeros(len(s.t))
-        for code in np.flatnonzero(s.t):
-            cross = np.outer(s.tx[code], mean)
-            about_mean = s.class_xx[code] - cross - cross.T + s.t[code] * np.outer(mean, mean)
-            result[code] = logdet_plus_identity(about_mean * (delta / s.t[code]))
-        return result
+        offsets = s.tx - np.outer(s.t / s.n, s.x)
+        parts = ScatterParts(self.scatter, np.diag(s.xx), self.mean, offsets, s.n, self.n_samples)
+        return spectrum_of(parts, self._grain, self.precision)
 
     def score(self, scores: Sequence[str] | str | None = None) -> Any:
         """Return scores of these moments, by registry name.
@@ -370,21 +385,6 @@ class Moments:
         # The registry of scores is built on this room; this convenience is the one call downstairs.
         transferability = import_module("modtools.transferability")
         return transferability.score_moments(self, scores)
-
-
-def logdet_plus_identity(matrix: Float64) -> float:
-    """Return log det(I + matrix) for a positive semi-definite matrix, which is overwritten."""
-    matrix[np.diag_indices_from(matrix)] += 1.0
-    try:
-        factor = linalg.cholesky(matrix, lower=True, check_finite=False)
-        pivots = np.asarray(np.diag(factor) ** 2, dtype=np.float64)
-    except linalg.LinAlgError:
-        pivots = np.zeros(1)
-    if significant(pivots, len(matrix)).all():
-        return float(np.log(pivots).sum())
-    # Entries so large that directions without any spread hold rounding errors above 1.
-    values = np.asarray(linalg.eigvalsh(matrix, check_finite=False) - 1.0, dtype=np.float64)
-    return float(np.log1p(values[significant(values, len(values))]).sum())
 
 
 def _is_on_device(features: Any) -> bool:

@@ -1,8 +1,9 @@
 """From rows in memory to a `Summary`: through moments, or through the n x n kernel where n < d."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,22 @@ from modtools.statistics._accumulate import (
     gram_of_columns,
     label_sums,
 )
+from modtools.statistics._columns import middle_of, sample_rows
+from modtools.statistics._decompose import rank_level
 from modtools.statistics._feature_maps import FEATURE_MAPS, FeatureMap
-from modtools.statistics._moments import Moments, choose_precision, logdet_plus_identity
-from modtools.statistics._summary import DiagonalSums, Spectrum, Summary, significant
+from modtools.statistics._logdet import logdet_plus_identity
+from modtools.statistics._loss import LOSS_LIMIT, LossWarning
+from modtools.statistics._moments import Moments, choose_precision
+from modtools.statistics._rows_spectrum import factor_of_few, row_factor, spectrum_of_rows
+from modtools.statistics._summary import DiagonalSums, Spectrum, Summary
 from modtools.statistics._sums import Float64
 from modtools.tasks._labels import Labels
 
 __all__ = ["summarise"]
+
+# Sums of squares beside those about the class means, from which these still have enough digits.
+_WITHIN_GROWTH: Final[dict[str, float]] = {"float32": 84, "float64": 4e6}
+_CONSTANT = 1e-10  # squares about the mean, beside those about 0, that may be rounding
 
 
 def summarise(
@@ -32,7 +42,9 @@ def summarise(
 ) -> Summary:
     """Summarise checked features (n_samples, n_features) and their labels.
 
-    Fewer rows than features go through the n x n kernel in float64, which is cheaper and exact.
+    Fewer rows than features go through the n x n kernel in float64, which is cheaper. Where sums of
+    products lose digits that an inverse needs, they are made again in float64, and then the rows
+    themselves are decomposed.
 
     Examples
     --------
@@ -43,66 +55,117 @@ def summarise(
     """
     if len(features) < features.shape[1]:
         return _from_kernel(features, labels, feature_map)
-    moments = Moments.from_features(
-        features,
-        labels,
-        feature_map=feature_map,
-        precision=precision or choose_precision(features, labels.kind),
-    )
-    summary = moments.summary()
+    chosen = precision or choose_precision(features, labels.kind)
+
+    def moments(precision: Precision) -> Moments:
+        return Moments.from_features(features, labels, feature_map=feature_map, precision=precision)
+
+    held = moments(chosen)
+    summary = held.summary()
+    rows = _MappedRows(features, labels, FEATURE_MAPS[feature_map], summary.mean)
+
+    def decompose() -> Spectrum:
+        spectrum = held._decompose()
+        if chosen == "float32" and _is_doubtful(spectrum):
+            spectrum = moments("float64")._decompose()
+        return rows.spectrum() if _is_doubtful(spectrum) else spectrum
+
+    summary = replace(summary, decompose=decompose)
     if labels.codes is None:
         return summary
-    logdets = _class_logdets(features, labels, FEATURE_MAPS[feature_map], summary.mean)
-    return replace(summary, class_logdets=logdets)
+    if held._sums.within_growth() > _WITHIN_GROWTH[chosen]:
+        summary = replace(summary, within_squares=rows.within_squares())
+    return replace(
+        summary,
+        class_logdets=rows.class_logdets,
+        total_logdet=lambda delta: rows.total_logdet(held.scatter, delta),
+    )
 
 
-def _class_logdets(
-    features: NDArray[Any],
-    labels: Labels,
-    feature_map: FeatureMap,
-    mean: Float64,
-) -> Callable[[float], Float64]:
-    """Read the rows class by class, so that one second moment at a time is in memory."""
+def _from_rows(rows: FloatArray, targets: Float64) -> Spectrum:
+    """Return the spectrum of the rows, after a warning where even they leave few digits."""
+    spectrum = spectrum_of_rows(rows, targets)
+    LossWarning(of_rows=True).tell(spectrum.loss)
+    return spectrum
 
-    def logdets(delta: float) -> Float64:
-        assert labels.codes is not None
-        result = np.zeros(labels.n_classes)
-        for code in np.unique(labels.codes):
-            rows = np.flatnonzero(labels.codes == code)
-            scale = delta / len(rows)
-            result[code] = logdet_plus_identity(
-                _kernel_of_rows(features, rows, feature_map, mean) * scale
-                if len(rows) < features.shape[1]
-                else _scatter_of_rows(features, rows, feature_map, mean) * scale
-            )
+
+def _is_doubtful(spectrum: Spectrum) -> bool:
+    return spectrum.loss > LOSS_LIMIT or spectrum.n_cut > 0
+
+
+@dataclass(frozen=True)
+class _MappedRows:
+    """Rows at hand, for what their sums cannot give or have lost."""
+
+    features: NDArray[Any]
+    labels: Labels
+    feature_map: FeatureMap
+    mean: Float64
+
+    def spectrum(self) -> Spectrum:
+        rows = self.feature_map.in_precision(as_float(self.features), np.float64)
+        return _from_rows(rows, self.labels.target_matrix())
+
+    def within_squares(self) -> Float64:
+        """Return the sum of squares of each class about its own mean, (n_classes, d)."""
+        result = np.zeros((self.labels.n_classes, len(self.mean)))
+        for code, own in self._classes():
+            origin = middle_of(self._block(own[sample_rows(len(own))]))
+            total = np.zeros(len(self.mean))
+            for block in self._blocks(own):
+                block -= origin
+                total += block.sum(axis=0)
+                result[code] += np.square(block).sum(axis=0)
+            result[code] = np.maximum(result[code] - np.square(total) / len(own), 0)
         return result
 
-    return logdets
+    def class_logdets(self, delta: float) -> Float64:
+        """Read the rows class by class, so that one second moment at a time is in memory."""
+        result = np.zeros(self.labels.n_classes)
+        for code, own in self._classes():
+            product = self._product(own) * (delta / len(own))
+            result[code] = self._logdet(product, own, delta)
+        return result
 
+    def total_logdet(self, scatter: Float64, delta: float) -> float:
+        """Return log det(I + S_t delta / n) of the scatter of all rows."""
+        every = np.arange(len(self.features))
+        return self._logdet(scatter * (delta / len(every)), every, delta)
 
-def _scatter_of_rows(
-    features: NDArray[Any],
-    rows: NDArray[np.intp],
-    feature_map: FeatureMap,
-    mean: Float64,
-) -> Float64:
-    scatter = np.zeros((len(mean), len(mean)))
-    step = rows_per_block(len(mean), 8)
-    for start in range(0, len(rows), step):
-        block = feature_map.in_precision(as_float(features[rows[start : start + step]]), np.float64)
-        block = block - mean
-        scatter += gram_of_columns(block)
-    return scatter
+    def _logdet(self, product: Float64, rows: NDArray[np.intp], delta: float) -> float:
+        root = np.sqrt(delta / len(rows))
+        return logdet_plus_identity(product, partial(self._factor, rows, root)).value
 
+    def _classes(self) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        assert self.labels.codes is not None
+        for code in np.unique(self.labels.codes):
+            yield int(code), np.flatnonzero(self.labels.codes == code)
 
-def _kernel_of_rows(
-    features: NDArray[Any],
-    rows: NDArray[np.intp],
-    feature_map: FeatureMap,
-    mean: Float64,
-) -> Float64:
-    block = feature_map.in_precision(as_float(features[rows]), np.float64) - mean
-    return block @ block.T
+    def _block(self, rows: NDArray[np.intp]) -> Float64:
+        block = self.feature_map.in_precision(as_float(self.features[rows]), np.float64)
+        return block - self.mean
+
+    def _blocks(self, rows: NDArray[np.intp]) -> Iterator[Float64]:
+        step = rows_per_block(len(self.mean), 8)
+        for start in range(0, len(rows), step):
+            yield self._block(rows[start : start + step])
+
+    def _product(self, rows: NDArray[np.intp]) -> Float64:
+        """Return the scatter of some rows about the overall mean, or their kernel if smaller."""
+        d = len(self.mean)
+        if len(rows) < d:
+            block = self._block(rows)
+            return block @ block.T
+        scatter = np.zeros((d, d))
+        for block in self._blocks(rows):
+            scatter += gram_of_columns(block)
+        return scatter
+
+    def _factor(self, rows: NDArray[np.intp], root: float) -> Float64:
+        """Return a triangular factor of that product, times root squared."""
+        if len(rows) < len(self.mean):
+            return root * factor_of_few(self._block(rows))
+        return root * row_factor(self._blocks(rows))
 
 
 def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Summary:
@@ -138,6 +201,7 @@ def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Su
         feature_map=feature_map,
         precision="float64",
         decompose=kernel.spectrum,
+        total_logdet=kernel.total_logdet,
         class_logdets=kernel.class_logdets if labels.codes is not None else None,
     )
 
@@ -146,7 +210,7 @@ class _CentredKernel:
     """The centred n x n kernel of few rows, summed over blocks of columns in float64."""
 
     def __init__(self, rows: FloatArray, labels: Labels) -> None:
-        self.labels = labels
+        self.rows, self.labels = rows, labels
         targets = labels.target_matrix()
         self.counts = targets.sum(axis=0)
         self.targets = targets - targets.mean(axis=0)
@@ -176,11 +240,15 @@ class _CentredKernel:
     def spectrum(self) -> Spectrum:
         """Return the spectrum of the d x d scatter, whose eigenvalues the kernel shares."""
         values, vectors = linalg.eigh(self.matrix, check_finite=False, driver="evd")
-        kept = significant(values, max(len(self.norms), len(self.mean)))
+        kept = values > rank_level(max(len(self.norms), len(self.mean))) * values[-1]
+        # Centring leaves out one direction; where more vanish, or are small, the rows tell why.
+        no_variation = self.norms.sum() <= _CONSTANT * self.norms_about_origin.sum()
+        if no_variation or kept.sum() < len(kept) - 1 or values[-1] > 1e9 * values[kept][0]:
+            return _from_rows(self.rows, self.targets)
         basis, roots = vectors[:, kept], np.sqrt(values[kept])
         projected = (self.along_mean @ basis) / roots
         rest = max(float(self.mean @ self.mean) - float(projected @ projected), 0.0)
-        return Spectrum(values[kept], projected, rest, (self.targets.T @ basis) * roots)
+        return Spectrum(values[kept], projected, rest, self.targets.T @ basis)
 
     def class_logdets(self, delta: float) -> Float64:
         """Return log det(I + delta S_c / n_c) of each class through its own block."""
@@ -188,7 +256,18 @@ class _CentredKernel:
         assert codes is not None
         result = np.zeros(self.labels.n_classes)
         for code in np.unique(codes):
-            own = np.flatnonzero(codes == code)
-            block = self.matrix[np.ix_(own, own)] * (delta / len(own))
-            result[code] = logdet_plus_identity(block)
+            result[code] = self._logdet(np.flatnonzero(codes == code), delta)
         return result
+
+    def total_logdet(self, delta: float) -> float:
+        """Return log det(I + delta S_t / n)."""
+        return self._logdet(np.arange(len(self.matrix)), delta)
+
+    def _logdet(self, own: NDArray[np.intp], delta: float) -> float:
+        block = self.matrix[np.ix_(own, own)] * (delta / len(own))
+        factor = partial(self._factor, own, np.sqrt(delta / len(own)))
+        return logdet_plus_identity(block, factor).value
+
+    def _factor(self, own: NDArray[np.intp], root: float) -> Float64:
+        """Return a triangular factor of the block of some rows, times root squared."""
+        return root * factor_of_few(self.rows[own] - self.mean)

@@ -3,22 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from modtools.exceptions import ModtoolsError
 from modtools.statistics._sums import Float64, Sums
 from modtools.tasks._labels import Kind
 
-__all__ = ["DiagonalSums", "Spectrum", "Summary", "diagonal_of_sums", "significant", "spectrum_of"]
+__all__ = ["DiagonalSums", "Spectrum", "Summary", "diagonal_of_sums"]
 
 _SMALLEST = 1e-140
 
 
-@dataclass(frozen=True)
-class Spectrum:
+class Spectrum(NamedTuple):
     """Eigenvectors of the total scatter S_t, seen through the mean and the targets.
 
     Attributes
@@ -29,20 +28,29 @@ class Spectrum:
         Overall mean in the eigenbasis.
     mean_rest : float
         Squared length of the part of the mean outside the eigenbasis.
-    targets : ndarray of shape (m, k)
-        Rows of T'HF in the eigenbasis.
-    condition : float
-        Largest over smallest kept eigenvalue; 1 where nothing is kept.
+    loadings : ndarray of shape (m, k)
+        Rows of T'H times the left singular vectors of HF, which have length 1.
+    loss : float
+        Estimated relative error of what divides by the smallest eigenvalues.
+    n_cut : int
+        Directions left out as rounding, columns without variance not counted.
     """
 
     values: Float64
     mean: Float64
     mean_rest: float
-    targets: Float64
+    loadings: Float64
+    loss: float = 0.0
+    n_cut: int = 0
+
+    @property
+    def targets(self) -> Float64:
+        """Rows of T'HF in the eigenbasis, (m, k)."""
+        return np.asarray(self.loadings * np.sqrt(self.values))
 
     @property
     def condition(self) -> float:
-        """Largest over smallest eigenvalue."""
+        """Largest over smallest kept eigenvalue; 1 where nothing is kept."""
         return float(self.values[-1] / self.values[0]) if len(self.values) else 1.0
 
 
@@ -88,29 +96,6 @@ def diagonal_of_sums(
     return DiagonalSums(sums.n, norm2, norm4, centred_norm2, centred_norm4, cross, target_norm2)
 
 
-def significant(
-    values: NDArray[np.float64], size: int, precision: str = "float64"
-) -> NDArray[np.bool_]:
-    """Tell which eigenvalues of a scatter stand above rounding: 10 * size * eps * largest."""
-    if not len(values) or values.max() <= 0:
-        return np.zeros(len(values), dtype=bool)
-    # Float32 products are summed over short blocks, so their error does not grow with the rows.
-    level = 10 * size * np.finfo(np.float64).eps if precision == "float64" else 3e-6
-    return np.asarray(values > level * values.max())
-
-
-def spectrum_of(
-    scatter: Float64, mean: Float64, offsets: Float64, size: int, precision: str
-) -> Spectrum:
-    """Decompose a scatter (d, d), which is overwritten."""
-    values, vectors = linalg.eigh(scatter, overwrite_a=True, check_finite=False, driver="evd")
-    kept = significant(values, size, precision)
-    basis = vectors[:, kept]
-    projected = mean @ basis
-    rest = mean - basis @ projected if not kept.all() else np.zeros(1)
-    return Spectrum(values[kept], projected, float(rest @ rest), offsets @ basis)
-
-
 @dataclass(frozen=True, eq=False)
 class Summary:
     """Centred statistics of features F (n, d) and targets T (n, m).
@@ -144,7 +129,9 @@ class Summary:
     feature_map, precision : str
         Map applied to the rows and type of the products.
     decompose : callable
-        Returns the `Spectrum`; called once, on first use.
+        Returns the `Spectrum`, and warns (MT008) of lost digits; called once, on first use.
+    total_logdet : callable
+        Given a ridge delta, returns log det(I + S_t delta / n).
     class_logdets : callable or None
         Given a ridge delta, returns log det(I + S_c delta / n_c) of each class, with S_c about the
         overall mean; None where the statistics were not kept.
@@ -168,6 +155,7 @@ class Summary:
     feature_map: str
     precision: str
     decompose: Callable[[], Spectrum]
+    total_logdet: Callable[[float], float]
     class_logdets: Callable[[float], Float64] | None = None
 
     def __post_init__(self) -> None:

@@ -77,6 +77,21 @@ class Sums:
         """Sum of w |x|^2."""
         return float(np.trace(self.xx))
 
+    @property
+    def within_squares(self) -> Float64:
+        """Sum over each target of w (x - its mean)^2, elementwise, (m, d); for classes."""
+        counts = np.where(self.t > 0, self.t, 1)[:, None]
+        return np.maximum(self.squares - np.square(self.tx) / counts, 0)
+
+    def within_growth(self) -> float:
+        """Return the largest ratio of the sums to what `within_squares` leaves of them."""
+        within = self.within_squares
+        with np.errstate(divide="ignore"):
+            ratio = np.divide(
+                self.squares, within, out=np.zeros_like(within), where=self.squares > 0
+            )
+        return float(ratio.max())
+
     def about(self, a: Float64, b: Float64) -> "Sums":
         """Return the sums of (x - a, t - b); a and b are relative to the present shifts."""
         return self._shift_rows(a)._shift_targets(b)

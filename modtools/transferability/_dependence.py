@@ -80,10 +80,10 @@ def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> flo
             f"n={summary.n_rows} rows, d={summary.n_features} features: nhsic is at its maximum "
             "for any labels, up to its small ridge; read centered_alignment instead.",
         )
-    targets = summary.spectrum.targets
-    scatter = summary.target_scatter + ridge * np.eye(len(targets))
-    solved = linalg.solve(scatter, targets, assume_a="pos", check_finite=False)
-    return float(((targets * solved).sum(axis=0) / (values + ridge)).sum())
+    loadings = summary.spectrum.loadings
+    scatter = summary.target_scatter + ridge * np.eye(len(loadings))
+    solved = linalg.solve(scatter, loadings, assume_a="pos", check_finite=False)
+    return float(((loadings * solved).sum(axis=0) * (values / (values + ridge))).sum())
 
 
 def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-5) -> float:

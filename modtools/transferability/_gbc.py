@@ -41,7 +41,7 @@ def _overlaps(
     distance = 0.125 * ((means - mean) ** 2 / middle).sum(axis=1)
     logs = np.log(middle) - 0.5 * (np.log(variance) + np.log(variances))
     distance += 0.5 * log_det_weight * logs.sum(axis=1)
-    return float(np.exp(-distance).sum())
+    return float(np.exp(-np.maximum(distance, 0)).sum())  # rounding may go below 0
 
 
 def gbc(features: ArrayLike, labels: ArrayLike, *, covariance: str = "diagonal") -> float:

@@ -20,10 +20,10 @@ __all__ = [
 
 
 def _between(summary: Summary) -> Any:
-    """Return the between-class scatter along each eigenvector of the total scatter, (k,)."""
+    """Return the share of the scatter along each eigenvector that lies between classes, (k,)."""
     counts = summary.counts[summary.present]
-    targets = summary.spectrum.targets[summary.present]
-    return (targets**2 / counts[:, None]).sum(axis=0)
+    loadings = summary.spectrum.loadings[summary.present]
+    return (loadings**2 / counts[:, None]).sum(axis=0)
 
 
 def hscore_from_summary(summary: Summary) -> float:
@@ -40,7 +40,7 @@ def hscore_from_summary(summary: Summary) -> float:
             f"{most:g} for any labels; read regularized_hscore instead.",
         )
         return most
-    return float(np.clip((_between(summary) / values).sum(), 0.0, most))
+    return float(np.clip(_between(summary).sum(), 0.0, most))
 
 
 def hscore(features: ArrayLike, labels: ArrayLike) -> float:
@@ -102,8 +102,10 @@ def regularized_hscore_from_summary(summary: Summary) -> float:
         warn("MT001", "features carry no variation: regularized_hscore is 0.")
         return 0.0
     a = shrinkage(summary)
-    shrunk = (1 - a) * values / n + a * level
-    return float((1 - a) * (_between(summary) / n / shrunk).sum())
+    # The part of each direction's variance that is not shrinkage; its own scale cancels.
+    kept = (1 - a) * values / n
+    most = float(np.count_nonzero(summary.present) - 1)
+    return float(np.clip((_between(summary) * (kept / (kept + a * level))).sum(), 0.0, most))
 
 
 def regularized_hscore(

@@ -12,6 +12,7 @@ __all__ = ["evidence_by_target", "logme", "logme_from_summary"]
 
 _GRID_STEP = 0.25
 _MARGIN = 25.0  # e-folds beyond the eigenvalues
+_WIDEST = 600.0  # e-folds over which ratios stay within float64
 _ZOOM_POINTS = 17
 _ZOOMS = 7  # each shrinks the bracket eightfold: 1e-6 e-folds at the end
 _COLUMNS_AT_ONCE = 32
@@ -26,12 +27,12 @@ class _Evidence:
 
     def __init__(self, summary: Summary, columns: NDArray[np.intp]) -> None:
         spectrum: Spectrum = summary.spectrum
-        z = spectrum.targets[columns]
         self.n = summary.n
         self.values = spectrum.values
         self.mean2, self.mean_rest = spectrum.mean**2, spectrum.mean_rest
-        self.explained = z**2 / self.values
-        self.mean_targets = z * spectrum.mean
+        loadings = spectrum.loadings[columns]
+        self.explained = loadings**2
+        self.mean_targets = loadings * np.sqrt(self.values) * spectrum.mean
         total = np.diag(summary.target_scatter)[columns]
         self.rest = np.maximum(total - self.explained.sum(axis=1), 0.0)
         self.target_mean = summary.counts[columns] / self.n
@@ -75,6 +76,7 @@ def _search_range(summary: Summary) -> Float64:
     mean2 = summary.n * float(summary.mean @ summary.mean)
     values = summary.spectrum.values if len(summary.spectrum.values) else np.array([mean2])
     low, high = np.log(values[0]), np.log(values[-1] + mean2)
+    low = max(low, high - _WIDEST)
     return np.arange(low - _MARGIN, high + _MARGIN, _GRID_STEP)
 
 

@@ -17,7 +17,7 @@ from modtools._validation import (
     check_probabilities,
     raise_if_not_finite,
 )
-from modtools.exceptions import ModtoolsError, warn
+from modtools.exceptions import ModtoolsError
 from modtools.statistics import Moments, Summary, summarise
 from modtools.tasks._labels import Labels, encode_labels
 from modtools.transferability._estimate import Estimate
@@ -26,10 +26,6 @@ from modtools.transferability._inputs import check_scorable
 from modtools.transferability._registry import SCORES, Score
 
 __all__ = ["Scores", "score", "score_moments"]
-
-_EPS32 = float(np.finfo(np.float32).eps)
-_ILL_CONDITIONED = 1e-5
-_INVERTING = {"hscore", "regularized_hscore", "logme", "nhsic", "transrate"}
 
 
 class Scores(dict[str, float]):
@@ -78,19 +74,13 @@ class _Inputs:
     summaries: dict[str, Summary]
     rows: FloatArray | None = None
 
-    def summary(self, feature_map: str, *, inverting: bool) -> Summary:
-        """Return the summary under a feature map; in float64 where an inverse would suffer."""
+    def summary(self, feature_map: str) -> Summary:
+        """Return the summary under a feature map, made once."""
         if feature_map not in self.summaries:
             self.summaries[feature_map] = summarise(
                 self.features, self.labels, feature_map=feature_map
             )
-        summary = self.summaries[feature_map]
-        if inverting and _is_rough(summary):
-            summary = summarise(
-                self.features, self.labels, feature_map=feature_map, precision="float64"
-            )
-            self.summaries[feature_map] = summary
-        return summary
+        return self.summaries[feature_map]
 
     def float_rows(self) -> FloatArray:
         """Return finite float rows, checked once."""
@@ -99,10 +89,6 @@ class _Inputs:
             if not self.summaries:
                 raise_if_not_finite(self.rows)
         return self.rows
-
-
-def _is_rough(summary: Summary) -> bool:
-    return summary.precision == "float32" and summary.spectrum.condition * _EPS32 > _ILL_CONDITIONED
 
 
 def score(
@@ -209,7 +195,7 @@ def _compute(entry: Score, inputs: _Inputs) -> Any:
     if entry.needs == "source_probabilities":
         return entry.compute(inputs.probabilities, inputs.labels)
     if entry.needs == "moments":
-        return entry.compute(inputs.summary(entry.feature_map, inverting=entry.name in _INVERTING))
+        return entry.compute(inputs.summary(entry.feature_map))
     known = {"groups": inputs.groups} if entry.knows_groups else {}
     return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed, **known)
 
@@ -247,13 +233,6 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
             result.skipped[name] = str(error)
             continue
         result.add(name, value, time.perf_counter() - started)
-    if _INVERTING & set(result) and _is_rough(summary):
-        warn(
-            "MT008",
-            f"the products were made in float32 and the scatter has condition "
-            f"{summary.spectrum.condition:.1e}: {', '.join(sorted(_INVERTING & set(result)))} may "
-            'be off; build the moments with precision="float64".',
-        )
     return result
 
 

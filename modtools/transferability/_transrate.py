@@ -10,6 +10,8 @@ from modtools.transferability._inputs import checked_summary
 
 __all__ = ["transrate", "transrate_from_summary"]
 
+_ROUNDING = 1e-30  # the variation, beside the squares, that subtraction of a mean may leave
+
 
 def transrate_from_summary(
     summary: Summary, *, distortion: float = 1e-4, weights: str = "proportional"
@@ -20,8 +22,7 @@ def transrate_from_summary(
             "transrate needs one second moment a class; build the moments with "
             "class_second_moments=True, or call score(features, labels)."
         )
-    values = summary.spectrum.values
-    if not len(values):
+    if summary.trace <= _ROUNDING * summary.diagonal.norm2:
         warn("MT001", "features carry no variation: transrate is 0.")
         return 0.0
     present = summary.present
@@ -29,9 +30,11 @@ def transrate_from_summary(
     share = (
         counts / summary.n if weights == "proportional" else np.full(len(counts), 1 / len(counts))
     )
-    total = 0.5 * float(np.log1p(values / (summary.n * distortion)).sum())
+    total = 0.5 * summary.total_logdet(1 / distortion)
     by_class = 0.5 * summary.class_logdets(1 / distortion)[present]
-    return total - float(share @ by_class)
+    value = total - float(share @ by_class)
+    # Both terms are rounded on their own; with these weights their difference is never negative.
+    return float(np.clip(value, 0.0, total)) if weights == "proportional" else value
 
 
 def transrate(
