@@ -16,6 +16,7 @@ from modtools._validation import (
 )
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
+from modtools.outputs._content import row_content
 from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
 from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters
 from modtools.outputs._standardize import StandardizedRows
@@ -333,7 +334,9 @@ class ClassMeanOutput(OutputModule):
             )
         centres = find_clusters(pool, n_clusters, metric=self.metric, seed=self.random_state)
         decisions = self._nearness(rows, centres)
-        held_out = held_out_names(decisions, codes, n_classes, seed=self.random_state)
+        held_out = held_out_names(
+            decisions, codes, n_classes, seed=self.random_state, content=row_content(rows)
+        )
         means = self._mean_codes(rows, codes, n_classes)
         # Without its only row a class has no mean, so lone rows cannot compare the two.
         compared = np.bincount(codes)[codes] > 1

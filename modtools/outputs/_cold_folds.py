@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modtools._validation import rows_per_block
 from modtools.outputs._base import ClassCodes
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
@@ -52,7 +53,7 @@ def cold_fold_codes(
         Penalty strength/2 |W|^2 beside the summed log loss, the intercept free; for two classes W
         is the one difference of weights, as in scikit-learn.
     seed : int, default=0
-        Seed of the folds.
+        Seed of the folds, which follow the content of the rows, not their order.
     groups : ndarray of shape (n_samples,), optional
         Group of each row; a group is never split between folds.
 
@@ -67,7 +68,7 @@ def cold_fold_codes(
     >>> cold_fold_codes(rows, np.array([0, 0, 1, 1]), 2).tolist()
     [0, 0, 1, 1]
     """
-    folds = stratified_folds(codes, N_FOLDS, seed, groups)
+    folds = stratified_folds(codes, N_FOLDS, seed, groups, content=row_content(rows))
     n_folds = int(folds.max()) + 1
     # Each of two symmetric weight vectors is half the difference: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
     design, penalty = fold_design(rows, strength * (2 if n_classes == 2 else 1))

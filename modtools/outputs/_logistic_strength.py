@@ -6,6 +6,7 @@ from scipy.special import logsumexp
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._cold_folds import N_FOLDS, fold_design, minimise_folds
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 
@@ -38,7 +39,7 @@ def choose_logistic_strength(
     n_classes : int
         Number of classes.
     seed : int, default=0
-        Seed of the five stratified folds.
+        Seed of the five stratified folds, which follow the content of the rows, not their order.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def choose_logistic_strength(
     >>> choose_logistic_strength(rows, np.array([0, 0, 1, 1]), 2)
     0.01
     """
-    folds = stratified_folds(codes, N_FOLDS, seed)
+    folds = stratified_folds(codes, N_FOLDS, seed, content=row_content(rows))
     training = folds[:, None] != np.arange(folds.max() + 1)
     is_known = _known_in_training(codes, folds, n_classes)
     if not is_known.any():

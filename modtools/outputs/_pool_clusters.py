@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools.outputs._content import RowContent, row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._kmeans import kmeans
 from modtools.outputs._mean_decisions import unit_rows
@@ -36,7 +37,7 @@ def find_clusters(
     metric : {"euclidean", "cosine"}, default="euclidean"
         With "cosine" the rows are divided by their lengths first.
     seed : int, default=0
-        Seed of the starts.
+        Seed of the starts, which follow the content of the rows, not their order.
 
     Returns
     -------
@@ -51,7 +52,10 @@ def find_clusters(
            [ 4.5]])
     """
     # In the type of the features: a float64 copy of a large pool would be the largest array.
-    dense = rows.dense(rows.features.dtype)
+    dense = np.empty_like(rows.features)
+    places = np.argsort(row_content(rows).order(np.zeros(len(rows), dtype=np.intp)))
+    for own, block in rows.blocks():
+        dense[places[own]] = block
     # Divided by one number, squares of very small and very large float32 values stay in range.
     unit = max(float(dense.max()), -float(dense.min())) or 1.0
     dense /= unit
@@ -118,7 +122,12 @@ class HeldOutNames(NamedTuple):
 
 
 def held_out_names(
-    decisions: FloatMatrix, codes: ClassCodes, n_classes: int, *, seed: int = 0
+    decisions: FloatMatrix,
+    codes: ClassCodes,
+    n_classes: int,
+    *,
+    seed: int = 0,
+    content: RowContent | None = None,
 ) -> HeldOutNames:
     """Name the clusters without a row, for each row, and see whether it fits.
 
@@ -132,6 +141,8 @@ def held_out_names(
         Number of classes, at least two and at most the number of clusters.
     seed : int, default=0
         Seed of the folds that replace single rows where there are more than 100.
+    content : RowContent, optional
+        What the folds follow; by default the order of the rows.
 
     Returns
     -------
@@ -144,7 +155,8 @@ def held_out_names(
     1.0
     """
     n_clusters = decisions.shape[1]
-    folds = stratified_folds(codes, min(len(codes), _LARGEST_LEAVE_ONE_OUT), seed)
+    n_folds = min(len(codes), _LARGEST_LEAVE_ONE_OUT)
+    folds = stratified_folds(codes, n_folds, seed, content=content)
     votes, counts = _votes(decisions, codes, n_classes), np.bincount(codes, minlength=n_classes)
     nearest, named = decisions.argmax(axis=1), np.empty_like(codes)
     is_right, chance = np.zeros(len(codes), dtype=bool), np.full(len(codes), 1 / n_clusters)

@@ -1,6 +1,7 @@
 """`extrapolate`: what more labels would be worth, from the labels there are, or why not to say."""
 
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from modtools._validation import (
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._chain import ridge_factor, whiten
+from modtools.outputs._content import row_content
 from modtools.outputs._ridge import RidgeLeaveOneOut, one_hot, ridge_basis, ridge_leave_one_out
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining._error_law import ErrorLaw
@@ -52,7 +54,7 @@ def extrapolate(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> For
     labels : array-like of shape (n_samples,)
         Their classes, at least two.
     seed : int, default=0
-        Seed of the random orders.
+        Seed of the random orders; the order in which rows are given changes nothing.
 
     Returns
     -------
@@ -136,11 +138,12 @@ def _held_out_errors(
     """Return label counts, and the error on the rest at each, the mean over several orders."""
     rng = np.random.default_rng(seed)
     strength = left_out.strength
+    in_place = row_content(rows).order(targets.argmax(axis=1))
     if len(rows) > _MOST_FACTORED:
         # The grid of strengths grows with the rows, so the strength shrinks with them.
         strength *= _MOST_FACTORED / len(rows)
-        kept = rng.choice(len(rows), _MOST_FACTORED, replace=False)
-        rows, targets = StandardizedRows(rows.features[kept], rows.mean, rows.scale), targets[kept]
+        in_place = in_place[rng.choice(len(rows), _MOST_FACTORED, replace=False)]
+    rows, targets = replace(rows, features=rows.features[in_place]), targets[in_place]
     n_samples = len(rows)
     steps = np.geomspace(n_samples / 4, 0.85 * n_samples, _N_COUNTS)
     counts = np.unique(np.rint(steps)).astype(np.intp)

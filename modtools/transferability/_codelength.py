@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from modtools._validation import FloatArray, check_integer
 from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
+from modtools.outputs._content import row_content
 from modtools.outputs._ridge import one_hot, ridge_basis
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
@@ -22,9 +23,11 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
     chain = RidgeChain.of(rows, strength_of_evidence(ridge_basis(rows), targets))
+    # The same rows come in the same orders, however they were given.
+    in_place = row_content(rows).order(codes)
     bits = []
     for order in range(_N_ORDERS):
-        shuffled = np.random.default_rng([seed, order]).permutation(len(codes))
+        shuffled = in_place[np.random.default_rng([seed, order]).permutation(len(codes))]
         predictions = chain.predictions(targets, shuffled)
         bits.append(float(prequential(predictions, codes[shuffled]).bits.mean()))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))

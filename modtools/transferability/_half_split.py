@@ -1,15 +1,19 @@
 """Log loss of held-out halves: tells modules apart where few labels leave accuracies tied."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve
+from scipy.linalg.blas import dsyrk
 from scipy.special import logsumexp
 
 from modtools._validation import FloatArray, check_integer
+from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._ridge import one_hot, ridge_basis
+from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
@@ -27,6 +31,9 @@ __all__ = ["half_split", "half_split_of_rows"]
 _SHARPNESS = 6.0
 # With few labels a split says little, so there are more of them.
 _FEWEST_SPLITS, _MOST_SPLITS, _ROWS_PER_CLASS = 4, 30, 300
+# Equal rows, less their mean, leave no more than this of their size.
+_RESOLUTION = 100 * float(np.finfo(float).eps)
+Half: TypeAlias = NDArray[np.bool_]
 
 
 def half_split_of_rows(
@@ -40,13 +47,13 @@ def half_split_of_rows(
     rows = standardized(features, score="half_split")
     codes, n_classes = present_codes(labels)
     warn_about_lone_rows(codes, score="half_split")
-    coordinates, targets = ridge_basis(rows).dense(), one_hot(codes, n_classes)
-    n_splits = _n_splits(len(codes), n_classes)
-    losses = np.zeros(len(codes))
-    for split in range(n_splits):
-        halves = stratified_folds(codes, 2, (seed, split), groups)
-        for half in (halves == 0, halves == 1):
-            losses[half] += _losses(coordinates, targets, ~half, half) / n_splits
+    content, n_splits = row_content(rows), _n_splits(len(codes), n_classes)
+    splits = [
+        stratified_folds(codes, 2, (seed, split), groups, content=content) == 1
+        for split in range(n_splits)
+    ]
+    losses_of_splits = _through_kernel if len(rows) < rows.n_features else _through_scatters
+    losses = losses_of_splits(rows, codes, n_classes, splits) / n_splits
     return Estimate(-float(losses.mean()), float(losses.std(ddof=1) / np.sqrt(len(losses))))
 
 
@@ -71,7 +78,8 @@ def half_split(
     groups : array-like of shape (n_samples,), optional
         Group of each row, for copies or crops of one example: a group is never split.
     seed : int, default=0
-        Seed of the splits.
+        Seed of the splits, which follow the content of the rows: the order in which they come and
+        the names of classes and groups change nothing.
 
     Returns
     -------
@@ -105,34 +113,93 @@ def _n_splits(n_samples: int, n_classes: int) -> int:
     return min(max(wanted, _FEWEST_SPLITS), _MOST_SPLITS)
 
 
-def _losses(
-    coordinates: NDArray[np.float64],
-    targets: NDArray[np.float64],
-    training: NDArray[np.bool_],
-    held_out: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Return the log loss of each held-out row under the machine of the training rows."""
-    decisions = _SHARPNESS * _decisions(
-        coordinates[training], targets[training], coordinates[held_out]
-    )
-    own = decisions[targets[held_out] == 1]
-    return np.asarray(logsumexp(decisions, axis=1) - own)
+def _through_kernel(
+    rows: StandardizedRows, codes: ClassCodes, n_classes: int, splits: list[Half]
+) -> FloatMatrix:
+    """Return the summed losses of each row (n_samples,), from the products of all rows."""
+    upper = ridge_basis(rows).product
+    kernel = np.triu(upper) + np.triu(upper, 1).T
+    losses = np.zeros(len(rows))
+    for split in splits:
+        for training in (split, ~split):
+            targets, level = _centred_targets(codes[training], n_classes)
+            own = kernel[np.ix_(training, training)]
+            towards = own.mean(axis=0)
+            resolution = _RESOLUTION * float(np.trace(own))
+            own += towards.mean() - towards - towards[:, None]
+            solution = _solve(own, targets, len(targets), resolution)
+            # The solution sums to 0, so what is common to a row's products drops out.
+            others = kernel[np.ix_(~training, training)] - towards
+            losses[~training] += _log_losses(others @ solution + level, codes[~training])
+    return losses
 
 
-def _decisions(
-    rows: NDArray[np.float64], targets: NDArray[np.float64], others: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return decision values of a ridge machine, by the smaller of its two systems."""
-    mean, level = rows.mean(axis=0), targets.mean(axis=0)
-    centred = rows - mean
-    strength = np.square(centred).sum() / max(len(rows) - 1, 1)
-    if strength == 0:
-        return np.tile(level, (len(others), 1))
-    if len(rows) < rows.shape[1]:
-        system, right = centred @ centred.T, targets - level
-    else:
-        system, right = centred.T @ centred, centred.T @ (targets - level)
-    system[np.diag_indices_from(system)] += strength
-    solution = solve(system, right, assume_a="pos", overwrite_a=True)
-    weights = centred.T @ solution if len(rows) < rows.shape[1] else solution
-    return np.asarray((others - mean) @ weights + level)
+def _through_scatters(
+    rows: StandardizedRows, codes: ClassCodes, n_classes: int, splits: list[Half]
+) -> FloatMatrix:
+    """Return the summed losses of each row (n_samples,), from two scatters a split."""
+    losses = np.zeros(len(rows))
+    for split, means in zip(splits, _means_of_halves(rows, splits), strict=True):
+        machines = [
+            _machine(rows, codes, n_classes, half, mean)
+            for half, mean in zip((~split, split), means, strict=True)
+        ]
+        for own, block in rows.blocks():
+            for side, held_out in enumerate((split[own], ~split[own])):
+                weights, level = machines[side]
+                decisions = (block[held_out] - means[side]) @ weights + level
+                losses[own][held_out] += _log_losses(decisions, codes[own][held_out])
+    return losses
+
+
+def _means_of_halves(rows: StandardizedRows, splits: list[Half]) -> FloatMatrix:
+    """Return the mean of either half of each split (n_splits, 2, n_features), in one pass."""
+    sums = np.zeros((2 * len(splits), rows.n_features))
+    for own, block in rows.blocks():
+        halves = [half for split in splits for half in (~split[own], split[own])]
+        sums += np.array(halves, dtype=np.float64) @ block
+    counts = [np.count_nonzero(half) for split in splits for half in (~split, split)]
+    return (sums / np.array(counts)[:, None]).reshape(len(splits), 2, -1)
+
+
+def _machine(
+    rows: StandardizedRows, codes: ClassCodes, n_classes: int, half: Half, mean: FloatMatrix
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return weights (n_features, n_classes) and level of the ridge machine of half of the rows."""
+    targets, level = _centred_targets(codes[half], n_classes)
+    scatter = np.zeros((rows.n_features, rows.n_features), order="F")
+    cross, square, start = np.zeros((rows.n_features, n_classes)), 0.0, 0
+    for own, block in rows.blocks():
+        part = block[half[own]]
+        square += float(np.vdot(part, part))
+        part -= mean
+        scatter = dsyrk(1.0, part.T, beta=1.0, c=scatter, overwrite_c=1)
+        cross += part.T @ targets[start : start + len(part)]
+        start += len(part)
+    resolution = _RESOLUTION**2 * square
+    return _solve(scatter, cross, len(targets), resolution), level
+
+
+def _centred_targets(codes: ClassCodes, n_classes: int) -> tuple[FloatMatrix, FloatMatrix]:
+    """Return one-hot targets about their mean, and that mean."""
+    targets = one_hot(codes, n_classes)
+    level = targets.mean(axis=0)
+    targets -= level
+    return targets, level
+
+
+def _solve(
+    system: FloatMatrix, right: FloatMatrix, n_rows: int, resolution: float
+) -> FloatMatrix:
+    """Return the solution at the strength of the trace; 0 where the trace is rounding."""
+    trace = float(np.trace(system))
+    if trace <= resolution:
+        return np.zeros_like(right)
+    system[np.diag_indices_from(system)] += trace / max(n_rows - 1, 1)
+    return np.asarray(solve(system, right, assume_a="pos", overwrite_a=True))
+
+
+def _log_losses(decisions: FloatMatrix, codes: ClassCodes) -> FloatMatrix:
+    """Return the log loss of each row."""
+    logits = _SHARPNESS * decisions
+    return np.asarray(logsumexp(logits, axis=1) - logits[np.arange(len(codes)), codes])

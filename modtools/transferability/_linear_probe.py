@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from modtools._validation import FloatArray, check_integer
 from modtools.exceptions import warn
+from modtools.outputs._content import RowContent, row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import column_moments, standardize
 from modtools.tasks._labels import Labels
@@ -39,12 +40,13 @@ def linear_probe_of_rows(
     groups: NDArray[np.intp] | None = None,
 ) -> Estimate:
     """Cross-validated probe of checked rows; see `linear_probe`."""
-    if standardized(features, score="linear_probe").n_varying == 0:
+    rows = standardized(features, score="linear_probe")
+    if rows.n_varying == 0:
         return without_features(labels)
     codes, _ = present_codes(labels)
     warn_about_lone_rows(codes, score="linear_probe")
-    units = np.arange(len(codes)) if groups is None else groups
-    folds = stratified_folds(codes, _N_FOLDS, seed, units)
+    content = row_content(rows)
+    folds = stratified_folds(codes, _N_FOLDS, seed, groups, content=content)
     accuracies = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -52,7 +54,7 @@ def linear_probe_of_rows(
         for fold in range(folds.max() + 1):
             held_out = folds == fold
             training, own = features[~held_out], codes[~held_out]
-            inner = stratified_folds(own, _N_INNER_FOLDS, seed, units[~held_out])
+            inner = _inner_folds(own, ~held_out, seed, groups, content)
             best = _choose_inverse_strength(training, own, inner)
             (predicted,) = _predictions(training, own, features[held_out], (best,))
             accuracies.append(float(np.mean(predicted == codes[held_out])))
@@ -116,6 +118,18 @@ def _corrected_standard_error(accuracies: list[float]) -> float:
     n_folds = len(accuracies)
     inflation = 1 / n_folds + 1 / (n_folds - 1)
     return float(np.sqrt(inflation * np.var(accuracies, ddof=1)))
+
+
+def _inner_folds(
+    codes: NDArray[np.intp],
+    training: NDArray[np.bool_],
+    seed: int,
+    groups: NDArray[np.intp] | None,
+    content: RowContent,
+) -> NDArray[np.intp]:
+    """Return the folds of the training rows, whose codes are given."""
+    units = None if groups is None else groups[training]
+    return stratified_folds(codes, _N_INNER_FOLDS, seed, units, content=content.take(training))
 
 
 def _choose_inverse_strength(

@@ -64,11 +64,14 @@ def accuracy_gap(features: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    from modtools.outputs._content import row_content
     from modtools.outputs._folds import stratified_folds
+    from modtools.outputs._standardize import StandardizedRows
     from modtools.transferability import logistic
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    folds = PredefinedSplit(stratified_folds(labels, 5, seed=0))
+    content = row_content(StandardizedRows.of(features))
+    folds = PredefinedSplit(stratified_folds(labels, 5, seed=0, content=content))
     converged = cross_val_score(probe, features, labels, cv=folds).mean()
     return 100 * (logistic(features, labels) - float(converged))
 

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from modtools.outputs import _cold_folds
 from modtools.outputs._cold_folds import cold_fold_codes, minimise_folds
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 
@@ -38,7 +39,8 @@ def test_converges_to_scikit_learn(n_features):
 def test_few_iterations_agree_with_converged_folds(shape, n_classes):
     features, codes = make_rows(*shape, n_classes=n_classes)
     rows = StandardizedRows.of(features)
-    folds, expected = stratified_folds(codes, 5, seed=0), np.empty_like(codes)
+    folds = stratified_folds(codes, 5, seed=0, content=row_content(rows))
+    expected = np.empty_like(codes)
     for fold in range(5):
         used = folds != fold
         probe = LogisticRegression(max_iter=5000).fit(rows.dense()[used], codes[used])

@@ -7,6 +7,7 @@ from sklearn.metrics import log_loss
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import LogisticOutput
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._logistic_strength import LOGISTIC_STRENGTHS, choose_logistic_strength
 from modtools.outputs._standardize import StandardizedRows
@@ -22,7 +23,8 @@ def make_rows(n_samples, n_features, *, distance, n_classes=3, seed=0):
 
 def held_out_losses(rows, codes):
     """Return what converged scikit-learn fits lose on the same folds, strength by strength."""
-    folds = stratified_folds(codes, 5, seed=0)
+    content = row_content(StandardizedRows.of(rows))
+    folds = stratified_folds(codes, 5, seed=0, content=content)
     losses = []
     for strength in LOGISTIC_STRENGTHS:
         probabilities = np.empty((len(codes), codes.max() + 1))

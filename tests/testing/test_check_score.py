@@ -7,14 +7,10 @@ from modtools import ModtoolsError
 from modtools.testing import check_score
 from modtools.transferability import SCORES, Score
 
-# Scores that draw folds or orders depend on the order of rows, within their standard error.
-DRAWS = {"the order of rows does not matter": "folds or orders are drawn by row number"}
-EXCEPTIONS = dict.fromkeys(("logistic", "linear_probe", "half_split", "codelength"), DRAWS)
-
 
 @pytest.mark.parametrize("name", list(SCORES))
 def test_every_built_in_score_keeps_the_contract(name):
-    check_score(name, except_for=EXCEPTIONS.get(name))
+    check_score(name)
 
 
 def named(compute, needs="features"):

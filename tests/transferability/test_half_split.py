@@ -6,7 +6,9 @@ from scipy.special import log_softmax
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
+from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 from modtools.transferability._half_split import _n_splits, half_split, half_split_of_rows
 from tests.transferability import row_definitions
@@ -22,9 +24,9 @@ def make_rows(n_samples=60, n_features=4, n_classes=3, seed=0, gap=1.0):
 def losses_of_halves(features, labels, n_splits, seed):
     """Fit scikit-learn's ridge on each half and add up the losses of the other."""
     standard, n_classes = row_definitions.standardized(features), labels.max() + 1
-    losses = np.zeros(len(labels))
+    losses, content = np.zeros(len(labels)), row_content(StandardizedRows.of(features))
     for split in range(n_splits):
-        halves = stratified_folds(labels, 2, (seed, split))
+        halves = stratified_folds(labels, 2, (seed, split), content=content)
         for half in (0, 1):
             training, other = standard[halves != half], halves == half
             kernel = training - training.mean(axis=0)

@@ -8,7 +8,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, PredefinedSplit, cross_val_predict, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 
+from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
+from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import class_mean, codelength, knn, lda, logistic, parc, ridge
 from tests.transferability import row_definitions
 
@@ -56,7 +58,8 @@ def test_ridge(rows):
 @LARGER
 def test_logistic(rows):
     features, labels, standard = rows
-    folds = PredefinedSplit(stratified_folds(labels, 5, seed=0))
+    content = row_content(StandardizedRows.of(features))
+    folds = PredefinedSplit(stratified_folds(labels, 5, seed=0, content=content))
     probe = LogisticRegression(max_iter=5000)
     right = cross_val_predict(probe, standard, labels, cv=folds) == labels
     assert logistic(features, labels) == pytest.approx(right.mean(), abs=0.006)
