@@ -5,12 +5,15 @@ same factor is built block by block from d x d matrices, exactly, in memory that
 with the square of the rows.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.blas import dsyrk, dtrsm
+from scipy.linalg.lapack import dpotrf
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._evidence import strength_of_evidence
@@ -18,6 +21,7 @@ from modtools.outputs._ridge import one_hot
 from modtools.outputs._standardize import StandardizedRows, standardize
 
 __all__ = [
+    "CodeTeller",
     "Prequential",
     "RidgeChain",
     "Whitened",
@@ -28,7 +32,10 @@ __all__ = [
 ]
 
 _LARGEST_DENSE = 5000
-_SMALLEST_BLOCK = 256
+# A block of b rows costs d^3/3 + 2 d^2 b + d b^2 + b^3/3: least a row near this share of d.
+_SMALLEST_BLOCK, _BLOCK_SHARE = 256, 0.6
+_ROWS_AT_ONCE = 1024
+_ROUNDING = 1e-12
 _TEMPERATURES = 10.0 ** (np.arange(-32, 17) / 16)
 _NO_TEMPERATURE = 32  # the position of 1
 
@@ -55,11 +62,21 @@ class Whitened(NamedTuple):
         sums = np.cumsum(self.ones * self.residuals, axis=0)
         return np.asarray(sums / np.cumsum(np.square(self.ones), axis=0))
 
-    def predictions(self, targets: FloatMatrix) -> FloatMatrix:
-        """Return what the machine of the rows before it predicts for each row; 0 for the first."""
-        intercepts = np.zeros_like(targets)
-        intercepts[1:] = self.intercepts()[:-1]
-        surprise = self.residuals - self.ones * intercepts
+    def predictions(
+        self, targets: FloatMatrix, sums: FloatMatrix | None = None
+    ) -> FloatMatrix:
+        """Return what the machine of the rows before it predicts for each row; 0 for the first.
+
+        `sums` (n_targets + 1,), over the rows before these, is what intercepts are made of; the
+        sums of these rows are added to it.
+        """
+        products = self.ones * np.column_stack([self.residuals, self.ones])
+        before = np.zeros_like(products[0]) if sums is None else sums
+        running = np.cumsum(np.vstack([before, products]), axis=0)
+        before[:] = running[-1]
+        # No row has come before the very first, whose sums are 0.
+        squares = np.where(running[:-1, -1:] > 0, running[:-1, -1:], 1.0)
+        surprise = self.residuals - self.ones * (running[:-1, :-1] / squares)
         return np.asarray(targets - self.deviations * surprise)
 
 
@@ -135,36 +152,49 @@ class RidgeChain:
         ndarray of shape (n_samples, n_targets)
             Predictions in that order; the first is 0.
         """
-        learned = targets[order]
-        if self.kernel is None:
-            return self._whiten_blocks(learned, order).predictions(learned)
-        factor = ridge_factor(self.kernel[np.ix_(order, order)], self.strength)
-        return whiten(factor, learned).predictions(learned)
+        predictions = np.empty_like(targets)
+        for block, predicted in self.steps(targets, order):
+            predictions[block] = predicted
+        return predictions
 
-    def _whiten_blocks(self, learned: FloatMatrix, order: ClassCodes) -> Whitened:
+    def steps(
+        self, targets: FloatMatrix, order: ClassCodes
+    ) -> Iterator[tuple[slice, FloatMatrix]]:
+        """Yield the predictions of consecutive places of an order, block by block."""
+        if self.kernel is not None:
+            learned = targets[order]
+            factor = ridge_factor(self.kernel[np.ix_(order, order)], self.strength)
+            yield slice(0, len(order)), whiten(factor, learned).predictions(learned)
+            return
+        sums = np.zeros(targets.shape[1] + 1)
+        for block, whitened in self._whiten_blocks(targets, order):
+            yield block, whitened.predictions(targets[order[block]], sums)
+
+    def _whiten_blocks(
+        self, targets: FloatMatrix, order: ClassCodes
+    ) -> Iterator[tuple[slice, Whitened]]:
         """Whiten through the posterior of the weights after each block of rows."""
         d = self.rows.n_features
-        targets = np.column_stack([learned, np.ones(len(order))])
-        whitened, deviations = np.empty_like(targets), np.empty((len(targets), 1))
-        precision, cross = self.strength * np.eye(d), np.zeros((d, targets.shape[1]))
-        step = max(_SMALLEST_BLOCK, d)
+        # Lower triangles only, in the memory order of LAPACK, so that nothing is copied.
+        precision = np.asfortranarray(self.strength * np.eye(d))
+        cross = np.zeros((d, targets.shape[1] + 1), order="F")
+        step = max(_SMALLEST_BLOCK, round(_BLOCK_SHARE * d))
         for start in range(0, len(order), step):
-            block_rows = slice(start, start + step)
-            own = self.rows.features[order[block_rows]]
-            block = standardize(own, self.rows.mean, self.rows.scale)
-            factor = cholesky(precision, lower=True, check_finite=False)
-            spread = solve_triangular(factor, block.T, lower=True, check_finite=False)
-            mean = spread.T @ solve_triangular(factor, cross, lower=True, check_finite=False)
+            block = slice(start, min(start + step, len(order)))
+            own = order[block]
+            rows = standardize(self.rows.features[own], self.rows.mean, self.rows.scale)
+            learned = np.column_stack([targets[own], np.ones(len(own))])
+            factor, _ = dpotrf(precision, lower=1, clean=0)
+            solved = dtrsm(1.0, factor, cross, lower=1)
+            precision = dsyrk(1.0, rows.T, beta=1.0, c=precision, lower=1, overwrite_c=1)
+            cross += rows.T @ learned
+            spread = dtrsm(1.0, factor, rows.T, lower=1, overwrite_b=1)
             # Given the earlier rows, this block's kernel is the Schur complement of the whole.
-            schur = self.strength * (spread.T @ spread + np.eye(len(block)))
-            local = cholesky(schur, lower=True, overwrite_a=True, check_finite=False)
-            whitened[block_rows] = solve_triangular(
-                local, targets[block_rows] - mean, lower=True, check_finite=False
-            )
-            deviations[block_rows, 0] = np.diag(local)
-            precision += block.T @ block
-            cross += block.T @ targets[block_rows]
-        return Whitened(whitened[:, :-1], whitened[:, -1:], deviations)
+            schur = dsyrk(self.strength, spread, trans=1, lower=1)
+            schur[np.diag_indices_from(schur)] += self.strength
+            local, _ = dpotrf(schur, lower=1, clean=0, overwrite_a=1)
+            whitened = dtrsm(1.0, local, learned - spread.T @ solved, lower=1)
+            yield block, Whitened(whitened[:, :-1], whitened[:, -1:], np.diag(local)[:, None])
 
 
 class Prequential(NamedTuple):
@@ -206,18 +236,57 @@ def prequential(predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
     >>> prequential(np.zeros((2, 2)), np.array([0, 0])).bits
     array([1.   , 0.4150...])
     """
-    n_samples, n_classes = predictions.shape
-    seen = np.zeros((n_samples, n_classes), dtype=bool)
-    seen[1:] = np.cumsum(one_hot(codes, n_classes), axis=0)[:-1] > 0
-    decisions = np.where(seen, predictions, -np.inf)
-    decisions[0] = 0
-    decisions -= decisions.max(axis=1, keepdims=True)
-    own = decisions[np.arange(n_samples), codes]
-    share = 1 / np.arange(1, n_samples + 1)
-    losses = np.empty((n_samples, len(_TEMPERATURES)))
-    for column, temperature in enumerate(_TEMPERATURES):
-        right = np.exp(own / temperature) / np.exp(decisions / temperature).sum(axis=1)
-        losses[:, column] = -np.log2((1 - share) * right + share / n_classes)
-    best = np.full(n_samples + 1, _NO_TEMPERATURE)  # after 0, ..., n labels
-    best[n_classes:] = np.cumsum(losses, axis=0)[n_classes - 1 :].argmin(axis=1)
-    return Prequential(losses[np.arange(n_samples), best[:-1]], _TEMPERATURES[best[1:]])
+    parts, teller = [], CodeTeller(predictions.shape[1])
+    for start in range(0, len(codes), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        parts.append(teller.tell(predictions[rows], codes[rows]))
+    return Prequential(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
+
+
+class CodeTeller:
+    """What `prequential` returns, told block by block; it keeps what the labels so far have cost.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self._counts = np.zeros(n_classes, dtype=np.intp)
+        self._losses = np.zeros(len(_TEMPERATURES))
+
+    def tell(self, predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
+        """Return bits and temperatures of the next labels, as `prequential` does.
+
+        >>> teller = CodeTeller(2)
+        >>> [float(teller.tell(np.zeros((1, 2)), np.array([0])).bits[0].round(4)) for _ in range(2)]
+        [1.0, 0.415]
+        """
+        n_known, n_classes = int(self._counts.sum()), len(self._counts)
+        losses = self._losses_of(predictions, codes)
+        running = np.cumsum(np.vstack([self._losses, losses]), axis=0)
+        # Losses that differ by rounding are equal, and the smallest temperature has them.
+        smallest = running.min(axis=1, keepdims=True)
+        best = (running <= smallest * (1 + _ROUNDING)).argmax(axis=1)
+        best[np.arange(n_known, n_known + len(best)) < n_classes] = _NO_TEMPERATURE
+        self._losses = running[-1]
+        self._counts += np.bincount(codes, minlength=n_classes)
+        bits = losses[np.arange(len(codes)), best[:-1]]
+        return Prequential(bits, _TEMPERATURES[best[1:]])
+
+    def _losses_of(self, predictions: FloatMatrix, codes: ClassCodes) -> FloatMatrix:
+        """Return the code length of each label at each temperature."""
+        counts = np.vstack([self._counts, one_hot(codes, len(self._counts))[:-1]])
+        decisions = np.where(np.cumsum(counts, axis=0) > 0, predictions, -np.inf)
+        if not self._counts.any():
+            decisions[0] = 0
+        decisions = np.ascontiguousarray(decisions.T)  # sums over few classes are slow along rows
+        decisions -= decisions.max(axis=0)
+        own = decisions[codes, np.arange(len(codes))]
+        share = 1 / (self._counts.sum() + np.arange(1, len(codes) + 1))
+        right, powers = np.empty((len(_TEMPERATURES), len(codes))), np.empty_like(decisions)
+        for one, temperature in zip(right, _TEMPERATURES, strict=True):
+            np.exp(np.divide(decisions, temperature, out=powers), out=powers)
+            np.divide(np.exp(own / temperature), powers.sum(axis=0), out=one)
+        return np.asarray(-np.log2((1 - share) * right + share / len(self._counts)).T)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modtools._validation import FloatArray, check_integer
-from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
+from modtools.outputs._chain import CodeTeller, RidgeChain, strength_of_evidence
 from modtools.outputs._content import row_content
 from modtools.outputs._ridge import one_hot, ridge_basis
 from modtools.tasks._labels import Labels
@@ -28,8 +28,10 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
     bits = []
     for order in range(_N_ORDERS):
         shuffled = in_place[np.random.default_rng([seed, order]).permutation(len(codes))]
-        predictions = chain.predictions(targets, shuffled)
-        bits.append(float(prequential(predictions, codes[shuffled]).bits.mean()))
+        teller, total = CodeTeller(n_classes), 0.0
+        for block, predicted in chain.steps(targets, shuffled):
+            total += float(teller.tell(predicted, codes[shuffled[block]]).bits.sum())
+        bits.append(total / len(codes))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "explained_variance",
     "group_codes",
     "present_codes",
+    "share_of",
     "standardized",
     "warn_about_lone_rows",
     "without_features",
@@ -84,8 +85,17 @@ def accuracy_of(predicted: NDArray[np.intp], codes: NDArray[np.intp]) -> Estimat
     >>> accuracy_of(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
     Estimate(value=0.75, standard_error=0.2165...)
     """
-    accuracy = float(np.mean(predicted == codes))
-    return Estimate(accuracy, float(np.sqrt(accuracy * (1 - accuracy) / len(codes))))
+    return share_of(predicted == codes)
+
+
+def share_of(right: NDArray[Any]) -> Estimate:
+    """Return the mean of what is right of each row (n_samples,) with its binomial standard error.
+
+    >>> share_of(np.array([1.0, 0.5, 1.0, 0.5]))
+    Estimate(value=0.75, standard_error=0.2165...)
+    """
+    share = float(np.mean(right))
+    return Estimate(share, float(np.sqrt(share * (1 - share) / len(right))))
 
 
 def explained_variance(predicted: NDArray[Any], targets: NDArray[Any]) -> float:

@@ -1,20 +1,22 @@
 """Leave-one-out accuracy of the nearest neighbours, without an n x n matrix."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modtools._validation import FloatArray, check_choice, check_integer, rows_per_block
 from modtools.exceptions import ModtoolsError
+from modtools.outputs._base import FloatMatrix
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
-    accuracy_of,
     explained_variance,
     group_codes,
     present_codes,
+    share_of,
     standardized,
     without_features,
 )
@@ -28,6 +30,8 @@ _SPARE = 4
 # Below this share of pairs nearer than the worst candidate, they are merged one by one.
 _FEW_HITS = 0.02
 _FLOAT32_SIZE = 10_000_000
+# Distances nearer to each other than so many units of their rounding are equal; and sums of votes.
+_ROUNDING_UNITS, _SAME = 32, 1e-9
 
 
 def knn_of_rows(
@@ -51,12 +55,18 @@ def knn_of_rows(
     if metric == "cosine":
         norms = np.linalg.norm(points, axis=1, keepdims=True)
         points /= np.where(norms > 0, norms, 1)
-    neighbours, distances = nearest_rows(points, k, groups)
+    electorates = _electorates(points, k, groups)
     if labels.kind == "regression":
         targets = labels.target_matrix()
-        return Estimate(explained_variance(targets[neighbours].mean(axis=1), targets))
+        predicted = np.empty_like(targets)
+        for own in electorates:
+            predicted[own.rows] = own.weighted(targets) / k
+        return Estimate(explained_variance(predicted, targets))
     codes, n_classes = present_codes(labels)
-    return accuracy_of(_vote(codes[neighbours], distances, n_classes), codes)
+    right = np.empty(len(codes))
+    for own in electorates:
+        right[own.rows] = _right_shares(*own.votes(codes, n_classes), codes[own.rows])
+    return share_of(right)
 
 
 def knn(
@@ -70,9 +80,10 @@ def knn(
 ) -> float:
     """Leave-one-out accuracy of the k nearest neighbours.
 
-    A row is never its own neighbour, also when exact copies of it exist. Rows at equal distance
-    count in the order in which they come; equal votes count for the class whose neighbours are
-    nearer in the mean, then for the first class.
+    A row is never its own neighbour, also when exact copies of it exist. Rows at equal distance, to
+    within rounding, share the votes that the nearer ones leave. Equal votes count for the class
+    whose neighbours are nearer in the mean; classes that are equal in that too share the row, which
+    then is right by half or less. So neither the order of rows nor a name decides.
 
     Parameters
     ----------
@@ -155,6 +166,13 @@ def nearest_rows(
     [1, 0, 1]
     """
     groups = np.arange(len(points)) if groups is None else groups
+    candidates = _find_candidates(points, k, groups)
+    found, exact = _nearest_first(points, candidates, groups)
+    return found[:, :k], exact[:, :k]
+
+
+def _find_candidates(points: FloatArray, k: int, groups: NDArray[np.intp]) -> "_Candidates":
+    """Return the k nearest rows of each row and some more, by distances with rounding errors."""
     candidates = _Candidates(len(points), min(k + _SPARE, len(points) - 1), points.dtype)
     squares = np.einsum("ij,ij->i", points, points)
     blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(points), _BLOCK_ROWS)]
@@ -169,7 +187,7 @@ def nearest_rows(
             candidates.update(rows, columns, distances)
             if columns is not rows:
                 candidates.update(columns, rows, distances.T)
-    return _nearest_first(points, candidates, k, groups)
+    return candidates
 
 
 class _Candidates:
@@ -220,11 +238,10 @@ class _Candidates:
 
 
 def _nearest_first(
-    points: FloatArray, candidates: _Candidates, k: int, groups: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the k best candidates of each row by exact differences, ties to the lower row."""
-    neighbours = np.empty((len(points), k), dtype=np.intp)
-    nearest = np.empty((len(points), k))
+    points: FloatArray, candidates: _Candidates, groups: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatMatrix]:
+    """Return the candidates of each row by exact differences, ties to the lower row."""
+    neighbours, nearest = np.empty_like(candidates.rows), np.empty(candidates.rows.shape)
     step = rows_per_block(points.shape[1] * candidates.rows.shape[1], 8)
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
@@ -232,20 +249,111 @@ def _nearest_first(
         differences = points[found].astype(np.float64) - points[rows, None]
         distances = np.einsum("ijk,ijk->ij", differences, differences)
         distances[groups[found] == groups[rows, None]] = np.inf
-        order = np.lexsort((found, distances), axis=1)[:, :k]
+        order = np.lexsort((found, distances), axis=1)
         neighbours[rows] = np.take_along_axis(found, order, axis=1)
         nearest[rows] = np.take_along_axis(distances, order, axis=1)
     return neighbours, nearest
 
 
-def _vote(
-    codes: NDArray[np.intp], squared_distances: NDArray[np.float64], n_classes: int
-) -> NDArray[np.intp]:
-    """Return the class with most of the k votes; ties to the nearer neighbours, then the first."""
-    if codes.shape[1] == 1:
-        return codes[:, 0]
-    votes = codes[:, :, None] == np.arange(n_classes)
-    counts = votes.sum(axis=1)
-    away = (votes * np.sqrt(squared_distances)[:, :, None]).sum(axis=1)
-    tied = counts == counts.max(axis=1, keepdims=True)
-    return np.asarray(np.where(tied, away, np.inf).argmin(axis=1))
+class _Electorate(NamedTuple):
+    """Who votes on some rows.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+        Row numbers.
+    voters : ndarray of shape (n_rows, n_voters)
+        Row numbers of their neighbours.
+    distances : ndarray of shape (n_rows, n_voters)
+        Squared, infinite where a row must not vote.
+    weights : ndarray of shape (n_rows, n_voters)
+        Votes, k in all; 0 beyond the k nearest.
+    """
+
+    rows: NDArray[np.intp]
+    voters: NDArray[np.intp]
+    distances: FloatMatrix
+    weights: FloatMatrix
+
+    def weighted(self, targets: FloatMatrix) -> FloatMatrix:
+        """Return the sum of the voters' targets (n_rows, n_targets)."""
+        return np.einsum("ij,ijk->ik", self.weights, targets[self.voters])
+
+    def votes(self, codes: NDArray[np.intp], n_classes: int) -> tuple[FloatMatrix, FloatMatrix]:
+        """Return the votes of each class, and their summed distances (n_rows, n_classes)."""
+        cells = codes[self.voters] + n_classes * np.arange(len(self.rows))[:, None]
+        lengths = np.sqrt(np.where(self.weights > 0, self.distances, 0.0))
+        votes, away = (
+            np.bincount(cells.ravel(), part.ravel(), minlength=len(cells) * n_classes)
+            for part in (self.weights, self.weights * lengths)
+        )
+        return votes.reshape(-1, n_classes), away.reshape(-1, n_classes)
+
+
+def _electorates(
+    points: FloatArray, k: int, groups: NDArray[np.intp] | None
+) -> Iterator[_Electorate]:
+    """Yield who votes on blocks of rows; rows at one distance have equal votes."""
+    groups = np.arange(len(points)) if groups is None else groups
+    found, exact = _nearest_first(points, _find_candidates(points, k, groups), groups)
+    squares = np.einsum("ij,ij->i", points, points, dtype=np.float64)
+    boundary, eps = exact[:, k - 1], _ROUNDING_UNITS * float(np.finfo(points.dtype).eps)
+    rounding = eps * np.sqrt(boundary) * (np.sqrt(squares) + np.sqrt(boundary))
+    # Where the last candidate may be as near as the k-th, rows that are no candidates may be too.
+    crowded = exact[:, -1] <= boundary + np.maximum(rounding, eps * (squares + boundary))
+    crowded &= found.shape[1] < len(points) - 1
+    plain = np.flatnonzero(~crowded)
+    for start in range(0, len(plain), _BLOCK_ROWS):
+        rows = plain[start : start + _BLOCK_ROWS]
+        weights = _weights(exact[rows], boundary[rows], rounding[rows, None], k)
+        yield _Electorate(rows, found[rows], exact[rows], weights)
+    everyone, rows_of_crowd = np.arange(len(points)), np.flatnonzero(crowded)
+    step = rows_per_block(len(points), 8)
+    for start in range(0, len(rows_of_crowd), step):
+        rows = rows_of_crowd[start : start + step]
+        distances = _distances_to_all(points, squares, rows)
+        distances[groups[rows, None] == groups] = np.inf
+        slack = _ROUNDING_UNITS * float(np.finfo(float).eps) * (squares[rows, None] + squares)
+        weights = _weights(distances, boundary[rows], rounding[rows, None] + slack, k)
+        yield _Electorate(
+            rows, np.broadcast_to(everyone, distances.shape), distances, weights
+        )
+
+
+def _distances_to_all(
+    points: FloatArray, squares: FloatMatrix, rows: NDArray[np.intp]
+) -> FloatMatrix:
+    """Return float64 squared distances of some rows to all (n_rows, n_samples), block by block."""
+    own = points[rows].astype(np.float64)
+    distances = squares[rows, None] + squares
+    step = rows_per_block(points.shape[1], 8)
+    for start in range(0, len(points), step):
+        others = slice(start, start + step)
+        distances[:, others] -= 2 * own @ points[others].astype(np.float64).T
+    return np.maximum(distances, 0.0)
+
+
+def _weights(
+    distances: FloatMatrix, boundary: FloatMatrix, rounding: FloatMatrix, k: int
+) -> FloatMatrix:
+    """Return 1 for rows nearer than the k-th; rows as far as it share what they leave of k.
+
+    >>> _weights(np.array([[0.0, 2.0, 2.0, 5.0]]), np.array([2.0]), np.array([[0.1]]), 2)
+    array([[1. , 0.5, 0.5, 0. ]])
+    """
+    beyond = distances - boundary[:, None]
+    nearer, tied = beyond < -rounding, np.abs(beyond) <= rounding
+    left = k - nearer.sum(axis=1, keepdims=True)
+    return np.asarray(nearer + tied * (left / np.maximum(tied.sum(axis=1, keepdims=True), 1)))
+
+
+def _right_shares(votes: FloatMatrix, away: FloatMatrix, own: NDArray[np.intp]) -> FloatMatrix:
+    """Return 1 where a row's class wins, a share where it ties with others, and 0.
+
+    >>> _right_shares(np.array([[1.0, 1.0], [2.0, 0.0]]), np.ones((2, 2)), np.array([0, 1]))
+    array([0.5, 0. ])
+    """
+    tied = votes >= votes.max(axis=1, keepdims=True) * (1 - _SAME)
+    nearest = np.where(tied, away, np.inf).min(axis=1, keepdims=True)
+    winners = tied & (away <= nearest * (1 + _SAME))
+    return np.asarray(winners[np.arange(len(own)), own] / winners.sum(axis=1))

@@ -78,21 +78,51 @@ def test_few_rows_outside_the_group():
 def test_votes():
     # Rows on a line; the three neighbours of 0 are 1 (b), 2 (c), 3 (c).
     features, labels = [[0.0], [1.0], [2.0], [3.0], [50.0], [51.0]], ["c", "b", "c", "c", "b", "b"]
-    found, distances = nearest_rows(np.array(features), 3)
-    codes = np.array([1, 0, 1, 1, 0, 0])[found]
-    predicted = _neighbours._vote(codes, distances, 2)
-    np.testing.assert_array_equal(predicted, [1, 1, 1, 1, 1, 1])
     assert knn(features, labels, k=3, standardize=False) == 0.5
 
 
 def test_equal_votes_go_to_the_nearer_neighbour_whatever_the_names():
-    codes, distances = np.array([[2, 0], [0, 2]]), np.array([[1.0, 4.0], [1.0, 4.0]])
-    np.testing.assert_array_equal(_neighbours._vote(codes, distances, 3), [2, 0])
+    # The middle row lies nearer to its own class on the left than to the other on the right.
+    features = [[-1.0], [0.0], [2.0], [2.5], [-1.25]]
+    for names in (["a", "b"], ["b", "a"]):
+        labels = [names[0], names[0], names[1], names[1], names[0]]
+        assert knn(features, labels, k=2, standardize=False) == 1.0
 
 
-def test_equal_distances_go_to_the_first_class():
-    codes, distances = np.array([[2, 1]]), np.array([[1.0, 1.0]])
-    np.testing.assert_array_equal(_neighbours._vote(codes, distances, 3), [1])
+def test_rows_at_one_distance_share_the_votes():
+    # Both neighbours of the middle row are as near; those of the others are it, of another class.
+    for names in (["a", "b"], ["b", "a"]):
+        labels = [names[0], names[1], names[1]]
+        for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+            features = np.array([[-1.0], [0.0], [1.0]])[order]
+            found = knn(features, np.array(labels)[order], standardize=False)
+            assert found == pytest.approx((0 + 0.5 + 1) / 3)
+
+
+@pytest.mark.parametrize("k", [1, 3, 30])
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_shares_among_many_copies_by_counting(k, shift):
+    """Eight points, each many times: nearer points first, equal ones share what is left."""
+    rng = np.random.default_rng(0)
+    points = (np.arange(8)[:, None] >> np.arange(3) & 1) + shift
+    place = rng.integers(0, 8, 150)
+    features, labels = points[place], rng.integers(0, 3, 150)
+    standard = row_definitions.standardized(features)
+    apart = np.round(row_definitions.distances(standard), 9)
+    right = 0.0
+    for i in range(150):
+        others = np.delete(np.arange(150), i)
+        votes, away, left = np.zeros(3), np.zeros(3), float(k)
+        for distance in np.unique(apart[i, others]):
+            at = others[apart[i, others] == distance]
+            weight = min(1.0, left / len(at))
+            votes += weight * np.bincount(labels[at], minlength=3)
+            away += weight * distance * np.bincount(labels[at], minlength=3)
+            left -= weight * len(at)
+        best = votes > votes.max() - 1e-9
+        best &= away < away[best].min() + 1e-9
+        right += best[labels[i]] / best.sum()
+    assert knn(features, labels, k=k) == pytest.approx(right / 150, rel=1e-9)
 
 
 @pytest.mark.parametrize("k", [1, 4])
