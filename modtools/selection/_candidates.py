@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from modtools._progress import track
 from modtools._validation import FloatArray, check_matrix
 from modtools.exceptions import ModtoolsError
+from modtools.tasks import Task
 
 __all__ = ["Candidate", "check_modules", "extract_taps", "is_module", "iter_candidates"]
 
@@ -40,7 +41,7 @@ def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
     elif isinstance(modules, Sequence):
         _check_list(modules)
     holds_arrays = isinstance(modules, dict) and not any(map(is_module, modules.values()))
-    if not holds_arrays and not hasattr(task, "inputs"):
+    if not holds_arrays and not isinstance(task, Task):
         raise ModtoolsError(
             "networks read the inputs of a task, and labels alone have none: pass a Task, "
             "for example Task(inputs, labels)."

@@ -15,14 +15,14 @@ from modtools.selection._candidates import check_modules
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
-from modtools.tasks import encode_labels
+from modtools.tasks import Task
+from modtools.tasks._task import labels_of, name_of
 from modtools.transferability._held_out import group_codes
 
 if TYPE_CHECKING:
     import os
 
     from modtools.modules import PretrainedModule, Zoo
-    from modtools.tasks import Task
 
 __all__ = ["race_modules"]
 
@@ -114,7 +114,7 @@ def race_modules(
     check_modules(modules, task, n_labels=len(labels))
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     field = enter(modules, task, labels.codes, labels.n_classes, cache=cache, **forward)
-    field.groups = group_codes(getattr(task, "groups", None), len(labels))
+    field.groups = group_codes(task.groups if isinstance(task, Task) else None, len(labels))
     order = _order(len(labels), field.groups if mode == "certified" else None, seed)
     facts = _facts(task, labels, field)
     _run(rule, field, order, is_kept=cache is not None)
@@ -152,13 +152,13 @@ def _check_rule(
 def _check_labels(task: Any) -> Any:
     from modtools.transferability._inputs import check_scorable
 
-    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    labels = labels_of(task)
     return check_scorable(labels, kinds=("classification",), score="a race")
 
 
 def _facts(task: Any, labels: Any, field: Field) -> dict[str, Any]:
     facts = {
-        "task": getattr(task, "name", "these labels"),
+        "task": name_of(task),
         "n_samples": len(labels),
         "n_classes": labels.n_classes,
         "n_modules": len(field.runners),

@@ -15,13 +15,14 @@ from modtools.selection._candidates import Candidate, check_modules, iter_candid
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
-from modtools.tasks import encode_labels
+from modtools.tasks import Task
+from modtools.tasks._task import labels_of, name_of
 
 if TYPE_CHECKING:
     import os
 
     from modtools.modules import PretrainedModule, Zoo
-    from modtools.tasks import Labels, Task
+    from modtools.tasks import Labels
     from modtools.transferability import Scores
 
 __all__ = ["rank_modules"]
@@ -130,7 +131,7 @@ def rank_modules(
     check_integer(seed, name="seed", minimum=0)
     if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
-    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    labels = labels_of(task)
     check_scorable(labels, kinds=(labels.kind,), score="a score")
     _check_order(by, labels)
     check_modules(modules, task, n_labels=len(labels))
@@ -158,7 +159,7 @@ def _request(named: list[str], task: Any, labels: "Labels", seed: int) -> _Reque
     from modtools.transferability import SCORES
     from modtools.transferability._held_out import group_codes
 
-    groups = group_codes(getattr(task, "groups", None), len(labels))
+    groups = group_codes(task.groups if isinstance(task, Task) else None, len(labels))
     evidence: list[str] = []
     if PREDICTED in named:
         # Copies of a row would flatter a score that does not hold them out together.
@@ -200,7 +201,7 @@ def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
     """Return what was scored: the task, its size, and the accuracy of naming its largest class."""
     is_classes = labels.kind == "classification"
     return {
-        "task": getattr(task, "name", "these labels"),
+        "task": name_of(task),
         "kind": labels.kind,
         "n_samples": len(labels),
         "n_classes": labels.n_classes,

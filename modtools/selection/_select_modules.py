@@ -22,14 +22,15 @@ from modtools.selection._costs import Costs, check_cost, given_costs
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
 from modtools.selection._shelf import Shelf
-from modtools.tasks import encode_labels
+from modtools.tasks import Task
+from modtools.tasks._task import labels_of, name_of
 from modtools.transferability._held_out import group_codes
 
 if TYPE_CHECKING:
     import os
 
     from modtools.modules import PretrainedModule, Zoo
-    from modtools.tasks import Labels, Task
+    from modtools.tasks import Labels
 
 __all__ = ["select_modules"]
 
@@ -95,8 +96,8 @@ def select_modules(
         The most that the modules may cost together, in the unit of `cost`; none by default.
     cost : {"parameters", "milliseconds"} or dict, default="parameters"
         What a module costs: its parameters up to the tap, the measured milliseconds an example of
-        its forward pass (the median of seven batches of `batch_size`), or numbers by name. Taps
-        of one network cost together what the dearest costs, because they share a pass.
+        its forward pass (the median of seven batches of `batch_size`, read for that), or numbers by
+        name. Taps of one network cost together what the dearest costs, because they share a pass.
     combine : {"greedy", "all"}, default="greedy"
         "all" takes every module (k is not read), those first that do best alone.
     device : str, optional
@@ -137,7 +138,7 @@ def select_modules(
     check_integer(seed, name="seed", minimum=0)
     cost = check_cost(cost)
     _check_wanted(k, budget, combine)
-    labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+    labels = labels_of(task)
     check_modules(modules, task, n_labels=len(labels))
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
     shelf = Shelf(modules)
@@ -160,7 +161,7 @@ def select_modules(
 def _facts(task: Any, labels: "Labels", pool: _Pool) -> dict[str, Any]:
     """Return what was judged: the task, its size, and how many modules."""
     return {
-        "task": getattr(task, "name", "these labels"),
+        "task": name_of(task),
         "n_samples": len(labels),
         "n_classes": len(np.flatnonzero(labels.counts())),
         "n_modules": len(pool.kernels),
@@ -183,7 +184,7 @@ def _read(
 ) -> _Pool:
     """Return every module as a kernel; its features are let go."""
     rows, codes = _rows_to_judge(labels, seed)
-    groups = getattr(task, "groups", None)
+    groups = task.groups if isinstance(task, Task) else None
     units = None if groups is None else group_codes(groups[rows], len(rows))
     pool = _Pool(KernelJudge(codes, seed, units))
     options = {**forward, "cache": cache, "with_source": False}

@@ -12,11 +12,10 @@ from modtools._progress import quiet
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import ClassCodes
 from modtools.studies._cells import Line, Measured
+from modtools.tasks import Task
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from modtools.tasks import Task
 
 __all__ = ["FROM_SCRATCH", "Baseline"]
 
@@ -87,7 +86,7 @@ class Baseline:
             raise ModtoolsError(
                 f"training= must leave out {name}: each draw and budget is a run of its own."
             )
-        if not hasattr(train, "inputs") or not hasattr(test, "inputs"):
+        if not isinstance(train, Task) or not isinstance(test, Task):
             raise ModtoolsError(
                 "a network from scratch reads the inputs of tasks, and labels alone have none: "
                 "pass Tasks, for example Task(inputs, labels)."

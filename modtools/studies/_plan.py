@@ -14,7 +14,8 @@ from modtools.retraining._choose import STRATEGIES
 from modtools.retraining._test_rows import encode_both
 from modtools.studies._measure import OUTPUTS, draws_of
 from modtools.studies._sources import digest
-from modtools.tasks import encode_labels
+from modtools.tasks import Task
+from modtools.tasks._task import labels_of
 
 __all__ = ["Plan"]
 
@@ -65,10 +66,7 @@ class Plan:
         strategies: Any,
     ) -> "Plan":
         """Return the plan of a study, or raise if an argument is off."""
-        labels, tested = (
-            part.encoded if hasattr(part, "encoded") else encode_labels(part)
-            for part in (train, test)
-        )
+        labels, tested = (labels_of(part) for part in (train, test))
         classes, codes, test_codes = encode_both(labels, tested, what="label_efficiency")
         return cls(
             counts=_check_budgets(budgets, len(codes), len(classes)),
@@ -101,7 +99,7 @@ class Plan:
 
     def definition(self, train: Any, test: Any, **more: Any) -> dict[str, Any]:
         """Return all that decides the numbers of a study, as plain JSON."""
-        inputs = [part.fingerprint for part in (train, test) if hasattr(part, "fingerprint")]
+        inputs = [part.fingerprint for part in (train, test) if isinstance(part, Task)]
         classes = [str(value) for value in self.classes.tolist()]
         labels = digest(self.codes, self.test_codes)
         data = {"format": _FORMAT, "inputs": inputs, "classes": classes, "labels": labels}

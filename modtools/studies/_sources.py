@@ -10,6 +10,7 @@ import numpy as np
 
 from modtools._validation import FloatArray, check_features, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
+from modtools.tasks import Task
 
 __all__ = ["Pair", "Source", "digest", "list_sources"]
 
@@ -125,7 +126,7 @@ def _network_source(
     name: str | None = None,
 ) -> Source:
     """Return the source of a network; `name` replaces its own in tables."""
-    if not hasattr(train, "inputs") or not hasattr(test, "inputs"):
+    if not isinstance(train, Task) or not isinstance(test, Task):
         raise ModtoolsError(
             "networks read the inputs of tasks, and labels alone have none: pass Tasks, for "
             "example Task(inputs, labels)."

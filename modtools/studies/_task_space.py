@@ -11,7 +11,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.selection import PREDICTED, rank_modules
 from modtools.selection._candidates import check_modules
 from modtools.studies._task_space_result import TaskSpace
-from modtools.tasks import encode_labels
+from modtools.tasks import Task
+from modtools.tasks._task import labels_of
 from modtools.transferability import SCORES
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.modules import PretrainedModule, Zoo
-    from modtools.tasks import Task
 
 __all__ = ["task_space"]
 
@@ -119,7 +119,7 @@ def task_space(
 def _name_tasks(tasks: Any) -> dict[str, Any]:
     if isinstance(tasks, Mapping):
         named = {str(name): task for name, task in tasks.items()}
-    elif isinstance(tasks, Sequence) and all(hasattr(task, "name") for task in tasks):
+    elif isinstance(tasks, Sequence) and all(isinstance(task, Task) for task in tasks):
         named = {task.name: task for task in tasks}
         if len(named) < len(tasks):
             names = [task.name for task in tasks]
@@ -167,7 +167,7 @@ def _check_all(modules: Any, tasks: Mapping[str, Any], score: str) -> None:
 def _check_one(modules: Any, task: Any, name: str) -> None:
     """Raise before any network runs if the modules cannot be scored on one task."""
     try:
-        labels = task.encoded if hasattr(task, "encoded") else encode_labels(task)
+        labels = labels_of(task)
         check_modules(modules, task, n_labels=len(labels))
     except ModtoolsError as error:
         raise ModtoolsError(f'task "{name}": {error}') from error

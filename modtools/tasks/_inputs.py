@@ -135,8 +135,10 @@ def read_labels(inputs: Any) -> Any:
         raise ModtoolsError(
             "labels must be given with arrays, tensors and lists; only a torch Dataset holds them."
         )
-    if hasattr(inputs, "targets") and getattr(inputs, "target_transform", None) is None:
-        return inputs.targets
+    if getattr(inputs, "target_transform", None) is None:
+        targets = getattr(inputs, "targets", None)  # asked for once: it may read every item
+        if targets is not None:
+            return targets
     labels = []
     for row in track(range(len(inputs)), "reading labels"):
         item = inputs[row]

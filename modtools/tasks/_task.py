@@ -23,7 +23,7 @@ from modtools.tasks._inputs import (
 from modtools.tasks._labels import Kind, Labels, encode_labels
 from modtools.tasks._splits import choose_few, choose_test
 
-__all__ = ["Task"]
+__all__ = ["Task", "labels_of", "name_of"]
 
 
 class _Root:
@@ -55,7 +55,9 @@ class Task:
     inputs : array, tensor, list of str or torch Dataset, of n_samples rows
         What a module reads. Images stay as they are (uint8) until a module preprocesses them. A
         Dataset is anything with a length whose items are pairs (input, label); it should give the
-        same input each time, for fingerprints and cached features to hold.
+        same input each time, for fingerprints and cached features to hold. Every network that runs
+        over the task reads each of its items once; what recognises rows (a cache, a study in a
+        folder, rows shared by train and test, a retrained model) reads them once more.
     labels : array-like of shape (n_samples,) or (n_samples, n_targets), optional
         Integers, strings or booleans (classification), a 0/1 matrix (multilabel) or floats
         (regression). With a Dataset they may be left out: its `targets` are used, else the second
@@ -338,6 +340,27 @@ class Task:
         [0, 2]
         """
         return np.flatnonzero(np.isin(self.row_fingerprints, other.row_fingerprints))
+
+
+def labels_of(task: Any) -> Labels:
+    """Return the labels of a task, or labels that came alone.
+
+    The type decides, here and wherever a task may be a mere array of labels: to ask an object for
+    an attribute may read a whole Dataset, and a column of a frame may have any name.
+
+    >>> labels_of(Task(["good", "bad"], [1, 0])).codes.tolist(), labels_of([1, 0]).codes.tolist()
+    ([1, 0], [1, 0])
+    """
+    return task.encoded if isinstance(task, Task) else encode_labels(task)
+
+
+def name_of(task: Any) -> str:
+    """Return how tables and pictures call a task, or labels that came alone.
+
+    >>> name_of(Task(["good", "bad"], [1, 0], name="reviews")), name_of([1, 0])
+    ('reviews', 'these labels')
+    """
+    return task.name if isinstance(task, Task) else "these labels"
 
 
 def _check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
