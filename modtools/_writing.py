@@ -3,13 +3,12 @@
 import json
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["json_text", "swap_folder", "versions", "write_file"]
+__all__ = ["json_text", "versions", "write_file"]
 
 _PACKAGES: Final = ("torch", "scikit-learn", "numpy")
 
@@ -69,27 +68,3 @@ def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-def swap_folder(fresh: Path, final: Path) -> None:
-    """Put a finished folder in its place; one that was there is removed afterwards.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> (folder / "fresh").mkdir()
-    >>> swap_folder(folder / "fresh", folder / "final")
-    >>> [path.name for path in folder.iterdir()]
-    ['final']
-    """
-    old = fresh.with_name(f"{fresh.name}-old")
-    if final.exists():
-        final.rename(old)
-    try:
-        fresh.rename(final)
-    except OSError:
-        if old.exists():
-            old.rename(final)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,8 +1,6 @@
 """Modules in a folder: weights as safetensors, a card in JSON, nothing unpickled."""
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +9,9 @@ from typing import Any, Final
 from safetensors import SafetensorError
 from torch import nn
 
+from modtools._folders import new_folder, put_back, read_steadily
 from modtools._validation import did_you_mean
-from modtools._writing import json_text, swap_folder
+from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
     FORMAT,
@@ -77,12 +76,13 @@ class Zoo(Mapping[str, PretrainedModule]):
         """Names of the saved modules, each with all its taps, in order."""
         if not self.folder.is_dir():
             return ()
+        put_back(self.folder)
         cards = self.folder.glob("*/card.json")
         return tuple(sorted(p.parent.name for p in cards if not p.parent.name.startswith(".")))
 
     def __iter__(self) -> Iterator[str]:
         for name in self.names:
-            for tap in read_card(self.folder / name)["taps"]:
+            for tap in self.card(name)["taps"]:
                 yield name if tap is None else f"{name}@{tap}"
 
     def __len__(self) -> int:
@@ -123,6 +123,11 @@ class Zoo(Mapping[str, PretrainedModule]):
         >>> zoo.card("pixels")["target"]
         'torch.nn:Flatten'
         """
+        return read_steadily(
+            self.folder / Path(str(name)).name, "card.json", lambda: self._card(name)
+        )
+
+    def _card(self, name: str) -> dict[str, Any]:
         if name not in self.names:
             held = ", ".join(self.names) or "nothing"
             near = did_you_mean(str(name), self.names)
@@ -134,7 +139,8 @@ class Zoo(Mapping[str, PretrainedModule]):
     def load(self, name: str) -> PretrainedModule:
         """Return a module with all its saved taps.
 
-        The files are checked against the card before they are read; nothing is unpickled.
+        The files are checked against the card before they are read; nothing is unpickled. A module
+        that is replaced meanwhile comes back whole, as the old or the new one.
 
         Parameters
         ----------
@@ -155,7 +161,12 @@ class Zoo(Mapping[str, PretrainedModule]):
         >>> zoo.load("raw")
         PretrainedModule(raw: Flatten, pooling=mean, 0 parameters)
         """
-        card, folder = self.card(name), self.folder / name
+        return read_steadily(
+            self.folder / Path(str(name)).name, "card.json", lambda: self._load(name)
+        )
+
+    def _load(self, name: str) -> PretrainedModule:
+        card, folder = self._card(name), self.folder / name
         try:
             check_files(folder, card["sha256"], needed=_WEIGHTS)
             network = build_network(card["target"], card["arguments"], self._allow)
@@ -185,6 +196,9 @@ class Zoo(Mapping[str, PretrainedModule]):
         overwrite: bool = False,
     ) -> Path:
         """Write a module to its own folder, whole or not at all.
+
+        At every moment the name stands for one whole version, also where this process is killed or
+        others read and write beside it. What killed processes left in the zoo is removed.
 
         Parameters
         ----------
@@ -216,25 +230,21 @@ class Zoo(Mapping[str, PretrainedModule]):
         """
         network = self._check_saveable(module)
         final = self.folder / module.name
-        if final.exists() and not overwrite:
-            raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
+        _check_place(final, overwrite=overwrite)
         card = _new_card(module, source_task, proxy, description)
         card["training"] = plain_training(training)
-        unfinished = self.folder / f".{module.name}-{uuid.uuid4().hex}"
         try:
-            unfinished.mkdir(parents=True)
-            save_weights(network, unfinished / _WEIGHTS)
-            card["preprocess"] = write_preprocess(module.preprocess, unfinished)
-            card["sha256"] = {path.name: file_digest(path) for path in unfinished.iterdir()}
-            (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
-            (unfinished / "README.md").write_text(readme(card), encoding="utf-8")
-            swap_folder(unfinished, final)
+            with new_folder(final, overwrite=overwrite) as fresh:
+                save_weights(network, fresh / _WEIGHTS)
+                card["preprocess"] = write_preprocess(module.preprocess, fresh)
+                card["sha256"] = {path.name: file_digest(path) for path in fresh.iterdir()}
+                (fresh / "card.json").write_text(json_text(card), encoding="utf-8")
+                (fresh / "README.md").write_text(readme(card), encoding="utf-8")
         except (OSError, SafetensorError) as error:
+            _check_place(final, overwrite=overwrite)  # another process may have taken it
             raise ModtoolsError(
                 f"{module.name} could not be saved: {one_line(error)}. Nothing was left behind."
             ) from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return final
 
     def _check_saveable(self, module: PretrainedModule) -> nn.Module:
@@ -254,6 +264,18 @@ class Zoo(Mapping[str, PretrainedModule]):
         except ModtoolsError as error:
             raise ModtoolsError(f"{module.name} cannot be saved: {error}") from error
         return module.network
+
+
+def _check_place(final: Path, *, overwrite: bool) -> None:
+    """Raise unless a folder may be written: it is free, or a saved one that is to be replaced."""
+    if not os.path.lexists(final):
+        return
+    if not overwrite:
+        raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
+    if final.is_symlink() or not (final / "card.json").is_file():
+        raise ModtoolsError(
+            f"{final} is not a saved module or model, so it is not replaced; give another name."
+        )
 
 
 def _new_card(

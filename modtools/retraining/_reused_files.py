@@ -1,9 +1,8 @@
 """A reused model as a folder: its module as in a zoo, its output module as arrays and JSON."""
 
 import json
+import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from modtools._folders import new_folder, read_steadily
 from modtools._memory_order import axes_in_memory
 from modtools._validation import check_choice
-from modtools._writing import json_text, swap_folder
+from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.tasks._labels import Kind
@@ -60,28 +60,31 @@ def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
     from modtools.modules._combined import networks_of
     from modtools.modules._weights import file_digest
 
-    if path.exists() and not (overwrite and (path / "card.json").is_file()):
+    _check_place(path, overwrite=overwrite)
+    arrays, card = _describe(model)
+    try:
+        with new_folder(path, overwrite=overwrite) as fresh:
+            zoo = Zoo(fresh)
+            for network in networks_of(model.module):
+                zoo.save(network, description=f"A frozen module of a model for {model.task_name}.")
+            card |= _module_card(model.module, zoo)
+            save_file(arrays, fresh / _ARRAYS)
+            card["sha256"] = {_ARRAYS: file_digest(fresh / _ARRAYS)}
+            (fresh / "card.json").write_text(json_text(card), encoding="utf-8")
+            (fresh / "README.md").write_text(_readme(model), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        _check_place(path, overwrite=overwrite)  # another process may have taken it
+        raise ModtoolsError(f"{model!r} could not be saved: {error}. Nothing was left.") from error
+    return path
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    """Raise unless a path is free, or a saved model that is to be replaced."""
+    is_saved = (path / "card.json").is_file() and not path.is_symlink()
+    if os.path.lexists(path) and not (overwrite and is_saved):
         raise ModtoolsError(
             f"{path} exists; give another path, or overwrite=True to replace a saved model."
         )
-    arrays, card = _describe(model)
-    unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        unfinished.mkdir(parents=True)
-        zoo = Zoo(unfinished)
-        for network in networks_of(model.module):
-            zoo.save(network, description=f"A frozen module of a model for {model.task_name}.")
-        card |= _module_card(model.module, zoo)
-        save_file(arrays, unfinished / _ARRAYS)
-        card["sha256"] = {_ARRAYS: file_digest(unfinished / _ARRAYS)}
-        (unfinished / "card.json").write_text(json_text(card), encoding="utf-8")
-        (unfinished / "README.md").write_text(_readme(model), encoding="utf-8")
-        swap_folder(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise ModtoolsError(f"{model!r} could not be saved: {error}. Nothing was left.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return path
 
 
 def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -176,6 +179,10 @@ def _readme(model: "ReusedModel") -> str:
 
 def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
     """Return what `ReusedModel` takes; files are checked first and nothing is unpickled."""
+    return read_steadily(path, "card.json", lambda: _read_model(path, allow))
+
+
+def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
     from modtools.modules import Zoo
     from modtools.modules._weights import check_files
 

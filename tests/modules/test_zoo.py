@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from modtools import _folders
 from modtools.exceptions import ModtoolsError
 from modtools.modules import (
     PretrainedModule,
@@ -246,10 +247,10 @@ def test_what_cannot_be_rebuilt_is_not_saved(tmp_path, changes, message):
     assert not (tmp_path / "zoo").exists()
 
 
-@pytest.mark.parametrize("place", ["save_weights", "readme", "file_digest", "swap_folder"])
+@pytest.mark.parametrize("place", ["save_weights", "readme", "file_digest", "new_folder"])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_full_disk_leaves_nothing_behind(zoo, linear, monkeypatch, place, overwrite):
-    def full(*_args):
+    def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
     before = (zoo.folder / "small" / "card.json").read_bytes()
@@ -264,12 +265,13 @@ def test_a_full_disk_leaves_nothing_behind(zoo, linear, monkeypatch, place, over
 def test_a_failed_rename_puts_the_old_module_back(zoo, linear, monkeypatch):
     rename = Path.rename
 
-    def fails_once(self, target):
-        if not self.name.endswith("-old") and Path(target).name == "small":
+    def fails_in_place(self, target):
+        if self.name == "new" and not Path(target).exists():
             raise OSError(5, "Input/output error")
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", fails_once)
+    monkeypatch.setattr(_folders, "_exchange", lambda *_: False)  # as some file systems
+    monkeypatch.setattr(Path, "rename", fails_in_place)
     with pytest.raises(ModtoolsError, match="Input/output error"):
         zoo.save(linear, overwrite=True)
     monkeypatch.undo()

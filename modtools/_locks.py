@@ -1,0 +1,50 @@
+"""Locks on files and folders that the system lets go when their process ends, however it ends."""
+
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["hold", "open_held"]
+
+
+def hold(handle: int, path: Path) -> None:
+    """Lock an open file or folder until its handle is closed.
+
+    Raises
+    ------
+    BlockingIOError
+        Someone else holds it.
+    FileNotFoundError
+        It was removed before it could be locked.
+    OSError
+        This system, or this file system, has no such locks.
+    """
+    if sys.platform == "win32":
+        raise OSError("no locks of files on this system")
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not os.path.samestat(os.fstat(handle), os.stat(path)):
+        raise FileNotFoundError(path)
+
+
+def open_held(path: Path) -> int:
+    """Return a handle that holds a file or folder; it raises as `hold` does, and for a link.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> handle = open_held(folder)
+    >>> open_held(folder)
+    Traceback (most recent call last):
+    BlockingIOError: ...
+    >>> os.close(handle)
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        hold(handle, path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
