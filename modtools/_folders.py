@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from uuid import uuid4
 
-from modtools._locks import open_held
+from modtools._locks import make_held, remove_unheld
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["new_folder", "put_back", "read_steadily"]
@@ -50,8 +50,9 @@ def new_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
     (['final'], ['card.json'])
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(final.parent)
-    work, handle = _work_folder(final.parent)
+    for work in _work_folders(final.parent):
+        remove_unheld(work, _discard)
+    work, handle = make_held(lambda: _make_work_folder(final.parent))
     try:
         fresh = work / "new"
         fresh.mkdir()
@@ -116,28 +117,10 @@ def _taken_away(work: Path) -> list[Path]:
     return [] if (work / "old").is_symlink() else list((work / "old").glob("*"))
 
 
-def _work_folder(parent: Path) -> tuple[Path, int | None]:
-    """Return a new hidden folder and the handle that locks it, None where there are no locks."""
-    while True:
-        work = parent / f".modtools-{uuid4().hex}"
-        work.mkdir()
-        try:
-            return work, open_held(work)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # before it was locked, another process took it for left behind
-        except OSError:
-            return work, None  # and then no process takes anything for left behind
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the work folders of processes that were killed."""
-    for work in _work_folders(parent):
-        with suppress(OSError):  # it is being written, or no one can say
-            handle = open_held(work)
-            try:
-                _discard(work)
-            finally:
-                os.close(handle)
+def _make_work_folder(parent: Path) -> Path:
+    work = parent / f".modtools-{uuid4().hex}"
+    work.mkdir()
+    return work
 
 
 def _discard(work: Path) -> None:

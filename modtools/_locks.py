@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["hold", "open_held"]
+__all__ = ["make_held", "open_held", "remove_unheld"]
 
 
-def hold(handle: int, path: Path) -> None:
+def _hold(handle: int, path: Path) -> None:
     """Lock an open file or folder until its handle is closed.
 
     Raises
@@ -29,7 +31,7 @@ def hold(handle: int, path: Path) -> None:
 
 
 def open_held(path: Path) -> int:
-    """Return a handle that holds a file or folder; it raises as `hold` does, and for a link.
+    """Return a handle that holds a file or folder; it raises as `_hold` does, and for a link.
 
     Examples
     --------
@@ -43,8 +45,30 @@ def open_held(path: Path) -> int:
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
-        hold(handle, path)
+        _hold(handle, path)
     except BaseException:
         os.close(handle)
         raise
     return handle
+
+
+def make_held(make: Callable[[], Path]) -> tuple[Path, int | None]:
+    """Return a new file or folder and the handle that holds it, None where there are no locks."""
+    while True:
+        path = make()
+        try:
+            return path, open_held(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # before it was held, another process took it for left behind
+        except OSError:
+            return path, None  # and then no process takes anything for left behind
+
+
+def remove_unheld(path: Path, remove: Callable[[Path], None]) -> None:
+    """Remove what a killed process left; what is being written, or may be, stays."""
+    with suppress(OSError):
+        handle = open_held(path)
+        try:
+            remove(path)
+        finally:
+            os.close(handle)

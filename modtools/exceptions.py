@@ -12,7 +12,7 @@ __all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "warn"]
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
     "MT001": "features carry no variation, so a score is at its documented limit",
-    "MT002": "a damaged cache entry was found and is computed again",
+    "MT002": "a cache entry is damaged or cannot be read, and is computed again",
     "MT003": "a score sits at its maximum for any labels because rows are too few",
     "MT004": "the evidence of every target column is maximal at the edge of the search",
     "MT005": "an iterative fit stopped before it converged",

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from modtools._locks import make_held, remove_unheld
 from modtools._validation import check_positive
 from modtools.exceptions import ModtoolsError, warn
 
@@ -19,6 +22,8 @@ __all__ = ["Cache", "clear_cache", "open_cache"]
 
 _SUFFIX: Final = ".features"
 _MAXIMUM_HEADER: Final = 4096
+_FORMAT: Final = 2
+_FIRST_HEADER: Final = {"sha256", "shape"}  # of format 1; the shape was not under the checksum
 
 
 class Cache:
@@ -49,7 +54,10 @@ class Cache:
         chosen = (
             folder or os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools")
         )
+        if "\0" in str(chosen):
+            raise ModtoolsError(f"the folder of the cache cannot be {str(chosen)!r}.")
         self.folder = Path(chosen)
+        self._said: set[str] = set()
         if limit is None:
             limit = _number(os.environ.get("MODTOOLS_CACHE_LIMIT", "10"))
         self.limit = check_positive(limit, name="the limit of the cache in gigabytes")
@@ -57,10 +65,12 @@ class Cache:
     @property
     def size(self) -> int:
         """Bytes that the entries take together."""
-        return sum(bytes_ for _, bytes_, _ in self._entries())
+        return sum(bytes_ for _, bytes_, _ in self._files())
 
     def get(self, key: str) -> NDArray[np.float32] | None:
         """Return the features of a key, or None; a damaged entry is removed with a warning.
+
+        A cache that can be read but not written is read all the same.
 
         Parameters
         ----------
@@ -81,18 +91,25 @@ class Cache:
         path = self._path(key)
         try:
             features = _read(path)
-            os.utime(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            reason = error.strerror or error
+            warn(
+                "MT002", f"the cache entry {path} cannot be read ({reason}); it is computed again."
+            )
+            return None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             warn("MT002", f"the cache entry {path} is damaged ({error}); it is computed again.")
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):  # when it was used matters less than that it was read
+            os.utime(path)
         return features
 
     def put(self, key: str, features: NDArray[np.float32]) -> None:
-        """Keep features under a key; where the disk refuses, warn and leave no half file.
+        """Keep features under a key; where the disk refuses, warn once and leave no half file.
 
         Parameters
         ----------
@@ -111,39 +128,53 @@ class Cache:
             _write(self._path(key), features)
             self._evict()
         except OSError as error:
-            warn("MT007", f"features were not kept in the cache {self.folder}: {error}.")
+            text = f"features were not kept in the cache {self.folder}: {error.strerror or error}."
+            if text not in self._said:
+                self._said.add(text)
+                warn("MT007", text)
 
     def clear(self) -> None:
-        """Remove every entry.
+        """Remove every entry, but not what another process is writing.
 
         Examples
         --------
         >>> import tempfile
         >>> Cache(tempfile.mkdtemp()).clear()
         """
-        for _, _, path in self._entries():
-            path.unlink(missing_ok=True)
+        for _, _, path in self._files():
+            if path.suffix != _SUFFIX:
+                remove_unheld(path, Path.unlink)
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise ModtoolsError(
+                    f"{path} could not be removed from the cache: {error.strerror or error}."
+                ) from error
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
 
-    def _entries(self) -> list[tuple[float, int, Path]]:
+    def _files(self) -> list[tuple[float, int, Path]]:
         """Return time of last use, bytes and path of each file, unfinished ones included."""
         found = []
         for path in self.folder.glob(f"*{_SUFFIX}*"):
-            with suppress(FileNotFoundError):  # another process may remove it meanwhile
+            with suppress(OSError):  # another process may remove it meanwhile
                 status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
+                if stat.S_ISREG(status.st_mode):
+                    found.append((status.st_mtime, status.st_size, path))
         return sorted(found)
 
     def _evict(self) -> None:
-        entries = self._entries()
-        excess = sum(bytes_ for _, bytes_, _ in entries) - self.limit * 1e9
-        for _, bytes_, path in entries:
-            if excess <= 0:
-                return
-            path.unlink(missing_ok=True)
-            excess -= bytes_
+        files = self._files()
+        excess = sum(bytes_ for _, bytes_, _ in files) - self.limit * 1e9
+        for _, bytes_, path in files:
+            if path.suffix != _SUFFIX:
+                remove_unheld(path, Path.unlink)
+            elif excess > 0:
+                with suppress(OSError):  # another user's: it stays, and the next one goes
+                    path.unlink(missing_ok=True)
+                    excess -= bytes_
 
 
 def _number(text: str) -> float | str:
@@ -153,14 +184,22 @@ def _number(text: str) -> float | str:
         return text  # refused, and quoted, by the check that follows
 
 
+def _header(rows: NDArray[np.float32]) -> bytes:
+    """Return the first line of a file: shape, and the checksum of shape and rows."""
+    shape = json.dumps(rows.shape)
+    checksum = hashlib.sha256(shape.encode())
+    checksum.update(rows.data)
+    header = {"format": _FORMAT, "sha256": checksum.hexdigest(), "shape": rows.shape}
+    return json.dumps(header).encode() + b"\n"
+
+
 def _write(path: Path, features: NDArray[np.float32]) -> None:
     """Write header and rows beside the final name, then rename: readers see all or nothing."""
     rows = np.ascontiguousarray(features, dtype="<f4")
-    header = {"sha256": hashlib.sha256(rows.data).hexdigest(), "shape": rows.shape}
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    unfinished, held = make_held(lambda: _make_unfinished(path))
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(header).encode() + b"\n")
+        with unfinished.open("wb") as file:
+            file.write(_header(rows))
             file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
@@ -169,15 +208,34 @@ def _write(path: Path, features: NDArray[np.float32]) -> None:
         with suppress(OSError):
             os.unlink(unfinished)
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _make_unfinished(path: Path) -> Path:
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    os.close(handle)
+    return Path(unfinished)
 
 
 def _read(path: Path) -> NDArray[np.float32]:
+    if not path.is_file():
+        raise FileNotFoundError(path)
     with path.open("rb") as file:
-        header = json.loads(file.readline(_MAXIMUM_HEADER))
-        flat = np.fromfile(file, dtype="<f4")
-    if hashlib.sha256(flat.data).hexdigest() != header["sha256"]:
+        line = file.readline(_MAXIMUM_HEADER)
+        header = json.loads(line)
+        if isinstance(header, dict) and set(header) == _FIRST_HEADER:
+            raise FileNotFoundError(path)  # it is as good as not there
+        shape = header["shape"]
+        if not all(type(side) is int for side in shape):
+            raise ValueError("its shape is not one of whole numbers")
+        if os.fstat(file.fileno()).st_size != len(line) + 4 * math.prod(shape):
+            raise ValueError("its length differs")
+        rows = np.fromfile(file, dtype="<f4").reshape(shape)
+    if line != _header(rows):
         raise ValueError("its checksum differs")
-    return flat.astype(np.float32, copy=False).reshape(header["shape"])
+    return rows.astype(np.float32, copy=False)
 
 
 def open_cache(cache: Any) -> Cache | None:

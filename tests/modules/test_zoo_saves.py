@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from modtools import _folders
+from modtools import _folders, _locks
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
 from modtools.modules import _zoo as zoo_file
@@ -251,7 +251,7 @@ def test_where_folders_cannot_be_locked_saves_work_and_nothing_is_taken_for_left
     def without(_path):
         raise OSError("no locks here")
 
-    monkeypatch.setattr(_folders, "open_held", without)
+    monkeypatch.setattr(_locks, "open_held", without)
     left = zoo.folder / f".modtools-{'0' * 32}"
     left.mkdir()
     zoo.save(version(1), overwrite=True)
