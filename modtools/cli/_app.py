@@ -152,4 +152,6 @@ def main() -> None:
     # Read when torch loads, which no command has done yet. Threads that spin while they wait make
     # forward passes nine times slower where other processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Pictures go to files, so no backend that needs a screen is looked for.
+    os.environ["MPLBACKEND"] = "agg"
     app(prog_name="modtools")

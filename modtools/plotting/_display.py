@@ -2,6 +2,8 @@
 
 import io
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +24,9 @@ FAINT: Final = "#8a8a8a"
 
 class Display:
     """A picture of numbers that gives the numbers back.
+
+    A figure of its own belongs to the display alone: it needs no window system, pyplot does not
+    list it, and a notebook shows it with the display. For a window, give `plot` axes of pyplot.
 
     Attributes
     ----------
@@ -48,6 +53,15 @@ class Display:
             raise ModtoolsError("nothing is drawn yet: call plot() before save().")
         return save_figure(self.figure_, path)
 
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture for a notebook, unless pyplot shows the figure itself."""
+        figure = getattr(self, "figure_", None)
+        if figure is None or figure.canvas.manager is not None:
+            return None
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="png", facecolor="white")
+        return pixels.getvalue()
+
 
 def check_picture_name(path: str | os.PathLike[str]) -> Path:
     """Return the path if pictures can be saved under it, else raise."""
@@ -68,10 +82,29 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
 
 
 def new_axes(width: float, height: float, **subplots: Any) -> Any:
-    """Return the axes of a new figure of this size in inches."""
-    import matplotlib.pyplot as plt
+    """Return the axes of a new figure of this size in inches, which no backend has to show."""
+    _import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    return plt.subplots(figsize=(width, height), layout="constrained", **subplots)[1]
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.subplots(**subplots)
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, also where MPLBACKEND names a backend that it does not know."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend is not None:
+        with suppress(ValueError):
+            mpl.rcParams["backend"] = backend  # as matplotlib does itself
 
 
 def root_figure(ax: "Axes") -> "Figure":
