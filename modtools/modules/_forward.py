@@ -1,8 +1,9 @@
 """One forward pass that serves every tap, and stops where the last one has been read."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,12 @@ from torch import Tensor, nn
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
+from modtools.modules._one_path import can_be_watched, shape_of, watch_path
 from modtools.modules._pooling import pool
 
 __all__ = ["BatchOutput", "ForwardReader"]
+
+_MOST_WATCHED: Final = 2  # a network may prepare something in its first pass
 
 
 class BatchOutput(NamedTuple):
@@ -29,8 +33,10 @@ class _LastTapRead(BaseException):
 class ForwardReader:
     """Runs a network batch by batch and keeps what each tap returned, pooled.
 
-    The first pass runs to the end and counts the calls. Where every tap was called exactly once and
-    neither the output nor the source head is wanted, later passes stop after the last tap.
+    Where neither the output nor the source head is wanted, a pass ends after the last tap. Which
+    one that is is known only where each tap runs once and the path through the network depends on
+    the shape of the inputs alone (`watch_path`): the first batch of every shape runs to the end to
+    find out. All batches of a network whose path depends on more run to the end.
     """
 
     def __init__(self, module: PretrainedModule, *, with_source: bool) -> None:
@@ -38,17 +44,21 @@ class ForwardReader:
         self._head = module.source_head if with_source else None
         inner = [*module.taps, self._head]
         self._hooked = {tap: module.inner_module(tap) for tap in inner if isinstance(tap, str)}
-        self._reads_output = None in module.taps or (
+        reads_output = None in module.taps or (
             self._head is not None and not isinstance(self._head, str)
         )
+        self._may_stop = not reads_output and can_be_watched(module.network)
+        self._last_taps: dict[Hashable, str] = {}
+        self._n_watched: Counter[Hashable] = Counter()
         self._is_first = True
-        self._stop_after: str | None = None
         self._needs_contiguous = False
 
     def read(self, inputs: Any, n_rows: int) -> BatchOutput:
         """Return the pooled features and the source probabilities of one batch."""
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         to_rows = partial(pool, pooling=self.module.pooling, n_rows=n_rows, mask=mask)
+        shape = shape_of(inputs) if self._may_stop else None
+        last = self._last_taps.get(shape)
         found: dict[str | None, Tensor] = {}
         calls: list[str] = []
 
@@ -56,12 +66,12 @@ class ForwardReader:
             # Pooled at once: a later layer may work in place, and the pooled rows are small.
             found[tap] = to_rows(output, name=f"{self.module.name}@{tap}")
             calls.append(tap)
-            if tap == self._stop_after:
+            if tap == last:
                 raise _LastTapRead
 
         handles = [m.register_forward_hook(partial(keep, tap)) for tap, m in self._hooked.items()]
         try:
-            output = self._forward(inputs, n_rows)
+            output = self._forward(inputs, n_rows, calls, shape=None if last else shape)
         finally:
             for handle in handles:
                 handle.remove()
@@ -83,20 +93,28 @@ class ForwardReader:
             return to_rows(self._head(output), name=name)
         return _as_probabilities(to_rows(output, name=name))
 
-    def _forward(self, inputs: Any, n_rows: int) -> Any:
+    def _forward(self, inputs: Any, n_rows: int, calls: list[str], *, shape: Hashable) -> Any:
+        """Run the network, and learn from a batch of a new shape where later ones may end."""
         try:
-            return self._call(inputs)
+            if shape is None or self._n_watched[shape] == _MOST_WATCHED:
+                return self._call(inputs)
+            self._n_watched[shape] += 1
+            with watch_path(self.module.network) as watch:
+                output = self._call(inputs)
         except _LastTapRead:
             return None
         except ModtoolsError:
             raise
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-            shape = f" of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else ""
+        except Exception as error:
+            shown = f" of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else ""
             hint = "" if self.module.preprocess else " Does it need preprocess=?"
             raise ModtoolsError(
-                f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shape}: '
+                f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shown}: '
                 f"{type(error).__name__}: {one_line(error)}.{hint}"
             ) from error
+        if watch.is_fixed and len(calls) == len(self._hooked):
+            self._last_taps[shape] = calls[-1]
+        return output
 
     def _call(self, inputs: Any) -> Any:
         """Run the network, with rows innermost in memory if it insists on that."""
@@ -116,13 +134,17 @@ class ForwardReader:
 
     def _check_calls(self, calls: list[str]) -> None:
         never = [tap for tap in self._hooked if tap not in calls]
-        if never:
+        if never and self._is_first:
             raise ModtoolsError(
                 f'tap "{never[0]}" of {self.module.name} is never reached by the forward pass; '
                 "the network registers it but does not call it. Choose another tap."
             )
-        if self._is_first and not self._reads_output and len(calls) == len(self._hooked):
-            self._stop_after = calls[-1]
+        if never:
+            raise ModtoolsError(
+                f'tap "{never[0]}" of {self.module.name} was reached for some batches and is not '
+                "for this one: the network decides by its inputs which layers run. Choose a tap "
+                "that always runs, or the output (tap=None)."
+            )
         self._is_first = False
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["milliseconds_per_example"]
 
-# The first pass of a network runs to its end to count calls, the next ones fill caches.
+# The first pass of a network runs to its end to find where to stop, the next ones fill caches.
 _WARM_UP: Final = 2
 _MEASURED: Final = 7
 
@@ -35,7 +35,8 @@ def milliseconds_per_example(
     Parameters
     ----------
     module : PretrainedModule or CombinedModule
-        The module; a tap within a network ends the pass there.
+        The module; a tap within a network ends the pass there, unless the network decides by its
+        inputs which layers run.
     inputs : Task, array, tensor or list of str
         Real inputs; their first rows are used, again and again where there are few.
     device : str or torch.device, optional

@@ -75,28 +75,20 @@ def test_all_taps_of_a_network_cost_one_forward_pass(module, images, n_taps):
     assert module.network.calls == 4
 
 
-class Counting(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return x
-
-
 def test_the_pass_stops_after_the_last_tap_unless_the_rest_is_wanted(images):
-    last = Counting()
+    calls = []
+    last = nn.Identity()
+    last.register_forward_hook(lambda *_: calls.append(1))
     network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), last)
     module = PretrainedModule(network, name="net", tap="1", source_head=True)
     extract(module, images, batch_size=2)
-    assert last.calls == 1  # the first batch only, which finds the order of the taps
+    assert len(calls) == 2  # the first batch of two and of one, to find the order of the taps
     extract(module.at(["1", None]), images, batch_size=2)
-    assert last.calls == 5
+    assert len(calls) == 6
     run(module, images, batch_size=2)
-    assert last.calls == 9
+    assert len(calls) == 10
     run(module, images, batch_size=2, with_source=False)
-    assert last.calls == 10
+    assert len(calls) == 12
 
 
 def test_an_inner_module_that_runs_twice_gives_its_last_output(images):
