@@ -17,7 +17,7 @@ from scipy.linalg.lapack import dpotrf
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._evidence import strength_of_evidence
-from modtools.outputs._ridge import one_hot
+from modtools.outputs._ridge import mirrored, one_hot, row_products
 from modtools.outputs._standardize import StandardizedRows, standardize
 
 __all__ = [
@@ -134,8 +134,7 @@ class RidgeChain:
         """Return the chain, its kernel matrix computed where it will be used."""
         if len(rows) > max(rows.n_features, min(4 * rows.n_features, _LARGEST_DENSE)):
             return cls(rows, strength, None)
-        dense = rows.dense()
-        return cls(rows, strength, dense @ dense.T)
+        return cls(rows, strength, mirrored(row_products(rows)))
 
     def predictions(self, targets: FloatMatrix, order: ClassCodes) -> FloatMatrix:
         """Return what the machine that learned the earlier rows of an order predicts for each row.

@@ -16,14 +16,17 @@ from modtools.outputs._standardize import StandardizedRows
 __all__ = [
     "RidgeBasis",
     "RidgeLeaveOneOut",
+    "mirrored",
     "one_hot",
     "ridge_basis",
     "ridge_leave_one_out",
     "ridge_weights",
+    "row_products",
     "strength_grid",
 ]
 
 _SMALLEST_COMPLEMENT = 1e-8
+_MIRRORED_ROWS = 256
 
 
 def strength_grid(n_samples: int) -> FloatMatrix:
@@ -129,12 +132,40 @@ def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
     """
     is_dual = len(rows) < rows.n_features
     if is_dual:
-        product = dsyrk(1.0, rows.dense().T, trans=1)
+        product = row_products(rows)
     else:
         product = np.zeros((rows.n_features, rows.n_features), order="F")
         for _, block in rows.blocks():
             product = dsyrk(1.0, block.T, beta=1.0, c=product, overwrite_c=1)
     return RidgeBasis(rows, product, is_dual=is_dual)
+
+
+def row_products(rows: StandardizedRows) -> FloatMatrix:
+    """Return the Gram matrix of the rows, its upper triangle filled, from blocks of columns.
+
+    >>> row_products(StandardizedRows.of(np.array([[1.0], [3.0]])))
+    array([[ 1., -1.],
+           [ 0.,  1.]])
+    """
+    product = np.zeros((len(rows), len(rows)), order="F")
+    for block in rows.column_blocks():
+        product = dsyrk(1.0, block.T, trans=1, beta=1.0, c=product, overwrite_c=1)
+    return product
+
+
+def mirrored(upper: FloatMatrix) -> FloatMatrix:
+    """Return a symmetric matrix from its upper triangle, in place.
+
+    >>> mirrored(np.array([[1.0, 2.0], [0.0, 3.0]]))
+    array([[1., 2.],
+           [2., 3.]])
+    """
+    for start in range(0, len(upper), _MIRRORED_ROWS):
+        rows = slice(start, start + _MIRRORED_ROWS)
+        own = upper[rows, rows]
+        upper[rows, rows] = np.triu(own) + np.triu(own, 1).T
+        upper[rows.stop :, rows] = upper[rows, rows.stop :].T
+    return upper
 
 
 class RidgeLeaveOneOut(NamedTuple):

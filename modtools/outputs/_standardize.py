@@ -125,6 +125,17 @@ class StandardizedRows:
             block /= divisor
             yield rows, block
 
+    def column_blocks(self) -> Iterator[FloatArray]:
+        """Yield consecutive standardised columns of all rows as float64 blocks of about 8 MB."""
+        divisor = np.where(self.scale > 0, self.scale, np.inf)
+        step = rows_per_block(len(self), 8)
+        for start in range(0, self.n_features, step):
+            columns = slice(start, start + step)
+            block = self.features[:, columns].astype(np.float64)
+            block -= self.mean[columns]
+            block /= divisor[columns]
+            yield block
+
     def dense(self, dtype: Any = np.float64) -> NDArray[Any]:
         """Return all standardised rows (n_samples, n_features) as one new array."""
         result = np.empty(self.features.shape, dtype=dtype)

@@ -12,7 +12,7 @@ from modtools._validation import FloatArray, check_integer
 from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
-from modtools.outputs._ridge import one_hot, ridge_basis
+from modtools.outputs._ridge import mirrored, one_hot, row_products
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
@@ -117,9 +117,7 @@ def _through_kernel(
     rows: StandardizedRows, codes: ClassCodes, n_classes: int, splits: list[Half]
 ) -> FloatMatrix:
     """Return the summed losses of each row (n_samples,), from the products of all rows."""
-    upper = ridge_basis(rows).product
-    kernel = np.triu(upper) + np.triu(upper, 1).T
-    losses = np.zeros(len(rows))
+    kernel, losses = mirrored(row_products(rows)), np.zeros(len(rows))
     for split in splits:
         for training in (split, ~split):
             targets, level = _centred_targets(codes[training], n_classes)

@@ -12,7 +12,8 @@ from modtools._validation import FloatArray, check_integer
 from modtools.exceptions import warn
 from modtools.outputs._content import RowContent, row_content
 from modtools.outputs._folds import stratified_folds
-from modtools.outputs._standardize import column_moments, standardize
+from modtools.outputs._ridge import ridge_basis
+from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
@@ -161,7 +162,13 @@ def _predictions(
     """
     if len(np.unique(codes)) == 1:
         return [np.full(len(held_out), codes[0]) for _ in inverse_strengths]
-    moments = column_moments(training)
-    rows, others = standardize(training, *moments), standardize(held_out, *moments)
+    own = StandardizedRows.of(training)
+    others = StandardizedRows(held_out, own.mean, own.scale).dense()
+    if len(own) < own.n_features:
+        # Few rows are turned into their principal coordinates: a rotation, and fewer weights.
+        basis = ridge_basis(own)
+        rows, others = basis.dense(), others @ basis.weights(np.eye(len(own)))
+    else:
+        rows = own.dense()
     probe = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
     return [probe.set_params(C=c).fit(rows, codes).predict(others) for c in inverse_strengths]

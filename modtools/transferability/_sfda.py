@@ -22,8 +22,10 @@ _SMALLEST_SHRINKAGE = 1e-6  # the paper's 1e-10 makes the solve singular where r
 class _Discriminant:
     """Gaussian classes with a shared, shrunk covariance, from two passes over row blocks."""
 
-    def __init__(self, blocks: "_Rows", labels: Labels, shrinkage: float | None = None) -> None:
-        counts, means, within = _class_statistics(blocks, labels)
+    def __init__(
+        self, blocks: "_Rows", labels: Labels, n_features: int, shrinkage: float | None = None
+    ) -> None:
+        counts, means, within = _class_statistics(blocks, labels, n_features)
         within /= len(labels)
         if shrinkage is None:
             largest = linalg.eigvalsh(
@@ -31,7 +33,7 @@ class _Discriminant:
             )[0]
             shrinkage = max(float(np.exp(-_SHARPNESS * largest)), _SMALLEST_SHRINKAGE)
         self.shrinkage, self.means = shrinkage, means
-        level = float(np.trace(within)) / len(within)
+        level = float(np.trace(within)) / n_features
         within *= 1 - shrinkage
         within[np.diag_indices_from(within)] += shrinkage * level
         if level > 0:
@@ -70,7 +72,9 @@ def _mix(rows: Float64, codes: NDArray[np.intp], first: _Discriminant) -> Float6
     return np.asarray(confidence[:, None] * rows + (1 - confidence)[:, None] * others[codes])
 
 
-def _class_statistics(blocks: _Rows, labels: Labels) -> tuple[Float64, Float64, Float64]:
+def _class_statistics(
+    blocks: _Rows, labels: Labels, n_features: int
+) -> tuple[Float64, Float64, Float64]:
     """Return class counts (C,), class means (C, d) and the within-class scatter (d, d)."""
     d, n_classes = blocks.features.shape[1], labels.n_classes
     sums, within = np.zeros((n_classes, d)), np.zeros((d, d))
@@ -83,8 +87,28 @@ def _class_statistics(blocks: _Rows, labels: Labels) -> tuple[Float64, Float64, 
     # Classes without any spread of their own leave only rounding, and the solve needs some.
     rounding = float(np.finfo(float).eps) * float(counts @ np.square(means).sum(axis=1))
     if np.trace(within) <= rounding:
-        within = np.eye(d) * (rounding / d)
+        within = np.eye(d) * (rounding / n_features)
     return counts, means, within
+
+
+def _coordinates(features: FloatArray) -> Float64:
+    """Return the rows about their mean in an orthonormal basis of their span, (n, n).
+
+    Outside the span of few rows nothing differs. The basis is that of a QR decomposition, built up
+    over blocks of columns: unlike the products of rows, it keeps the digits of classes far apart.
+
+    >>> rows = _coordinates(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 5.0]]))
+    >>> float(np.round(np.linalg.norm(rows[1] - rows[0]), 6))
+    4.0
+    """
+    n_samples = len(features)
+    triangle = np.zeros((0, n_samples))
+    step = max(n_samples, rows_per_block(n_samples, 8))
+    for start in range(0, features.shape[1], step):
+        columns = features[:, start : start + step]
+        centred = (columns - columns.mean(axis=0, dtype=np.float64)).T
+        triangle = np.linalg.qr(np.vstack([triangle, centred]), mode="r")
+    return np.ascontiguousarray(triangle.T)
 
 
 def sfda_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
@@ -92,10 +116,13 @@ def sfda_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
     assert labels.codes is not None
     present, codes = np.unique(labels.codes, return_inverse=True)
     compact = Labels("classification", labels.classes[present], codes=codes)
+    n_features = features.shape[1]
+    if len(features) < n_features:
+        features = _coordinates(features)
     blocks = _Rows(features, codes)
-    first = _Discriminant(blocks, compact)
+    first = _Discriminant(blocks, compact, n_features)
     blocks.mix = first
-    second = _Discriminant(blocks, compact, shrinkage=first.shrinkage)
+    second = _Discriminant(blocks, compact, n_features, shrinkage=first.shrinkage)
     total = 0.0
     for rows, block_codes in blocks:
         total += float(np.exp(second.log_posterior(rows)[np.arange(len(rows)), block_codes]).sum())
