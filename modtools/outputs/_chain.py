@@ -62,9 +62,7 @@ class Whitened(NamedTuple):
         sums = np.cumsum(self.ones * self.residuals, axis=0)
         return np.asarray(sums / np.cumsum(np.square(self.ones), axis=0))
 
-    def predictions(
-        self, targets: FloatMatrix, sums: FloatMatrix | None = None
-    ) -> FloatMatrix:
+    def predictions(self, targets: FloatMatrix, sums: FloatMatrix | None = None) -> FloatMatrix:
         """Return what the machine of the rows before it predicts for each row; 0 for the first.
 
         `sums` (n_targets + 1,), over the rows before these, is what intercepts are made of; the
@@ -156,9 +154,7 @@ class RidgeChain:
             predictions[block] = predicted
         return predictions
 
-    def steps(
-        self, targets: FloatMatrix, order: ClassCodes
-    ) -> Iterator[tuple[slice, FloatMatrix]]:
+    def steps(self, targets: FloatMatrix, order: ClassCodes) -> Iterator[tuple[slice, FloatMatrix]]:
         """Yield the predictions of consecutive places of an order, block by block."""
         if self.kernel is not None:
             learned = targets[order]

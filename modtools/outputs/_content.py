@@ -71,7 +71,7 @@ class RowContent:
         >>> content.of_groups(np.array([0, 1, 1, 1]), np.array([7, 7, 3, 3]))[:2]
         (array([1, 1, 0, 0]), array([1, 0]))
         """
-        unit = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        unit = np.unique(groups, return_inverse=True)[1].reshape(-1).astype(np.intp)
         # Classes of equal rows differ in what their rows are grouped with.
         marks = np.cos(self.marks + np.bincount(unit, self.marks)[unit])
         ranks = RowContent(self.keys, marks)._class_ranks(codes)[codes]
@@ -82,7 +82,7 @@ class RowContent:
         first = by_count[np.searchsorted(units[by_count], np.arange(units[-1] + 1))]
         # Which class each row is of belongs to the content of its group.
         tones = np.random.default_rng(_CLASS_SEED).uniform(1, 2, n_classes)
-        sums = np.bincount(unit, weights=(2 + marks) * tones[ranks])
+        sums = np.asarray(np.bincount(unit, weights=(2 + marks) * tones[ranks]), dtype=np.float64)
         return unit, classes[first], RowContent(sums, np.cos(sums))
 
 

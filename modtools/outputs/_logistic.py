@@ -41,7 +41,8 @@ class LogisticOutput(OutputModule):
     max_iter : int, default=2000
         Largest number of iterations; a fit that stops there warns with MT005.
     random_state : int, default=0
-        Seed of the five folds; with a given strength `fit` has no randomness.
+        Seed of the five folds, which do not follow the order of the rows; with a given strength
+        `fit` has no randomness.
 
     Attributes
     ----------

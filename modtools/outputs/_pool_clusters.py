@@ -4,7 +4,7 @@ Each class takes one cluster, so that ten labels name ten clusters even where tw
 same one; clusters that no class takes stay nameless.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def find_clusters(
            [ 4.5]])
     """
     # In the type of the features: a float64 copy of a large pool would be the largest array.
-    dense = np.empty_like(rows.features)
+    dense: NDArray[Any] = np.empty_like(rows.features)
     places = np.argsort(row_content(rows).order(np.zeros(len(rows), dtype=np.intp)))
     for own, block in rows.blocks():
         dense[places[own]] = block

@@ -109,7 +109,8 @@ def select_modules(
     cache : bool, str or path, optional
         Where extracted features are kept, as for `extract`.
     seed : int, default=0
-        Seed of the splits; the same seed gives the same choice.
+        Seed of the splits, the same for every module so that they compare in pairs; they are drawn
+        by row number, so another order of the rows is another draw, as another seed is.
 
     Returns
     -------

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modtools._validation import FloatArray
+from modtools._validation import FloatArray, rows_per_block
 
 __all__ = ["FEATURE_MAPS", "FeatureMap"]
 
@@ -79,7 +79,12 @@ class FeatureMap:
         """Return mapped rows of at least the precision `dtype`; the identity copies nothing."""
         if self.map_array is _identity:
             return rows
-        return self.map_array(rows.astype(dtype, copy=False))
+        mapped = np.empty(rows.shape, dtype=dtype)
+        step = rows_per_block(rows.shape[1], mapped.itemsize)
+        for start in range(0, len(rows), step):
+            block = slice(start, start + step)
+            mapped[block] = self.map_array(rows[block].astype(dtype, copy=False))
+        return mapped
 
     def __call__(self, rows: Any) -> Any:
         """Return the mapped rows; a zero row stays zero, the input is not changed."""

@@ -38,7 +38,8 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
 def codelength(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
     """Minus the bits a label that a ridge output module needs when it learns row by row.
 
-    Rows come in five seeded orders. Each label is predicted by the ridge machine (one-hot targets,
+    Rows come in five seeded orders, drawn by their content: the order in which they are given
+    changes nothing. Each label is predicted by the ridge machine (one-hot targets,
     intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
     classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
     n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new

@@ -89,8 +89,9 @@ def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> flo
 def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-5) -> float:
     """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1], both centred.
 
-    As eps goes to 0 it becomes the H-score. The ridge is absolute: the value depends on the scale
-    of the features where their variance is small beside eps.
+    As eps goes to 0 it becomes the H-score. It is not free of scale: the ridge is absolute, so that
+    the value falls towards 0 where the variance of the features is small beside eps, and depends on
+    their scale by about eps over that variance elsewhere.
 
     Parameters
     ----------
@@ -104,7 +105,8 @@ def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-
     Returns
     -------
     float
-        Dimensionless, in [0, min(rank, n_classes - 1)); higher is better.
+        Dimensionless, in [0, min(rank, n_classes - 1)), for other labels in [0, min(rank,
+        n_targets)); higher is better.
 
     Raises
     ------

@@ -186,9 +186,7 @@ def _centred_targets(codes: ClassCodes, n_classes: int) -> tuple[FloatMatrix, Fl
     return targets, level
 
 
-def _solve(
-    system: FloatMatrix, right: FloatMatrix, n_rows: int, resolution: float
-) -> FloatMatrix:
+def _solve(system: FloatMatrix, right: FloatMatrix, n_rows: int, resolution: float) -> FloatMatrix:
     """Return the solution at the strength of the trace; 0 where the trace is rounding."""
     trace = float(np.trace(system))
     if trace <= resolution:

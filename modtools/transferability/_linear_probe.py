@@ -82,7 +82,8 @@ def linear_probe(
     groups : array-like of shape (n_samples,), optional
         Group of each row, for copies or crops of one example: a group is never split between folds.
     seed : int, default=0
-        Seed of the folds.
+        Seed of the folds, which follow the content of the rows: the order in which they come and
+        the names of classes and groups change nothing.
 
     Returns
     -------

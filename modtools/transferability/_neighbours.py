@@ -277,17 +277,19 @@ class _Electorate(NamedTuple):
 
     def weighted(self, targets: FloatMatrix) -> FloatMatrix:
         """Return the sum of the voters' targets (n_rows, n_targets)."""
-        return np.einsum("ij,ijk->ik", self.weights, targets[self.voters])
+        return np.asarray(np.einsum("ij,ijk->ik", self.weights, targets[self.voters]))
 
     def votes(self, codes: NDArray[np.intp], n_classes: int) -> tuple[FloatMatrix, FloatMatrix]:
         """Return the votes of each class, and their summed distances (n_rows, n_classes)."""
         cells = codes[self.voters] + n_classes * np.arange(len(self.rows))[:, None]
         lengths = np.sqrt(np.where(self.weights > 0, self.distances, 0.0))
-        votes, away = (
-            np.bincount(cells.ravel(), part.ravel(), minlength=len(cells) * n_classes)
-            for part in (self.weights, self.weights * lengths)
-        )
-        return votes.reshape(-1, n_classes), away.reshape(-1, n_classes)
+        size = len(cells) * n_classes
+
+        def by_class(amounts: FloatMatrix) -> FloatMatrix:
+            sums = np.bincount(cells.ravel(), weights=amounts.ravel(), minlength=size)
+            return np.asarray(sums, dtype=np.float64).reshape(-1, n_classes)
+
+        return by_class(self.weights), by_class(self.weights * lengths)
 
 
 def _electorates(
@@ -315,9 +317,7 @@ def _electorates(
         distances[groups[rows, None] == groups] = np.inf
         slack = _ROUNDING_UNITS * float(np.finfo(float).eps) * (squares[rows, None] + squares)
         weights = _weights(distances, boundary[rows], rounding[rows, None] + slack, k)
-        yield _Electorate(
-            rows, np.broadcast_to(everyone, distances.shape), distances, weights
-        )
+        yield _Electorate(rows, np.broadcast_to(everyone, distances.shape), distances, weights)
 
 
 def _distances_to_all(

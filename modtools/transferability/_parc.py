@@ -76,8 +76,9 @@ def parc(features: ArrayLike, labels: ArrayLike) -> float:
 
     The distance of two rows is one minus their Pearson correlation, of standardised features and of
     label rows (one-hot for classes, where it only says whether the classes differ). Equal distances
-    share their mean rank. There is no PCA before. For C balanced classes the value is at most
-    100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different classes do not compare.
+    share their mean rank. There is no PCA before. For C balanced classes and feature distances that
+    differ the value is at most 100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different
+    classes do not compare.
 
     Up to 10 000 rows all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in bins of
     2e-6, in memory that does not grow with n^2.

@@ -119,7 +119,8 @@ def score(
         Group of each row, for copies or crops of one example. Scores that hold rows out hold groups
         out as a whole (`Score.knows_groups`); the others read every row alike.
     seed : int, default=0
-        Seed of the scores that draw folds or orders.
+        Seed of the scores that draw folds or orders. They draw from rows sorted by content, so the
+        order of the rows changes no value.
 
     Returns
     -------

@@ -102,12 +102,12 @@ def _coordinates(features: FloatArray) -> Float64:
     4.0
     """
     n_samples = len(features)
-    triangle = np.zeros((0, n_samples))
+    triangle: Float64 = np.zeros((0, n_samples))
     step = max(n_samples, rows_per_block(n_samples, 8))
     for start in range(0, features.shape[1], step):
         columns = features[:, start : start + step]
         centred = (columns - columns.mean(axis=0, dtype=np.float64)).T
-        triangle = np.linalg.qr(np.vstack([triangle, centred]), mode="r")
+        triangle = np.asarray(np.linalg.qr(np.vstack([triangle, centred]), mode="r"))
     return np.ascontiguousarray(triangle.T)
 
 

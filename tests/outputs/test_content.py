@@ -50,7 +50,8 @@ def test_a_row_keeps_its_fold_in_other_units_and_columns(change):
 def test_a_rotation_keeps_the_folds_of_features_that_are_only_centred():
     turn = np.linalg.qr(RNG.normal(size=(5, 5)))[0]
     plain, turned = (
-        row_content(StandardizedRows.of(rows, rescale=False)) for rows in (FEATURES, FEATURES @ turn)
+        row_content(StandardizedRows.of(rows, rescale=False))
+        for rows in (FEATURES, FEATURES @ turn)
     )
     np.testing.assert_array_equal(turned.order(CODES), plain.order(CODES))
 
