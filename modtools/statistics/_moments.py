@@ -39,8 +39,8 @@ class Moments:
     """Mergeable moments of features and labels: one pass, memory that does not grow with the rows.
 
     Build with `from_features` (rows in memory) or `from_batches` (a stream). Objects never change:
-    `update` and `merge` return new ones. The state is float64, relative to a shift near the mean,
-    so a large constant offset of the features costs no digits.
+    `update` and `merge` return new ones. The state is float64, relative to a shift in the middle,
+    so a large constant offset of the features costs no digits; nor does the unit of a column.
 
     Attributes
     ----------

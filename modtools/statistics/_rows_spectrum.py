@@ -57,14 +57,14 @@ class _Rows:
             self.single = bool((sample.astype(np.float32) == sample).all())
         self.middle = middle_of(sample)
 
-    def entries(self, rows: slice, columns: slice) -> tuple[Float64, Float64]:
-        """Return the entries about the middle, and their squares with room for rounding."""
+    def squares(self, rows: slice, columns: slice) -> Float64:
+        """Return the squares of some entries about the middle, with room for their rounding."""
         eps = np.finfo(np.float32 if self.single else np.float64).eps
-        about_middle = self.block(rows, columns, self.middle)
+        squares: Float64 = np.square(self.block(rows, columns, self.middle))
         own_rounding = 4 * eps * self.block(rows, columns, np.zeros(len(self.mean)))
-        squares = np.square(about_middle)
         shared = _SHARED * squares.mean(axis=1, keepdims=True)  # what reflections mix in
-        return about_middle, squares + np.square(own_rounding) / self.level + shared
+        squares += np.square(own_rounding) / self.level + shared
+        return squares
 
     def block(self, rows: slice, columns: slice, about: Float64) -> Float64:
         """Return some entries about a point, in units of the deviation of their column."""
@@ -134,10 +134,10 @@ def _from_tall(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64
     if len(cut):
         basis = right[cut].T
         for own in rows.by_rows():
-            entries, squares = rows.entries(own, everything)
-            ratio += _outstanding(entries @ basis, squares @ np.square(basis))
-        ratio /= len(rows.features)
-        counts[cut] = ratio > rows.level
+            along = rows.block(own, everything, rows.mean) @ basis
+            ratio += _outstanding(along, rows.squares(own, everything) @ np.square(basis))
+        ratio = np.exp(ratio / len(rows.features))
+        counts[cut] = (ratio > rows.level) & (roots[cut] > 0)
     factor = rows.deviation[:, None] * right[counts].T * roots[counts]
     return factor, cross.T @ left[:, counts], _relative(roots, counts), ratio[ratio <= rows.level]
 
@@ -153,13 +153,13 @@ def _from_wide(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64
     for own in rows.by_columns():
         factor[own] = rows.block(every, own, rows.mean).T @ left
         shares = np.square(factor[own][:, cut])
-        spread += rows.entries(every, own)[1] @ shares
+        spread += rows.squares(every, own) @ shares
         weight += shares.sum(axis=0)
     ratio = np.zeros(len(cut))
     if len(cut):
         along = left[:, cut] * roots[cut]
-        ratio = _outstanding(along * np.sqrt(weight), spread) / len(along)
-        counts[cut] = ratio > rows.level
+        ratio = np.exp(_outstanding(along * np.sqrt(weight), spread) / len(along))
+        counts[cut] = (ratio > rows.level) & (roots[cut] > 0)
     units = rows.deviation[:, None] * factor[:, counts]
     return units, targets.T @ left[:, counts], _relative(roots, counts), ratio[ratio <= rows.level]
 
@@ -170,10 +170,13 @@ def _counted(roots: Float64, level: float) -> tuple[NDArray[np.bool_], NDArray[n
     return counts, np.flatnonzero(~counts)
 
 
-def _outstanding(along: Float64, spread: Float64) -> Float64:
-    """Return, summed over rows, the square along a direction beside the squares of the entries."""
-    shares = np.divide(np.square(along), spread, out=np.zeros_like(along), where=spread > 0)
-    return np.asarray(np.minimum(shares, 1.0).sum(axis=0))
+def _outstanding(along: Float64, squares: Float64) -> Float64:
+    """Return, summed over rows, the logarithm of how far a direction stands above the entries.
+
+    Their mean is that of most rows; one row whose entries happen to be small does not decide.
+    """
+    shares = np.divide(np.square(along), squares, out=np.zeros_like(along), where=squares > 0)
+    return np.asarray(np.log(np.clip(shares, 1e-40, 1.0)).sum(axis=0))
 
 
 def _relative(roots: Float64, counts: NDArray[np.bool_]) -> Float64:

@@ -41,16 +41,23 @@ def _kernel_terms(summary: Summary) -> tuple[float, float, float]:
     )
 
 
-def _cosine(cross: float, left2: float, right2: float, score: str) -> float:
+def _cosine(cross: float, left2: float, right2: float, score: str, lowest: float = -1.0) -> float:
     if left2 <= 0 or right2 <= 0:
         warn("MT001", f"all features are zero after the feature map: {score} is 0.")
         return 0.0
-    return float(np.clip(cross / np.sqrt(left2) / np.sqrt(right2), -1.0, 1.0))
+    return float(np.clip(cross / np.sqrt(left2) / np.sqrt(right2), lowest, 1.0))
+
+
+def _lowest(summary: Summary) -> float:
+    """Return the least cosine of the map's kernel with the ideal one; rounding may go below."""
+    feature_map = FEATURE_MAPS[summary.feature_map]
+    is_positive = feature_map.k_min == 0 and feature_map.name != "identity"
+    return 0.0 if is_positive else -1.0
 
 
 def alignment_from_summary(summary: Summary) -> float:
     """Kernel alignment of a summary; see `alignment`."""
-    return _cosine(*_kernel_terms(summary), "alignment")
+    return _cosine(*_kernel_terms(summary), "alignment", _lowest(summary))
 
 
 def alignment(
@@ -107,7 +114,8 @@ def upper_triangle_alignment_from_summary(summary: Summary) -> float:
     ideal2 -= high**2 * diagonal.n
     # What is left of a kernel that has no off-diagonal part is rounding.
     kernel2 = kernel2 if kernel2 > 1e-14 * diagonal.norm4 else 0.0
-    return _cosine(cross - high * diagonal.norm2, kernel2, ideal2, "upper_triangle_alignment")
+    cross -= high * diagonal.norm2
+    return _cosine(cross, kernel2, ideal2, "upper_triangle_alignment", _lowest(summary))
 
 
 def upper_triangle_alignment(
@@ -156,7 +164,11 @@ def upper_triangle_alignment(
 def nmse_from_summary(summary: Summary) -> float:
     """Negative mean squared error of a summary's kernel; see `nmse`."""
     cross, kernel2, ideal2 = _kernel_terms(summary)
-    return min(-(kernel2 - 2 * cross + ideal2) / summary.n**2, 0.0)
+    feature_map = FEATURE_MAPS[summary.feature_map]
+    widest = np.inf
+    if feature_map.name != "identity":
+        widest = (feature_map.k_max - feature_map.k_min) ** 2
+    return float(np.clip(-(kernel2 - 2 * cross + ideal2) / summary.n**2, -widest, 0.0))
 
 
 def nmse(features: ArrayLike, labels: ArrayLike, *, feature_map: str = "relu_normalised") -> float:
@@ -202,7 +214,9 @@ def raw_from_summary(summary: Summary, *, negatives_only: bool = False) -> float
     if negatives_only:
         return -(everything - same) / (summary.n**2 - float(summary.counts @ summary.counts))
     pairs = summary.n**2 - summary.diagonal.n
-    return (2 * same - everything - summary.diagonal.norm2) / pairs
+    value = (2 * same - everything - summary.diagonal.norm2) / pairs
+    is_bounded = summary.feature_map != "identity"
+    return float(np.clip(value, -1.0, 1.0)) if is_bounded else value
 
 
 def raw(

@@ -58,7 +58,7 @@ _BUILTIN = (
         "regularized_hscore",
         "moments",
         regularized_hscore_from_summary,
-        "[0, C-1)",
+        "[0, C-1]",
         "Ibrahim et al., arXiv 2110.06893",
     ),
     Score(
@@ -128,7 +128,7 @@ _BUILTIN = (
         "nhsic",
         "moments",
         nhsic_from_summary,
-        "[0, C-1); [0, m) for m target columns",
+        "[0, C-1]; [0, m] for m target columns",
         "Fukumizu et al., NIPS 2007",
         kinds=ANY_KIND,
     ),

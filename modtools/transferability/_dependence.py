@@ -83,7 +83,10 @@ def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> flo
     loadings = summary.spectrum.loadings
     scatter = summary.target_scatter + ridge * np.eye(len(loadings))
     solved = linalg.solve(scatter, loadings, assume_a="pos", check_finite=False)
-    return float(((loadings * solved).sum(axis=0) * (values / (values + ridge))).sum())
+    value = ((loadings * solved).sum(axis=0) * (values / (values + ridge))).sum()
+    present = int(np.count_nonzero(summary.present))
+    most = min(len(values), present - (summary.kind == "classification"))
+    return float(np.clip(value, 0.0, float(most)))
 
 
 def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-5) -> float:
@@ -105,8 +108,8 @@ def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-
     Returns
     -------
     float
-        Dimensionless, in [0, min(rank, n_classes - 1)), for other labels in [0, min(rank,
-        n_targets)); higher is better.
+        Dimensionless, in [0, min(rank, n_classes - 1)], for other labels in [0, min(rank,
+        n_targets)]; higher is better.
 
     Raises
     ------

@@ -125,7 +125,7 @@ def regularized_hscore(
     Returns
     -------
     float
-        Dimensionless, in [0, n_classes - 1); higher is better. Depends on the relative scale of the
+        Dimensionless, in [0, n_classes - 1]; higher is better. Depends on the relative scale of the
         columns.
 
     Raises

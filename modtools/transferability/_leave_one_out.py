@@ -270,10 +270,12 @@ def _left_out_scores(
     cross, mean_products = rows @ means.T, means @ means.T
     squares = np.square(rows).sum(axis=1)[:, None]
     distances = squares - 2 * cross + np.diag(mean_products)
-    along = squares - cross - cross[each, own, None] + mean_products[own]
+    # About the own mean first: far classes would cost the digits of what is left of 1 below.
+    apart = rows - means[own]
+    spread = np.square(apart).sum(axis=1)
+    along = spread[:, None] + (apart * means[own]).sum(axis=1)[:, None] - apart @ means.T
     stretch = counts[own] / np.maximum(counts[own] - 1, 1)
-    spread = distances[each, own]
-    remaining = 1 - stretch * spread
+    remaining = np.maximum(1 - stretch * spread, np.finfo(float).eps)  # above 0 but for rounding
     scores = distances + stretch[:, None] * np.square(along) / remaining[:, None]
     scores[each, own] = np.square(stretch) * spread / remaining
     priors = np.tile(counts / (n_samples - 1), (len(rows), 1))

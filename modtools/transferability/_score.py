@@ -103,7 +103,8 @@ def score(
     """Score how transferable a module is from its output on a labelled task.
 
     Everything that needs only moments comes from one pass per feature map; fewer rows than features
-    go through the n x n kernel. Higher is always better.
+    go through the n x n kernel, and rows whose sums of products lose digits are decomposed
+    themselves. Higher is always better.
 
     Parameters
     ----------
