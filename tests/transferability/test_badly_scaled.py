@@ -201,11 +201,18 @@ def test_the_spread_within_far_classes_keeps_its_digits():
         np.testing.assert_allclose(summary.within_squares[c], expected, rtol=1e-9)
 
 
-def test_sums_of_cubes_do_not_overflow_in_float32():
-    rows = ROWS.astype(np.float32) * np.float32(1e12)
-    narrow = Moments.from_features(rows, LABELS, precision="float32").score(["regularized_hscore"])
-    wide = Moments.from_features(rows, LABELS, precision="float64").score(["regularized_hscore"])
-    assert narrow == pytest.approx(dict(wide), rel=1e-6)
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("size", [5e11, 1e15])
+def test_sums_of_cubes_do_not_overflow_in_float32(size, on_device, monkeypatch):
+    monkeypatch.setattr("modtools.statistics._moments._is_on_device", lambda _: on_device)
+    rng = np.random.default_rng(0)
+    rows = (size * rng.exponential(size=(512, 64))).astype(np.float32)
+    labels = np.arange(512) % 3
+    given = torch.from_numpy(rows) if on_device else rows
+    names = ["regularized_hscore", "hsic", "lfc"]
+    narrow = Moments.from_features(given, labels, precision="float32").score(names)
+    wide = Moments.from_features(given, labels, precision="float64").score(names)
+    assert narrow == pytest.approx(dict(wide), rel=1e-5)
 
 
 def test_columns_too_small_for_squares_are_missed_by_no_score_and_told_by_moments():
