@@ -3,19 +3,22 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, Final
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
-from modtools.modules._text import TextPreprocess
+from modtools.modules._text import TextPreprocess, _tokenizer
 from modtools.modules._training_card import training_rows
 
 __all__ = [
     "FORMAT",
     "check_preprocess",
     "read_card",
+    "read_json",
     "read_preprocess",
     "readme",
     "write_preprocess",
@@ -28,6 +31,7 @@ _OWN: Final[dict[str, type]] = {
     "TextPreprocess": TextPreprocess,
 }
 _MAXIMUM_BYTES: Final = 1 << 20
+_DEEPEST: Final = 32
 _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "name": str,
     "target": str,
@@ -39,7 +43,12 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "sha256": dict,
     "n_parameters": int,
     "training": (dict, type(None)),
+    "source_task": (str, type(None)),
+    "proxy": (str, type(None)),
+    "description": str,
+    "created": str,
 }
+_MAY_LACK: Final = {"training": None, "source_task": None, "proxy": None}
 
 
 def check_preprocess(preprocess: Any) -> None:
@@ -70,16 +79,24 @@ def read_preprocess(card: Mapping[str, Any], folder: Path) -> Any:
         for key, value in card["preprocess"].items()
     }
     kind = fields.pop("type", None)
-    if kind not in _OWN:
-        raise ModtoolsError(f"unknown preprocessing {kind!r}; known: {', '.join(_OWN)}.")
+    if not isinstance(kind, str) or kind not in _OWN:
+        raise ModtoolsError(f"unknown preprocessing {short(kind)}; known: {', '.join(_OWN)}.")
     try:
         if kind == "ImagePreprocess":
             return image_preprocess(**fields)
         if TOKENIZER not in card["sha256"]:
             raise ModtoolsError(f"it states no sha256 of {TOKENIZER}.")
-        return TextPreprocess((folder / TOKENIZER).read_text(encoding="utf-8"), **fields)
-    except (TypeError, ValueError, OSError) as error:
+        return _read_text_preprocess((folder / TOKENIZER).read_text(encoding="utf-8"), fields)
+    except Exception as error:  # the reader of tokenizers raises no class of its own
         raise ModtoolsError(f"the preprocessing {kind} does not fit: {one_line(error)}.") from error
+
+
+def _read_text_preprocess(tokenizer: str, fields: Mapping[str, Any]) -> TextPreprocess:
+    made = TextPreprocess(tokenizer, **fields)
+    if not made.inputs or not set(made.inputs) <= {"input_ids", "attention_mask", "token_type_ids"}:
+        raise ModtoolsError(f"its inputs are {short(made.inputs)}")
+    _tokenizer(tokenizer)
+    return made
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -87,22 +104,73 @@ def read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     if folder.is_symlink() or path.is_symlink() or not path.is_file():
         raise ModtoolsError(f"{folder} must be a folder with a card.json, not a link.")
-    if path.stat().st_size > _MAXIMUM_BYTES:
-        raise ModtoolsError(f"{path} is larger than a card can be.")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise ModtoolsError(f"{path} is not valid JSON: {one_line(error)}.") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
-        raise ModtoolsError(f"{path} has format {found!r}; this modtools reads {FORMAT}.")
-    card.setdefault("training", None)  # cards did not always have it
+    card = read_json(path, _MAXIMUM_BYTES)
+    found = card.get("format") if isinstance(card, dict) else None
+    if type(found) is not int or found != FORMAT:
+        raise ModtoolsError(f"{path} has format {short(found)}; this modtools reads {FORMAT}.")
+    card = {**_MAY_LACK, **card}  # cards did not always have these
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
+    wrong += ["n_parameters"] if isinstance(card.get("n_parameters"), bool) else []
     if wrong or not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
         raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong) or 'taps'}.")
     if card["name"] != folder.name:
-        raise ModtoolsError(f'{path} belongs to "{card["name"]}", not to {folder.name}.')
+        raise ModtoolsError(
+            f"{path} belongs to {json.dumps(card['name'][:100])}, not to {folder.name}."
+        )
     return card
+
+
+def read_json(path: Path, maximum_bytes: int) -> Any:
+    """Return the content of a JSON file that anyone may have written.
+
+    What two programs could read in two ways is refused: repeated keys, NaN, infinite and endless
+    numbers, broken text; so is a depth that no card needs.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(maximum_bytes + 1)
+        content = _parse(data) if len(data) <= maximum_bytes else None
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModtoolsError(f"{path} is not valid JSON: {one_line(error)}.") from error
+    if len(data) > maximum_bytes:
+        raise ModtoolsError(f"{path} is larger than a card can be.")
+    return content
+
+
+def _parse(data: bytes) -> Any:
+    content = json.loads(
+        data.decode("utf-8"),
+        parse_constant=_refuse,
+        parse_float=_finite,
+        object_pairs_hook=_without_repeats,
+    )
+    _check_depth(content)
+    json.dumps(content, ensure_ascii=False).encode()  # halves of a character cannot be written
+    return content
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _refuse(short(text))
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a key twice")
+    return found
+
+
+def _check_depth(content: Any, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    if isinstance(content, dict | list):
+        for item in content.values() if isinstance(content, dict) else content:
+            _check_depth(item, depth + 1)
 
 
 def readme(card: Mapping[str, Any]) -> str:

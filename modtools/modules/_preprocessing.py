@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from modtools._validation import check_integer
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["ImagePreprocess", "image_preprocess", "to_tensor"]
+
+_LONGEST_SIDE: Final = 1 << 15  # in any direction
 
 
 def to_tensor(batch: Any) -> Tensor:
@@ -94,9 +96,16 @@ class ImagePreprocess:
         return images
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
 def _per_channel(values: Any, channels: int | None, *, name: str) -> tuple[float, ...]:
     listed = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
-    if not all(isinstance(v, Real) and isfinite(v) for v in listed):
+    if not all(map(_is_finite, listed)):
         raise ModtoolsError(f"{name} must be a finite number, or one per channel; got {values!r}.")
     numbers = tuple(float(v) for v in listed)
     if len(numbers) not in (1, channels):
@@ -143,8 +152,12 @@ def image_preprocess(
         if len(sides) != 2:
             raise ModtoolsError(f"size must be one side or (height, width); got {size!r}.")
         sides = (check_integer(sides[0], name="size"), check_integer(sides[1], name="size"))
+        if max(sides) > _LONGEST_SIDE:
+            raise ModtoolsError(f"size must be at most {_LONGEST_SIDE} a side; got {size!r}.")
     if channels is not None:
         channels = check_integer(channels, name="channels")
+        if channels > _LONGEST_SIDE:
+            raise ModtoolsError(f"channels must be at most {_LONGEST_SIDE}; got {channels}.")
     return ImagePreprocess(
         size=sides,
         mean=_per_channel(mean, channels, name="mean"),

@@ -8,6 +8,7 @@ address, a hub or remote code are refused before anything is imported.
 import re
 from collections.abc import Collection, Mapping
 from importlib import import_module
+from reprlib import repr as short
 from typing import Any, Final
 
 import torch
@@ -28,36 +29,63 @@ ALLOWED_PACKAGES: Final = (
 )
 _PART = r"[A-Za-z]\w*"
 _TARGET = re.compile(rf"({_PART}(?:\.{_PART})*):({_PART})(?:\.(from_name|from_config))?")
+# A text that names a file, an address or a hub; "cuda:0" and the like are devices.
 _LOCATION = re.compile(
-    r"[/\\]|^[.~]|\.(bin|ckpt|json|npz|onnx|pickle|pkl|pt|pth|py|safetensors|tar|zip)$",
+    r"[/\\\0]|^[.~]|^(?!(cpu|cuda|meta|mps|xpu):\d)[a-z][\w+.-]*:|"
+    r"\.(7z|bin|bz2|cfg|ckpt|dll|dylib|gguf|gz|h5|hdf5|ini|joblib|json|mar|model|msgpack|np[yz]|onnx|"
+    r"ot|pb|pickle|pkl|pt[23e]?|ptl|pth|py[co]?|safetensors|so|t7|tar|tflite|tgz|th|toml|txt|whl|xz|"
+    r"ya?ml|zip|zst)\s*$",
     re.IGNORECASE,
 )
-# Switches and texts by which networks of the allowed packages fetch weights or run downloaded code.
+# Arguments by which networks of the allowed packages fetch weights or run downloaded code, in words
+# joined by underscores. Others have such a word too and are mere settings: drop_path_rate, ...
 _FETCHES: Final = re.compile(
-    r"trust_remote_code|auto_map|pretrained|checkpoint|(?<!init_)weights|repo_id|revision|"
-    r"name_or_path|hf_hub|^backbone$|(^|_)(ur[il]|path|file)(_|$)",
-    re.IGNORECASE,
+    r"pre_?trained(?!_window_sizes)|check_?point|ckpt|(?<!init_)(?<!attn_)weights|state_?dict|"
+    r"trust_?remote|auto_?map|implementation|name_or_path|download|repo_?id|revision|auth_?token|"
+    r"cache_?dir|^backbone$|^token$|"
+    r"(^|(?<!drop)(?<!eff)_)(ur[il]s?|paths?(?!_dropout)|files?|file_?names?|dirs?|directory|"
+    r"(sub)?folders?|hub|repo|remote|snapshot|endpoint|proxies)(_|$)"
 )
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+")
+_DEEPEST: Final = 16
+_LARGEST: Final = 1 << 63
 
 
-def _check_argument(value: Any, where: str) -> None:
+def _may_fetch(key: str, value: Any) -> bool:
+    """Return whether an argument may fetch something; False, None and "" switch fetching off."""
+    is_off = value is None or value is False or (isinstance(value, str) and not value)
+    return not is_off and _FETCHES.search(_WORDS.sub("_", key).lower()) is not None
+
+
+def _check_argument(value: Any, where: str, depth: int = 0) -> None:
     """Raise unless a value is plain JSON that leads nowhere."""
-    if isinstance(value, str) and _LOCATION.search(value):
-        raise ModtoolsError(
-            f"argument {where} looks like a path, an address or a hub name: {value!r}."
-        )
+    if depth > _DEEPEST:
+        raise ModtoolsError(f"argument {where} is nested more than {_DEEPEST} deep.")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ModtoolsError(f"argument {where} has a key that is not text: {key!r}.")
-            if _FETCHES.search(key) and (item is True or isinstance(item, str | dict)):
-                raise ModtoolsError(f'argument "{key}" may fetch weights or code; it is refused.')
-            _check_argument(item, key)
+                raise ModtoolsError(f"argument {where} has a key that is not text: {short(key)}.")
+            if _may_fetch(key, item):
+                raise ModtoolsError(
+                    f"argument {short(key)} may fetch weights or code; it is refused."
+                )
+            _check_argument(item, short(key), depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check_argument(item, where)
-    elif not isinstance(value, str | int | float | bool | type(None)):
+            _check_argument(item, where, depth + 1)
+    else:
+        _check_scalar(value, where)
+
+
+def _check_scalar(value: Any, where: str) -> None:
+    if not isinstance(value, str | int | float | bool | None):
         raise ModtoolsError(f"argument {where} must be plain JSON; got {type(value).__name__}.")
+    if isinstance(value, str) and _LOCATION.search(value):
+        raise ModtoolsError(
+            f"argument {where} looks like a path, an address or a hub name: {short(value)}."
+        )
+    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+        raise ModtoolsError(f"argument {where} must be a finite number within 2**63 of 0.")
 
 
 def check_build(target: Any, arguments: Any, allow: Collection[str]) -> tuple[str, str, str | None]:
@@ -68,7 +96,7 @@ def check_build(target: Any, arguments: Any, allow: Collection[str]) -> tuple[st
     """
     match = _TARGET.fullmatch(target) if isinstance(target, str) else None
     if match is None:
-        raise ModtoolsError(f'a target is written "package:Class"; got {target!r}.')
+        raise ModtoolsError(f'a target is written "package:Class"; got {short(target)}.')
     path, name, method = match.groups()
     if path.partition(".")[0] not in allow:
         raise ModtoolsError(
@@ -76,7 +104,7 @@ def check_build(target: Any, arguments: Any, allow: Collection[str]) -> tuple[st
             f'trust its package, name it: Zoo(folder, allow=["{path.partition(".")[0]}"]).'
         )
     if not isinstance(arguments, Mapping):
-        raise ModtoolsError(f"arguments of {target} must be a dict; got {arguments!r}.")
+        raise ModtoolsError(f"arguments of {target} must be a dict; got {short(arguments)}.")
     _check_argument(dict(arguments), "of the network")
     return path, name, method
 
@@ -92,9 +120,9 @@ def build_network(target: Any, arguments: Any, allow: Collection[str]) -> nn.Mod
     path, name, method = check_build(target, arguments, allow)
     try:
         found = getattr(import_module(path), name)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # a file of the package may be a script
         raise ModtoolsError(f'target "{target}" cannot be imported: {one_line(error)}.') from error
-    home = getattr(found, "__module__", "").partition(".")[0]
+    home = str(getattr(found, "__module__", "")).partition(".")[0]
     if not (isinstance(found, type) and issubclass(found, nn.Module)) or home not in allow:
         raise ModtoolsError(f'target "{target}" is not a torch.nn.Module class of that package.')
     configuration = getattr(found, "config_class", None) if home == "transformers" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -33,9 +33,14 @@ def check_files(folder: Path, digests: Mapping[str, str], *, needed: str) -> Non
         raise ModtoolsError(f"it states no sha256 of {needed}.")
     for name, digest in digests.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink() or not path.is_file():
+        try:
+            is_plain = Path(name).name == name and not path.is_symlink() and path.is_file()
+            found = file_digest(path) if is_plain else None
+        except OSError as error:
+            raise ModtoolsError(f"{name} cannot be read: {one_line(error)}.") from error
+        if found is None:
             raise ModtoolsError(f"{name} is missing, or not a plain file of this folder.")
-        if file_digest(path) != digest:
+        if found != digest:
             raise ModtoolsError(f"sha256 of {name} differs. It was changed or damaged.")
 
 
@@ -73,10 +78,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
             if name in tensors:
                 tensor.data = _laid_out(tensor.data, tensors[name].dtype, orders.get(name))
         network.load_state_dict(tensors, strict=True)
-    except (
-        *(SafetensorError, RuntimeError, KeyError, ValueError, OSError, MemoryError),
-        *(AttributeError, TypeError, IndexError),  # orders that are not those of the tensors
-    ) as error:
+    except Exception as error:  # a network may have its own way of taking weights
         raise ModtoolsError(
             f"{path} does not hold the weights of this network: {one_line(error)}."
         ) from error

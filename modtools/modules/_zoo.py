@@ -182,7 +182,8 @@ class Zoo(Mapping[str, PretrainedModule]):
             )
         except ModtoolsError as error:
             raise ModtoolsError(
-                f"the zoo folder {folder} does not match its card: {error} Nothing was loaded."
+                f"the zoo folder {folder} does not match its card: {one_line(error)}. Nothing was "
+                "loaded."
             ) from error
 
     def save(
@@ -231,7 +232,11 @@ class Zoo(Mapping[str, PretrainedModule]):
         network = self._check_saveable(module)
         final = self.folder / module.name
         _check_place(final, overwrite=overwrite)
-        card = _new_card(module, source_task, proxy, description)
+        told = {"source_task": source_task, "proxy": proxy, "description": description}
+        for name, text in told.items():
+            if not isinstance(text, str | None):
+                raise ModtoolsError(f"{name} must be text; got {text!r}.")
+        card = _new_card(module, source_task, proxy, description or "")
         card["training"] = plain_training(training)
         try:
             with new_folder(final, overwrite=overwrite) as fresh:
@@ -240,7 +245,7 @@ class Zoo(Mapping[str, PretrainedModule]):
                 card["sha256"] = {path.name: file_digest(path) for path in fresh.iterdir()}
                 (fresh / "card.json").write_text(json_text(card), encoding="utf-8")
                 (fresh / "README.md").write_text(readme(card), encoding="utf-8")
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, UnicodeEncodeError) as error:
             _check_place(final, overwrite=overwrite)  # another process may have taken it
             raise ModtoolsError(
                 f"{module.name} could not be saved: {one_line(error)}. Nothing was left behind."

@@ -1,6 +1,5 @@
 """A reused model as a folder: its module as in a zoo, its output module as arrays and JSON."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -195,9 +194,10 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
         class_dtype = _dtype(card["class_dtype"], len(card["classes"]))
         classes = np.asarray(card["classes"], dtype=class_dtype)
+        nameless = np.asarray(card["nameless"], dtype=classes.dtype).reshape(-1)
         kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
-    except (ModtoolsError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a card may hold anything
         raise ModtoolsError(
             f"the folder {path} does not match its card: {error} Nothing was loaded."
         ) from error
@@ -205,7 +205,7 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         "module": module,
         "output": output,
         "classes": classes,
-        "nameless": card["nameless"],
+        "nameless": nameless,
         "task_name": card["task_name"],
         "kind": kind,
         "row_fingerprints": fingerprints,
@@ -214,15 +214,12 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
+    from modtools.modules._card import read_json
+
     file = path / "card.json"
     if path.is_symlink() or file.is_symlink() or not file.is_file():
         raise ModtoolsError(f"{path} must be a folder with a card.json, not a link.")
-    if file.stat().st_size > _MAXIMUM_BYTES:
-        raise ModtoolsError(f"{file} is larger than a card can be.")
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise ModtoolsError(f"{file} is not valid JSON: {error}.") from error
+    card = read_json(file, _MAXIMUM_BYTES)
     if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
         raise ModtoolsError(f"{file} is not the card of a {_KIND} of format {_FORMAT}.")
     card.setdefault("layouts", {})  # models were saved without them before

@@ -105,8 +105,7 @@ def limits(features, labels):
     return {
         "[-H(Y), 0] nats": (-entropy(labels) if classes else 0, 0),
         "[0, C-1]": (0, classes - 1),
-        "[0, C-1)": (0, classes - 1),
-        "[0, C-1); [0, m) for m target columns": (0, targets),
+        "[0, C-1]; [0, m] for m target columns": (0, targets),
         "unbounded, nats a row and column": (-infinity, infinity),
         "unbounded, squared units": (-infinity, infinity),
         "[0, R(F)] nats": (0, coding_rate(features)),
