@@ -129,7 +129,9 @@ def run(
     cache : bool, str or path, optional
         True keeps features in the default cache, a folder keeps them there, None does not keep
         them. Keys cover the weights, code and settings of the network, tap, pooling,
-        preprocessing, precision and the task; not the device and the batch size.
+        preprocessing, precision and the task; not the device and the batch size. Code counts with
+        the values of all that it reads (constants, helpers, attributes); where these cannot be told
+        apart, as of code that reads files, nothing is kept, with a warning.
     with_source : bool, default=True
         Whether to compute the source probabilities of a module with a source head.
 
@@ -224,7 +226,9 @@ def extract(
     cache : bool, str or path, optional
         True keeps features in the default cache, a folder keeps them there, None does not keep
         them. Keys cover the weights, code and settings of the network, tap, pooling,
-        preprocessing, precision and the task; not the device and the batch size.
+        preprocessing, precision and the task; not the device and the batch size. Code counts with
+        the values of all that it reads (constants, helpers, attributes); where these cannot be told
+        apart, as of code that reads files, nothing is kept, with a warning.
 
     Returns
     -------
