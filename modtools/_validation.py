@@ -16,24 +16,32 @@ from modtools.exceptions import ModtoolsError
 
 __all__ = [
     "LARGEST",
+    "LARGEST_SIDE",
     "FloatArray",
     "as_float",
     "check_choice",
     "check_features",
     "check_fraction",
+    "check_groups",
     "check_integer",
     "check_lengths",
     "check_matrix",
     "check_positive",
     "check_probabilities",
+    "check_tensor",
     "did_you_mean",
     "raise_if_not_finite",
     "rows_per_block",
     "to_numpy",
 ]
 
+_WHOLE: Final = 2.0**53  # below it floats tell all whole numbers apart
+_NUMPY_FLOATS: Final = ("torch.float16", "torch.float32", "torch.float64")
+_DENSE: Final = "Convert it with to_dense(), toarray() or padding"
+_DEQUANTISE: Final = "Convert it with dequantize()"
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 _BLOCK_BYTES = 8 << 20
+LARGEST_SIDE: Final = 8192  # pixels: a batch of larger images is beyond any memory
 LARGEST: Final = np.float64(1e70)  # fourth powers, summed over any data, stay within float64
 
 
@@ -45,16 +53,42 @@ def rows_per_block(n_features: int, itemsize: int = 4) -> int:
 def to_numpy(values: Any, *, name: str = "values") -> NDArray[Any]:
     """Return `values` as a numpy array; a torch tensor is detached and moved, not changed."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":
-            values = values.float()
-        return np.asarray(values.numpy())
+        return _tensor_to_numpy(values, name)
     if np.ma.is_masked(values):
         raise ModtoolsError(f"{name} must not have masked entries; fill them or drop their rows.")
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise ModtoolsError(f"{name} must be dense; got a {type(values).__name__}. {_DENSE}.")
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
         raise ModtoolsError(f"{name} must have rows of one length; {error}") from error
+    except Exception as error:  # whatever the conversion of a foreign object raises
+        kind = type(values).__name__
+        raise ModtoolsError(f"{name} must be an array; a {kind} is none: {error}") from error
+
+
+def check_tensor(values: Any, *, name: str) -> None:
+    """Raise where a tensor has no plain values to read: sparse, nested, meta or quantised."""
+    layout = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
+    if layout != "strided":
+        raise ModtoolsError(f"{name} must be dense; got a {layout} tensor. {_DENSE}.")
+    if values.device.type == "meta":
+        raise ModtoolsError(f'{name} must hold values; a tensor on the device "meta" has none.')
+    if values.is_quantized:
+        raise ModtoolsError(f"{name} must not be quantised; got {values.dtype}. {_DEQUANTISE}.")
+
+
+def _tensor_to_numpy(values: Any, name: str) -> NDArray[Any]:
+    check_tensor(values, name=name)
+    try:
+        values = values.detach().cpu()
+        if values.is_floating_point() and str(values.dtype) not in _NUMPY_FLOATS:
+            values = values.float()  # bfloat16 and float8, which numpy lacks, without rounding
+        return np.asarray(values.resolve_conj().resolve_neg().numpy())
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise ModtoolsError(
+            f"{name} must be a plain tensor; one of {values.dtype} cannot be read: {error}"
+        ) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -82,10 +116,12 @@ def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "")
     raise ModtoolsError(f'unknown {name} "{value}"{suggestion or "."} {text}'.strip())
 
 
-def check_integer(value: Any, *, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`."""
+def check_integer(value: Any, *, name: str, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return `value` as an int of at least `minimum` and, where there is one, at most `maximum`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ModtoolsError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+    if maximum is not None and int(value) > maximum:
+        raise ModtoolsError(f"{name} must be at most {maximum}; got {value!r}.")
     return int(value)
 
 
@@ -111,6 +147,36 @@ def check_lengths(**sized: Any) -> int:
         names = " and ".join(lengths)
         raise ModtoolsError(f"{names} must have one row each per example; {counts}.")
     return next(iter(lengths.values()))
+
+
+def check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
+    """Return the group of each row (n_rows,): whole numbers, booleans or str, none missing.
+
+    >>> check_groups(["a", "b", "a"], 3).tolist()
+    ['a', 'b', 'a']
+    """
+    array = to_numpy(groups, name="groups")
+    if array.dtype.kind == "U" and isinstance(groups, list | tuple):
+        array = np.asarray(groups, dtype=object)  # numpy would turn numbers among str into str
+    if (
+        array.dtype.kind == "f"
+        and np.array_equal(array, np.round(array))
+        and abs(array).max() < _WHOLE
+    ):
+        array = array.astype(np.int64)  # a column of whole numbers, as tables keep it
+    if array.shape != (n_rows,) or array.dtype.kind not in "iubUSO":
+        raise ModtoolsError(
+            f"groups must be one whole number or str a row, shape ({n_rows},); "
+            f"got dtype {array.dtype} and shape {array.shape}."
+        )
+    if array.dtype.kind != "O":
+        return array
+    strange = next((row for row, name in enumerate(array) if not isinstance(name, str)), None)
+    if strange is not None:
+        raise ModtoolsError(
+            f"groups must not be missing or mixed; got {array[strange]!r} in row {strange}."
+        )
+    return array.astype(str)
 
 
 def check_matrix(features: Any, *, name: str = "features", minimum_rows: int = 2) -> NDArray[Any]:

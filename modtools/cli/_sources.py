@@ -1,7 +1,6 @@
 """From words on a command line to modules and a task."""
 
 import sys
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._reading import as_path, kind_of, read_arrays
 from modtools._validation import check_choice, check_lengths
 from modtools.cli._task_rows import (
     choose_classes,
@@ -178,7 +178,7 @@ def load_shelf(given: Given) -> Any:
 def _open_zoo(folder: Path) -> "Zoo":
     from modtools.modules import Zoo
 
-    if not folder.is_dir():
+    if kind_of(as_path(folder, name="a zoo")) != "folder":
         raise ModtoolsError(f"there is no zoo folder {folder}.")
     zoo = Zoo(folder)
     if not zoo.names:
@@ -251,22 +251,13 @@ def _load_features(files: Sequence[Path], task: Task | None) -> tuple[FeatureFil
 
 
 def _read_features(file: Path) -> NDArray[Any]:
-    if file.is_file() and not zipfile.is_zipfile(file):
-        raise ModtoolsError(
-            f"{file} cannot be read as a .npz file: it is another kind of file, or damaged. Write "
-            f'it with numpy.savez("{file.stem}.npz", features=..., labels=...).'
-        )
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            for key in _FEATURE_KEYS:
-                if key in stored:
-                    return np.asarray(stored[key])
+    def key(present: list[str]) -> list[str]:
+        found = [key for key in _FEATURE_KEYS if key in present]
+        if not found:
             raise ModtoolsError(
-                f'{file} has no array "features" (or "X"); it has {", ".join(stored) or "none"}.'
+                f'{file} has no array "features" (or "X"); it has {", ".join(present) or "none"}.'
             )
-    except FileNotFoundError:
-        raise ModtoolsError(f"file {file} does not exist.") from None
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, ModtoolsError):
-            raise
-        raise ModtoolsError(f"{file} cannot be read as a .npz file: {error}.") from error
+        return found[:1]
+
+    (features,) = read_arrays(as_path(file, name="a file of features"), key)
+    return features

@@ -90,8 +90,20 @@ class ForwardReader:
         if isinstance(self._head, str):
             return _as_probabilities(found[self._head])
         if callable(self._head):
-            return to_rows(self._head(output), name=name)
+            return to_rows(self._apply(self._head, output), name=name)
         return _as_probabilities(to_rows(output, name=name))
+
+    def _apply(self, head: Callable[[Any], Any], output: Any) -> Any:
+        """Return what a function of the user makes of the network's output."""
+        try:
+            return head(output)
+        except ModtoolsError:
+            raise
+        except Exception as error:
+            raise ModtoolsError(
+                f'source_head of module "{self.module.name}" failed on the output of the network: '
+                f"{type(error).__name__}: {one_line(error)}."
+            ) from error
 
     def _forward(self, inputs: Any, n_rows: int, calls: list[str], *, shape: Hashable) -> Any:
         """Run the network, and learn from a batch of a new shape where later ones may end."""

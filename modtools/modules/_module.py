@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
+import torch
 from torch import nn
 
 from modtools._validation import check_choice, did_you_mean
@@ -158,6 +159,11 @@ class PretrainedModule:
         if not tap or tap not in known:
             nearest = _nearest_taps(str(tap), list(known))
             raise ModtoolsError(f'tap "{tap}" does not exist in {self.name}{nearest}')
+        if isinstance(known[tap], torch.jit.ScriptModule):
+            raise ModtoolsError(
+                f'tap "{tap}" of {self.name} lies in a ScriptModule, whose layers cannot be read. '
+                "Give the network as it was before torch.jit, or read its output (tap=None)."
+            )
         return known[tap]
 
     def at(self, tap: str | Sequence[str | None] | None) -> Self:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from modtools._validation import check_tensor
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["POOLINGS", "first_tensor", "pool"]
@@ -84,6 +85,7 @@ def pool(output: Any, pooling: str, *, n_rows: int, mask: Tensor | None, name: s
     tensor = first_tensor(output)
     if tensor is None:
         raise ModtoolsError(f'module "{name}" returned {type(output).__name__}, no tensor in it.')
+    check_tensor(tensor, name=f'the output of module "{name}"')
     if tensor.ndim < 2 or len(tensor) != n_rows:
         raise ModtoolsError(
             f'module "{name}" returned shape {tuple(tensor.shape)} for a batch of {n_rows}: its '

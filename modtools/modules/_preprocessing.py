@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from modtools._validation import check_integer
+from modtools._validation import LARGEST_SIDE, check_integer
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["ImagePreprocess", "image_preprocess", "to_tensor"]
-
-_LONGEST_SIDE: Final = 1 << 15  # in any direction
 
 
 def to_tensor(batch: Any) -> Tensor:
@@ -147,17 +145,14 @@ def image_preprocess(
     >>> preprocess(np.zeros((2, 8, 8), dtype=np.uint8)).shape
     torch.Size([2, 3, 32, 32])
     """
-    sides = (size, size) if isinstance(size, int) else size
+    sides = size if size is None or isinstance(size, tuple | list) else (size, size)
     if sides is not None:
         if len(sides) != 2:
             raise ModtoolsError(f"size must be one side or (height, width); got {size!r}.")
-        sides = (check_integer(sides[0], name="size"), check_integer(sides[1], name="size"))
-        if max(sides) > _LONGEST_SIDE:
-            raise ModtoolsError(f"size must be at most {_LONGEST_SIDE} a side; got {size!r}.")
+        height, width = (check_integer(side, name="size", maximum=LARGEST_SIDE) for side in sides)
+        sides = (height, width)
     if channels is not None:
-        channels = check_integer(channels, name="channels")
-        if channels > _LONGEST_SIDE:
-            raise ModtoolsError(f"channels must be at most {_LONGEST_SIDE}; got {channels}.")
+        channels = check_integer(channels, name="channels", maximum=LARGEST_SIDE)
     return ImagePreprocess(
         size=sides,
         mean=_per_channel(mean, channels, name="mean"),

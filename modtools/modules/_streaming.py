@@ -1,7 +1,7 @@
 """Batch by batch through a network that stays as it was."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from modtools._progress import track
 from modtools._validation import check_choice, check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.modules._forward import ForwardReader
+from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, to_tensor
 from modtools.modules._text import TextPreprocess
@@ -46,11 +47,18 @@ class Block(NamedTuple):
 
 def as_task(inputs: Any) -> Task:
     """Return a task; plain inputs get one that no label depends on."""
-    if not hasattr(inputs, "__len__"):
-        raise ModtoolsError(f"inputs must be a task, an array or a list; got {inputs!r}.")
-    if len(inputs) == 0:
+    if isinstance(inputs, Task):
+        return inputs
+    try:
+        n_rows = len(inputs)
+    except Exception as error:  # that of a Dataset, which may fail in any way
+        kind = type(inputs).__name__
+        raise ModtoolsError(
+            f"inputs must be a task, an array or a list; got a {kind} without a length: {error}."
+        ) from error
+    if n_rows == 0:
         raise ModtoolsError("the task is empty: there is nothing to extract features from.")
-    return inputs if isinstance(inputs, Task) else Task(inputs, np.zeros(len(inputs), dtype=int))
+    return Task(inputs, np.zeros(n_rows, dtype=int))
 
 
 def check_device(device: str | torch.device | None, network: Any) -> torch.device:
@@ -58,7 +66,7 @@ def check_device(device: str | torch.device | None, network: Any) -> torch.devic
     if device is None:
         parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
         first = next(parameters, None)
-        return torch.device("cpu") if first is None else first.device
+        return _check_loaded(torch.device("cpu") if first is None else first.device)
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
@@ -66,13 +74,20 @@ def check_device(device: str | torch.device | None, network: Any) -> torch.devic
         present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         here = ", ".join(["cpu", *(name for name, found in present.items() if found)])
         raise ModtoolsError(f'device "{device}" is not available here; known: {here}.') from error
-    return chosen
+    return _check_loaded(chosen)
+
+
+def _check_loaded(device: torch.device) -> torch.device:
+    if device.type == "meta":
+        raise ModtoolsError('a network on the device "meta" has no weights; load them first.')
+    return device
 
 
 @contextmanager
 def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
     """Hold a network in eval mode, on a device if one is given; then restore flags and place."""
-    if not isinstance(network, nn.Module):
+    # What torch.jit.freeze makes has no flags any more.
+    if not isinstance(network, nn.Module) or not hasattr(network, "training"):
         yield
         return
     flags = {part: part.training for part in network.modules()}
@@ -83,10 +98,17 @@ def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
     try:
         if device is not None:
             network.to(device)
-        network.eval()
+        try:
+            network.eval()
+        except NotImplementedError as error:
+            raise ModtoolsError(
+                "the network has no eval mode, as what torch.export makes. Give the network that "
+                "was exported, or a plain callable, lambda batch: exported(batch)."
+            ) from error
         yield
     finally:
-        network.train(flags[network])
+        with suppress(NotImplementedError):
+            network.train(flags[network])
         for part, training in flags.items():
             part.training = training
         if device is not None:
@@ -99,8 +121,10 @@ def _prepare(module: PretrainedModule, batch: Any, device: torch.device) -> Any:
     preprocess = module.preprocess
     if isinstance(preprocess, ImagePreprocess):
         inputs = preprocess(to_tensor(batch).to(device))
+    elif preprocess is None:
+        inputs = to_tensor(batch)
     else:
-        inputs = to_tensor(batch) if preprocess is None else preprocess(batch)
+        inputs = _preprocessed(module, batch)
     # Copied unless the tensors are fresh: a network may work in place, and inputs never change.
     copy = not isinstance(preprocess, ImagePreprocess | TextPreprocess)
     weights = module.network.parameters() if isinstance(module.network, nn.Module) else ()
@@ -114,6 +138,19 @@ def _prepare(module: PretrainedModule, batch: Any, device: torch.device) -> Any:
     if isinstance(inputs, Mapping):
         return {name: move(value) for name, value in inputs.items()}
     return move(inputs)
+
+
+def _preprocessed(module: PretrainedModule, batch: Any) -> Any:
+    """Return what the preprocessing of a module makes of a batch; it may fail in any way."""
+    try:
+        return module.preprocess(batch) if module.preprocess else batch
+    except ModtoolsError:
+        raise
+    except Exception as error:
+        raise ModtoolsError(
+            f'preprocess of module "{module.name}" failed on a batch of {len(batch)} inputs: '
+            f"{type(error).__name__}: {one_line(error)}."
+        ) from error
 
 
 def _to_array(rows: Tensor) -> Features:

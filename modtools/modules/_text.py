@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modtools._reading import as_path, reading
 from modtools._validation import check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.modules._extras import import_extra
@@ -46,18 +47,23 @@ class TextPreprocess:
         """Return int64 tensors (n, n_tokens) by input name."""
         if isinstance(batch, str) or not all(isinstance(text, str) for text in batch):
             raise ModtoolsError("a text module reads a list of str.")
-        encoded = _tokenizer(self.tokenizer).encode_batch(list(batch))
+        tokenizer = _tokenizer(self.tokenizer)
+        encoded = tokenizer.encode_batch(list(batch))
         parts = {
             "input_ids": [e.ids for e in encoded],
             "attention_mask": [e.attention_mask for e in encoded],
             "token_type_ids": [e.type_ids for e in encoded],
         }
-        return {name: torch.tensor(parts[name]) for name in self.inputs}
+        if not any(parts["input_ids"]):  # empty texts alone: padded as beside a longer one
+            padding = (tokenizer.padding or {}).get("pad_id", 0)
+            parts = {name: [[0]] * len(encoded) for name in parts}
+            parts["input_ids"] = [[padding]] * len(encoded)
+        return {name: torch.tensor(parts[name], dtype=torch.long) for name in self.inputs}
 
 
 def _model_folder(source: str | os.PathLike[str]) -> Path:
     """Return the folder with the config.json of a local folder or an installed package."""
-    candidates = [Path(source)]
+    candidates = [as_path(source, name="source")]
     if isinstance(source, str) and source.isidentifier():
         spec = importlib.util.find_spec(source)
         roots = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
@@ -112,7 +118,7 @@ def _layer_taps(network: nn.Module, layers: str | Sequence[int]) -> list[str]:
     if stack is None or depth is None:
         raise ModtoolsError("this network has no list of layers; read it with at(tap) instead.")
     chosen = range(depth) if layers == "all" else layers
-    if isinstance(chosen, str):
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
         raise ModtoolsError(f'layers must be "all" or a list of numbers; got {layers!r}.')
     for layer in chosen:
         if check_integer(layer, name="layer", minimum=0) >= depth:
@@ -180,15 +186,19 @@ def text_module(
     """
     transformers = import_extra("transformers", extra="hub")
     folder = _model_folder(source)
-    with torch.random.fork_rng(devices=[]), _no_bar(transformers):
+    if max_length is not None:
+        check_integer(max_length, name="max_length")
+    cannot = reading(f"the model in {folder} cannot be loaded")
+    with cannot, torch.random.fork_rng(devices=[]), _no_bar(transformers):
         network = transformers.AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True
         )
+        preprocess = _preprocess(folder, transformers, network, max_length)
     return PretrainedModule(
         network,
         name=name or Path(source).name,
         tap=None if layers is None else _layer_taps(network, layers),
         pooling=pooling,
-        preprocess=_preprocess(folder, transformers, network, max_length),
+        preprocess=preprocess,
         build=(f"transformers:{type(network).__name__}", _configuration(network)),
     )

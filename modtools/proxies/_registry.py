@@ -1,10 +1,13 @@
 """The registry of proxy objectives."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args
+
+from torch import nn
 
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
-from modtools.proxies._base import Proxy
+from modtools.proxies._base import Proxy, RequiredLabels
 from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon
 from modtools.proxies._heads import LocalClassifier, PredSim
 from modtools.proxies._hsic import HSICBottleneck
@@ -38,7 +41,17 @@ class ProxyRegistry(Mapping[str, type[Proxy]]):
         return len(self._proxies)
 
     def register(self, name: str, proxy: type[Proxy]) -> None:
-        """Add a proxy class under a name; check it with `modtools.testing.check_proxy` first."""
+        """Add a proxy class under a name; check it with `modtools.testing.check_proxy` first.
+
+        Raises
+        ------
+        ModtoolsError
+            The name is taken, or the class is no `Proxy` with `forward`, `optimum` and
+            `required_labels`.
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise ModtoolsError(f"the name of a proxy must be a word; got {name!r}.")
+        _check_class(name, proxy)
         if name in self._proxies:
             raise ModtoolsError(f'proxy "{name}" is registered already; choose another name.')
         self._proxies[name] = proxy
@@ -49,6 +62,27 @@ class ProxyRegistry(Mapping[str, type[Proxy]]):
         del self._proxies[name]
         return proxy
 
+
+def _check_class(name: str, proxy: Any) -> None:
+    """Raise where a class does not declare what training asks of a proxy."""
+    if not isinstance(proxy, type) or not issubclass(proxy, Proxy):
+        got = proxy.__name__ if isinstance(proxy, type) else f"an object {type(proxy).__name__}"
+        raise ModtoolsError(
+            f'proxy "{name}" must be a subclass of modtools.proxies.Proxy, the class itself; got '
+            f"{got}."
+        )
+    own = [part for part in ("forward", "optimum") if getattr(proxy, part) is _BARE[part]]
+    if own:
+        raise ModtoolsError(f'proxy "{name}" must define {" and ".join(own)}.')
+    needs = getattr(proxy, "required_labels", None)
+    if needs not in get_args(RequiredLabels):
+        known = ", ".join(f'"{kind}"' for kind in get_args(RequiredLabels))
+        raise ModtoolsError(
+            f'proxy "{name}" must declare required_labels as one of {known}; got {needs!r}.'
+        )
+
+
+_BARE: Final = {"forward": nn.Module.forward, "optimum": Proxy.optimum}
 
 PROXIES = ProxyRegistry()
 for _name, _proxy in {

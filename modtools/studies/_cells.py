@@ -3,8 +3,7 @@
 import hashlib
 import io
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modtools._reading import check_is_file, kind_of, read_arrays, read_json, reading
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError, warn
 from modtools.outputs._base import FloatMatrix
@@ -95,6 +95,8 @@ class Store:
         The folder of the study.
     definition : str
         The definition of the study as text; it is part of the name of each cell.
+    n_test : int or None
+        Rows that are tested on, where a cell must have been measured on as many.
 
     Examples
     --------
@@ -108,19 +110,23 @@ class Store:
 
     folder: Path | None
     definition: str
+    n_test: int | None = None
 
     def get(self, cell: Cell) -> Measured | None:
         """Return a finished cell, or None; a damaged one is reported and counts as missing."""
         path = self._path(cell)
-        if path is None or not path.exists():
+        if path is None or not kind_of(path):
             return None
+        check_is_file(path, what="the cell")
+        with reading(f"the cell {path} cannot be read", "Mend its rights, or give another folder."):
+            content = path.read_bytes()
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-                return Measured(*(kept[name] for name in Measured._fields))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
+            found = Measured(*read_arrays(io.BytesIO(content), _all_fields, what=str(path)))
+            _check_measured(found, len(cell.counts), self.n_test)
+        except ModtoolsError:
             warn("MT002", f"{path} is damaged; this cell of the study is computed again.")
             return None
+        return found
 
     def put(self, cell: Cell, measured: Measured) -> None:
         """Keep a finished cell, whole or not at all."""
@@ -137,7 +143,27 @@ class Store:
         return self.folder / "cells" / f"{key}.npz"
 
 
-def open_store(folder: Path, definition: Mapping[str, Any]) -> Store:
+def _all_fields(present: list[str]) -> Sequence[str]:
+    if set(present) != set(Measured._fields):
+        raise ModtoolsError(f"a cell must hold {', '.join(Measured._fields)}.")
+    return Measured._fields
+
+
+def _check_measured(found: Measured, n_counts: int, n_test: int | None) -> None:
+    """Raise where arrays are not those of a cell, or its accuracies not those of its rows."""
+    n_bytes = found.right.shape[1] if found.right.ndim == 2 else 0
+    columns = (found.accuracy, found.log_loss, found.codelength)
+    right_form = found.right.dtype == np.uint8 and len(found.right) == n_counts and n_bytes
+    if not right_form or any(c.dtype != np.float64 or c.shape != (n_counts,) for c in columns):
+        raise ModtoolsError("its arrays have other shapes or types than those of a cell.")
+    least, most = (n_test, n_test) if n_test else (8 * n_bytes - 7, 8 * n_bytes)
+    n_right = np.unpackbits(found.right, axis=1).sum(axis=1)
+    fits = (found.accuracy * least <= n_right + 1e-6) & (found.accuracy * most >= n_right - 1e-6)
+    if n_bytes != -(-most // 8) or not fits.all():
+        raise ModtoolsError("its accuracies are not those of its test rows.")
+
+
+def open_store(folder: Path, definition: Mapping[str, Any], n_test: int | None = None) -> Store:
     """Return the store of a study, or raise if its folder holds one of another definition.
 
     >>> import tempfile
@@ -147,14 +173,14 @@ def open_store(folder: Path, definition: Mapping[str, Any]) -> Store:
     Traceback (most recent call last):
     modtools.exceptions.ModtoolsError: ... another definition: seed was 0, now 1. ...
     """
-    store = Store(folder, json.dumps(definition, sort_keys=True))
+    store = Store(folder, json.dumps(definition, sort_keys=True), n_test)
     path = folder / "study.json"
-    if not path.exists():
+    if not kind_of(path):
         write_file(path, json.dumps(definition, indent=1, sort_keys=True) + "\n")
         return store
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        kept = read_json(path, what="the study")
+    except ModtoolsError as error:
         raise ModtoolsError(
             f"{path} cannot be read ({error}), so it is not known which study {folder} holds. "
             "Give another folder; nothing was changed."

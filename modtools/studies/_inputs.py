@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from modtools._reading import as_path, kind_of, read_frame
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 
@@ -118,15 +118,10 @@ def _loaded(table: Any, *, name: str) -> Any:
 
 def read_table(path: str | os.PathLike[str], *, name: str = "the table") -> "pd.DataFrame":
     """Return the table of a CSV or Parquet file."""
-    import pandas as pd
-
-    path = Path(path)
-    if not path.is_file():
+    path = as_path(path, name=name)
+    if not kind_of(path):
         raise ModtoolsError(f"{name} is the file {path}, which does not exist.")
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (ValueError, OSError) as error:  # not a table, not text, or empty
-        raise ModtoolsError(f"{name} cannot be read from {path}: {error}") from error
+    return read_frame(path, what=f"{name}:")
 
 
 def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from modtools._reading import as_path
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._test_rows import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, open_store
@@ -129,7 +130,7 @@ def label_efficiency(
     started = time.perf_counter()
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
     _check_jobs(n_jobs)
-    place = None if folder is None else Path(folder)
+    place = None if folder is None else as_path(folder, name="folder")
     kept = cache if cache is not None or place is None else place / "features"
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     sources = list_sources(modules, train, test, {**forward, "cache": kept})
@@ -137,7 +138,8 @@ def label_efficiency(
     if not allow_overlap:
         _check_overlap(sources, train, test)
     facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}
-    store, identities = _open(place, sources, partial(plan.definition, train, test, **facts))
+    define = partial(plan.definition, train, test, **facts)
+    store, identities = _open(place, sources, define, n_test=len(plan.test_codes))
     lines = run_cells(sources, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
     settings = {**plan.settings(), **forward, **facts, "n_jobs": n_jobs}
     return LabelEfficiency(lines, plan, settings=settings, seconds=time.perf_counter() - started)
@@ -160,7 +162,11 @@ def _check_overlap(sources: Sequence[Source], train: Any, test: Any) -> None:
 
 
 def _open(
-    folder: Path | None, sources: Sequence[Source], define: Callable[..., Mapping[str, Any]]
+    folder: Path | None,
+    sources: Sequence[Source],
+    define: Callable[..., Mapping[str, Any]],
+    *,
+    n_test: int,
 ) -> tuple[Store, list[Sequence[str]]]:
     """Return where finished cells are, and what tells the modules of each source from others."""
     if folder is None:
@@ -168,4 +174,4 @@ def _open(
     identities = [source.identify() for source in sources]
     names = chain.from_iterable(source.names for source in sources)
     modules = dict(zip(names, chain.from_iterable(identities), strict=True))
-    return open_store(folder, define(modules=modules)), identities
+    return open_store(folder, define(modules=modules), n_test), identities

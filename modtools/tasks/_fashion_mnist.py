@@ -3,13 +3,13 @@
 import gzip
 import os
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._reading import as_path, check_is_file, kind_of, reading
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 
@@ -18,6 +18,7 @@ __all__ = ["has_fashion_mnist", "read_fashion_mnist"]
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _PREFIXES = {"train": "train", "test": "t10k"}
 _N_TRAIN = 60000
+_LARGEST = 16 + _N_TRAIN * 28 * 28 + 1  # one byte more than the larger of the files unpacks to
 _WAYS = (
     "Install the Debian package dataset-fashion-mnist, or give folder= (or the environment "
     "variable MODTOOLS_FASHION_MNIST) with the four .gz files."
@@ -27,7 +28,7 @@ _WAYS = (
 def _named_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder that was asked for, by argument or environment."""
     named = folder or os.environ.get("MODTOOLS_FASHION_MNIST")
-    return Path(named).expanduser() if named else None
+    return as_path(named, name="folder") if named else None
 
 
 def has_fashion_mnist() -> bool:
@@ -52,12 +53,11 @@ def read_fashion_mnist(
 
 def _read_idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
     """Return the uint8 array of a gzipped IDX file: magic number, one length an axis, bytes."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise ModtoolsError(f"Fashion-MNIST file {path} does not exist. {_WAYS}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ModtoolsError(f"Fashion-MNIST file {path} cannot be read: {error}") from error
+    if not kind_of(path):
+        raise ModtoolsError(f"Fashion-MNIST file {path} does not exist. {_WAYS}")
+    check_is_file(path, what="Fashion-MNIST file")
+    with reading(f"Fashion-MNIST file {path} cannot be read"), gzip.open(path) as file:
+        content = file.read(_LARGEST)
     start = 4 + 4 * n_axes
     shape = tuple(np.frombuffer(content[4:start], dtype=">u4").tolist())
     magic = bytes([0, 0, 8, n_axes])

@@ -1,12 +1,11 @@
 """Tasks kept in one file: .npz, .csv and .parquet."""
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
+from modtools._reading import read_arrays, read_frame
 from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
 
@@ -23,19 +22,12 @@ _COUNTED = "below the header (counted from 0)"
 def read_npz(path: Path, label: str | None) -> tuple[Any, Any]:
     """Return the arrays called inputs, X, x or features, and labels or y; nothing is unpickled."""
     label_keys = _LABEL_KEYS if label is None else (label,)
-    try:
-        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as arrays:
-            inputs = arrays[_key(arrays.files, _INPUT_KEYS, path)]
-            return inputs, arrays[_key(arrays.files, label_keys, path)]
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ModtoolsError(f"file {path} cannot be read as .npz: {error}") from error
-    except ValueError as error:
-        if isinstance(error, ModtoolsError):
-            raise
-        raise ModtoolsError(
-            f"file {path} holds an object array, which is not loaded because that could run code; "
-            "save plain numbers or strings."
-        ) from error
+
+    def keys(present: list[str]) -> list[str]:
+        return [_key(present, accepted, path) for accepted in (_INPUT_KEYS, label_keys)]
+
+    inputs, labels = read_arrays(path, keys)
+    return inputs, labels
 
 
 def _key(present: list[str], accepted: tuple[str, ...], path: Path) -> str:
@@ -50,9 +42,15 @@ def _key(present: list[str], accepted: tuple[str, ...], path: Path) -> str:
 
 def read_table(path: Path, label: str | None) -> tuple[Any, Any]:
     """Return the inputs (texts, or numbers as one matrix) and the label column of a table."""
-    table = _read_frame(path)
+    # Only an empty cell is missing: "NA", "None" and "null" can be words and class names.
+    table = read_frame(path, keep_default_na=False, na_values=[""])
     columns = [str(column) for column in table.columns]
     table.columns = columns
+    if not len(table):
+        raise ModtoolsError(f"file {path} holds no row below its header.")
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
+        raise ModtoolsError(f'file {path} has two columns "{twice}"; rename one.')
     name = "label" if label is None else label
     if name not in columns:
         raise ModtoolsError(
@@ -68,20 +66,6 @@ def read_table(path: Path, label: str | None) -> tuple[Any, Any]:
             "Drop the unlabelled rows."
         )
     return _inputs_of(rest, path), labels.to_numpy()
-
-
-def _read_frame(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        # Only an empty cell is missing: "NA", "None" and "null" can be words and class names.
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except ImportError:
-        raise ModtoolsError(f"file {path} needs pyarrow: pip install pyarrow.") from None
-    except (OSError, ValueError) as error:
-        raise ModtoolsError(f"file {path} cannot be read as {path.suffix}: {error}") from error
 
 
 def _inputs_of(table: "pd.DataFrame", path: Path) -> Any:

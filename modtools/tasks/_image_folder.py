@@ -1,5 +1,6 @@
 """A folder of class folders of images, read into one uint8 array."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._progress import track
-from modtools._validation import check_integer
+from modtools._reading import check_is_file, check_memory, kind_of, reading
+from modtools._validation import LARGEST_SIDE, check_integer
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageSize", "read_image_folder"]
 
 ImageSize: TypeAlias = int | tuple[int, int]
+_SMALLER = "Give a smaller image_size=."
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 
@@ -39,6 +42,10 @@ def read_image_folder(
             f"{second[0]} x {second[1]}. Give image_size= to resize them."
         )
     width, height = width_height or next(iter(sizes))
+    n_bytes = len(files) * height * width * (3 if colour else 1)
+    check_memory(
+        f"reading {len(files)} images of {width} x {height} pixels", n_bytes, advice=_SMALLER
+    )
     shape = (len(files), height, width, 3) if colour else (len(files), height, width)
     images = np.empty(shape, dtype=np.uint8)
     for row, path in enumerate(track(files, "reading images")):
@@ -57,6 +64,9 @@ def _list_files(folder: Path) -> list[Path]:
     for place in classes:
         inside = sorted(_visible(place))
         nested = next((path for path in inside if path.is_dir()), None)
+        for path in inside:
+            if kind_of(path) == "special":
+                check_is_file(path, what="image")
         if nested is not None or not inside:
             what = "no image" if nested is None else f"the folder {nested.name}"
             raise ModtoolsError(
@@ -68,7 +78,8 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    with reading(f"folder {folder} cannot be listed"):
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def _target_size(image_size: ImageSize | None) -> tuple[int, int] | None:
@@ -78,7 +89,7 @@ def _target_size(image_size: ImageSize | None) -> tuple[int, int] | None:
     sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
     if len(sides) != 2:
         raise ModtoolsError(f"image_size must be one side or (height, width); got {image_size!r}.")
-    height, width = (check_integer(side, name="image_size") for side in sides)
+    height, width = (check_integer(side, name="image_size", maximum=LARGEST_SIDE) for side in sides)
     return width, height
 
 
@@ -89,10 +100,9 @@ def _open(path: Path) -> "Image.Image":
         raise ModtoolsError(
             'a folder of images needs Pillow: pip install "modtools[demo]" or pip install pillow.'
         ) from None
-    try:
+    with reading(f"image {path} cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(path)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ModtoolsError(f"image {path} cannot be read: {error}") from error
 
 
 def _is_colour(image: "Image.Image", path: Path) -> bool:
@@ -106,11 +116,8 @@ def _is_colour(image: "Image.Image", path: Path) -> bool:
 def _pixels(path: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with _open(path) as image:
-        try:
-            converted = image.convert(mode)
-        except (OSError, SyntaxError) as error:
-            raise ModtoolsError(f"image {path} cannot be read: {error}") from error
+    with _open(path) as image, reading(f"image {path} cannot be read"):
+        converted = image.convert(mode)
     if converted.size != size:
         converted = converted.resize(size, Image.Resampling.BILINEAR)
     return np.asarray(converted, dtype=np.uint8)

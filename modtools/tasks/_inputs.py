@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._progress import track
-from modtools._validation import rows_per_block, to_numpy
+from modtools._validation import check_tensor, rows_per_block, to_numpy
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
@@ -51,15 +51,14 @@ def as_inputs(inputs: Any) -> Any:
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Items):
         raise ModtoolsError(f"inputs must be {_ACCEPTED}; got {type(inputs).__name__}.")
     if hasattr(inputs, "detach"):
+        check_tensor(inputs, name="inputs")
         return _with_rows(inputs)
     if isinstance(inputs, list | tuple) and all(isinstance(text, str) for text in inputs):
         return _with_rows(list(inputs))
     if not isinstance(inputs, np.ndarray | list | tuple) and not hasattr(inputs, "to_numpy"):
         return _with_rows(inputs)
-    try:
-        array = inputs if isinstance(inputs, np.ndarray) else np.asarray(inputs)
-    except ValueError as error:
-        raise ModtoolsError(f"inputs must have rows of one shape; {error}") from error
+    is_plain = isinstance(inputs, np.ndarray) and not isinstance(inputs, np.ma.MaskedArray)
+    array = inputs if is_plain else to_numpy(inputs, name="inputs")
     if array.dtype.kind in "fiub":
         return _with_rows(array)
     texts = array.tolist()
@@ -72,16 +71,27 @@ def as_inputs(inputs: Any) -> Any:
 
 
 def _with_rows(inputs: Any) -> Any:
-    if getattr(inputs, "ndim", 1) == 0 or len(inputs) == 0:
+    if getattr(inputs, "ndim", 1) == 0 or _length(inputs) == 0:
         raise ModtoolsError("inputs must not be empty; got no row.")
     return inputs
+
+
+def _length(inputs: Any) -> int:
+    """Return how many rows there are, or say why a Dataset has no length."""
+    try:
+        return len(inputs)
+    except Exception as error:
+        raise ModtoolsError(
+            f"inputs must have a length; that of {type(inputs).__name__} failed: "
+            f"{type(error).__name__}: {error}."
+        ) from error
 
 
 def check_rows(rows: Any, n_rows: int) -> Rows:
     """Return row numbers from a slice, a boolean mask or whole numbers in [0, n_rows)."""
     if isinstance(rows, slice):
         return np.arange(n_rows)[rows].copy()  # torch reads no index with negative strides
-    array = to_numpy(rows)
+    array = to_numpy(rows, name="rows")
     if array.dtype == np.bool_ and array.shape == (n_rows,):
         return np.flatnonzero(array)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
@@ -105,28 +115,61 @@ def take(inputs: Any, rows: Rows | slice) -> Any:
         rows = np.arange(len(inputs))[rows]
     if isinstance(inputs, list):
         return [inputs[row] for row in rows]
-    return _stack([_example(inputs[int(row)]) for row in rows]) if len(rows) else []
+    return _stack([_example(inputs, int(row)) for row in rows], rows) if len(rows) else []
 
 
-def _example(item: Any) -> Any:
-    return item[0] if isinstance(item, tuple | list) else item
-
-
-def _stack(examples: list[Any]) -> Any:
-    """Stack tensors or arrays (or images, which offer the array interface); list the rest."""
-    if not (_is_array(examples[0]) or hasattr(examples[0], "__array_interface__")):
-        return examples
-    shapes = {tuple(np.shape(example)) for example in examples}
-    if len(shapes) > 1:
+def _item(inputs: Any, row: int) -> Any:
+    """Return one item of a Dataset, whose code may fail in any way."""
+    try:
+        return inputs[row]
+    except Exception as error:
+        text = " ".join(str(error).split()).rstrip(".")
         raise ModtoolsError(
-            f"the Dataset must give inputs of one shape; got {sorted(shapes)}. "
-            "Resize or pad them in the Dataset."
+            f"item {row} of the Dataset ({type(inputs).__name__}, {len(inputs)} items by its "
+            f"length) could not be read: {type(error).__name__}: {text}."
+        ) from error
+
+
+def _example(inputs: Any, row: int) -> Any:
+    item = _item(inputs, row)
+    if isinstance(item, tuple | list):
+        if not item:
+            raise ModtoolsError(f"item {row} of the Dataset is an empty {type(item).__name__}.")
+        item = item[0]
+    if item is None:
+        raise ModtoolsError(f"item {row} of the Dataset is None; every item must give an input.")
+    if hasattr(item, "detach"):
+        check_tensor(item, name=f"item {row} of the Dataset")
+    return item
+
+
+def _stack(examples: list[Any], rows: Rows) -> Any:
+    """Stack tensors or arrays (or images, which offer the array interface); list the rest."""
+    forms = [_form(example) for example in examples]
+    strange = next((place for place, form in enumerate(forms) if form != forms[0]), None)
+    if strange is not None:
+        raise ModtoolsError(
+            f"the Dataset must give inputs of one shape and kind; item {rows[0]} gives "
+            f"{forms[0]}, item {rows[strange]} gives {forms[strange]}. Resize, pad or convert them "
+            "in the Dataset."
         )
     if hasattr(examples[0], "detach"):
         import torch
 
         return torch.stack(examples)
-    return np.stack([np.asarray(example) for example in examples])
+    if hasattr(examples[0], "__array_interface__"):
+        return np.stack([np.asarray(example) for example in examples])
+    return examples
+
+
+def _form(example: Any) -> str:
+    """Return the kind of one input, with its shape where it is an array."""
+    if hasattr(example, "detach"):
+        return f"a tensor of {_dtype_name(example)} {tuple(example.shape)}"
+    if hasattr(example, "__array_interface__"):
+        array = np.asarray(example)
+        return f"an array of {array.dtype} {array.shape}"
+    return f"a {type(example).__name__}"
 
 
 def read_labels(inputs: Any) -> Any:
@@ -141,13 +184,13 @@ def read_labels(inputs: Any) -> Any:
             return targets
     labels = []
     for row in track(range(len(inputs)), "reading labels"):
-        item = inputs[row]
+        item = _item(inputs, row)
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ModtoolsError(
                 f"items of the Dataset must be pairs (input, label); row {row} is a "
                 f"{type(item).__name__}. Pass the labels beside the Dataset."
             )
-        labels.append(to_numpy(item[1]).tolist())
+        labels.append(to_numpy(item[1], name=f"label of item {row}").tolist())
     return labels
 
 

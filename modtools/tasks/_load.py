@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._reading import as_path, kind_of
 from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fashion_mnist import read_fashion_mnist
@@ -44,7 +45,9 @@ def load_task(
           the Debian package dataset-fashion-mnist, else from OpenML, which is said on stderr;
         - a folder with one folder of images a class (Pillow reads them; hidden files are left out),
           in sorted order: uint8 (n, height, width) if all are grey, else (n, height, width, 3);
-        - a ``.npz`` file with an array inputs, X, x or features and an array labels or y;
+        - a ``.npz`` file with an array inputs, X, x or features and an array labels or y; one that
+          would unpack to more than 100 times what is stored (beyond 64 MB), or to more than the
+          memory available, is not read;
         - a ``.csv`` or ``.parquet`` table: a label column beside one text column (inputs are a list
           of str) or beside numeric columns (inputs are a float64 matrix).
     split : str, optional
@@ -77,9 +80,9 @@ def load_task(
     """
     if not isinstance(source, str | os.PathLike) or not str(source):
         raise ModtoolsError(f"a task must be a name or a path; got {source!r}.")
+    path = as_path(source, name="a task")
     text = os.fspath(source)
-    path = Path(text).expanduser()
-    is_folder = text not in _NAMES and path.is_dir()
+    is_folder = text not in _NAMES and kind_of(path) == "folder"
     _refuse_unused(
         text,
         split=None if is_folder or text == "fashion-mnist" else split,
@@ -97,8 +100,13 @@ def load_task(
         inputs, labels = read_image_folder(_split_folder(path, split), image_size)
     else:
         inputs, labels = _reader(text, path)(path, label)
+    if text in _NAMES:
+        return Task(inputs, labels, name=text, kind=kind)
     own_name = path.resolve().name if is_folder else path.stem
-    return Task(inputs, labels, name=text if text in _NAMES else own_name, kind=kind)
+    try:
+        return Task(inputs, labels, name=own_name, kind=kind)
+    except ModtoolsError as error:
+        raise ModtoolsError(f"{path}: {error}") from error
 
 
 def _refuse_unused(source: str, **options: Any) -> None:
@@ -117,16 +125,17 @@ def _read_digits() -> tuple[NDArray[np.uint8], NDArray[Any]]:
 def _split_folder(path: Path, split: str | None) -> Path:
     if split is None:
         return path
-    if not (path / split).is_dir():
+    if kind_of(as_path(path / str(split), name="split")) != "folder":
         raise ModtoolsError(f'folder {path} has no split "{split}": {path / split} does not exist.')
     return path / split
 
 
 def _reader(text: str, path: Path) -> Any:
-    if path.is_file() and path.suffix in _READERS:
+    kind = kind_of(path)
+    if kind and path.suffix in _READERS:
         return _READERS[path.suffix]
     accepted = "Accepted: digits, fashion-mnist, a folder of class folders, .npz, .csv, .parquet."
-    if path.is_file():
+    if kind:
         raise ModtoolsError(f"file {path} is of no known form. {accepted}")
     if path.suffix in _READERS or "/" in text:
         raise ModtoolsError(f"file or folder {path} does not exist. {accepted}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_fraction, check_integer, check_lengths, to_numpy
+from modtools._validation import check_fraction, check_groups, check_integer, check_lengths
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fingerprint import iter_row_digests, label_values, task_digest
 from modtools.tasks._inputs import (
@@ -111,7 +111,7 @@ class Task:
             labels = read_labels(inputs)
         self.encoded = encode_labels(labels, kind=kind, classes=classes)
         check_lengths(inputs=inputs, labels=self.encoded)
-        self.groups = None if groups is None else _check_groups(groups, len(self.encoded))
+        self.groups = None if groups is None else check_groups(groups, len(self.encoded))
         self.name = name
         self._root = _Root(inputs)
         self._rows = None
@@ -361,20 +361,3 @@ def name_of(task: Any) -> str:
     ('reviews', 'these labels')
     """
     return task.name if isinstance(task, Task) else "these labels"
-
-
-def _check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
-    array = to_numpy(groups)
-    if array.shape != (n_rows,) or array.dtype.kind not in "iubUSO":
-        raise ModtoolsError(
-            f"groups must be one whole number or str a row, shape ({n_rows},); "
-            f"got dtype {array.dtype} and shape {array.shape}."
-        )
-    if array.dtype.kind != "O":
-        return array
-    strange = next((row for row, name in enumerate(array) if not isinstance(name, str)), None)
-    if strange is not None:
-        raise ModtoolsError(
-            f"groups must not be missing or mixed; got {array[strange]!r} in row {strange}."
-        )
-    return array.astype(str)

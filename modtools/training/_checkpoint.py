@@ -5,14 +5,26 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
+from modtools._reading import check_is_file, kind_of
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+__all__ = ["check_state", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+
+
+_PARTS: Final = {
+    "phase": int,
+    "network": Mapping,
+    "best": Mapping,
+    "history": list,
+    "peak_bytes": int,
+    "precision": str,
+    "seconds": float,
+}
 
 
 def write_checkpoint(path: Path, settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -39,16 +51,18 @@ def read_checkpoint(
         The file is no checkpoint, or belongs to a run with other settings, which are named; or no
         file can be written there, which is better known now than in the middle of a run.
     """
-    if not path.exists():
+    if not kind_of(path):
         _check_place(path)
         return None
     try:
+        check_is_file(path)
         content = torch.load(path, map_location=device, weights_only=True)
-        kept, state = content["settings"], content["state"]
+        kept, state = content["settings"], dict(content["state"])
     except Exception as error:
+        cause = str(error).rstrip(".") if isinstance(error, ModtoolsError) else type(error).__name__
         raise ModtoolsError(
-            f"{path} is not a whole checkpoint of a training run ({type(error).__name__}). Give "
-            "another file, or remove this one."
+            f"{path} is not a whole checkpoint of a training run ({cause}). Give another file, or "
+            "remove this one."
         ) from error
     differences = _differences(kept, settings)
     if differences:
@@ -56,7 +70,19 @@ def read_checkpoint(
             f"the checkpoint {path} belongs to a run with other settings: "
             f"{'; '.join(differences)}. Give the same settings, or another checkpoint file."
         )
-    return dict(state)
+    return state
+
+
+def check_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Raise where a part is missing or of another type; what they hold is for the run to judge."""
+    wrong = [name for name, kind in _PARTS.items() if not isinstance(state.get(name, ...), kind)]
+    if not wrong and state["phase"] < 0:
+        wrong = ["phase"]
+    if wrong:
+        raise ModtoolsError(
+            f"{path} is not a whole checkpoint of a training run: it lacks or mistypes "
+            f"{', '.join(wrong)}. Give another file, or remove this one."
+        )
 
 
 def _check_place(path: Path) -> None:
@@ -84,4 +110,5 @@ def _differences(kept: Any, given: Any, name: str = "") -> list[str]:
         names = sorted({*kept, *given})
         parts = [_differences(kept.get(n), given.get(n), f"{name}.{n}".lstrip(".")) for n in names]
         return [line for part in parts for line in part]
-    return [] if kept == given else [f"{name} is {kept!r} there and {given!r} here"]
+    is_same = not isinstance(kept, torch.Tensor) and kept == given  # settings hold no tensors
+    return [] if is_same else [f"{name} is {kept!r} there and {given!r} here"]

@@ -162,7 +162,7 @@ class Trainer:
         """Take over weights, history and clock of a checkpoint."""
         try:
             self.network.load_state_dict(state["network"])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise ModtoolsError(
                 f"the checkpoint belongs to another network: {one_line(error)}. Give the same "
                 "network, or another checkpoint file."
@@ -177,9 +177,7 @@ class Trainer:
         """Train the learners of a phase until it ends; `state` is where it stood."""
         position = _Position(began=self.clock.seconds(), sums=[0.0] * len(phase.learners))
         if state is not None:
-            position = _Position(**state["position"])
-            for learner, parts in zip(phase.learners, state["learners"], strict=True):
-                learner.restore(parts)
+            position = self._take_over(phase, state)
         self._good = _copy(self.network)
         self._good_since = "the start of this phase" if state is None else "the checkpoint"
         names = ", ".join(learner.name for learner in phase.learners)
@@ -199,6 +197,22 @@ class Trainer:
         self._restore_best(phase)
         for learner in phase.learners:
             learner.optimizer.zero_grad(set_to_none=True)  # a frozen module keeps no gradient
+
+    @staticmethod
+    def _take_over(phase: Phase, state: dict[str, Any]) -> _Position:
+        """Return where a phase stood, its learners as they were."""
+        try:
+            position = _Position(**state["position"])
+            for learner, parts in zip(phase.learners, state["learners"], strict=True):
+                learner.restore(parts)
+            if len(position.sums) != len(phase.learners):
+                raise ValueError(f"it has {len(position.sums)} losses")
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ModtoolsError(
+                f"the checkpoint does not fit this run: {one_line(error)}. Give another checkpoint "
+                "file, or remove this one."
+            ) from error
+        return position
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return max(1, self.n_rows // phase.recipe.batch_size)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modtools._reading import as_path
 from modtools._validation import check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.modules._streaming import check_device
@@ -75,7 +76,7 @@ class Options:
             patience=None if patience is None else check_integer(patience, name="patience"),
             device=check_device(device, network),
             precision=check_precision(precision),
-            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint=None if checkpoint is None else as_path(checkpoint, name="checkpoint"),
             seed=check_integer(seed, name="seed", minimum=0),
         )
 

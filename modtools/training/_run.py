@@ -23,7 +23,12 @@ from modtools.training._batches import (
     default_preprocess,
     derive_seed,
 )
-from modtools.training._checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from modtools.training._checkpoint import (
+    check_state,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from modtools.training._held_out import HeldOut, codes_of
 from modtools.training._interrupt import Interrupt
 from modtools.training._loop import Learner, Phase, Trainer
@@ -126,6 +131,8 @@ class Run:
         """Train the stages in order, or what a checkpoint left of them; return the trainer."""
         options, path = self.options, self.options.checkpoint
         state = None if path is None else read_checkpoint(path, settings, options.device)
+        if path is not None and state is not None:
+            check_state(path, state)
         trainer = Trainer(
             self.network,
             n_rows=len(self.task),

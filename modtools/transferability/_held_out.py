@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_lengths, to_numpy
+from modtools._validation import check_groups
 from modtools.exceptions import ModtoolsError, warn
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
@@ -38,12 +38,7 @@ def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
     """Return the group number of each row, or None where no groups are given."""
     if groups is None:
         return None
-    values = to_numpy(groups, name="groups")
-    check_lengths(groups=values, features=range(n_samples))
-    if values.dtype.kind == "O" and not all(isinstance(name, str) for name in values):
-        raise ModtoolsError(
-            "groups must be numbers or str, none missing; got mixed or other types."
-        )
+    values = check_groups(groups, n_samples)
     codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
     if len(np.unique(codes)) < 2:
         raise ModtoolsError("groups must hold at least two groups; all rows are in one.")

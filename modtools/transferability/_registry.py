@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
+from modtools.statistics import FEATURE_MAPS
 from modtools.tasks._labels import Kind
 
 __all__ = ["SCORES", "Needs", "Score", "ScoreRegistry"]
@@ -121,6 +122,7 @@ class ScoreRegistry(Mapping[str, Score]):
         """
         if not isinstance(score, Score):
             raise ModtoolsError(f"only a Score can be registered; got {type(score).__name__}.")
+        _check_entry(score)
         if score.name in self._scores:
             raise ModtoolsError(f'score "{score.name}" is registered already; choose another name.')
         self._scores[score.name] = score
@@ -130,6 +132,23 @@ class ScoreRegistry(Mapping[str, Score]):
         score = self[name]
         del self._scores[name]
         return score
+
+
+def _check_entry(score: Score) -> None:
+    """Raise where a field of a score is not what `score` reads it as."""
+    if not isinstance(score.name, str) or not score.name.strip():
+        raise ModtoolsError(f"the name of a score must be a word; got {score.name!r}.")
+    kinds, known = score.kinds, get_args(Kind)
+    are_kinds = isinstance(kinds, tuple | list) and kinds and set(kinds) <= set(known)
+    wrong = {
+        f"needs must be one of {', '.join(get_args(Needs))}": score.needs not in get_args(Needs),
+        "compute must be a function": not callable(score.compute),
+        f"kinds must be some of {', '.join(known)}, in a tuple": not are_kinds,
+        f"feature_map must be one of {', '.join(FEATURE_MAPS)}": score.feature_map
+        not in FEATURE_MAPS,
+    }
+    if reason := next((text for text, is_wrong in wrong.items() if is_wrong), ""):
+        raise ModtoolsError(f'score "{score.name}" cannot be registered: {reason}.')
 
 
 SCORES = ScoreRegistry()

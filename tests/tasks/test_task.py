@@ -292,7 +292,7 @@ def test_bad_input_is_named(arguments, options, message):
 
 
 def test_ragged_inputs_are_refused():
-    with pytest.raises(ModtoolsError, match=r"^inputs must have rows of one shape; "):
+    with pytest.raises(ModtoolsError, match=r"^inputs must have rows of one length; "):
         Task([[1, 2], [3]], [0, 1])
 
 
@@ -314,8 +314,8 @@ def test_a_dataset_with_shapes_that_differ_says_so():
     with pytest.raises(ModtoolsError) as caught:
         Task(Pairs([np.zeros(2), np.zeros(3)], [0, 1])).batch([0, 1])
     assert str(caught.value) == (
-        "the Dataset must give inputs of one shape; got [(2,), (3,)]. "
-        "Resize or pad them in the Dataset."
+        "the Dataset must give inputs of one shape and kind; item 0 gives an array of float64 "
+        "(2,), item 1 gives an array of float64 (3,). Resize, pad or convert them in the Dataset."
     )
 
 

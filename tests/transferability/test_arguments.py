@@ -42,7 +42,9 @@ def test_seeds_that_are_no_whole_numbers(seed):
 
 @pytest.mark.parametrize("function", [knn, class_mean, ridge, linear_probe])
 def test_groups_with_missing_names(function):
-    with pytest.raises(ModtoolsError, match="groups must be numbers or str"):
+    with pytest.raises(
+        ModtoolsError, match="groups must not be missing or mixed; got None in row 0"
+    ):
         function(FEATURES, LABELS, groups=[None, *"ab" * 14, "c"])
 
 

@@ -1,0 +1,302 @@
+"""How files come in: paths, JSON, arrays and tables, checked before they are believed.
+
+Each kind of file has one door, and whatever the library behind it raises leaves it as a
+`ModtoolsError` that names the file, the cause and what to do.
+"""
+
+import json
+import math
+import os
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "as_path",
+    "check_is_file",
+    "check_memory",
+    "kind_of",
+    "read_arrays",
+    "read_frame",
+    "read_json",
+    "reading",
+]
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, as on Linux, macOS and Windows
+_LARGEST_JSON: Final = 64 << 20
+_DEEPEST_JSON: Final = 100
+# Features, images and codes shrink tenfold; what shrinks more is made to fill the memory.
+_LARGEST_RATIO, _ALWAYS_UNPACKED = 100, 64 << 20
+_BYTES_A_CELL: Final = 8
+_CHUNK: Final = 1 << 20
+_ANEW: Final = "Write it with numpy.savez(path, features=..., labels=...)."
+
+
+@contextmanager
+def reading(what: str, advice: str = "") -> Iterator[None]:
+    """Turn every failure of the library that is called inside into one line that says what failed.
+
+    >>> with reading("file a.json cannot be read", "Write it anew."):
+    ...     json.loads("{")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: file a.json cannot be read: Expecting property ... anew.
+    """
+    try:
+        yield
+    except ModtoolsError:
+        raise
+    except Exception as error:
+        raise ModtoolsError(f"{what}: {_cause(error)}. {advice}".rstrip()) from error
+
+
+def _cause(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    is_plain = isinstance(error, OSError | ValueError | zipfile.BadZipFile)
+    return text if text and is_plain else f"{type(error).__name__} {text}".rstrip()
+
+
+def as_path(value: Any, *, name: str = "path") -> Path:
+    """Return a path that the system can look up, with ``~`` replaced by the home folder.
+
+    >>> as_path("data/task.npz").name
+    'task.npz'
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text:
+        raise ModtoolsError(f"{name} must be a path; got {value!r}.")
+    if "\0" in text:
+        raise ModtoolsError(f"{name} must not hold a null byte; got {text!r}.")
+    try:
+        os.fsencode(text)
+        path = Path(text).expanduser()
+    except UnicodeEncodeError:
+        raise ModtoolsError(f"{name} must be text; {text!r} has lone surrogates.") from None
+    except RuntimeError:
+        raise ModtoolsError(
+            f"{name} begins with the home folder of a user who does not exist: {text!r}. Write "
+            f'"./{text}" for a file of that name.'
+        ) from None
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+        raise ModtoolsError(
+            f"{name} must have at most {_LONGEST_NAME} bytes between two slashes and "
+            f"{_LONGEST_PATH} in all; got {longest} and {len(os.fsencode(path))}: "
+            f"{text[:40]!r} ..."
+        )
+    return path
+
+
+def kind_of(path: Path) -> str:
+    """Return "file", "folder", "special" (a pipe, a device), or "" where nothing is."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise ModtoolsError(f"{path} cannot be looked at: {_cause(error)}.") from error
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "file" if stat.S_ISREG(mode) else "special"
+
+
+def check_is_file(path: Path, *, what: str = "file") -> Path:
+    """Return the path of a regular file, or say what is there; a pipe is not waited for."""
+    kind = kind_of(path)
+    if not kind:
+        raise ModtoolsError(f"{what} {path} does not exist.")
+    if kind != "file":
+        found = "a folder" if kind == "folder" else "a pipe, socket or device"
+        raise ModtoolsError(f"{what} {path} is {found}; a regular file is needed.")
+    return path
+
+
+def check_memory(what: str, n_bytes: int, *, advice: str = "") -> None:
+    """Raise where something needs more memory than is available, before it is allocated."""
+    available = _available_memory()
+    if n_bytes > available:
+        raise ModtoolsError(
+            f"{what} needs {n_bytes / 1e9:.3g} GB of memory; {available / 1e9:.3g} GB are "
+            f"available. {advice}".rstrip()
+        )
+
+
+def _available_memory() -> float:
+    """Return the bytes that can be had without swapping; infinity where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return math.inf
+
+
+def _check_unpacked(what: str, *, packed: int, unpacked: int) -> None:
+    """Raise where a file would unpack to more than the memory holds, or absurdly much."""
+    if unpacked > max(_ALWAYS_UNPACKED, _LARGEST_RATIO * packed):
+        raise ModtoolsError(
+            f"{what} would unpack to {unpacked / 1e6:.3g} MB from {packed / 1e6:.3g} MB, more than "
+            f"{_LARGEST_RATIO} times its size; it is damaged or made to fill the memory. If it is "
+            "right, save it without compression."
+        )
+    check_memory(what, unpacked)
+
+
+def read_json(path: Path, *, what: str = "file") -> dict[str, Any]:
+    """Return the object in a JSON file: no key twice, no NaN, nested a hundred times at most."""
+    check_is_file(path, what=what)
+    with reading(f"{what} {path} cannot be read as JSON"):
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ModtoolsError(f"{what} {path} is larger than {_LARGEST_JSON >> 20} MB.")
+        found = json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_refuse_constant,
+        )
+    if not isinstance(found, dict):
+        raise ModtoolsError(f"{what} {path} must hold a JSON object; got {type(found).__name__}.")
+    level: list[Any] = [found]
+    for _ in range(_DEEPEST_JSON):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [value for part in inner for value in part if isinstance(value, dict | list)]
+    if level:
+        raise ModtoolsError(f"{what} {path} is nested more than {_DEEPEST_JSON} times.")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def read_arrays(
+    source: Path | IO[bytes],
+    choose: Callable[[list[str]], Sequence[str]],
+    *,
+    what: str = "",
+) -> list[NDArray[Any]]:
+    """Return some arrays of a .npz file; nothing is unpickled.
+
+    The size that the directory of the archive declares and that of the header must agree, and be
+    at most a hundred times what is stored (64 MB in any case) and less than the memory available.
+
+    Parameters
+    ----------
+    source : Path or binary file
+        Where it is read from.
+    choose : callable
+        Maps the names of all arrays to those that are wanted.
+    what : str, optional
+        How messages call it; by default the path.
+    """
+    if isinstance(source, Path):
+        what = what or f"file {check_is_file(source)}"
+    cannot = f"{what} cannot be read as .npz"
+    with ExitStack() as stack:
+        with reading(cannot, _ANEW):
+            archive = stack.enter_context(zipfile.ZipFile(source))
+            members = {
+                info.filename.removesuffix(".npy"): info
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
+        names = choose(list(members))
+        arrays = []
+        for name in names:
+            with reading(f'{cannot}: array "{name}"', _ANEW):
+                arrays.append(_member(archive, members[name], what))
+        return arrays
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> NDArray[Any]:
+    if info.flag_bits & 1:
+        raise ValueError("it is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is packed in a way that numpy does not write")
+    packed = min(info.compress_size, archive.start_dir)  # what lies before the directory
+    _check_unpacked(what, packed=packed, unpacked=info.file_size)
+    with archive.open(info) as stream:
+        shape, dtype = _header(stream)
+        n_bytes = stream.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise ModtoolsError(
+            f"{what} holds an object array, which is not loaded because that could run code; "
+            "save plain numbers or strings."
+        )
+    if n_bytes != info.file_size or (shape and min(shape) < 0) or not dtype.itemsize:
+        raise ValueError(
+            f"its header says {dtype} of shape {shape}, {n_bytes:.4g} bytes with the header, and "
+            f"the archive declares {info.file_size:.4g} bytes"
+        )
+    with archive.open(info) as stream:
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # the end, where the checksum is compared
+    return array
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and type that an array claims, without reading it."""
+    version = np.lib.format.read_magic(stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a damaged header can look like odd Python
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"its format {version} is not known here")
+    return shape, dtype
+
+
+def read_frame(path: Path, *, what: str = "file", **csv: Any) -> "pd.DataFrame":
+    """Return the table of a .csv or .parquet file, as wide in every row as its header."""
+    import pandas as pd
+
+    check_is_file(path, what=what)
+    advice = "It is damaged, or of another kind; write it again."
+    with reading(f"{what} {path} cannot be read as {path.suffix}", advice):
+        if path.suffix == ".parquet":
+            return _read_parquet(path, what)
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                if b"\0" in chunk:
+                    raise ValueError("it holds null bytes, so it is no text in UTF-8")
+        table: pd.DataFrame = pd.read_csv(path, low_memory=False, **csv)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows have more cells than its header")
+        return table
+
+
+def _read_parquet(path: Path, what: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ModtoolsError(f"{what} {path} needs pyarrow: pip install pyarrow.") from None
+    with parquet.ParquetFile(path) as file:
+        n_cells = file.metadata.num_rows * file.metadata.num_columns
+    _check_unpacked(f"{what} {path}", packed=path.stat().st_size, unpacked=n_cells * _BYTES_A_CELL)
+    table: pd.DataFrame = pd.read_parquet(path)
+    return table
