@@ -269,34 +269,45 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def read_frame(path: Path, *, what: str = "file", **csv: Any) -> "pd.DataFrame":
-    """Return the table of a .csv or .parquet file, as wide in every row as its header."""
+def read_frame(path: Path, *, failed: str = "", **csv: Any) -> "pd.DataFrame":
+    """Return the table of a .csv or .parquet file, as wide in every row as its header.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    failed : str, optional
+        How a message begins; by default it names the file.
+    **csv
+        Options of `pandas.read_csv`.
+    """
     import pandas as pd
 
-    check_is_file(path, what=what)
+    check_is_file(path)
     advice = "It is damaged, or of another kind; write it again."
-    with reading(f"{what} {path} cannot be read as {path.suffix}", advice):
+    with reading(failed or f"file {path} cannot be read as {path.suffix}", advice):
         if path.suffix == ".parquet":
-            return _read_parquet(path, what)
+            return _read_parquet(path)
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 if b"\0" in chunk:
                     raise ValueError("it holds null bytes, so it is no text in UTF-8")
-        table: pd.DataFrame = pd.read_csv(path, low_memory=False, **csv)
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows have more cells than its header")
+        with warnings.catch_warnings():
+            # Rows that are all wider than the header would lose their first or last cells.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table: pd.DataFrame = pd.read_csv(path, low_memory=False, index_col=False, **csv)
         return table
 
 
-def _read_parquet(path: Path, what: str) -> "pd.DataFrame":
+def _read_parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ModtoolsError(f"{what} {path} needs pyarrow: pip install pyarrow.") from None
+        raise ModtoolsError(f"file {path} needs pyarrow: pip install pyarrow.") from None
     with parquet.ParquetFile(path) as file:
         n_cells = file.metadata.num_rows * file.metadata.num_columns
-    _check_unpacked(f"{what} {path}", packed=path.stat().st_size, unpacked=n_cells * _BYTES_A_CELL)
+    _check_unpacked(f"file {path}", packed=path.stat().st_size, unpacked=n_cells * _BYTES_A_CELL)
     table: pd.DataFrame = pd.read_parquet(path)
     return table

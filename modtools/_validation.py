@@ -109,7 +109,7 @@ def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "")
     Traceback (most recent call last):
     modtools.exceptions.ModtoolsError: unknown pooling "maxx"; did you mean "max"? Known: mean, max.
     """
-    if value in known:
+    if isinstance(value, str) and value in known:
         return value
     suggestion = did_you_mean(str(value), known)
     text = hint or f"Known: {', '.join(known)}."
@@ -158,11 +158,7 @@ def check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
     array = to_numpy(groups, name="groups")
     if array.dtype.kind == "U" and isinstance(groups, list | tuple):
         array = np.asarray(groups, dtype=object)  # numpy would turn numbers among str into str
-    if (
-        array.dtype.kind == "f"
-        and np.array_equal(array, np.round(array))
-        and abs(array).max() < _WHOLE
-    ):
+    if array.dtype.kind == "f" and ((array == np.round(array)) & (abs(array) < _WHOLE)).all():
         array = array.astype(np.int64)  # a column of whole numbers, as tables keep it
     if array.shape != (n_rows,) or array.dtype.kind not in "iubUSO":
         raise ModtoolsError(

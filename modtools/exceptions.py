@@ -23,7 +23,13 @@ WARNING_CODES: Final[dict[str, str]] = {
 
 
 class ModtoolsError(ValueError):
-    """Bad input, reported once: argument, rule, what came and where, what to do."""
+    """Bad input, reported once: argument, rule, what came and where, what to do.
+
+    Its text is one line, also where it quotes something of several lines.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(" ".join(line.strip() for line in text.splitlines()) or text)
 
 
 class ModtoolsWarning(UserWarning):

@@ -1,6 +1,6 @@
 """Several frozen modules as one: their features side by side, each network run once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +54,11 @@ class CombinedModule:
     source_head = None
 
     def __init__(self, modules: Sequence[PretrainedModule]) -> None:
+        if not isinstance(modules, Iterable) or hasattr(modules, "dtype"):
+            raise ModtoolsError(
+                f"modules must be a list of PretrainedModule; got {type(modules).__name__}."
+            )
+        modules = list(modules)
         strange = [m for m in modules if not isinstance(m, PretrainedModule)]
         if strange:
             raise ModtoolsError(

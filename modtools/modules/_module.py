@@ -34,7 +34,7 @@ def _tuple_of_taps(tap: str | Sequence[str | None] | None) -> tuple[str | None, 
     taps: tuple[Any, ...] = ()
     if tap is None or isinstance(tap, str):
         taps = (tap,)
-    elif isinstance(tap, Iterable):
+    elif isinstance(tap, Iterable) and not hasattr(tap, "dtype"):  # names are no array
         taps = tuple(tap)
     named = all(part is None or isinstance(part, str) for part in taps)
     if not taps or not named or len(set(taps)) < len(taps):

@@ -388,7 +388,7 @@ class Moments:
 
 
 def _is_on_device(features: Any) -> bool:
-    return hasattr(features, "detach") and str(features.device) != "cpu"
+    return hasattr(features, "detach") and features.device.type not in ("cpu", "meta")
 
 
 def _pass(on_device: bool) -> Any:

@@ -121,7 +121,7 @@ def read_table(path: str | os.PathLike[str], *, name: str = "the table") -> "pd.
     path = as_path(path, name=name)
     if not kind_of(path):
         raise ModtoolsError(f"{name} is the file {path}, which does not exist.")
-    return read_frame(path, what=f"{name}:")
+    return read_frame(path, failed=f"{name} cannot be read from {path}")
 
 
 def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":

@@ -27,8 +27,9 @@ _WAYS = (
 
 def _named_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder that was asked for, by argument or environment."""
-    named = folder or os.environ.get("MODTOOLS_FASHION_MNIST")
-    return as_path(named, name="folder") if named else None
+    if folder is None:
+        folder = os.environ.get("MODTOOLS_FASHION_MNIST") or None
+    return None if folder is None else as_path(folder, name="folder")
 
 
 def has_fashion_mnist() -> bool:

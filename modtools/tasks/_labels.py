@@ -1,6 +1,6 @@
 """Labels of any accepted form, encoded once: the only place where label values become codes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -197,6 +197,20 @@ def _infer_kind(array: NDArray[Any]) -> Kind:
     return "regression" if array.dtype.kind == "f" else "classification"
 
 
+def _known_classes(classes: Any) -> NDArray[Any]:
+    """Return the sorted values of `classes`, which are whole numbers, booleans or str."""
+    values = to_numpy(classes, name="classes")
+    if isinstance(classes, set | frozenset | Mapping | Iterator):
+        values = np.asarray(list(classes), dtype=object)
+    if values.ndim == 1 and values.dtype.kind == "U":
+        values = np.asarray(list(classes), dtype=object)  # numpy turns numbers among str into str
+    if values.ndim == 1 and values.dtype.kind == "O":
+        values = _plain_objects(values)
+    if values.ndim != 1 or values.dtype.kind not in "iufbUS":
+        raise ModtoolsError(f"classes must be a sequence of label values; got {classes!r}.")
+    return np.unique(values)
+
+
 def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Labels:
     if array.ndim != 1:
         raise ModtoolsError(
@@ -205,9 +219,12 @@ def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Label
     if classes is None:
         present, codes = np.unique(array, return_inverse=True)
         return Labels("classification", present, codes=codes.astype(np.intp))
-    if not isinstance(classes, Iterable):
-        raise ModtoolsError(f"classes must be a sequence of label values; got {classes!r}.")
-    known = np.unique(_plain_objects(np.asarray(list(classes), dtype=object)))
+    known = _known_classes(classes)
+    if len(known) and (known.dtype.kind in "US") != (array.dtype.kind in "US"):
+        raise ModtoolsError(
+            f"labels must be among classes={known.tolist()}; got {array[0].item()!r} in row 0, of "
+            "another type."
+        )
     codes = np.searchsorted(known, array) if len(known) else np.zeros(len(array), dtype=np.intp)
     codes = np.minimum(codes, max(len(known) - 1, 0))
     strange = np.flatnonzero(known[codes] != array) if len(known) else np.arange(len(array))

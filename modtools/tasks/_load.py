@@ -125,7 +125,9 @@ def _read_digits() -> tuple[NDArray[np.uint8], NDArray[Any]]:
 def _split_folder(path: Path, split: str | None) -> Path:
     if split is None:
         return path
-    if kind_of(as_path(path / str(split), name="split")) != "folder":
+    if not isinstance(split, str):
+        raise ModtoolsError(f"split must be the name of a folder; got {split!r}.")
+    if kind_of(as_path(path / split, name="split")) != "folder":
         raise ModtoolsError(f'folder {path} has no split "{split}": {path / split} does not exist.')
     return path / split
 

@@ -339,6 +339,8 @@ class Task:
         >>> Task(["a", "b", "c"], [0, 1, 1]).overlap(Task(["c", "d", "a"], [1, 0, 0])).tolist()
         [0, 2]
         """
+        if not isinstance(other, Task):
+            raise ModtoolsError(f"overlap needs another task; got {type(other).__name__}.")
         return np.flatnonzero(np.isin(self.row_fingerprints, other.row_fingerprints))
 
 

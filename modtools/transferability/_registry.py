@@ -95,7 +95,7 @@ class ScoreRegistry(Mapping[str, Score]):
         ['logme', 'hscore']
         """
         several = [wanted] if isinstance(wanted, str) else wanted
-        if not isinstance(several, Iterable):
+        if not isinstance(several, Iterable) or getattr(several, "ndim", 1) == 0:
             raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.")
         strange = [name for name in several if not isinstance(name, str)]
         if strange:
