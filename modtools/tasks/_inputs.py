@@ -57,8 +57,9 @@ def as_inputs(inputs: Any) -> Any:
         return _with_rows(list(inputs))
     if not isinstance(inputs, np.ndarray | list | tuple) and not hasattr(inputs, "to_numpy"):
         return _with_rows(inputs)
-    is_plain = isinstance(inputs, np.ndarray) and not isinstance(inputs, np.ma.MaskedArray)
-    array = inputs if is_plain else to_numpy(inputs, name="inputs")
+    array: Any = inputs
+    if not isinstance(inputs, np.ndarray) or isinstance(inputs, np.ma.MaskedArray):
+        array = to_numpy(inputs, name="inputs")
     if array.dtype.kind in "fiub":
         return _with_rows(array)
     texts = array.tolist()

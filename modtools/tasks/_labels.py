@@ -220,14 +220,10 @@ def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Label
         present, codes = np.unique(array, return_inverse=True)
         return Labels("classification", present, codes=codes.astype(np.intp))
     known = _known_classes(classes)
-    if len(known) and (known.dtype.kind in "US") != (array.dtype.kind in "US"):
-        raise ModtoolsError(
-            f"labels must be among classes={known.tolist()}; got {array[0].item()!r} in row 0, of "
-            "another type."
-        )
-    codes = np.searchsorted(known, array) if len(known) else np.zeros(len(array), dtype=np.intp)
+    is_alike = len(known) > 0 and (known.dtype.kind in "US") == (array.dtype.kind in "US")
+    codes = np.searchsorted(known, array) if is_alike else np.zeros(len(array), dtype=np.intp)
     codes = np.minimum(codes, max(len(known) - 1, 0))
-    strange = np.flatnonzero(known[codes] != array) if len(known) else np.arange(len(array))
+    strange = np.flatnonzero(known[codes] != array) if is_alike else np.arange(len(array))
     if strange.size:
         raise ModtoolsError(
             f"labels must be among classes={known.tolist()}; got {array[strange[0]].item()!r} in "

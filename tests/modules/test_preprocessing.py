@@ -114,3 +114,9 @@ def test_arrays_are_copied_and_tensors_kept():
     to_tensor(array).add_(1)
     assert array.sum() == 0
     assert to_tensor(tensor) is tensor
+
+
+@pytest.mark.parametrize("size", [0, -3, True, 2.5, "a", 10**6, (10, 10**6), (10, 0), (1, 2, 3)])
+def test_sizes_that_cannot_be(size):
+    with pytest.raises(ModtoolsError, match="size must be"):
+        image_preprocess(size)

