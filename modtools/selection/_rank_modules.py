@@ -85,7 +85,8 @@ def rank_modules(
         The labelled task. For cached features the labels alone are enough.
     by : str, default="predicted_accuracy"
         What orders the modules: the prediction, for tasks with classes, or a name in `SCORES`.
-        Equal values keep the order given.
+        By the prediction, the module that is most probably the best comes first, and the order
+        given is no matter; equal values of a score keep it.
     scores : sequence of str or "all", optional
         More scores to compute. A score that does not apply to a module is left out and listed in
         `Ranking.skipped`.
@@ -183,9 +184,10 @@ def _value(found: _Scored, score: str) -> float:
 def _rows_of_prediction(
     scored: Sequence[_Scored], prediction: Prediction, scores: list[str]
 ) -> list[dict[str, Any]]:
-    """Return one row a module; the seconds are those of the scores behind the prediction."""
+    """Return one row a module, in their order; the seconds are those of the scores behind it."""
     rows = []
-    for place, found in enumerate(scored):
+    for place in prediction.order():
+        found = scored[place]
         seconds = sum(row["seconds"] for row in found.rows if row["score"] in scores)
         own = {
             "score": PREDICTED,
@@ -332,8 +334,7 @@ def _tidy(rows: list[dict[str, Any]], names: list[str], skipped: dict[str, dict[
     table = pd.DataFrame(rows)
     table["standard_error"] = table["standard_error"].astype(float)
     table["n_parameters"] = table["n_parameters"].astype("Int64")
-    ranked = table.sort_values("value", ascending=False, kind="stable")
-    order = {name: place for place, name in enumerate(names)}
-    return ranked.sort_values(
-        "score", key=lambda column: column.map(order), kind="stable", ignore_index=True
-    )
+    # The rows of a prediction are in their order already; equal values keep the order given.
+    values = table["value"].where(table["score"] != PREDICTED, 0.0)
+    places = table["score"].map({name: place for place, name in enumerate(names)})
+    return table.iloc[np.lexsort((-values, places))].reset_index(drop=True)

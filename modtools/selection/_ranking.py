@@ -10,6 +10,7 @@ from modtools._validation import check_integer
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay
+from modtools.selection._ranking_notes import higher_notes, odds_text, skipped_notes, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,6 @@ ACCURACIES: Final = frozenset(
 )
 
 _OTHER_SCORES_SHOWN: Final = 3
-_NAMES_SHOWN: Final = 3
 
 
 class Ranking:
@@ -36,8 +36,10 @@ class Ranking:
     Attributes
     ----------
     by : str
-        What orders the modules: the prediction, or a score. Equal values keep the order in
-        which modules were given.
+        What orders the modules: the prediction, or a score. By the prediction, the module that is
+        most probably the best comes first, then the others by their predicted accuracy, equal ones
+        by their odds and then by name: the order in which modules were given is no matter. Equal
+        values of a score keep that order.
     settings : dict
         What was asked: task, number of labels and classes, scores, precision, seed and so on.
     skipped : dict
@@ -92,9 +94,11 @@ class Ranking:
         pandas.DataFrame
             One row a module. predicted, low and high: the accuracy and its 95 % interval, in
             [0, 1], shrunk so that the pick is not flattered by having been picked.
-            probability_best: the odds of being the most accurate. behind, behind_low and
-            behind_high: how far the pick is ahead of it, in pairs on the same rows, with the 95 %
-            interval. told_apart: whether that interval is above 0.
+            probability_best: the odds of being the most accurate, highest for the pick; they are
+            about the accuracy itself, whatever n_test. behind, behind_low and behind_high: how far
+            the pick is ahead of it, in pairs on the same rows, with the 95 % interval. told_apart:
+            whether that interval is above 0. All follow from one joint normal distribution, so
+            that of two modules the odds are those that their difference is positive.
 
         Raises
         ------
@@ -132,7 +136,7 @@ class Ranking:
                 "predicted": predicted,
                 "low": (predicted - half).clip(0.0, 1.0),
                 "high": (predicted + half).clip(0.0, 1.0),
-                "probability_best": found.probability_best(seed=self.settings["seed"])[order],
+                "probability_best": found.probability_best()[order],
                 "behind": behind,
                 "behind_low": behind - width,
                 "behind_high": behind + width,
@@ -142,7 +146,7 @@ class Ranking:
 
     @property
     def best(self) -> str:
-        """Name of the module with the highest value of `by`; among equals the first one given."""
+        """Name of the pick: most probably the best, or by a score the first of highest value."""
         return self.top(1)[0]
 
     def top(self, k: int) -> list[str]:
@@ -278,7 +282,7 @@ class Ranking:
         if self._prediction is None:
             return []
         odds = 100 * self.predictions()["probability_best"]
-        return ["< 1" if value < 1 else f"{value:.0f}" for value in odds]
+        return [odds_text(value) if len(self) > 1 else "100" for value in odds]
 
     def _others(self) -> list[str]:
         computed = set(self._results["score"])
@@ -323,10 +327,7 @@ class Ranking:
             text += f", the best of {n_modules} with odds of {odds} %"
         if not alike:
             return f"{text}."
-        names = ", ".join(alike[:_NAMES_SHOWN])
-        rest = len(alike) - _NAMES_SHOWN
-        names += f" and {rest} more" if rest > 0 else ""
-        return f"{text}; {n_labels} labels cannot tell it apart from {names}."
+        return f"{text}; {n_labels} labels cannot tell it apart from {some(alike)}."
 
     def notes(self) -> list[str]:
         """Return what a reader of the table should know: ties, scores left out, scores not shown.
@@ -339,27 +340,16 @@ class Ranking:
         values = self._ranked()
         tied = values.loc[values["value"].duplicated(keep=False), "module"]
         notes = []
-        if len(tied):
+        if len(tied) and self._prediction is None:
             notes.append(f"Equal values keep the order given: {', '.join(tied)}.")
-        notes.extend(self._skipped_notes())
+        elif len(tied):
+            notes.append(f"Equal predictions, by their odds, then by name: {', '.join(tied)}.")
+        notes.extend(higher_notes(values))
+        notes.extend(skipped_notes(self.skipped))
         hidden = self._others()[_OTHER_SCORES_SHOWN:]
         if hidden:
             notes.append(f"In frame(), not shown here: {', '.join(hidden)}.")
         return notes
-
-    def _skipped_notes(self) -> list[str]:
-        """Say each reason once, with the scores and the modules that it concerns."""
-        modules: dict[tuple[str, str], list[str]] = {}
-        for module, reasons in self.skipped.items():
-            for score, reason in reasons.items():
-                modules.setdefault((reason, score), []).append(module)
-        scores: dict[tuple[str, str], list[str]] = {}
-        for (reason, score), concerned in modules.items():
-            scores.setdefault((reason, ", ".join(concerned)), []).append(score)
-        return [
-            f"Left out: {', '.join(names)} for {concerned} ({reason})."
-            for (reason, concerned), names in scores.items()
-        ]
 
     def title(self) -> str:
         """Return one line that says what was ranked, on what, by what.
