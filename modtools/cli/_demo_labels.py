@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.retraining import Forecast
+    from modtools.retraining._labels_needed import MeasuredAccuracy
 
 __all__ = [
     "LabelWorth",
@@ -74,6 +75,12 @@ class LabelWorth:
         """Return the accuracy of the pick by labels a class, the mean over draws."""
         rows = self.table[self.table["line"] == _achieved(self.outcome.ranking.best)]
         return dict(zip(rows["per_class"].tolist(), rows["accuracy"].tolist(), strict=True))
+
+    def measured(self) -> "MeasuredAccuracy":
+        """Return the accuracy of the pick with all labels that there are."""
+        from modtools.retraining._labels_needed import MeasuredAccuracy
+
+        return MeasuredAccuracy(list(self.achieved().values())[-1])
 
 
 def _achieved(module: str) -> str:
@@ -157,12 +164,14 @@ def labels_lines(worth: LabelWorth) -> list[str]:
     parts = [f"{count}: {100 * value:.1f} %" for count, value in worth.achieved().items()]
     return [
         f"Retrain  {worth.outcome.ranking.best} with so many labels a class: {', '.join(parts)}",
-        f"Labels   {forecast_text(worth.forecast, worth.target)}",
+        f"Labels   {forecast_text(worth.forecast, worth.target, worth.measured())}",
     ]
 
 
 def decision_text(worth: LabelWorth) -> str:
     """Return the answer in one sentence: which module, how sure, how many labels, what it costs."""
+    from modtools.selection._ranking_notes import odds_text
+
     outcome, pick = worth.outcome, worth.outcome.ranking.best
     best = outcome.ranking.predictions().iloc[0]
     known = f"{100 * best['predicted']:.0f} % [{100 * best['low']:.0f}, {100 * best['high']:.0f}]"
@@ -170,7 +179,8 @@ def decision_text(worth: LabelWorth) -> str:
     return (
         f"reuse {pick} for {worth.name}: {known} is predicted with the {n_labels} labels, "
         f"and the odds that none of the {len(outcome.achieved)} modules does better are "
-        f"{100 * best['probability_best']:.0f} %; {forecast_text(worth.forecast, worth.target)} "
+        f"{odds_text(100 * best['probability_best'])} %; "
+        f"{forecast_text(worth.forecast, worth.target, worth.measured())} "
         f"It costs {outcome.milliseconds[pick]:.2f} ms an image and "
         f"{outcome.n_parameters[pick] / 1e6:.2g} million parameters."
     )
@@ -189,7 +199,7 @@ def draw_labels(worths: Sequence[LabelWorth], path: Path) -> list[Path]:
             worth.table,
             draws=worth.draws,
             target=worth.target,
-            reached=reached_row(worth.forecast, _FORECAST, worth.target),
+            reached=reached_row(worth.forecast, _FORECAST, worth.target, worth.measured()),
             forecast=forecast_rows(worth.forecast, _FORECAST, worth.target),
             title=f"{worth.name}: what each label is worth",
         ).plot(ax)
@@ -202,5 +212,5 @@ def worth_figures(worth: LabelWorth) -> dict[str, Any]:
         f"accuracy_of_pick_{count}_a_class_{worth.name}": 100 * value
         for count, value in worth.achieved().items()
     }
-    said = forecast_content(worth.forecast, worth.target)
+    said = forecast_content(worth.forecast, worth.target, worth.measured())
     return {**figures, **{f"{name}_{worth.name}": value for name, value in said.items()}}

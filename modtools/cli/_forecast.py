@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.retraining import Forecast
+    from modtools.retraining._labels_needed import LabelsNeeded, MeasuredAccuracy
 
 __all__ = ["forecast_content", "forecast_rows", "forecast_text", "next_target", "reached_row"]
 
@@ -29,53 +30,47 @@ def next_target(accuracy: float) -> float | None:
     return next((level for level in _ROUND if level > accuracy + _MARGIN), None)
 
 
-def forecast_text(forecast: "Forecast", target: float | None) -> str:
-    """Return how many labels the target needs and what the next ten bring, or why nobody knows."""
+def _needed(
+    forecast: "Forecast", target: float, measured: "MeasuredAccuracy | None"
+) -> "LabelsNeeded":
+    """Return what the target needs: one result for the line, the JSON and the picture."""
+    from modtools.retraining._curve import Reach
+    from modtools.retraining._forecast import FURTHEST
+    from modtools.retraining._labels_needed import labels_needed
+
+    n_there = forecast.n_labels
+    reached = Reach(*forecast.labels_to_reach(target))
+    limits = {"n_there": n_there, "furthest": FURTHEST * n_there}
+    return labels_needed(target, reached, **limits, measured=measured)
+
+
+def forecast_text(
+    forecast: "Forecast", target: float | None, measured: "MeasuredAccuracy | None" = None
+) -> str:
+    """Return how many labels the target needs and what the next ten bring, or why nobody knows.
+
+    What was measured with the labels there are is never contradicted.
+    """
     if forecast.refused:
         return f"what more would bring cannot be said: {forecast.refused.rstrip('.')}."
     gain = f"{_N_MORE} more labels now are worth about {100 * forecast.gain(_N_MORE):+.1f} points."
     if target is None:
-        return gain[0].upper() + gain[1:]
-    n_labels, low, high = forecast.labels_to_reach(target)
-    if n_labels <= forecast.n_labels:
-        return f"{_percent(target)} should be there with these labels already; {gain}"
-    if not math.isfinite(n_labels):
-        return f"{_percent(target)} is out of reach as far as these labels tell; {gain}"
-    upper = f", {_rounded(high)}]" if math.isfinite(high) else " or more]"
-    interval = f"80 % interval [{_rounded(low)}{upper}"
-    return f"{_percent(target)} needs about {_rounded(n_labels)} labels, {interval}; {gain}"
+        return gain
+    return f"{_needed(forecast, target, measured).text()}; {gain}"
 
 
-def _percent(accuracy: float) -> str:
-    return f"{100 * accuracy:.4g} %"
-
-
-def _rounded(count: float) -> str:
-    """Return a count with the two figures that a forecast can stand for.
-
-    >>> _rounded(1234.0), _rounded(7.2)
-    ('1200', '8')
-    """
-    if count < 100:
-        return str(math.ceil(count))
-    unit = 10 ** (math.floor(math.log10(count)) - 1)
-    return str(round(count / unit) * unit)
-
-
-def forecast_content(forecast: "Forecast", target: float | None) -> dict[str, Any]:
-    """Return the same as numbers for JSON; null is what is refused or out of reach."""
+def forecast_content(
+    forecast: "Forecast", target: float | None, measured: "MeasuredAccuracy | None" = None
+) -> dict[str, Any]:
+    """Return the same as numbers for JSON; null is what is refused or not known."""
     refused = forecast.refused or None
     content: dict[str, Any] = {"refused": refused, "target": target}
-    reached = (math.inf,) * 3
+    names = ("", "_low", "_high")
+    numbers: dict[str, Any] = {f"labels_to_reach{name}": None for name in names}
     if not refused and target is not None:
-        reached = forecast.labels_to_reach(target)
-    names = ("labels_to_reach", "labels_to_reach_low", "labels_to_reach_high")
-    content |= {
-        name: count if math.isfinite(count) else None
-        for name, count in zip(names, map(float, reached), strict=True)
-    }
+        numbers = _needed(forecast, target, measured).content()
     gain = None if refused else 100 * float(forecast.gain(_N_MORE))
-    return {**content, f"points_of_{_N_MORE}_more_labels": gain}
+    return {**content, **numbers, f"points_of_{_N_MORE}_more_labels": gain}
 
 
 def forecast_rows(
@@ -113,12 +108,16 @@ def _round_counts(first: int, last: int) -> list[int]:
     return [int(count) for count in kept]
 
 
-def reached_row(forecast: "Forecast", line: str, target: float | None) -> "pd.DataFrame | None":
+def reached_row(
+    forecast: "Forecast",
+    line: str,
+    target: float | None,
+    measured: "MeasuredAccuracy | None" = None,
+) -> "pd.DataFrame | None":
     """Return with how many labels a line reaches the target, None where nobody knows."""
     import pandas as pd
 
     if forecast.refused or target is None:
         return None
-    n_labels, low, high = forecast.labels_to_reach(target)
-    row = {"line": line, "n_labels": n_labels, "low": low, "high": high}
-    return pd.DataFrame([row])
+    reached = _needed(forecast, target, measured).reach()
+    return pd.DataFrame([{"line": line, **reached._asdict()}])

@@ -1,5 +1,6 @@
 """How a retrained output module looks at a terminal and in files."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.cli._retrain_run import Retrained
+    from modtools.retraining._labels_needed import MeasuredAccuracy
 
 __all__ = ["report", "show_strategies"]
 
@@ -69,12 +71,19 @@ def _lines(done: "Retrained") -> list[tuple[str, str]]:
         lines.append(("Named", _named_text(done)))
     if done.wanted.use_pool:
         lines.append(("Pool", _pool_text(done)))
-    lines.append(("Labels", forecast_text(done.forecast, _target(done))))
+    lines.append(("Labels", forecast_text(done.forecast, _target(done), _measured(done))))
     return [*lines, ("Time", f"{model.seconds:.1f} s")]
 
 
 def _target(done: "Retrained") -> float | None:
     return next_target(done.accuracy) if done.wanted.target is None else done.wanted.target
+
+
+def _measured(done: "Retrained") -> "MeasuredAccuracy":
+    """Return the accuracy on the rows held out, with its interval."""
+    from modtools.retraining._labels_needed import MeasuredAccuracy
+
+    return MeasuredAccuracy(done.accuracy, *wilson(done.accuracy, len(done.test)))
 
 
 def _how_chosen(done: "Retrained") -> str:
@@ -141,7 +150,7 @@ def _content(done: "Retrained") -> dict[str, Any]:
         "nameless": model.nameless.tolist(),
         "accuracy_of_named": done.accuracy_of_named,
         "labelled_rows": done.labelled.rows.tolist(),
-        "forecast": forecast_content(done.forecast, _target(done)),
+        "forecast": forecast_content(done.forecast, _target(done), _measured(done)),
         "curve": None if curve is None else curve.frame(),
         "seconds": model.seconds,
         "seed": wanted.seed,
@@ -193,13 +202,29 @@ def _draw(done: "Retrained", path: Path) -> list[Path]:
     display = LabelEfficiencyDisplay(
         table if done.wanted.output == "ridge" else pd.concat([table, _achieved_row(done)]),
         target=target,
-        reached=reached_row(done.forecast, line, target),
+        reached=_reached(done, line, target),
         forecast=forecast_rows(done.forecast, line, target),
         chance=float(done.test.encoded.counts().max() / len(done.test)),
         title=f"{name} on {done.pool.name}: what each label is worth",
     )
     ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
     return display.plot(ax).save(path)
+
+
+def _reached(done: "Retrained", line: str, target: float | None) -> "pd.DataFrame | None":
+    """Return where the ridge curve reaches the target, as measured, else where it is to be."""
+    import pandas as pd
+
+    from modtools.retraining._labels_needed import MeasuredAccuracy
+
+    if done.curve is None or target is None:
+        return None
+    measured = done.curve.labels_to_reach(target)
+    if math.isfinite(measured.n_labels):
+        return pd.DataFrame([{"line": line, **measured._asdict()}])
+    last = done.curve.frame().iloc[-1]
+    known = MeasuredAccuracy(last["accuracy"], last["accuracy_low"], last["accuracy_high"])
+    return reached_row(done.forecast, line, target, known)
 
 
 def _achieved_row(done: "Retrained") -> "pd.DataFrame":

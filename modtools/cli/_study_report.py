@@ -132,7 +132,7 @@ class _Result:
         if self.reached is None:
             return []
         row = _of(self.reached, line).iloc[0]
-        sign = {"above": "> ", "below": "< "}.get(row["censored"], "")
+        sign = {"above": "> ", "below": "≤ "}.get(row["censored"], "")
         if math.isinf(row["low"]):  # no resample reaches it within the budgets
             return [f"{sign}{row['n_labels']:.0f}", ""]
         return [f"{sign}{row['n_labels']:.0f}", _interval(row["low"], row["high"], "{:.0f}")]

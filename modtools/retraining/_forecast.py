@@ -17,9 +17,9 @@ from modtools.retraining._error_law import ErrorLaw
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ExpectedAccuracy", "Forecast"]
+__all__ = ["FURTHEST", "ExpectedAccuracy", "Forecast"]
 
-_FURTHEST = 20  # times the labels there are
+FURTHEST = 20  # times the labels there are
 _SHOWN = (1, 1.5, 2, 3, 5, 10, 20)
 _STEPS = 600
 
@@ -90,7 +90,7 @@ class Forecast:
         if not self.n_labels <= n_labels <= self._furthest:
             raise ModtoolsError(
                 f"n_labels must be from {self.n_labels}, the labels there are, to "
-                f"{self._furthest}, {_FURTHEST} times as many; got {n_labels}."
+                f"{self._furthest}, {FURTHEST} times as many; got {n_labels}."
             )
         value, low, high = law.accuracies([n_labels])[:, 0]
         return ExpectedAccuracy(float(value), float(low), float(high))
@@ -161,13 +161,13 @@ class Forecast:
         if self.refused is not None:
             return pd.DataFrame(columns=columns)
         if n_labels is None:
-            n_labels = [round(self.n_labels * factor) for factor in np.geomspace(1, _FURTHEST, 30)]
+            n_labels = [round(self.n_labels * factor) for factor in np.geomspace(1, FURTHEST, 30)]
         rows = [(count, *self.accuracy(count)) for count in dict.fromkeys(n_labels)]
         return pd.DataFrame(rows, columns=columns)
 
     @property
     def _furthest(self) -> int:
-        return _FURTHEST * self.n_labels
+        return FURTHEST * self.n_labels
 
     def _checked_law(self) -> ErrorLaw:
         if self.law is None or self.refused is not None:
@@ -205,4 +205,5 @@ def _first(counts: FloatMatrix, accuracies: FloatMatrix, wanted: float) -> float
     if last == 0:
         return float(counts[0])
     place = np.interp(wanted, accuracies[[last - 1, last]], np.log(counts[[last - 1, last]]))
-    return float(np.rint(np.exp(place)))
+    # The labels there are do not suffice, however near they are.
+    return float(max(np.rint(np.exp(place)), counts[0] + 1))

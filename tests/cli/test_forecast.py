@@ -37,7 +37,7 @@ class Power:
 
 class Flat(Power):
     def labels_to_reach(self, _accuracy):
-        return math.inf, 300.0, math.inf
+        return math.inf, 150.0, math.inf
 
 
 class Steep(Power):
@@ -66,8 +66,8 @@ class Refusing:
         (
             Flat(),
             0.995,
-            "99.5 % is out of reach as far as these labels tell; 10 more labels now are worth "
-            "about +11.7 points.",
+            "99.5 % needs more than 200 labels (80 % interval from 150); 10 more labels now are "
+            "worth about +11.7 points.",
         ),
         (
             Steep(),
@@ -117,7 +117,7 @@ def test_json_has_null_for_what_is_not_known(forecast):
     content = json.loads(json_text({"forecast": forecast_content(forecast, 0.9)}))["forecast"]
     numbers = [content[name] for name in content if name.startswith("labels_to_reach")]
     if isinstance(forecast, Flat):
-        assert numbers == [None, 300.0, None]
+        assert numbers == [None, 150.0, None]
     elif isinstance(forecast, Power):
         assert numbers == pytest.approx([160.0, 128.0, 192.0])
         assert content["points_of_10_more_labels"] == pytest.approx(100 * 0.4 * (1 - 0.5**0.5))

@@ -16,6 +16,7 @@ from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.outputs import LogisticOutput
 from modtools.retraining import choose_labels, extrapolate
 from modtools.retraining._choose import STRATEGIES
+from modtools.retraining._labels_needed import MeasuredAccuracy
 from modtools.tasks import load_task
 
 PIXELS = ("--module", "modtools.modules:pixels")
@@ -73,12 +74,37 @@ def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, 
     words = ("retrain", *PIXELS, "--task", images, "--labels", "40", "--target", "0.97")
     few = parts[0].few_labels(n=40, seed=0)
     forecast = extrapolate(extract(pixels(), few), few.labels, seed=0)
-    assert lines_of(cli(*words).stdout)["Labels"] == forecast_text(forecast, 0.97)
+    measured = MeasuredAccuracy(1.0, *wilson(1.0, 30))
+    said = lines_of(cli(*words).stdout)["Labels"]
+    assert said == forecast_text(forecast, 0.97, measured)
+    # The forecast alone says that more are needed; what was measured counts more.
+    assert forecast.labels_to_reach(0.97).n_labels > 40
+    assert said.startswith("97 % is reached: 100.0 % [88.6, 100.0] was measured with these 40; ")
     said = lines_of(cli(*words, "--strategy", "typical").stdout)
     assert said["Labels"] == (
         "what more would bring cannot be said: rows chosen by typical are no random sample of the "
         "task."
     )
+
+
+@pytest.mark.parametrize("target", ["0.6", "0.9", "0.999"])
+def test_the_line_about_labels_says_what_the_json_says_and_nothing_against_the_accuracy(
+    cli, images, target, tmp_path
+):
+    words = ("retrain", *PIXELS, "--task", images, "--labels", "36", "--output", "class_mean")
+    done = cli(*words, "--seed", "2", "--target", target, "--json", tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    forecast, line = content["forecast"], lines_of(done.stdout)["Labels"]
+    point, low = forecast["labels_to_reach"], forecast["labels_to_reach_low"]
+    if content["accuracy"] >= float(target):
+        assert point == content["n_labels"]
+        assert " % is reached: " in line
+    elif point is None:
+        assert " needs more than " in line
+        assert low is None or f"(80 % interval from {low:.0f}" in line
+    else:
+        assert point > content["n_labels"]
+        assert " needs about " in line
 
 
 def test_quiet_prints_the_accuracy_in_percent_alone(cli, images, parts):

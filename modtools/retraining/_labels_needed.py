@@ -1,0 +1,165 @@
+"""How many labels an accuracy needs, from a forecast and what was measured: numbers and words."""
+
+import math
+from typing import Any, Final, NamedTuple
+
+from modtools.retraining._curve import Reach
+
+__all__ = ["LabelsNeeded", "MeasuredAccuracy", "labels_needed", "rounded_count"]
+
+_ROUNDING: Final = 1e-12
+
+
+class MeasuredAccuracy(NamedTuple):
+    """An accuracy on held-out rows, with its 95 % interval where that is known; all in [0, 1]."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class LabelsNeeded(NamedTuple):
+    """Labels that an accuracy needs; the words and the numbers of JSON are both made of this.
+
+    Attributes
+    ----------
+    target : float
+        The accuracy asked for.
+    n_there : int
+        Labels there are.
+    n_labels : float or None
+        Labels needed, the labels there are where these suffice; None where only `more_than` is
+        known.
+    more_than : int or None
+        A count that does not suffice, where no more can be said.
+    low, high : float or None
+        80 % interval of the labels needed; None where an end is not known.
+    measured : MeasuredAccuracy or None
+        What was measured with the labels there are.
+    """
+
+    target: float
+    n_there: int
+    n_labels: float | None
+    more_than: int | None
+    low: float | None
+    high: float | None
+    measured: MeasuredAccuracy | None
+
+    def text(self) -> str:
+        """Return the numbers in words, without a full stop."""
+        target = f"{_percent(self.target)} %"
+        if self.n_labels is None:
+            from_low = "" if self.low is None else f" (80 % interval from {_whole(self.low)})"
+            if self.low is not None and self.high is not None:
+                from_low = f"{from_low[:-1]} to {_whole(self.high)})"
+            why = "" if self.more_than != self.n_there else f": {self._measured_text()}"
+            return f"{target} needs more than {self.more_than} labels{from_low}{why}"
+        if self.n_labels > self.n_there:
+            upper = " or more]" if self.high is None else f", {rounded_count(self.high)}]"
+            low = rounded_count(self.n_there if self.low is None else self.low)
+            about = f"about {rounded_count(self.n_labels)} labels"
+            return f"{target} needs {about}, 80 % interval [{low}{upper}"
+        if self.measured is not None:
+            return f"{target} is reached: {self._measured_text()}"
+        is_open = f" (80 % interval from {self.n_there})" if self.high is None else ""
+        return f"{target} should be there with these labels already{is_open}"
+
+    def _measured_text(self) -> str:
+        if self.measured is None:
+            return "these do not suffice"
+        value, low, high = self.measured
+        limits = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{100 * value:.1f} %{limits} was measured with these {self.n_there}"
+
+    def content(self) -> dict[str, Any]:
+        """Return the numbers by name, for JSON; None is what is not known."""
+        return {
+            "labels_to_reach": self.n_labels,
+            "labels_to_reach_low": self.low,
+            "labels_to_reach_high": self.high,
+        }
+
+    def reach(self) -> Reach:
+        """Return the numbers as those of a curve: infinite where they are not known."""
+        low = self.low if self.low is not None else self.n_labels
+        return Reach(
+            *(math.inf if part is None else part for part in (self.n_labels, low, self.high))
+        )
+
+
+def labels_needed(
+    target: float,
+    forecast: Reach,
+    *,
+    n_there: int,
+    furthest: int,
+    measured: MeasuredAccuracy | None = None,
+) -> LabelsNeeded:
+    """Return how many labels an accuracy needs: what was measured counts more than the forecast.
+
+    Parameters
+    ----------
+    target : float
+        The accuracy asked for.
+    forecast : Reach
+        Labels that the forecast says, with their 80 % interval; infinite beyond its range.
+    n_there : int
+        Labels there are.
+    furthest : int
+        Labels beyond which the forecast says nothing.
+    measured : MeasuredAccuracy, optional
+        What was measured with the labels there are.
+
+    Returns
+    -------
+    LabelsNeeded
+        `text` has it in words, `content` as numbers.
+
+    Examples
+    --------
+    >>> said = labels_needed(0.9, Reach(160.0, 130.0, 190.0), n_there=100, furthest=2000)
+    >>> said.text()
+    '90 % needs about 160 labels, 80 % interval [130, 190]'
+    >>> found = MeasuredAccuracy(0.973, 0.954, 0.985)
+    >>> sure = Reach(500.0, 500.0, 812.0)
+    >>> labels_needed(0.99, sure, n_there=500, furthest=10_000, measured=found).text()
+    '99 % needs more than 500 labels (80 % interval from 500 to 812): 97.3 % [95.4, 98.5] was \
+measured with these 500'
+    """
+    # An end below the labels there are says no more than that they may suffice.
+    n_labels, low, high = (_known(max(float(part), n_there)) for part in forecast)
+    given = (target, n_there)
+    if measured is not None and measured.value >= target - _ROUNDING:
+        is_sure = measured.low is not None and measured.low >= target
+        return LabelsNeeded(*given, n_there, None, n_there, n_there if is_sure else high, measured)
+    if measured is not None and n_labels == n_there:
+        high = None if high == n_there else high
+        return LabelsNeeded(*given, None, n_there, n_there, high, measured)
+    if n_labels is None:
+        return LabelsNeeded(*given, None, furthest, low, None, measured)
+    return LabelsNeeded(*given, n_labels, None, low, high, measured)
+
+
+def rounded_count(count: float) -> str:
+    """Return a count with the two figures that a forecast can stand for.
+
+    >>> rounded_count(1234.0), rounded_count(7.2)
+    ('1200', '8')
+    """
+    if count < 100:
+        return str(math.ceil(count))
+    unit = 10 ** (math.floor(math.log10(count)) - 1)
+    return str(round(count / unit) * unit)
+
+
+def _known(count: float) -> float | None:
+    return count if math.isfinite(count) else None
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.4g}"
+
+
+def _whole(count: float) -> str:
+    return f"{math.ceil(count)}"
