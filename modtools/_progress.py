@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
+from modtools._escape import terminal_text
+
 __all__ = ["meter", "quiet", "track"]
 
 Item = TypeVar("Item")
@@ -80,14 +82,15 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None) 
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(items, total=total, description=description)
+        shown = terminal_text(description)
+        yield from progress.track(items, total=total, description=shown)
 
 
 @contextmanager
@@ -125,13 +128,13 @@ def meter(description: str) -> Iterator[Callable[[float, str], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=1.0, note="")
-        yield lambda share, note: progress.update(task, completed=share, note=note)
+        task = progress.add_task(terminal_text(description), total=1.0, note="")
+        yield lambda share, note: progress.update(task, completed=share, note=terminal_text(note))

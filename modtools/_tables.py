@@ -1,7 +1,8 @@
 """Small tables for people: aligned text and HTML, never more than twenty rows."""
 
-import html
 from collections.abc import Sequence
+
+from modtools._escape import html_text, terminal_text
 
 __all__ = ["html_table", "text_table"]
 
@@ -40,7 +41,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: s
     raw              9.0
     """
     shown, rest = _shown(rows)
-    cells = [header, *shown]
+    cells = [[terminal_text(cell) for cell in row] for row in (header, *shown)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
         "  ".join(
@@ -49,7 +50,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: s
         ).rstrip()
         for row in cells
     ]
-    return "\n".join([line for line in (title, *lines, rest) if line])
+    return "\n".join([line for line in (terminal_text(title), *lines, rest) if line])
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
@@ -75,10 +76,10 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: s
     '<table><thead><tr><th>module</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
     shown, rest = _shown(rows)
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    head = "".join(f"<th>{html_text(cell)}</th>" for cell in header)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in shown
+        "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in row) + "</tr>" for row in shown
     )
-    caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+    caption = f"<caption>{html_text(title)}</caption>" if title else ""
     note = f'<tfoot><tr><td colspan="{len(header)}">{rest}</td></tr></tfoot>' if rest else ""
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{note}</table>"

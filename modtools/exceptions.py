@@ -7,6 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from modtools._escape import terminal_text
+
 __all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "warn"]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
@@ -25,11 +27,16 @@ WARNING_CODES: Final[dict[str, str]] = {
 class ModtoolsError(ValueError):
     """Bad input, reported once: argument, rule, what came and where, what to do.
 
-    Its text is one line, also where it quotes something of several lines.
+    Its text is one line, also where it quotes something of several lines, and names in it cannot
+    give orders to a terminal: their control characters are shown.
     """
 
     def __init__(self, text: str = "") -> None:
         super().__init__(" ".join(line.strip() for line in text.splitlines()) or text)
+
+    def __str__(self) -> str:
+        # Not that of the next class: KeyError, the base of a child, shows its text in quotes.
+        return terminal_text(Exception.__str__(self), keep="\n\t")
 
 
 class ModtoolsWarning(UserWarning):
@@ -57,7 +64,8 @@ def warn(code: str, text: str) -> None:
     """
     if code not in WARNING_CODES:
         raise KeyError(code)
-    warnings.warn(f"{code}: {text}", ModtoolsWarning, stacklevel=_callers_level())
+    shown = terminal_text(text, keep="\n\t")
+    warnings.warn(f"{code}: {shown}", ModtoolsWarning, stacklevel=_callers_level())
 
 
 def _callers_level() -> int:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from modtools._escape import csv_text
 from modtools._validation import check_choice
 from modtools._writing import write_file
+from modtools.cli._say import say
 from modtools.cli._show import echo_table
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import check_picture_name
@@ -125,27 +127,27 @@ def report(agreement: "Agreement", wanted: Wanted) -> None:
     if wanted.json == "-":
         typer.echo(agreement.to_json(), nl=False)
     elif wanted.quiet:
-        typer.echo(agreement.best)
+        say(agreement.best)
     else:
         _show(agreement, _names(wanted.against))
         if written:
-            typer.echo(f"Wrote    {'  '.join(map(str, written))}")
+            say(f"Wrote    {'  '.join(map(str, written))}")
 
 
 def _show(agreement: "Agreement", against: Sequence[str]) -> None:
     header, rows = agreement.table()
-    typer.echo(agreement.title())
+    say(agreement.title())
     hidden = echo_table(header, rows, bold=[0])
     if hidden:
-        typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
-    typer.echo(f"Best     {agreement.best}, by its mean weighted tau")
+        say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+    say(f"Best     {agreement.best}, by its mean weighted tau")
     means = agreement.means()
     static = means.loc[means["static"], "score"].unique().tolist()
     for name in against or static[:1]:
         for line in _verdicts(agreement, name):
-            typer.echo(f"Against  {line}")
+            say(f"Against  {line}")
     for row in agreement.concordance().to_dict("records"):
-        typer.echo(f"Truth    {_concordance(row)}")
+        say(f"Truth    {_concordance(row)}")
 
 
 def _verdicts(agreement: "Agreement", name: str) -> list[str]:
@@ -176,7 +178,7 @@ def _write(agreement: "Agreement", wanted: Wanted) -> list[Path]:
     if wanted.json is not None and wanted.json != "-":
         written.append(write_file(wanted.json, agreement.to_json()))
     if wanted.csv is not None:
-        written.append(write_file(wanted.csv, agreement.means().to_csv(index=False)))
+        written.append(write_file(wanted.csv, csv_text(agreement.means())))
     if wanted.plot is not None:
         written.extend(agreement.plot().save(wanted.plot))
     return written

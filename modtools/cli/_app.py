@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from modtools.cli._agree import agree
 from modtools.cli._demo import demo
 from modtools.cli._retrain import retrain
+from modtools.cli._say import say
 from modtools.cli._score import score
 from modtools.cli._space import space
 from modtools.cli._study import study
@@ -52,7 +53,7 @@ class _OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # here, because typer drops the text of it
-            typer.echo(str(stop) or _STOPPED, err=True)
+            say(str(stop) or _STOPPED, error=True)
             raise typer.Exit(_INTERRUPTED) from stop
 
 
@@ -62,7 +63,7 @@ def _message(error: Exception) -> str:
 
 def _say_error(text: str) -> int:
     if text:  # a command without any word has shown its help instead
-        typer.echo(f"error: {' '.join(text.split())}", err=True)
+        say(f"error: {' '.join(text.split())}", error=True)
     return _BAD_INPUT
 
 
@@ -77,7 +78,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         line = f"warning {text}" if is_coded else f"warning: {text}"
         if line not in shown:
             shown.add(line)
-            typer.echo(line, err=True)
+            say(line, error=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

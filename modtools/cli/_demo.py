@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modtools._escape import csv_text
 from modtools._progress import quiet as no_progress
 from modtools._writing import json_text, write_file
 from modtools.cli import _options as options
@@ -248,7 +249,7 @@ def _write_pictures(
     written += agreement.plot(pair, score=PREDICTED).save(folder / "agreement.png")
     written += draw_labels(worths, folder / "labels.png")
     table = pd.concat([_rows(outcome) for outcome in outcomes])
-    written.append(write_file(folder / "ranking.csv", table.to_csv(index=False)))
+    written.append(write_file(folder / "ranking.csv", csv_text(table)))
     return written
 
 

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._escape import csv_text
 from modtools._writing import json_text, write_file
 from modtools.cli._forecast import (
     forecast_content,
@@ -168,7 +169,7 @@ def _write(done: "Retrained") -> list[Path]:
     if wanted.predictions is not None:
         written.append(write_file(wanted.predictions, _predictions(done)))
     if wanted.csv is not None and done.curve is not None:
-        written.append(write_file(wanted.csv, done.curve.frame().to_csv(index=False)))
+        written.append(write_file(wanted.csv, csv_text(done.curve.frame())))
     if wanted.plot is not None and done.curve is not None:
         written.extend(_draw(done, wanted.plot))
     return written
@@ -183,7 +184,7 @@ def _predictions(done: "Retrained") -> str:
     output = done.model.output
     if hasattr(output, "predict_proba"):
         table["probability"] = output.predict_proba(done.test_features).max(axis=1)
-    return table.to_csv(index=False)
+    return csv_text(table)
 
 
 def _draw(done: "Retrained", path: Path) -> list[Path]:

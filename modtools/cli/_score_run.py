@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import typer
-
+from modtools.cli._say import say
 from modtools.cli._show import echo_table, report, show_ranking, show_registry
 from modtools.exceptions import ModtoolsError
 
@@ -121,10 +120,10 @@ def _names(scores: str) -> list[str] | Literal["all"]:
 def _show_race(race: "Race") -> None:
     """Print the table of a race, what it picks, and what should be known about it."""
     header, rows = race.table()
-    typer.echo(race.title())
+    say(race.title())
     hidden = echo_table(header, rows, bold=range(len(race.remaining)))
     if hidden:
-        typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
-    typer.echo(f"Pick     {race.best}")
+        say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+    say(f"Pick     {race.best}")
     for note in race.notes():
-        typer.echo(note)
+        say(note)

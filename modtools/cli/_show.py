@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from modtools._escape import csv_text, terminal_text
 from modtools._writing import json_text, write_file
+from modtools.cli._say import say
 
 if TYPE_CHECKING:
     from modtools.selection import Race, Ranking
@@ -43,14 +45,14 @@ def echo_outcome(
     if json == "-":
         typer.echo(json_text(content()), nl=False)
     elif quiet:
-        typer.echo(f"{100 * accuracy:.2f}")
+        say(f"{100 * accuracy:.2f}")
     for name, text in lines() if is_shown else []:
-        typer.echo(f"{name:<10}{text}")
+        say(f"{name:<10}{text}")
     written = write()
     if is_shown and written:
-        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+        say(f"Wrote     {'  '.join(map(str, written))}")
     if is_shown:
-        typer.echo(f"Next      {advice()}")
+        say(f"Next      {advice()}")
 
 
 def echo_table(
@@ -69,6 +71,8 @@ def echo_table(
     from rich.table import Table
     from rich.text import Text
 
+    header = [terminal_text(cell) for cell in header]
+    rows = [[terminal_text(cell) for cell in row] for row in rows]
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
@@ -101,13 +105,13 @@ def show_ranking(ranking: "Ranking") -> None:
     """Print the table of a ranking, what it picks, and what should be known about it."""
     header, rows = ranking.table()
     alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
-    typer.echo(ranking.title())
+    say(ranking.title())
     hidden = echo_table(header, rows, bold=alike)
     if hidden:
-        typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
-    typer.echo(pick_text(ranking))
+        say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+    say(pick_text(ranking))
     for note in ranking.notes():
-        typer.echo(note)
+        say(note)
 
 
 def pick_text(ranking: "Ranking") -> str:
@@ -132,11 +136,11 @@ def report(
     if json == "-":
         typer.echo(result.to_json(), nl=False)
     elif quiet:
-        typer.echo(result.best)
+        say(result.best)
     else:
         show(result)
         if written:
-            typer.echo(f"Wrote    {'  '.join(map(str, written))}")
+            say(f"Wrote    {'  '.join(map(str, written))}")
 
 
 def show_registry(json: str | None) -> None:
@@ -172,7 +176,7 @@ def _write(
     if json is not None and json != "-":
         written.append(write_file(json, result.to_json()))
     if csv is not None:
-        written.append(write_file(csv, result.frame().to_csv(index=False)))
+        written.append(write_file(csv, csv_text(result.frame())))
     if plot is not None:
         from matplotlib.figure import Figure
 

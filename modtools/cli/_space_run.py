@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import typer
 
+from modtools._escape import csv_text
 from modtools._writing import write_file
+from modtools.cli._say import say
 from modtools.cli._show import echo_table
 from modtools.cli._sources import Given, load_shelf
 from modtools.cli._task_rows import choose_classes, few_labels
@@ -124,16 +126,17 @@ def report(space: "TaskSpace", wanted: Wanted) -> None:
     if wanted.json == "-":
         typer.echo(space.to_json(), nl=False)
     elif wanted.quiet:
-        typer.echo(f"{one}\n{other}")
+        say(one)
+        say(other)
     else:
         header, rows = space.table()
-        typer.echo(space.title())
+        say(space.title())
         echo_table(header, rows[:_MOST_TASKS])
         if len(rows) > _MOST_TASKS:
-            typer.echo(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
-        typer.echo(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
+            say(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
+        say(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
         if written:
-            typer.echo(f"Wrote    {'  '.join(map(str, written))}")
+            say(f"Wrote    {'  '.join(map(str, written))}")
 
 
 def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
@@ -148,7 +151,7 @@ def _write(space: "TaskSpace", wanted: Wanted) -> list[Path]:
     if wanted.json is not None and wanted.json != "-":
         written.append(write_file(wanted.json, space.to_json()))
     if wanted.csv is not None:
-        written.append(write_file(wanted.csv, space.frame().to_csv(index=False)))
+        written.append(write_file(wanted.csv, csv_text(space.frame())))
     if wanted.plot is not None:
         from matplotlib.figure import Figure
 

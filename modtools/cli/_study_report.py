@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import typer
 
+from modtools._escape import csv_text
 from modtools._writing import json_text, write_file
 from modtools.cli._forecast import next_target
+from modtools.cli._say import say
 from modtools.cli._show import echo_table
 
 if TYPE_CHECKING:
@@ -39,12 +41,12 @@ def report(done: "Studied") -> None:
     if wanted.json == "-":
         typer.echo(json_text(result.content()), nl=False)
     elif wanted.quiet:
-        typer.echo(result.lines[0][0])
+        say(result.lines[0][0])
     else:
         result.show()
     written = result.write()
     if is_shown and written:
-        typer.echo(f"Wrote     {'  '.join(map(str, written))}")
+        say(f"Wrote     {'  '.join(map(str, written))}")
 
 
 class _Result:
@@ -96,18 +98,18 @@ class _Result:
         """Print the task, the table, who is best, and what it saves."""
         done, counts = self.done, self.counts
         labels = f"{counts[0]} to {counts[-1]} of {len(done.train)} labels"
-        typer.echo(
+        say(
             f"Study     {done.train.name}: {labels}, {done.study.settings['repeats']} draws, "
             f"{len(done.test)} test rows, {len(done.test.classes)} classes, "
             f"{done.study.seconds:.1f} s"
         )
         hidden = echo_table(*self._cells(), bold=[0])
         if hidden:
-            typer.echo(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+            say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
         if len(self.lines) > _MOST_LINES:
-            typer.echo(f"{len(self.lines) - _MOST_LINES} more lines: add --csv FILE.")
+            say(f"{len(self.lines) - _MOST_LINES} more lines: add --csv FILE.")
         for name, text in self._sentences():
-            typer.echo(f"{name:<10}{text}")
+            say(f"{name:<10}{text}")
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         counts = _shown_counts(self.counts)
@@ -194,7 +196,7 @@ class _Result:
         if wanted.json is not None and wanted.json != "-":
             written.append(write_file(wanted.json, json_text(self.content())))
         if wanted.csv is not None:
-            written.append(write_file(wanted.csv, self.table.to_csv(index=False)))
+            written.append(write_file(wanted.csv, csv_text(self.table)))
         if wanted.plot is not None:
             from matplotlib.figure import Figure
 

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._escape import csv_text
 from modtools._writing import json_text, write_file
 from modtools.cli._show import echo_outcome, echo_registry
 
@@ -129,7 +130,7 @@ def _write(done: "Trained") -> list[Path]:
     if wanted.json is not None and wanted.json != "-":
         written.append(write_file(wanted.json, json_text(_content(done))))
     if wanted.csv is not None:
-        written.append(write_file(wanted.csv, done.result.history.to_csv(index=False)))
+        written.append(write_file(wanted.csv, csv_text(done.result.history)))
     if wanted.plot is not None:
         from matplotlib.figure import Figure
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Final
 
+from modtools._escape import code_span, markdown_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
@@ -175,20 +176,26 @@ def _check_depth(content: Any, depth: int = 0) -> None:
 
 def readme(card: Mapping[str, Any]) -> str:
     """Return the model card of a module as Markdown, in the layout of Hugging Face."""
-    taps = ", ".join(f"`{tap}`" if tap else "the output" for tap in card["taps"])
+    taps = ", ".join(code_span(tap) if tap else "the output" for tap in card["taps"])
     told = training_rows(card["training"])
     rows = {
-        "Network": f"`{card['target']}`",
+        "Network": code_span(card["target"]),
         "Parameters": f"{card['n_parameters']:,}",
-        "Read at": f"{taps} ({card['pooling']} pooling)",
-        "Preprocessing": (card["preprocess"] or {}).get("type", "none"),
-        "Source task": card["source_task"] or told.get("Source task", "not stated"),
-        "Proxy objective": card["proxy"] or told.get("Proxy objective", "none"),
+        "Read at": f"{taps} ({markdown_text(card['pooling'])} pooling)",
+        "Preprocessing": markdown_text(str((card["preprocess"] or {}).get("type", "none"))),
+        "Source task": _told(card["source_task"]) or told.get("Source task", "not stated"),
+        "Proxy objective": _told(card["proxy"]) or told.get("Proxy objective", "none"),
         "Saved": card["created"],
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in (rows | told | rows).items())
     return (
-        f"---\nlibrary_name: modtools\ntags:\n- feature-extraction\n---\n# {card['name']}\n\n"
-        f"{card['description'] or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"
+        "---\nlibrary_name: modtools\ntags:\n- feature-extraction\n---\n"
+        f"# {markdown_text(card['name'])}\n\n"
+        f"{_told(card['description']) or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"
         f'Load it with `modtools.Zoo(folder)["{card["name"]}"]`.\n'
     )
+
+
+def _told(text: Any) -> str:
+    """Return what the user said of a module, as text without markup; empty where nothing is."""
+    return markdown_text(str(text)) if text else ""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from modtools._escape import terminal_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._identity import network_digest
 from modtools.modules._module import PretrainedModule
@@ -116,7 +117,8 @@ class CombinedModule:
     def __repr__(self) -> str:
         count = len(self.networks)
         networks = "1 network" if count == 1 else f"{count} networks"
-        return f"CombinedModule({self.name}: {networks}, {self.n_parameters():,} parameters)"
+        name = terminal_text(self.name)
+        return f"CombinedModule({name}: {networks}, {self.n_parameters():,} parameters)"
 
 
 def networks_of(module: Any) -> tuple[PretrainedModule, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from modtools._escape import terminal_text
 from modtools._validation import check_choice, did_you_mean
 from modtools.exceptions import ModtoolsError
 from modtools.modules._pooling import POOLINGS
@@ -229,7 +230,7 @@ class PretrainedModule:
 
     def __repr__(self) -> str:
         network = getattr(type(self.network), "__name__", "callable")
-        names, n_taps = self.names, len(self.taps)
+        names, n_taps = list(map(terminal_text, self.names)), len(self.taps)
         taps = ", ".join(names) if n_taps <= 3 else f"{names[0]} ... {names[-1]} ({n_taps} taps)"
         return (
             f"PretrainedModule({taps}: {network}, pooling={self.pooling}, "

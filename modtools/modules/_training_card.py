@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
+from modtools._escape import markdown_text
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["plain_training", "training_rows"]
@@ -67,7 +68,10 @@ def training_rows(training: Mapping[str, Any] | None) -> dict[str, str]:
     {'Labels needed': 'pairs', 'Accuracy': '92.63 %'}
     """
     stated = {key: value for key, value in (training or {}).items() if value is not None}
-    return {_label(key): _cell(_text(key, value)) for key, value in stated.items()}
+    return {
+        markdown_text(_label(key)): markdown_text(_text(key, value))
+        for key, value in stated.items()
+    }
 
 
 def _text(key: str, value: Any) -> str:
@@ -98,8 +102,3 @@ def _words(key: str) -> str:
 def _label(key: str) -> str:
     """Return the first cell of a row; the proxy has the same as in cards without training."""
     return "Proxy objective" if key == "proxy" else _words(key).capitalize()
-
-
-def _cell(text: str) -> str:
-    """Return text that stays in one cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -134,12 +135,21 @@ class AgreementDisplay(Display):
             rows = table[table["task"] == tasks[place]]
             marker = _MARKERS[place % len(_MARKERS)]
             style: dict[str, Any] = {"color": color, "markeredgecolor": "white", "markersize": 8.5}
-            ax.plot(rows["predicted"], rows["achieved"], marker, label=tasks[place], **style)
+            ax.plot(
+                rows["predicted"],
+                rows["achieved"],
+                marker,
+                label=_legend_text(tasks[place]),
+                **style,
+            )
         if self.accuracy:
             _draw_diagonal(ax)
         for row in _outliers(table, accuracy=self.accuracy):
             _label_point(ax, row["module"], row["predicted"], row["achieved"])
-        ax.set_xlabel(f"predicted by {self.score}" + (" (%)" if self.accuracy else ""), color=INK)
+        ax.set_xlabel(
+            f"predicted by {picture_text(self.score)}" + (" (%)" if self.accuracy else ""),
+            color=INK,
+        )
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
         ax.legend(frameon=False, loc="upper left", fontsize="small", labelcolor=INK)
 
@@ -165,13 +175,18 @@ class AgreementDisplay(Display):
                 span = row["weighted_tau_low"], row["weighted_tau_high"]
                 ax.plot(span, [names.index(row["score"])] * 2, color=INK, linewidth=1.6)
         ax.axvline(0.0, color=INK, linewidth=0.8)
-        ax.set_yticks(range(len(names)), labels=names)
+        ax.set_yticks(range(len(names)), labels=[*map(picture_text, map(str, names))])
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
         note = "bar: mean, dot: one task, " if self.agreement["task"].nunique() > 1 else ""
         hatched = "hatched: ignores labels" if self.agreement["static"].any() else "1 is perfect"
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(note + hatched, loc="left", fontsize="small", color=INK)
+
+
+def _legend_text(task: Any) -> str:
+    """Return the name of a task for the legend, which leaves out what begins with "_"."""
+    return picture_text(f" {task}" if str(task).startswith("_") else str(task))
 
 
 def _draw_diagonal(ax: "Axes") -> None:
@@ -205,7 +220,7 @@ def _label_point(ax: "Axes", text: str, x: float, y: float) -> None:
     is_above = y - ax.get_ylim()[0] > x - ax.get_xlim()[0]
     is_left = is_above and x - ax.get_xlim()[0] > 0.3 * (ax.get_xlim()[1] - ax.get_xlim()[0])
     ax.annotate(
-        text,
+        picture_text(str(text)),
         (x, y),
         xytext=(-7 if is_left else 7, 2 if is_above else -8),
         textcoords="offset points",

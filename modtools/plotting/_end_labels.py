@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from modtools._escape import picture_text
 from modtools.plotting._display import INK, root_figure
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
     line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
     for end, height in zip(ends, heights, strict=True):
         ax.annotate(
-            end.text,
+            picture_text(end.text),
             (end.x, end.y),
             xytext=(1.02, height),
             textcoords=ax.get_yaxis_transform(),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -344,7 +345,7 @@ def _styles(table: "pd.DataFrame") -> dict[str, _Style]:
 
 def _write_title(ax: "Axes", title: str, notes: Sequence[str]) -> None:
     """Write the title and, smaller and below it, what the marks mean."""
-    ax.set_title(title, loc="left", color=INK, pad=20 if notes else 6)
+    ax.set_title(picture_text(title), loc="left", color=INK, pad=20 if notes else 6)
     ax.annotate(
         ", ".join(notes),
         (0.0, 1.0),

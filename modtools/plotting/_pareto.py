@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -97,9 +98,9 @@ class ParetoDisplay(Display):
         self._draw_others(table[~table["on_front"]])
         self._draw_front(table[table["on_front"]])
         self._mark_chosen(table[table["chosen"]])
-        self.ax_.set_xlabel(self.cost, color=INK)
+        self.ax_.set_xlabel(picture_text(self.cost), color=INK)
         self.ax_.set_ylabel("cross-validated accuracy (%)", color=INK)
-        self.ax_.set_title(self.title, loc="left", color=INK)
+        self.ax_.set_title(picture_text(self.title), loc="left", color=INK)
         below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.14)}
         self.ax_.legend(frameon=False, fontsize="small", labelcolor=INK, ncols=2, **below)
         self._name_front(table[table["on_front"]])

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Self
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -98,11 +99,13 @@ class RaceDisplay(Display):
             )
         self.ax_.axvline(self.n_labels, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
         self.ax_.set_xlim(0, 1.12 * self.n_labels)
-        self.ax_.set_yticks(range(len(table)), labels=table["module"].tolist())
+        self.ax_.set_yticks(
+            range(len(table)), labels=[*map(picture_text, map(str, table["module"]))]
+        )
         self.ax_.set_ylim(len(table) - 0.4, -0.6)
         label = "labelled rows run (blue: still in), with the accuracy so far (%)"
         self.ax_.set_xlabel(label, color=INK)
-        self.ax_.set_title(self.title, loc="left", color=INK, fontsize="medium")
+        self.ax_.set_title(picture_text(self.title), loc="left", color=INK, fontsize="medium")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -125,20 +126,22 @@ class RankingDisplay(Display):
         clear_frame(self.ax_, grid="x")
         self._draw_dots(table)
         self._mark_chance()
-        self.ax_.set_yticks(range(len(table)), labels=table["module"].tolist())
+        self.ax_.set_yticks(
+            range(len(table)), labels=[*map(picture_text, map(str, table["module"]))]
+        )
         self.ax_.set_ylim(len(table) - 0.4, -0.6)
         self.ax_.set_xlabel(
             "accuracy of a retrained output module (%)"
             if self.accuracy
-            else f"{self.score} (higher is better)",
+            else picture_text(f"{self.score} (higher is better)"),
             color=INK,
         )
-        self.ax_.set_title(self.title, loc="left", color=INK)
+        self.ax_.set_title(picture_text(self.title), loc="left", color=INK)
         return self
 
     def _draw_dots(self, table: "pd.DataFrame") -> None:
         has_intervals = bool((table["upper"] > table["lower"]).any())
-        source = f"predicted by {self.score}" if self.score else "predicted"
+        source = f"predicted by {picture_text(self.score)}" if self.score else "predicted"
         texts = {True: f"{source}, 95 % interval: not told apart from the best"}
         texts[False] = "lower than the best"
         for alike, color in ((True, BEST), (False, OTHERS)):

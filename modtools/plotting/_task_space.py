@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import FAINT, INK, Display, new_axes, root_figure
 
@@ -148,7 +149,7 @@ class TaskSpaceDisplay(Display):
     def _draw_tree(self, ax: "Axes") -> None:
         from scipy.cluster.hierarchy import dendrogram
 
-        names = [str(task) for task in self.matrix.index]
+        names = [picture_text(str(task)) for task in self.matrix.index]
         tree: dict[str, Any] = {"color_threshold": 0, "above_threshold_color": INK}
         dendrogram(self.linkage, orientation="left", no_labels=True, ax=ax, **tree)
         ax.set_ylim(_LEAF * len(names), 0.0)
@@ -169,9 +170,10 @@ class TaskSpaceDisplay(Display):
         shades = _from_worst_to_best(matrix)
         numbers = 100 * matrix if in_percent else matrix
         form = "{:.0f}" if in_percent else "{:.2g}"
+        names = {axis: [picture_text(str(n)) for n in matrix.axes[axis]] for axis in (0, 1)}
         sns.heatmap(
             shades, cmap="crest", vmin=0, vmax=1, cbar=False, linewidths=0.6, ax=ax,
-            xticklabels=True, yticklabels=True,
+            xticklabels=names[1], yticklabels=names[0],
         )  # fmt: skip
         if matrix.size <= _MOST_CELLS:
             for (row, column), value in np.ndenumerate(numbers.to_numpy()):
@@ -183,7 +185,7 @@ class TaskSpaceDisplay(Display):
         ax.tick_params(axis="x", rotation=90)
         ax.set(xlabel="", ylabel="")
         ax.set_xlabel("modules; shade: from the worst to the best of a row", color=INK)
-        ax.set_title(title, loc="left", color=INK)
+        ax.set_title(picture_text(title), loc="left", color=INK)
 
     def _frame_own(self, ax: "Axes") -> None:
         """Frame each module on the task that it was trained on."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import INK, Display, clear_frame, new_axes, root_figure
 from modtools.plotting._end_labels import EndLabel, label_ends
@@ -147,7 +148,7 @@ class TrainingDisplay(Display):
         ax.set_xlim(left=0.0)
         ax.set_xlabel("seconds of training", color=INK)
         ax.set_ylabel("accuracy on held-out rows (%)", color=INK)
-        ax.set_title(self.title, loc="left", color=INK)
+        ax.set_title(picture_text(self.title), loc="left", color=INK)
         label_ends(ax, ends)
 
 
@@ -176,7 +177,9 @@ def _draw_memory(
     for place, (method, peak) in enumerate(peaks.items()):
         known = bool(np.isfinite(peak))
         ax.barh(place, peak if known else 0.0, height=0.34, color=styles[str(method)]["color"])
-        ax.annotate(str(method), (0.0, place - 0.2), xytext=(1, 1), va="bottom", **text)
+        ax.annotate(
+            picture_text(str(method)), (0.0, place - 0.2), xytext=(1, 1), va="bottom", **text
+        )
         value, end = (f"{peak:.3g}", peak) if known else ("not known", 0.0)
         ax.annotate(value, (end, place), xytext=(3, 0), va="center", **text)
     ax.set_yticks([])

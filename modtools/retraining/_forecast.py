@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from modtools._escape import terminal_text
 from modtools._tables import html_table, text_table
 from modtools._validation import check_fraction, check_integer
 from modtools._writing import versions
@@ -185,7 +186,7 @@ class Forecast:
 
     def __repr__(self) -> str:
         if self.refused is not None:
-            return f"No forecast: {self.refused}"
+            return terminal_text(f"No forecast: {self.refused}")
         header, rows, title = self._table()
         return text_table(header, rows, title=title)
 

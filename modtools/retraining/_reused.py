@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
+from modtools._escape import terminal_text
 from modtools._validation import rows_per_block
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._reused_files import read_model, write_model
@@ -106,7 +107,8 @@ class ReusedModel:
     def __repr__(self) -> str:
         return (
             f"ReusedModel({self.module.names[0]} + {type(self.output).__name__}: "
-            f"{self.n_labels} labels of {self.task_name}, {self.describe_classes()})"
+            f"{self.n_labels} labels of {terminal_text(self.task_name)}, "
+            f"{terminal_text(self.describe_classes())})"
         )
 
     def describe_classes(self) -> str:

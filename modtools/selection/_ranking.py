@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._escape import html_text, terminal_text
 from modtools._tables import html_table, text_table
 from modtools._validation import check_integer
 from modtools._writing import json_text, versions, write_file
@@ -366,10 +366,11 @@ class Ranking:
     def __repr__(self) -> str:
         header, rows = self.table()
         shown = text_table(header, rows, title=self.title())
-        return "\n".join([shown, f"Pick: {self.verdict()}", *self.notes()])
+        notes = [f"Pick: {self.verdict()}", *self.notes()]
+        return "\n".join([shown, *map(terminal_text, notes)])
 
     def _repr_html_(self) -> str:
         header, rows = self.table()
         table = html_table([name.strip() for name in header], rows, title=self.title())
         notes = [f"Pick: {self.verdict()}", *self.notes()]
-        return table + "".join(f"<p>{escape(note)}</p>" for note in notes)
+        return table + "".join(f"<p>{html_text(note)}</p>" for note in notes)

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._escape import html_text, terminal_text
 from modtools._tables import html_table, text_table
 from modtools._validation import check_lengths
 from modtools._writing import json_text, versions, write_file
@@ -316,12 +316,14 @@ class Selection:
 
     def __repr__(self) -> str:
         header, rows = self.table()
-        return "\n".join([text_table(header, rows, title=self.title()), *self.notes()])
+        return "\n".join(
+            [text_table(header, rows, title=self.title()), *map(terminal_text, self.notes())]
+        )
 
     def _repr_html_(self) -> str:
         header, rows = self.table()
         table = html_table([name.strip() for name in header], rows, title=self.title())
-        return table + "".join(f"<p>{escape(note)}</p>" for note in self.notes())
+        return table + "".join(f"<p>{html_text(note)}</p>" for note in self.notes())
 
 
 def _points(low: float, high: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from modtools._escape import without_apostrophes
 from modtools._reading import as_path, kind_of, read_frame
 from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
@@ -121,7 +122,8 @@ def read_table(path: str | os.PathLike[str], *, name: str = "the table") -> "pd.
     path = as_path(path, name=name)
     if not kind_of(path):
         raise ModtoolsError(f"{name} is the file {path}, which does not exist.")
-    return read_frame(path, failed=f"{name} cannot be read from {path}")
+    table = read_frame(path, failed=f"{name} cannot be read from {path}")
+    return table if path.suffix == ".parquet" else without_apostrophes(table)
 
 
 def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._escape import terminal_text
 from modtools._validation import check_fraction, check_groups, check_integer, check_lengths
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fingerprint import iter_row_digests, label_values, task_digest
@@ -127,7 +128,7 @@ class Task:
         groups = "" if self.groups is None else f", {len(np.unique(self.groups))} groups"
         rows = "row" if len(self) == 1 else "rows"
         return (
-            f"Task({self.name}: {len(self)} {rows} of {what}, {self.kind}, "
+            f"Task({terminal_text(self.name)}: {len(self)} {rows} of {what}, {self.kind}, "
             f"{count} {noun}{plural}{groups})"
         )
 
