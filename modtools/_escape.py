@@ -26,7 +26,8 @@ __all__ = [
 _JOINERS: Final = "\u200c\u200d"
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Markup wherever it stands, and the marks of a list or a rule at the beginning of a line.
-_MARKDOWN: Final = re.compile(r"([\\`*_\[\]#|~$<>]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]#|~$<>]|^[-+=](?=[\s=-]|$))")
+_NUMBERED: Final = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 # What a spreadsheet takes for the beginning of a formula, its wide forms included.
 _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
@@ -86,7 +87,11 @@ def markdown_text(text: str) -> str:
     a \| \*b\* &lt;i&gt;
     """
     line = terminal_text(" ".join(text.split())).replace("&", "&amp;")
-    line = _MARKDOWN.sub(r"\\\1", line).replace(r"\<", "&lt;").replace(r"\>", "&gt;")
+    line = (
+        _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", line))
+        .replace(r"\<", "&lt;")
+        .replace(r"\>", "&gt;")
+    )
     # A web address would become a link.
     return line.replace("://", ":&#47;&#47;").replace("www.", "www&#46;").replace("@", "&#64;")
 
