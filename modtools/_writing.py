@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from modtools._places import unwritable, write_content
+
 __all__ = ["json_text", "versions", "write_file"]
 
 _PACKAGES: Final = ("torch", "scikit-learn", "numpy")
@@ -52,6 +54,14 @@ def _plain(value: Any) -> Any:
 def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write `content` to `path` whole or not at all, and return the path; text becomes UTF-8.
 
+    Links are followed, and a file that is there keeps its mode and owner. What is no file, such as
+    a device or a pipe, is written into.
+
+    Raises
+    ------
+    ModtoolsError
+        The place cannot be written, which is said with its name; nothing is left behind.
+
     Examples
     --------
     >>> import tempfile
@@ -60,11 +70,8 @@ def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
     'done'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_content(path, content.encode() if isinstance(content, str) else content)
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error) from error
     return path

@@ -1,4 +1,5 @@
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 
 from modtools._writing import json_text, versions, write_file
+from modtools.exceptions import ModtoolsError
 
 
 def test_json_names_versions_and_turns_missing_numbers_into_null():
@@ -30,17 +32,16 @@ def test_json_never_holds_nan():
         json_text({"value": float("nan")})
 
 
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
     target = tmp_path / "result.json"
     write_file(target, "old")
-
-    def fail(self, *_args):
-        Path.open(self, "w").close()
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_file(target, "new")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # binds for root too
+    try:
+        with pytest.raises(ModtoolsError, match=r"result\.json cannot be written: File too large"):
+            write_file(target, "new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     assert target.read_text() == "old"
 

@@ -9,11 +9,10 @@ import typer
 
 from modtools._escape import csv_text
 from modtools._validation import check_choice
-from modtools._writing import write_file
+from modtools.cli._outputs import Writing, check_outputs, write_outputs
 from modtools.cli._say import say
-from modtools.cli._show import echo_table
+from modtools.cli._show import echo_table, end_writing
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import check_picture_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +46,7 @@ def compare(wanted: Wanted) -> "Agreement":
     """Read the tables and measure the agreement."""
     from modtools.studies import score_agreement
 
-    if wanted.plot is not None:
-        check_picture_name(wanted.plot)
+    check_outputs(wanted)
     table = _read(wanted.table, wanted)
     if wanted.truth is None:
         truth = _accuracies(table, wanted.table, wanted.accuracy)
@@ -123,15 +121,22 @@ def report(agreement: "Agreement", wanted: Wanted) -> None:
 
     With ``--json -`` the JSON is all that is printed.
     """
-    written = _write(agreement, wanted)
+    is_shown = wanted.json != "-" and not wanted.quiet
     if wanted.json == "-":
         typer.echo(agreement.to_json(), nl=False)
     elif wanted.quiet:
         say(agreement.best)
     else:
         _show(agreement, _names(wanted.against))
-        if written:
-            say(f"Wrote    {'  '.join(map(str, written))}")
+    writing = Writing()
+    write_outputs(
+        writing,
+        wanted,
+        json=agreement.to_json,
+        csv=lambda: csv_text(agreement.means()),
+        plot=lambda path: agreement.plot().save(path),
+    )
+    end_writing(writing, is_shown=is_shown)
 
 
 def _show(agreement: "Agreement", against: Sequence[str]) -> None:
@@ -171,14 +176,3 @@ def _concordance(row: dict[Any, Any]) -> str:
         f"{row['concordance']:.2f} [{row['low']:.2f}, {row['high']:.2f}]{at}; at 1 one fixed order "
         "serves all tasks"
     )
-
-
-def _write(agreement: "Agreement", wanted: Wanted) -> list[Path]:
-    written: list[Path] = []
-    if wanted.json is not None and wanted.json != "-":
-        written.append(write_file(wanted.json, agreement.to_json()))
-    if wanted.csv is not None:
-        written.append(write_file(wanted.csv, csv_text(agreement.means())))
-    if wanted.plot is not None:
-        written.extend(agreement.plot().save(wanted.plot))
-    return written

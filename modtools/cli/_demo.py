@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modtools._escape import csv_text
+from modtools._places import check_file, check_folder
 from modtools._progress import quiet as no_progress
 from modtools._writing import json_text, write_file
 from modtools.cli import _options as options
+from modtools.cli._outputs import Writing
 from modtools.cli._show import echo_table, pick_text
 from modtools.cli._train_report import FULL_INFORMATION
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+_FILES = (
+    *(f"{name}.{kind}" for name in ("ranking", "agreement", "labels") for kind in ("png", "svg")),
+    "ranking.csv",
+    "figures.json",
+)
 _HEADER = ("    module", "predicted", "95 % interval", "achieved")
 _NEXT = (
     "modtools score --module modtools.modules:efficientnet_lite --task FOLDER, with one folder of "
@@ -53,6 +60,7 @@ def demo(
     """
     from modtools.cli._demo_labels import decision_text, worth_figures
 
+    _check_places(folder, json)
     start = time.perf_counter()
     say = _silence if quiet else typer.echo
     with no_progress() if quiet else nullcontext():
@@ -62,7 +70,6 @@ def demo(
         for line in _agreement_lines(agreement):
             say(line)
         shelf, reused = _reuse_new_modules(say, folder / "zoo", seed)
-    written = _write_pictures(folder, worths, agreement)
     figures = {
         "seconds": round(time.perf_counter() - start, 1),
         **_figures(outcomes, agreement),
@@ -70,17 +77,28 @@ def demo(
         **_training_figures(shelf, reused),
     }
     text = json_text({"figures": figures})
-    written.append(write_file(folder / "figures.json", text))
-    if json is not None and json != "-":
-        written.append(write_file(json, text))
-    say(
-        f"Wrote    {'  '.join(map(str, [*written, folder / 'zoo']))}   ({figures['seconds']:.0f} s)"
-    )
     for worth in worths:
         say(f"Decision {decision_text(worth)}")
-    say(f"Next     {_NEXT}")
     if json == "-":
         typer.echo(text, nl=False)
+    writing = Writing()
+    _write_pictures(writing, folder, worths, agreement)
+    writing.add(lambda: [write_file(folder / "figures.json", text)])
+    if json is not None and json != "-":
+        writing.add(lambda: [write_file(json, text)])
+    written = [*writing.written, folder / "zoo"]
+    say(f"Wrote    {'  '.join(map(str, written))}   ({figures['seconds']:.0f} s)")
+    writing.end()
+    say(f"Next     {_NEXT}")
+
+
+def _check_places(folder: Path, json: str | None) -> None:
+    """Raise for a place that cannot be written, before any network runs."""
+    for name in _FILES:
+        check_file(folder / name)
+    check_folder(folder / "zoo")
+    if json is not None and json != "-":
+        check_file(json)
 
 
 def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["LabelWorth"]:
@@ -228,8 +246,8 @@ def _agreement_lines(agreement: "Agreement") -> list[str]:
 
 
 def _write_pictures(
-    folder: Path, worths: Sequence["LabelWorth"], agreement: "Agreement"
-) -> list[Path]:
+    writing: Writing, folder: Path, worths: Sequence["LabelWorth"], agreement: "Agreement"
+) -> None:
     """Write the three pictures and the table."""
     import pandas as pd
     from matplotlib.figure import Figure
@@ -243,14 +261,14 @@ def _write_pictures(
     panels = figure.subplots(1, len(outcomes), squeeze=False)[0]
     for outcome, ax in zip(outcomes, panels, strict=True):
         display = outcome.ranking.plot(ax, achieved=outcome.achieved)
-    written = display.save(folder / "ranking.png")
+    writing.add(lambda: display.save(folder / "ranking.png"))
     shape = {"width_ratios": [1.35, 1]}
     pair = Figure(figsize=(9.2, 4.8), layout="constrained").subplots(1, 2, gridspec_kw=shape)
-    written += agreement.plot(pair, score=PREDICTED).save(folder / "agreement.png")
-    written += draw_labels(worths, folder / "labels.png")
+    drawn = agreement.plot(pair, score=PREDICTED)
+    writing.add(lambda: drawn.save(folder / "agreement.png"))
+    writing.add(lambda: draw_labels(worths, folder / "labels.png"))
     table = pd.concat([_rows(outcome) for outcome in outcomes])
-    written.append(write_file(folder / "ranking.csv", csv_text(table)))
-    return written
+    writing.add(lambda: [write_file(folder / "ranking.csv", csv_text(table))])
 
 
 def _rows(outcome: "Outcome") -> "pd.DataFrame":

@@ -1,6 +1,7 @@
 """How a retrained output module looks at a terminal and in files."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from modtools.cli._forecast import (
     next_target,
     reached_row,
 )
+from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._show import echo_outcome, echo_registry
 from modtools.cli._train_report import wilson
 
@@ -41,16 +43,20 @@ def show_strategies(json: str | None) -> None:
 
 
 def report(done: "Retrained") -> None:
-    """Print what came of it and write the files asked for."""
+    """Print what came of it, save the model, and write the files asked for."""
+    writing = Writing()
     echo_outcome(
+        writing,
         accuracy=done.accuracy,
         json=done.wanted.json,
         quiet=done.wanted.quiet,
         content=lambda: _content(done),
         lines=lambda: _lines(done),
-        write=lambda: _write(done),
+        save=done.save,
+        write=lambda: _write(done, writing),
         advice=lambda: _next(done),
     )
+    writing.end()
 
 
 def _lines(done: "Retrained") -> list[tuple[str, str]]:
@@ -155,24 +161,29 @@ def _content(done: "Retrained") -> dict[str, Any]:
         "curve": None if curve is None else curve.frame(),
         "seconds": model.seconds,
         "seed": wanted.seed,
-        "saved": None if wanted.save is None else str(wanted.save),
+        "saved": None if done.saved is None else str(done.saved),
     }
 
 
-def _write(done: "Retrained") -> list[Path]:
+def _write(done: "Retrained", writing: Writing) -> None:
+    """Write the files asked for; where all labels are of one class there is no curve to write."""
     wanted = done.wanted
-    written: list[Path] = []
-    if wanted.save is not None:
-        written.append(done.model.save(wanted.save))
-    if wanted.json is not None and wanted.json != "-":
-        written.append(write_file(wanted.json, json_text(_content(done))))
-    if wanted.predictions is not None:
-        written.append(write_file(wanted.predictions, _predictions(done)))
-    if wanted.csv is not None and done.curve is not None:
-        written.append(write_file(wanted.csv, csv_text(done.curve.frame())))
-    if wanted.plot is not None and done.curve is not None:
-        written.extend(_draw(done, wanted.plot))
-    return written
+    curve = done.curve if wanted.csv or wanted.plot else None
+    if curve is None:
+        wanted = replace(wanted, csv=None, plot=None)
+    write_outputs(
+        writing,
+        wanted,
+        json=lambda: json_text(_content(done)),
+        more=lambda: _write_predictions(done),
+        csv=lambda: "" if curve is None else csv_text(curve.frame()),
+        plot=lambda path: _draw(done, path),
+    )
+
+
+def _write_predictions(done: "Retrained") -> list[Path]:
+    path = done.wanted.predictions
+    return [] if path is None else [write_file(path, _predictions(done))]
 
 
 def _predictions(done: "Retrained") -> str:

@@ -1,5 +1,6 @@
 """From the options of ``modtools retrain`` to a reused model and its accuracy."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._places import check_file, check_new_folder
 from modtools._validation import check_choice, check_fraction
+from modtools.cli._outputs import check_outputs
 from modtools.cli._sources import Given, load_module
 from modtools.cli._task_rows import few_labels, split_task
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import check_picture_name
 from modtools.retraining._choose import STRATEGIES
 from modtools.retraining._retrain import OUTPUTS
 
@@ -59,7 +61,7 @@ class Wanted:
     quiet: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Retrained:
     """What came of it.
 
@@ -75,6 +77,8 @@ class Retrained:
         Of the labelled and of the held-out rows.
     forecast : Forecast
         What more labels would bring.
+    saved : Path or None
+        Where the model is, once it is saved.
     """
 
     wanted: Wanted
@@ -85,6 +89,14 @@ class Retrained:
     features: NDArray[Any]
     test_features: NDArray[Any]
     forecast: "Forecast"
+    saved: Path | None = None
+
+    def save(self) -> list[Path]:
+        """Save the model where asked, and return its folder."""
+        if self.wanted.save is None:
+            return []
+        self.saved = self.model.save(self.wanted.save)
+        return [self.saved]
 
     @cached_property
     def predicted(self) -> NDArray[Any]:
@@ -190,10 +202,18 @@ def _check(wanted: Wanted) -> None:
             raise ModtoolsError("--strategy says which rows to label: add --labels N.")
     if wanted.target is not None:
         check_fraction(wanted.target, name="--target")
-    if wanted.plot is not None:
-        check_picture_name(wanted.plot)
-    if wanted.save is not None and wanted.save.exists():
-        raise ModtoolsError(f"{wanted.save} exists; give another --save.")
+    _check_places(wanted)
+
+
+def _check_places(wanted: Wanted) -> None:
+    """Raise for a place that cannot be written."""
+    check_outputs(wanted, cache=wanted.cache)
+    if wanted.predictions is not None:
+        check_file(wanted.predictions)
+    if wanted.save is not None:
+        if os.path.lexists(wanted.save):
+            raise ModtoolsError(f"{wanted.save} exists; give another --save.")
+        check_new_folder(wanted.save)
 
 
 def _load(wanted: Wanted) -> "PretrainedModule":

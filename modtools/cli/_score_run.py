@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from modtools.cli._outputs import check_outputs
 from modtools.cli._say import say
 from modtools.cli._show import echo_table, report, show_ranking, show_registry
 from modtools.exceptions import ModtoolsError
@@ -63,6 +64,7 @@ def report_score(wanted: Wanted) -> None:
         show_registry(wanted.json)
         return
     _check_mode(wanted)
+    check_outputs(wanted, cache=wanted.cache)
     given = Given(
         wanted.sources or [], wanted.modules or [], wanted.taps or [], wanted.features or []
     )
@@ -77,13 +79,12 @@ def report_score(wanted: Wanted) -> None:
         seed=wanted.seed,
     )
     shared = {name: getattr(wanted, name) for name in _SHARED}
-    files: dict[str, Any] = {"json": wanted.json, "csv": wanted.csv, "plot": wanted.plot}
     if wanted.is_race:
         race = _race(shelf, labelled, wanted, shared)
-        report(race, quiet=wanted.quiet, show=_show_race, **files)
+        report(race, wanted, quiet=wanted.quiet, show=_show_race)
     else:
         ranking = _rank(shelf, labelled, wanted, shared)
-        report(ranking, quiet=wanted.quiet, show=show_ranking, **files)
+        report(ranking, wanted, quiet=wanted.quiet, show=show_ranking)
 
 
 def _check_mode(wanted: Wanted) -> None:

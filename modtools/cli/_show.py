@@ -8,6 +8,7 @@ import typer
 
 from modtools._escape import csv_text, terminal_text
 from modtools._writing import json_text, write_file
+from modtools.cli._outputs import Outputs, Writing, write_outputs
 from modtools.cli._say import say
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "echo_outcome",
     "echo_registry",
     "echo_table",
+    "end_writing",
     "pick_text",
     "report",
     "show_ranking",
@@ -27,31 +29,34 @@ _PIPE_WIDTH = 200  # a file has no edge, so nothing is folded
 
 
 def echo_outcome(
+    writing: Writing,
     *,
     accuracy: float,
     json: str | None,
     quiet: bool,
     content: Callable[[], Any],
     lines: Callable[[], Sequence[tuple[str, str]]],
-    write: Callable[[], Sequence[Path]],
+    save: Callable[[], Sequence[Path]],
+    write: Callable[[], None],
     advice: Callable[[], str],
 ) -> None:
-    """Print what came of a training, or the accuracy alone where quiet, and write the files.
+    """Print what came of a training, or the accuracy alone where quiet, then save and write it.
 
-    With ``--json -`` the JSON is all that is printed. Files come last, so that one that cannot be
-    written does not hide the result.
+    With ``--json -`` the JSON is all that is printed; it says whether the rest was saved. What
+    cannot be written hides nothing of the result, and is named when the writing ends.
     """
     is_shown = json != "-" and not quiet
-    if json == "-":
-        typer.echo(json_text(content()), nl=False)
-    elif quiet:
-        say(f"{100 * accuracy:.2f}")
     for name, text in lines() if is_shown else []:
         say(f"{name:<10}{text}")
-    written = write()
-    if is_shown and written:
-        say(f"Wrote     {'  '.join(map(str, written))}")
-    if is_shown:
+    if quiet and json != "-":
+        say(f"{100 * accuracy:.2f}")
+    writing.add(save)
+    if json == "-":
+        typer.echo(json_text(content()), nl=False)
+    write()
+    if is_shown and writing.written:
+        say(f"Wrote     {'  '.join(map(str, writing.written))}")
+    if is_shown and not writing.failures:
         say(f"Next      {advice()}")
 
 
@@ -120,27 +125,35 @@ def pick_text(ranking: "Ranking") -> str:
 
 
 def report(
-    result: "Ranking | Race",
-    *,
-    quiet: bool,
-    json: str | None,
-    csv: Path | None,
-    plot: Path | None,
-    show: Callable[[Any], None],
+    result: "Ranking | Race", wanted: Outputs, *, quiet: bool, show: Callable[[Any], None]
 ) -> None:
-    """Write the files asked for, then show the table, or the best name alone where quiet.
+    """Show the table, or the best name alone where quiet, then write the files asked for.
 
     With ``--json -`` the JSON is all that is printed.
     """
-    written = _write(result, json=json, csv=csv, plot=plot)
-    if json == "-":
+    is_shown = wanted.json != "-" and not quiet
+    if wanted.json == "-":
         typer.echo(result.to_json(), nl=False)
     elif quiet:
         say(result.best)
     else:
         show(result)
-        if written:
-            say(f"Wrote    {'  '.join(map(str, written))}")
+    writing = Writing()
+    write_outputs(
+        writing,
+        wanted,
+        json=result.to_json,
+        csv=lambda: csv_text(result.frame()),
+        plot=lambda path: _draw(result, path),
+    )
+    end_writing(writing, is_shown=is_shown)
+
+
+def end_writing(writing: Writing, *, is_shown: bool) -> None:
+    """Say what was written, then raise where something was not."""
+    if is_shown and writing.written:
+        say(f"Wrote    {'  '.join(map(str, writing.written))}")
+    writing.end()
 
 
 def show_registry(json: str | None) -> None:
@@ -169,18 +182,9 @@ def echo_registry(
         write_file(json, text)
 
 
-def _write(
-    result: "Ranking | Race", *, json: str | None, csv: Path | None, plot: Path | None
-) -> list[Path]:
-    written: list[Path] = []
-    if json is not None and json != "-":
-        written.append(write_file(json, result.to_json()))
-    if csv is not None:
-        written.append(write_file(csv, csv_text(result.frame())))
-    if plot is not None:
-        from matplotlib.figure import Figure
+def _draw(result: "Ranking | Race", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
 
-        height = 1.3 + 0.34 * len(result)
-        ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
-        written.extend(result.plot(ax).save(plot))
-    return written
+    height = 1.3 + 0.34 * len(result)
+    ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
+    return result.plot(ax).save(path)

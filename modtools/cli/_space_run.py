@@ -10,13 +10,12 @@ import numpy as np
 import typer
 
 from modtools._escape import csv_text
-from modtools._writing import write_file
+from modtools.cli._outputs import Writing, check_outputs, write_outputs
 from modtools.cli._say import say
-from modtools.cli._show import echo_table
+from modtools.cli._show import echo_table, end_writing
 from modtools.cli._sources import Given, load_shelf
 from modtools.cli._task_rows import choose_classes, few_labels
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import check_picture_name
 from modtools.tasks import Task, load_task
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ def relate(wanted: Wanted) -> "TaskSpace":
     """Look at all that can be wrong, then relate the tasks."""
     from modtools.studies import task_space
 
-    if wanted.plot is not None:
-        check_picture_name(wanted.plot)
+    check_outputs(wanted, cache=wanted.cache)
     few: dict[str, Any] = {
         "per_class": wanted.per_class,
         "n_labels": wanted.n_labels,
@@ -117,11 +115,11 @@ def _pairs_of(task: Task) -> dict[str, Task]:
 
 
 def report(space: "TaskSpace", wanted: Wanted) -> None:
-    """Write the files asked for, then print the table, or the nearest two tasks where quiet.
+    """Print the table, or the nearest two tasks where quiet, then write the files asked for.
 
     With ``--json -`` the JSON is all that is printed.
     """
-    written = _write(space, wanted)
+    is_shown = wanted.json != "-" and not wanted.quiet
     one, other, distance = _nearest(space)
     if wanted.json == "-":
         typer.echo(space.to_json(), nl=False)
@@ -135,8 +133,15 @@ def report(space: "TaskSpace", wanted: Wanted) -> None:
         if len(rows) > _MOST_TASKS:
             say(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
         say(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
-        if written:
-            say(f"Wrote    {'  '.join(map(str, written))}")
+    writing = Writing()
+    write_outputs(
+        writing,
+        wanted,
+        json=space.to_json,
+        csv=lambda: csv_text(space.frame()),
+        plot=lambda path: _draw(space, path),
+    )
+    end_writing(writing, is_shown=is_shown)
 
 
 def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
@@ -146,18 +151,11 @@ def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
     return str(table.index[row]), str(table.index[column]), float(distances[row, column])
 
 
-def _write(space: "TaskSpace", wanted: Wanted) -> list[Path]:
-    written: list[Path] = []
-    if wanted.json is not None and wanted.json != "-":
-        written.append(write_file(wanted.json, space.to_json()))
-    if wanted.csv is not None:
-        written.append(write_file(wanted.csv, csv_text(space.frame())))
-    if wanted.plot is not None:
-        from matplotlib.figure import Figure
+def _draw(space: "TaskSpace", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
 
-        n_tasks, n_modules = space.matrix().shape
-        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
-        figure = Figure(figsize=(3.0 + width, height), layout="constrained")
-        panels = figure.subplots(ncols=2, width_ratios=[3.0, width])
-        written.extend(space.plot(panels).save(wanted.plot))
-    return written
+    n_tasks, n_modules = space.matrix().shape
+    width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+    figure = Figure(figsize=(3.0 + width, height), layout="constrained")
+    panels = figure.subplots(ncols=2, width_ratios=[3.0, width])
+    return space.plot(panels).save(path)

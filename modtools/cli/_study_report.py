@@ -10,8 +10,9 @@ import numpy as np
 import typer
 
 from modtools._escape import csv_text
-from modtools._writing import json_text, write_file
+from modtools._writing import json_text
 from modtools.cli._forecast import next_target
+from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._say import say
 from modtools.cli._show import echo_table
 
@@ -44,9 +45,17 @@ def report(done: "Studied") -> None:
         say(result.lines[0][0])
     else:
         result.show()
-    written = result.write()
-    if is_shown and written:
-        say(f"Wrote     {'  '.join(map(str, written))}")
+    writing = Writing()
+    write_outputs(
+        writing,
+        wanted,
+        json=lambda: json_text(result.content()),
+        csv=lambda: csv_text(result.table),
+        plot=result.draw,
+    )
+    if is_shown and writing.written:
+        say(f"Wrote     {'  '.join(map(str, writing.written))}")
+    writing.end()
 
 
 class _Result:
@@ -189,21 +198,13 @@ class _Result:
             "seconds": done.study.seconds,
         }
 
-    def write(self) -> list[Path]:
-        """Write the files asked for and return their paths."""
-        wanted = self.done.wanted
-        written: list[Path] = []
-        if wanted.json is not None and wanted.json != "-":
-            written.append(write_file(wanted.json, json_text(self.content())))
-        if wanted.csv is not None:
-            written.append(write_file(wanted.csv, csv_text(self.table)))
-        if wanted.plot is not None:
-            from matplotlib.figure import Figure
+    def draw(self, path: Path) -> list[Path]:
+        """Draw the curves and return the files written."""
+        from matplotlib.figure import Figure
 
-            height = max(4.4, 1.6 + 0.26 * len(self.lines))
-            ax = Figure(figsize=(8.2, height), layout="constrained").subplots()
-            written.extend(self.done.study.plot(ax, target=self.target).save(wanted.plot))
-        return written
+        height = max(4.4, 1.6 + 0.26 * len(self.lines))
+        ax = Figure(figsize=(8.2, height), layout="constrained").subplots()
+        return self.done.study.plot(ax, target=self.target).save(path)
 
 
 def _of(table: "pd.DataFrame", line: Line) -> "pd.DataFrame":

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modtools._validation import check_fraction
+from modtools.cli._outputs import check_outputs
 from modtools.cli._sources import Given, gather_parts
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import check_picture_name
+from modtools.studies._cells import check_study_folder
 
 if TYPE_CHECKING:
     from modtools.studies import LabelEfficiency
@@ -100,8 +101,9 @@ def _check(wanted: Wanted) -> list[int] | None:
     """Raise for options that cannot be, and return the budgets."""
     if wanted.target is not None:
         check_fraction(wanted.target, name="--target")
-    if wanted.plot is not None:
-        check_picture_name(wanted.plot)
+    check_outputs(wanted, cache=wanted.cache)
+    if wanted.resume is not None:
+        check_study_folder(wanted.resume)
     if wanted.budgets is None:
         return None
     try:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._escape import csv_text
-from modtools._writing import json_text, write_file
+from modtools._writing import json_text
+from modtools.cli._outputs import Writing, write_outputs
+from modtools.cli._say import say
 from modtools.cli._show import echo_outcome, echo_registry
 
 if TYPE_CHECKING:
@@ -49,22 +51,57 @@ def show_proxies(json: str | None) -> None:
 
 
 def report(done: "Trained") -> None:
-    """Print what came of it and write the files asked for."""
+    """Print what came of it, save the network, and write the files asked for.
+
+    The checkpoint goes last: only when all the rest is safe.
+    """
+    from modtools.training._checkpoint import remove_checkpoint
+
+    writing, checkpoint = Writing(), done.wanted.checkpoint
     echo_outcome(
+        writing,
         accuracy=done.accuracy,
         json=done.wanted.json,
         quiet=done.wanted.quiet,
         content=lambda: _content(done),
         lines=lambda: _lines(done),
-        write=lambda: _write(done),
+        save=lambda: _save(done),
+        write=lambda: _write(done, writing),
         advice=lambda: _next(done),
+    )
+    writing.end(_how_to_go_on(done))
+    if checkpoint is not None:
+        remove_checkpoint(checkpoint)
+
+
+def _save(done: "Trained") -> list[Path]:
+    """Save the network where asked, and say so in a line of its own."""
+    done.save()
+    if done.saved is not None and done.wanted.json != "-" and not done.wanted.quiet:
+        say(f"{'Saved':<10}{done.saved}")
+    return []
+
+
+def _how_to_go_on(done: "Trained") -> str:
+    """Say what to do where not all could be written."""
+    checkpoint = done.wanted.checkpoint
+    if checkpoint is None or not checkpoint.exists():
+        return ""
+    if done.saved is not None:
+        return (
+            f"{done.saved} is saved. The checkpoint {checkpoint} is kept: the same command without "
+            "--zoo goes on from it."
+        )
+    return (
+        f"The checkpoint {checkpoint} is kept: the same command goes on from it, to the same place "
+        "or another."
     )
 
 
 def _lines(done: "Trained") -> list[tuple[str, str]]:
     result = done.result
     low, high = (100 * limit for limit in wilson(done.accuracy, len(done.test)))
-    lines = [
+    return [
         (
             "Task",
             f"{done.train.name}: {len(done.train)} rows to train on, {len(done.test)} held out, "
@@ -80,7 +117,6 @@ def _lines(done: "Trained") -> list[tuple[str, str]]:
         ("Memory", f"{result.peak_activation_bytes / 1e6:.1f} MB of activations at their peak"),
         ("Labels", LABELS_NEEDED[result.labels_needed]),
     ]
-    return lines if done.saved is None else [*lines, ("Saved", str(done.saved))]
 
 
 def _what(done: "Trained") -> str:
@@ -124,17 +160,18 @@ def _content(done: "Trained") -> dict[str, Any]:
     }
 
 
-def _write(done: "Trained") -> list[Path]:
-    wanted = done.wanted
-    written: list[Path] = []
-    if wanted.json is not None and wanted.json != "-":
-        written.append(write_file(wanted.json, json_text(_content(done))))
-    if wanted.csv is not None:
-        written.append(write_file(wanted.csv, csv_text(done.result.history)))
-    if wanted.plot is not None:
-        from matplotlib.figure import Figure
+def _write(done: "Trained", writing: Writing) -> None:
+    write_outputs(
+        writing,
+        done.wanted,
+        json=lambda: json_text(_content(done)),
+        csv=lambda: csv_text(done.result.history),
+        plot=lambda path: _draw(done, path),
+    )
 
-        display = done.result.display()
-        panels = Figure(figsize=(7.0, 3.6), layout="constrained").subplots()
-        written.extend(display.plot(panels).save(wanted.plot))
-    return written
+
+def _draw(done: "Trained", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    panels = Figure(figsize=(7.0, 3.6), layout="constrained").subplots()
+    return done.result.display().plot(panels).save(path)

@@ -1,6 +1,7 @@
 """From the options of ``modtools train`` to a trained network and its accuracy."""
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._places import check_folder, check_new_folder
 from modtools._validation import check_choice
+from modtools.cli._outputs import check_outputs
 from modtools.cli._task_rows import split_task
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import check_module_name
-from modtools.plotting._display import check_picture_name
 from modtools.proxies import PROXIES
 
 if TYPE_CHECKING:
@@ -61,31 +63,37 @@ class Wanted:
     quiet: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
-    """What came of it."""
+    """What came of it; a checkpoint that was asked for is there until all of it is safe."""
 
     wanted: Wanted
     train: "Task"
     test: "Task"
     result: "TrainingResult"
     accuracy: float
-    saved: Path | None
+    name: str | None
+    saved: Path | None = None
+
+    def save(self) -> None:
+        """Save the network where asked."""
+        from modtools.modules import Zoo
+
+        if self.wanted.zoo is not None:
+            self.saved = self.result.save(Zoo(self.wanted.zoo), name=self.name, test=self.test)
 
 
 def train_wanted(wanted: Wanted) -> Trained:
-    """Train, measure the accuracy on held-out rows, and save where asked.
+    """Train, and measure the accuracy on held-out rows.
 
     All that can be wrong is looked at before training, so that no time is lost.
     """
-    from modtools.modules import Zoo
     from modtools.training import train_end_to_end, train_modular
 
     how = _modular_options(wanted)
     limits = {"epochs": wanted.epochs, "max_seconds": _seconds(wanted)}
     recipe = _recipe(wanted)
-    if wanted.plot is not None:
-        check_picture_name(wanted.plot)
+    _check_places(wanted)
     train, test = split_task(
         wanted.task, classes=wanted.classes, test_fraction=wanted.test_fraction
     )
@@ -95,6 +103,7 @@ def train_wanted(wanted: Wanted) -> Trained:
         "precision": wanted.precision,
         "device": wanted.device,
         "checkpoint": wanted.checkpoint,
+        "keep_checkpoint": wanted.checkpoint is not None,
         "seed": wanted.seed,
         # Only to be written and drawn: nothing is chosen by the accuracy of these rows.
         "validation": test if wanted.csv or wanted.plot else None,
@@ -105,11 +114,18 @@ def train_wanted(wanted: Wanted) -> Trained:
         result = train_end_to_end(network, train, **options)
     else:
         result = train_modular(network, train, **how, **options)
-    accuracy = result.accuracy(test)
-    saved = None
+    return Trained(wanted, train, test, result, result.accuracy(test), name)
+
+
+def _check_places(wanted: Wanted) -> None:
+    """Raise for a place that cannot be written."""
+    from modtools.training._checkpoint import check_checkpoint_place
+
+    check_outputs(wanted)
+    if wanted.checkpoint is not None:
+        check_checkpoint_place(wanted.checkpoint)
     if wanted.zoo is not None:
-        saved = result.save(Zoo(wanted.zoo), name=name, test=test)
-    return Trained(wanted, train, test, result, accuracy, saved)
+        check_folder(wanted.zoo)
 
 
 def _modular_options(wanted: Wanted) -> dict[str, Any]:
@@ -166,9 +182,9 @@ def _free_name(wanted: Wanted, task: "Task") -> str | None:
     method = "end_to_end" if wanted.schedule == "end_to_end" else f"{method}-{wanted.schedule}"
     words = f"{task.name}-{method}-seed{wanted.seed}".replace(",", "+")
     name = check_module_name(wanted.name or re.sub(r"[^\w.+-]+", "-", words)[:100])
-    wanted.zoo.mkdir(parents=True, exist_ok=True)  # where that fails, nothing is trained in vain
-    if (wanted.zoo / name).exists():
+    if os.path.lexists(wanted.zoo / name):
         raise ModtoolsError(f"{wanted.zoo / name} exists; give another --name or --zoo.")
+    check_new_folder(wanted.zoo / name)
     return name
 
 

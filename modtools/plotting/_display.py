@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from modtools._places import check_file, is_stream
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError
 
@@ -42,12 +43,18 @@ class Display:
         Parameters
         ----------
         path : path-like
-            Name of the files; its suffix, if any, must be .png or .svg.
+            Name of the files; its suffix, if any, must be .png or .svg. Into a name without one
+            that is a device or a pipe, the PNG alone is written.
 
         Returns
         -------
         list of pathlib.Path
             The two files written.
+
+        Raises
+        ------
+        ModtoolsError
+            Nothing is drawn yet, the name is none for a picture, or it cannot be written.
         """
         if not hasattr(self, "figure_"):
             raise ModtoolsError("nothing is drawn yet: call plot() before save().")
@@ -63,22 +70,33 @@ class Display:
         return pixels.getvalue()
 
 
-def check_picture_name(path: str | os.PathLike[str]) -> Path:
-    """Return the path if pictures can be saved under it, else raise."""
+def check_picture_place(path: str | os.PathLike[str]) -> Path:
+    """Return the path if pictures can be written under it, else raise."""
+    for file in _picture_files(path):
+        check_file(file)
+    return Path(path)
+
+
+def _picture_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return where PNG and SVG go, or where the PNG alone goes: into a device or a pipe."""
     path = Path(path)
     if path.suffix not in ("", ".png", ".svg"):
         raise ModtoolsError(f"a picture is saved as .png and .svg; got the name {path.name!r}.")
-    return path
+    if path.name in ("", ".."):
+        raise ModtoolsError(f"a picture needs the name of a file; got {str(path)!r}.")
+    if not path.suffix and is_stream(path):
+        return [path]
+    return [path.with_suffix(".png"), path.with_suffix(".svg")]
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
     """Write `figure` as PNG and SVG, each whole or not at all, without a date in them."""
-    path = check_picture_name(path)
-    png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
+    files = _picture_files(path)
     pixels, drawing = io.BytesIO(), io.BytesIO()
     figure.savefig(pixels, format="png", dpi=200, facecolor="white")
     figure.savefig(drawing, format="svg", facecolor="white", metadata={"Date": None})
-    return [write_file(png, pixels.getvalue()), write_file(svg, drawing.getvalue())]
+    contents = (pixels.getvalue(), drawing.getvalue())
+    return [write_file(file, content) for file, content in zip(files, contents, strict=False)]
 
 
 def new_axes(width: float, height: float, **subplots: Any) -> Any:

@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modtools._places import check_folder
 from modtools._reading import check_is_file, kind_of, read_arrays, read_json, reading
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError, warn
 from modtools.outputs._base import FloatMatrix
 
-__all__ = ["Cell", "Line", "Measured", "Store", "open_store"]
+__all__ = ["Cell", "Line", "Measured", "Store", "check_study_folder", "open_store"]
+
+_CELLS = "cells"
+_CELL_NAME = f"{64 * '0'}.npz"  # as long as the name of any cell
 
 
 class Line(NamedTuple):
@@ -140,7 +144,22 @@ class Store:
         if self.folder is None:
             return None
         key = hashlib.sha256(json.dumps([self.definition, *cell]).encode()).hexdigest()
-        return self.folder / "cells" / f"{key}.npz"
+        return self.folder / _CELLS / f"{key}.npz"
+
+
+def check_study_folder(folder: Path) -> Path:
+    """Return the folder if a study can be kept in it, else raise; nothing is left behind.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> check_study_folder(folder / "study") == folder / "study"
+    True
+    >>> list(folder.iterdir())
+    []
+    """
+    check_folder(folder)
+    check_folder(folder / _CELLS, holds=_CELL_NAME)
+    return folder
 
 
 def _all_fields(present: list[str]) -> Sequence[str]:

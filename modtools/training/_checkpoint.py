@@ -2,18 +2,23 @@
 
 import io
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from modtools._reading import check_is_file, kind_of
-from modtools._writing import write_file
+from modtools._places import check_file, target_of, unwritable, write_content
+from modtools._reading import as_path, check_is_file, kind_of
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["check_state", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+__all__ = [
+    "check_checkpoint_place",
+    "check_state",
+    "read_checkpoint",
+    "remove_checkpoint",
+    "write_checkpoint",
+]
 
 
 _PARTS: Final = {
@@ -32,7 +37,7 @@ def write_checkpoint(path: Path, settings: Mapping[str, Any], state: Mapping[str
     content = io.BytesIO()
     torch.save({"settings": dict(settings), "state": dict(state)}, content)
     try:
-        write_file(path, content.getvalue())
+        write_content(path, content.getvalue())
     except OSError as error:
         raise ModtoolsError(
             f"the checkpoint {path} could not be written: {error.strerror or error}. An earlier "
@@ -48,11 +53,9 @@ def read_checkpoint(
     Raises
     ------
     ModtoolsError
-        The file is no checkpoint, or belongs to a run with other settings, which are named; or no
-        file can be written there, which is better known now than in the middle of a run.
+        The file is no checkpoint, or belongs to a run with other settings, which are named.
     """
     if not kind_of(path):
-        _check_place(path)
         return None
     try:
         check_is_file(path)
@@ -85,23 +88,26 @@ def check_state(path: Path, state: Mapping[str, Any]) -> None:
         )
 
 
-def _check_place(path: Path) -> None:
-    """Raise where a checkpoint could not be written."""
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
+def check_checkpoint_place(path: str | os.PathLike[str]) -> Path:
+    """Return the path if a checkpoint can be written there and read again, else raise.
+
+    That is better known now than in the middle of a run.
+    """
+    place = as_path(path, name="checkpoint")
+    if os.path.exists(place) and not place.is_file():
         raise ModtoolsError(
-            f"the checkpoint {path} cannot be written: {error.strerror or error}. Give another "
+            f"{place} is not a whole checkpoint of a training run (it is no file). Give another "
             "file, or none."
-        ) from error
+        )
+    return check_file(place, what="the checkpoint ")
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Remove the checkpoint of a run that ended."""
-    Path(path).unlink(missing_ok=True)
+    """Remove the checkpoint of a run that ended; a link to it stays."""
+    try:
+        target_of(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error, what="the checkpoint ") from error
 
 
 def _differences(kept: Any, given: Any, name: str = "") -> list[str]:

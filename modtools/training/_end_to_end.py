@@ -30,6 +30,7 @@ def train_end_to_end(
     device: str | torch.device | None = None,
     precision: Literal["float32", "bfloat16", "auto"] = "float32",
     checkpoint: str | os.PathLike[str] | None = None,
+    keep_checkpoint: bool = False,
     seed: int = 0,
 ) -> TrainingResult:
     """Train a network end to end with cross-entropy: the baseline of modular training.
@@ -49,7 +50,7 @@ def train_end_to_end(
         Wall-clock budget in seconds; the learning rate reaches its end with it.
     recipe, preprocess, validation, patience
         As in `train_modular`.
-    device, precision, checkpoint, seed
+    device, precision, checkpoint, keep_checkpoint, seed
         As in `train_modular`.
 
     Returns
@@ -84,6 +85,7 @@ def train_end_to_end(
         device=device,
         precision=precision,
         checkpoint=checkpoint,
+        keep_checkpoint=keep_checkpoint,
         seed=seed,
     )
     check_trainable("network", network)

@@ -173,6 +173,18 @@ class Trainer:
         self.clock = Clock(before=state["seconds"])
         self._saved_at = state["seconds"]
 
+    def finished(self, n_phases: int) -> dict[str, Any]:
+        """Return the state of a run whose phases are all done, for `resume`."""
+        return {
+            "phase": n_phases,
+            "network": self.network.state_dict(),
+            "best": {},
+            "history": self.history,
+            "peak_bytes": self.peak_bytes,
+            "precision": self.precision,
+            "seconds": self.clock.seconds(),
+        }
+
     def run(self, phase: Phase, interrupt: Interrupt, state: dict[str, Any] | None = None) -> None:
         """Train the learners of a phase until it ends; `state` is where it stood."""
         position = _Position(began=self.clock.seconds(), sums=[0.0] * len(phase.learners))

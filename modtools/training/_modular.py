@@ -46,6 +46,7 @@ def train_modular(
     device: str | torch.device | None = None,
     precision: Literal["float32", "bfloat16", "auto"] = "float32",
     checkpoint: str | os.PathLike[str] | None = None,
+    keep_checkpoint: bool = False,
     seed: int = 0,
 ) -> TrainingResult:
     """Train a network module by module, with no backward pass between modules.
@@ -97,6 +98,9 @@ def train_modular(
     checkpoint : path-like, optional
         File for the state of the run, written every 20 seconds and at Ctrl-C. If it exists the run
         goes on from it, to the same result; it is removed at the end.
+    keep_checkpoint : bool, default=False
+        Whether the file stays and holds the trained network: the same call then returns it at once.
+        Remove it when the result is saved.
     seed : int, default=0
         Decides order, augmentation and heads. The initial weights are those of `network`.
 
@@ -141,6 +145,7 @@ def train_modular(
         device=device,
         precision=precision,
         checkpoint=checkpoint,
+        keep_checkpoint=keep_checkpoint,
         seed=seed,
     )
     run = Run(network, task, options)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modtools._reading import as_path
 from modtools._validation import check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.modules._streaming import check_device
 from modtools.tasks import Task
+from modtools.training._checkpoint import check_checkpoint_place
 from modtools.training._precision import check_precision
 from modtools.training._recipe import Recipe
 
@@ -35,6 +35,7 @@ class Options:
     device: torch.device
     precision: str
     checkpoint: Path | None
+    keep_checkpoint: bool
     seed: int
 
     @classmethod
@@ -50,6 +51,7 @@ class Options:
         device: str | torch.device | None,
         precision: str,
         checkpoint: str | os.PathLike[str] | None,
+        keep_checkpoint: bool,
         seed: int,
         preprocess: Callable[[Any], Tensor] | None,
     ) -> "Options":
@@ -76,7 +78,8 @@ class Options:
             patience=None if patience is None else check_integer(patience, name="patience"),
             device=check_device(device, network),
             precision=check_precision(precision),
-            checkpoint=None if checkpoint is None else as_path(checkpoint, name="checkpoint"),
+            checkpoint=None if checkpoint is None else check_checkpoint_place(checkpoint),
+            keep_checkpoint=keep_checkpoint,
             seed=check_integer(seed, name="seed", minimum=0),
         )
 

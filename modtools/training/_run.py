@@ -3,8 +3,10 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -152,10 +154,23 @@ class Run:
                 torch.manual_seed(derive_seed(options.seed, number, _HEADS))
                 trainer.run(self._phase(number, make_stage()), interrupt, state)
                 state = None
-        self.network.eval()
-        if path is not None:
-            remove_checkpoint(path)
+            self.network.eval()
+            if path is not None:
+                self._end_checkpoint(trainer, path, settings, n_phases=len(stages))
         return trainer
+
+    def _end_checkpoint(
+        self, trainer: Trainer, path: Path, settings: dict[str, Any], *, n_phases: int
+    ) -> None:
+        """Remove the checkpoint, or leave one of the finished network where it is to be kept.
+
+        The network is trained: whether there is room for its checkpoint does not change that.
+        """
+        with suppress(ModtoolsError):
+            if self.options.keep_checkpoint:
+                write_checkpoint(path, settings, trainer.finished(n_phases))
+            else:
+                remove_checkpoint(path)
 
     def _advice(self) -> str:
         path = self.options.checkpoint

@@ -1,3 +1,6 @@
+import os
+import stat
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +14,28 @@ def cli(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     runner = CliRunner()
     return lambda *words: runner.invoke(app, [str(word) for word in words])
+
+
+def make_device(path, minor):
+    """Make a device of one's own, so that no test touches those of the system."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        path.write_bytes(b"")
+    except (OSError, AttributeError):
+        pytest.skip("needs the right to make devices")
+    return path
+
+
+@pytest.fixture
+def null_device(tmp_path):
+    """A device that takes everything and keeps nothing, as /dev/null."""
+    return make_device(tmp_path / "null", 3)
+
+
+@pytest.fixture
+def full_device(tmp_path):
+    """A device into which nothing goes, as a full disk; the check before cannot see it."""
+    return make_device(tmp_path / "full", 7)
 
 
 @pytest.fixture

@@ -327,8 +327,8 @@ def test_bad_input_is_one_line_before_anything_is_retrained(cli, monkeypatch, wo
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images):
-    done = cli("retrain", *PIXELS, "--task", images, "--csv", images / "a.csv")
+def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images, full_device):
+    done = cli("retrain", *PIXELS, "--task", images, "--csv", full_device)
     assert done.exit_code == 2
     assert "Accuracy" in done.stdout
     assert len(done.stderr.splitlines()) == 1

@@ -176,8 +176,8 @@ def test_a_zoo_that_cannot_be_written_is_known_before_training(cli, images, monk
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images):
-    done = cli("train", "--task", images, *QUICK, "--json", images / "a.json")
+def test_a_file_that_cannot_be_written_does_not_hide_the_result(cli, images, full_device):
+    done = cli("train", "--task", images, *QUICK, "--json", full_device)
     assert done.exit_code == 2
     assert list(lines_of(done.stdout))[:3] == ["Task", "Trained", "Accuracy"]
     assert len(done.stderr.splitlines()) == 1

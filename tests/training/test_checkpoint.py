@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from modtools import ModtoolsError
+from modtools import ModtoolsError, _places
 from modtools.modules import image_preprocess
 from modtools.proxies import LocalClassifier, Pairs, SupCon
 from modtools.training import Recipe, _loop, train_end_to_end, train_modular
@@ -112,19 +112,19 @@ def test_a_folder_that_is_read_only_is_told_at_once(tmp_path, rows, mlp):
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, rows, mlp, monkeypatch):
-    path, writes, write = tmp_path / "run.pt", [], Path.write_bytes
+    path, writes, write = tmp_path / "run.pt", [], _places._write_all
 
-    def filling(self, content):
+    def filling(handle, content):
         writes.append(len(content))
         if len(writes) == 3:
-            write(self, content[: len(content) // 2])
+            write(handle, content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, content)
+        write(handle, content)
 
     options = {"epochs": 8, "checkpoint": path}
     expected = train_end_to_end(mlp(), rows, epochs=8)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", filling)
+        patch.setattr(_places, "_write_all", filling)
         patch.setattr(_loop, "_SAVE_SECONDS", -1.0)
         with pytest.raises(ModtoolsError, match=r"run\.pt could not be written: No space left"):
             train_end_to_end(mlp(), rows, **options)
