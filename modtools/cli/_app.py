@@ -1,6 +1,5 @@
 """The command ``modtools``: its help, its version, and how it fails."""
 
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from modtools._stopping import STOPPED, running_stop
 from modtools.cli._agree import agree
 from modtools.cli._demo import demo
 from modtools.cli._retrain import retrain
@@ -20,10 +20,9 @@ from modtools.cli._study import study
 from modtools.cli._train import train
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
-_STOPPED = "stopped; a file that was being written is left as it was."
 # The base of everything that goes wrong on a command line; typer names only this child of it.
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -53,7 +52,7 @@ class _OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # here, because typer drops the text of it
-            say(str(stop) or _STOPPED, error=True)
+            _say_stopped(str(stop) or STOPPED)
             raise typer.Exit(_INTERRUPTED) from stop
 
 
@@ -61,8 +60,21 @@ def _message(error: Exception) -> str:
     return str(error.format_message()) if hasattr(error, "format_message") else str(error)
 
 
+def _say_stopped(text: str) -> None:
+    """Print how it ended; the command says it once, however many signals come."""
+    if (running := running_stop()) is not None:
+        running.say(text)
+    else:
+        say(text, error=True)
+
+
+def _is_stopping() -> bool:
+    """Return whether what goes wrong now comes of the stop."""
+    return (running := running_stop()) is not None and running.is_ending
+
+
 def _say_error(text: str) -> int:
-    if text:  # a command without any word has shown its help instead
+    if text and not _is_stopping():  # a command without any word has shown its help instead
         say(f"error: {' '.join(text.split())}", error=True)
     return _BAD_INPUT
 
@@ -76,7 +88,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         text = " ".join(str(message).split())
         is_coded = issubclass(category, ModtoolsWarning)
         line = f"warning {text}" if is_coded else f"warning: {text}"
-        if line not in shown:
+        if line not in shown and not _is_stopping():
             shown.add(line)
             say(line, error=True)
 
@@ -146,13 +158,3 @@ app.command()(space)
 app.command()(agree)
 app.command()(train)
 app.command()(demo)
-
-
-def main() -> None:
-    """Run the command line; this is what ``modtools`` and ``python -m modtools`` call."""
-    # Read when torch loads, which no command has done yet. Threads that spin while they wait make
-    # forward passes nine times slower where other processes share the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Pictures go to files, so no backend that needs a screen is looked for.
-    os.environ["MPLBACKEND"] = "agg"
-    app(prog_name="modtools")

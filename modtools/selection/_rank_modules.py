@@ -1,5 +1,6 @@
 """Rank pretrained modules for a task by the accuracy that they promise, or by a score."""
 
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from modtools._validation import as_float, check_integer
+from modtools._workers import in_worker, leaving_ctrl_c_to_the_parent
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import Candidate, check_modules, iter_candidates
 from modtools.selection._held_out import held_out_rates
@@ -19,8 +21,6 @@ from modtools.tasks import Task
 from modtools.tasks._task import labels_of, name_of
 
 if TYPE_CHECKING:
-    import os
-
     from modtools.modules import PretrainedModule, Zoo
     from modtools.tasks import Labels
     from modtools.transferability import Scores
@@ -256,9 +256,11 @@ def _score_all(
     results: list[_Scored] = []
     skipped: dict[str, dict[str, str]] = {}
     width = effective_n_jobs(n_jobs)
-    with Parallel(n_jobs=n_jobs) as pool:
+    work, parent = delayed(in_worker), os.getpid()
+    with Parallel(n_jobs=n_jobs, return_as="generator") as pool:
         while batch := list(islice(candidates, width)):
-            scored = pool(delayed(_score_one)(item, request) for item in batch)
+            with leaving_ctrl_c_to_the_parent():
+                scored = pool(work(parent, _score_one, item, request) for item in batch)
             for item, result in zip(batch, scored, strict=True):
                 results.append(result)
                 if result.skipped:

@@ -1,5 +1,6 @@
 """Fill the cells of a study: read what is kept, compute the rest, several draws at a time."""
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -7,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from modtools._progress import quiet, track
+from modtools._workers import in_worker, leaving_ctrl_c_to_the_parent
 from modtools.studies._cells import Cell, Line, Measured, Store
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
 from modtools.studies._measure import Rows, draw_seed, label_order, measure
@@ -113,10 +115,14 @@ def _source_cells(
     # Threads share the features and start at once; fits that silence warnings need processes.
     prefer = "threads" if _THREADED.issuperset([*plan.outputs, *plan.strategies]) else None
     parallel = Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
+    work = delayed(in_worker)
+    tasks = (
+        work(os.getpid(), _measure_draw, rows[draw.module], draw, plan, store) for draw in missing
+    )
     with threadpool_limits(None if n_jobs in (None, 1) else 1):
-        yield from parallel(
-            delayed(_measure_draw)(rows[draw.module], draw, plan, store) for draw in missing
-        )
+        with leaving_ctrl_c_to_the_parent():
+            found = parallel(tasks)
+        yield from found
 
 
 def _cell(draw: _Draw, output: str, plan: Plan) -> Cell:
