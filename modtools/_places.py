@@ -91,7 +91,7 @@ def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the path if a folder can be made there, under a longer hidden name first, else raise.
+    """Return the path if a folder can be made there, else raise; nothing is left behind.
 
     >>> check_new_folder(Path(tempfile.gettempdir(), 100 * "ab")).name[:4]
     'abab'
@@ -100,7 +100,7 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     try:
         if os.path.lexists(path):
             raise _os_error(errno.EEXIST)
-        _try_folder(Path(os.path.realpath(path.parent)), f".{path.name}-{32 * '0'}")
+        _try_folder(Path(os.path.realpath(path.parent)), path.name)
     except (OSError, ValueError) as error:
         raise unwritable(path, error) from error
     return path
