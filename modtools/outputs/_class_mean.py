@@ -1,6 +1,6 @@
 """Nearest class mean: fit, exact leave-one-out, and means that an unlabelled pool gives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisi
 from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters
 from modtools.outputs._standardize import StandardizedRows
 
-__all__ = ["ClassMeanOutput", "class_mean_leave_one_out", "class_sums"]
+__all__ = ["ClassMeanOutput", "class_mean_leave_one_out", "class_sums", "left_out_decisions"]
 
 # Share of the rows that chance leaves which the clusters must have right.
 _LEAST_EVIDENCE = 0.5
@@ -79,17 +79,36 @@ def class_mean_leave_one_out(
     >>> class_mean_leave_one_out(rows, np.array([0, 0, 1, 1]), 2).tolist()
     [0, 0, 1, 1]
     """
+    predicted = np.empty(len(codes), dtype=np.intp)
+    for own, decisions in left_out_decisions(rows, codes, n_classes, groups, metric=metric):
+        predicted[own] = decisions.argmax(axis=1)
+    return predicted
+
+
+def left_out_decisions(
+    rows: StandardizedRows,
+    codes: ClassCodes,
+    n_classes: int,
+    groups: ClassCodes | None = None,
+    *,
+    metric: str = "euclidean",
+) -> Iterator[tuple[slice, FloatMatrix]]:
+    """Yield (rows, their decision for each class); as `class_mean_leave_one_out` otherwise.
+
+    >>> rows = StandardizedRows.of(np.array([[0.0], [1.0], [4.0], [5.0]]), rescale=False)
+    >>> next(left_out_decisions(rows, np.array([0, 0, 1, 1]), 2))[1][0]
+    array([ -1.  , -20.25])
+    """
     sums, counts = class_sums(rows, codes, n_classes), np.bincount(codes, minlength=n_classes)
     if groups is not None:
-        return _leave_groups_out(rows, codes, sums, groups, metric)
+        yield slice(0, len(codes)), _leave_groups_out(rows, codes, sums, groups, metric)
+        return
     means = sums / counts[:, None]
-    predicted = np.empty(len(codes), dtype=np.intp)
     for block_rows, block in rows.blocks():
         decisions, own = mean_decisions(block, means, metric), codes[block_rows]
         without = own_decisions_without(block, sums[own], counts[own], metric)
         decisions[np.arange(len(block)), own] = without
-        predicted[block_rows] = decisions.argmax(axis=1)
-    return predicted
+        yield block_rows, decisions
 
 
 def _leave_groups_out(
@@ -98,8 +117,8 @@ def _leave_groups_out(
     sums: FloatMatrix,
     groups: ClassCodes,
     metric: str,
-) -> ClassCodes:
-    """Return the nearest class when the means are computed without the row's whole group."""
+) -> FloatMatrix:
+    """Return the decisions when the means are computed without the row's whole group."""
     dense = rows.dense()
     counts = np.bincount(codes, minlength=len(sums))
     decisions = mean_decisions(dense, sums / counts[:, None], metric)
@@ -111,7 +130,7 @@ def _leave_groups_out(
             mean = (sums[code] - dense[removed].sum(axis=0)) / max(left, 1)
             away = mean_decisions(dense[members], mean[None], metric)[:, 0]
             decisions[members, code] = away if left else -np.inf
-    return np.asarray(decisions.argmax(axis=1))
+    return decisions
 
 
 class ClassMeanOutput(OutputModule):

@@ -16,11 +16,14 @@ __all__ = [
     "explained_variance",
     "group_codes",
     "present_codes",
+    "right_shares",
     "share_of",
     "standardized",
     "warn_about_lone_rows",
     "without_features",
 ]
+
+_SAME = 1e-10  # decisions nearer to each other than this share of their size are equal
 
 
 def present_codes(labels: Labels) -> tuple[NDArray[np.intp], int]:
@@ -81,6 +84,19 @@ def accuracy_of(predicted: NDArray[np.intp], codes: NDArray[np.intp]) -> Estimat
     Estimate(value=0.75, standard_error=0.2165...)
     """
     return share_of(predicted == codes)
+
+
+def right_shares(decisions: NDArray[np.float64], codes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return 1 where the decision of a row's class is the largest, a share where others tie, and 0.
+
+    Equal to within rounding is equal: else the order of the rows would decide.
+
+    >>> right_shares(np.array([[1.0, 1.0], [2.0, 0.0]]), np.array([0, 1]))
+    array([0.5, 0. ])
+    """
+    size = np.abs(np.where(np.isfinite(decisions), decisions, 0.0)).max(axis=1, keepdims=True)
+    winners = decisions >= decisions.max(axis=1, keepdims=True) - _SAME * size
+    return np.asarray(winners[np.arange(len(codes)), codes] / winners.sum(axis=1))
 
 
 def share_of(right: NDArray[Any]) -> Estimate:

@@ -8,16 +8,17 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.blas import dsyrk
 
 from modtools._validation import FloatArray, check_positive
-from modtools.outputs._class_mean import class_mean_leave_one_out, class_sums
+from modtools.outputs._class_mean import class_sums, left_out_decisions
 from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
-    accuracy_of,
     explained_variance,
     group_codes,
     present_codes,
+    right_shares,
+    share_of,
     standardized,
     without_features,
 )
@@ -46,7 +47,7 @@ def ridge_of_rows(
         return Estimate(explained_variance(left_out.decisions, targets))
     codes, n_classes = present_codes(labels)
     left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), strength, groups)
-    return accuracy_of(left_out.decisions.argmax(axis=1), codes)
+    return share_of(right_shares(left_out.decisions, codes))
 
 
 def ridge(
@@ -80,8 +81,8 @@ def ridge(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. For real targets the leave-one-out R^2, at most 1:
-        0 is as good as the mean of the other rows.
+        Accuracy in [0, 1]; higher is better; classes of equal decision share the row. For real
+        targets the leave-one-out R^2, at most 1: 0 is as good as the mean of the other rows.
 
     Raises
     ------
@@ -120,7 +121,10 @@ def class_mean_of_rows(
     if rows.n_varying == 0:
         return without_features(labels)
     codes, n_classes = present_codes(labels)
-    return accuracy_of(class_mean_leave_one_out(rows, codes, n_classes, groups), codes)
+    right = np.empty(len(codes))
+    for own, decisions in left_out_decisions(rows, codes, n_classes, groups):
+        right[own] = right_shares(decisions, codes[own])
+    return share_of(right)
 
 
 def class_mean(
@@ -145,7 +149,8 @@ def class_mean(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. Equal distances count for the first class.
+        Accuracy in [0, 1]; higher is better. Classes at equal distance share the
+        row, which then is right by half or less.
 
     Raises
     ------
@@ -173,7 +178,7 @@ def lda_of_rows(
     """LDA leave-one-out of checked rows; see `lda`. Nothing is random, `seed` is not used."""
     rows = standardized(features, score="lda", rescale=standardize)
     codes, n_classes = present_codes(labels)
-    return accuracy_of(_lda_leave_one_out(rows, codes, n_classes, strength), codes)
+    return share_of(_lda_left_out_shares(rows, codes, n_classes, strength))
 
 
 def lda(
@@ -204,7 +209,8 @@ def lda(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. Equal posteriors count for the first class.
+        Accuracy in [0, 1]; higher is better. Classes of equal posterior share the
+        row, which then is right by half or less.
 
     Raises
     ------
@@ -225,9 +231,10 @@ def lda(
     return lda_of_rows(*checked, strength=strength, standardize=standardize).value
 
 
-def _lda_leave_one_out(
+def _lda_left_out_shares(
     rows: StandardizedRows, codes: NDArray[np.intp], n_classes: int, strength: float | None
-) -> NDArray[np.intp]:
+) -> FloatMatrix:
+    """Return how right each row is by the discriminant without it, see `right_shares`."""
     n_varying = max(rows.n_varying, 1)
     if len(rows) < rows.n_features:
         # Rows span at most n dimensions; outside their span the classes do not differ.
@@ -249,12 +256,12 @@ def _lda_leave_one_out(
     within[np.diag_indices_from(within)] += strength
     factor = cholesky(within, check_finite=False)
     whitened_means = solve_triangular(factor, means.T, trans=1, check_finite=False).T
-    predicted = np.empty(len(codes), dtype=np.intp)
+    right = np.empty(len(codes))
     for block_rows, block in rows.blocks():
         whitened = solve_triangular(factor, block.T, trans=1, check_finite=False).T
         scores = _left_out_scores(whitened, whitened_means, codes[block_rows], counts)
-        predicted[block_rows] = scores.argmax(axis=1)
-    return predicted
+        right[block_rows] = right_shares(scores, codes[block_rows])
+    return right
 
 
 def _left_out_scores(

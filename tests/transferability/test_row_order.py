@@ -124,3 +124,19 @@ def test_the_last_digits_of_another_processor_divide_nothing(name):
     features, labels = overlapping(60, 5)
     other = features * (1 + 1e-12 * np.random.default_rng(0).normal(size=features.shape))
     assert value(name, other, labels) == pytest.approx(value(name, features, labels), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["class_mean", "lda", "ridge", "knn", "half_split", "codelength"])
+@pytest.mark.parametrize("seed", range(8))
+def test_rounding_does_not_decide_between_classes_that_tie(name, seed):
+    """Every point but one is in either class, so that classes are equally near to many rows."""
+    points = np.random.default_rng(seed).normal(size=(16, 5))
+    features, labels = np.repeat(points, 2, axis=0)[:31], np.arange(31) % 2
+    if seed % 2:
+        features, labels = features[:30], labels[:30]
+    expected = value(name, features, labels)
+    for order in permutations_of(len(labels), n=6):
+        found = value(name, features[order], labels[order])
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        renamed = np.array(["b", "a"])[labels[order]]
+        assert value(name, features[order], renamed) == pytest.approx(expected, rel=1e-9, abs=1e-9)
