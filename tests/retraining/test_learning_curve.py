@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeOutput
+from modtools.outputs._content import row_content
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import _every_count, _trace
 from modtools.retraining._every_count import EveryCount
@@ -109,9 +110,9 @@ def test_both_forms_agree(monkeypatch):
 
 def test_code_length_is_minus_the_score_in_its_orders():
     features, labels, tests, test_labels = make_rows()
-    totals = []
+    totals, in_place = [], row_content(StandardizedRows.of(features)).order(labels)
     for order in range(5):
-        rows = np.random.default_rng([0, order]).permutation(60)
+        rows = in_place[np.random.default_rng([0, order]).permutation(60)]
         curve = learning_curve(features[rows], labels[rows], tests, test_labels)
         totals.append(curve.codelength[-1] / 60)
     assert -np.mean(totals) == pytest.approx(codelength(features, labels), abs=1e-9)
