@@ -4,30 +4,52 @@ A fold that starts from a fit that saw its rows remembers their labels; here eve
 zero. What the folds share is free of labels: the standardised rows and their scatter.
 """
 
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modtools._validation import rows_per_block
+from modtools.exceptions import warn
 from modtools.outputs._base import ClassCodes
 from modtools.outputs._content import row_content
+from modtools.outputs._fold_design import (
+    CURVATURE,
+    fold_design,
+    fold_penalties,
+    known_classes,
+)
 from modtools.outputs._folds import stratified_folds
-from modtools.outputs._ridge import ridge_basis
+from modtools.outputs._newton import newton_weights
 from modtools.outputs._standardize import StandardizedRows
 
-__all__ = ["N_FOLDS", "cold_fold_codes", "fold_design", "minimise_folds"]
+__all__ = [
+    "N_FOLDS",
+    "cold_fold_codes",
+    "minimise_folds",
+]
 
 N_FOLDS = 5
 # Iterations after which the held-out accuracy no longer moves (tests compare with converged fits).
 N_ITERATIONS = 20
+# A fold that is still far from its solution goes on until here.
+_MOST_ITERATIONS = 300
+# As many iterations as cost this (rows times weights) are always made. A small problem, one that
+# affords many, is solved to the end in float64: that takes no more time than anyone notices.
+_AFFORDABLE_WORK = 1e7
+_MANY_ITERATIONS = 100
+# What the loss may still fall by, as a share of itself, in a fold that need not go on, and in one
+# that has converged.
+_NEAR = 1e-2
+_CONVERGED = {"float32": 1e-11, "float64": 1e-16}
 _MEMORY = 10
-_MAX_HALVINGS = 20
+_MAX_HALVINGS = 30
+# No step is longer than so many times the way from the start, or than this from the start.
+_LONGEST_STEP = 10.0
+# The logit of a class that a fold does not know: its probability is 0 in any arithmetic.
+_NEVER = -1e4
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
-# With this many rows a column, the curvature of the loss is near a multiple of the scatter.
-_ROWS_PER_COLUMN = 5
-# Mean of p (1 - p) in a typical fit; Boehning's bound, 1/2, is far too cautious.
-_CURVATURE = 0.05
 
 
 def cold_fold_codes(
@@ -70,50 +92,24 @@ def cold_fold_codes(
     """
     folds = stratified_folds(codes, N_FOLDS, seed, groups, content=row_content(rows))
     n_folds = int(folds.max()) + 1
-    # Each of two symmetric weight vectors is half the difference: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
-    design, penalty = fold_design(rows, strength * (2 if n_classes == 2 else 1))
     training = folds[:, None] != np.arange(n_folds)
-    weights = minimise_folds(design, codes, n_classes, training, penalty)
+    known = known_classes(codes, n_classes, training)
+    design, penalty = fold_design(rows, strength)
+    weights = minimise_folds(
+        design,
+        codes,
+        n_classes,
+        training,
+        fold_penalties(penalty, known),
+        # The weaker the penalty, the slower the convergence.
+        n_iterations=int(N_ITERATIONS * max(1.0, strength**-0.25)),
+    )
     predicted = np.empty(len(codes), dtype=np.intp)
     for fold in range(n_folds):
-        known = np.bincount(codes[training[:, fold]], minlength=n_classes) > 0
         held_out = folds == fold
         decisions = design[held_out] @ weights[:, fold]
-        predicted[held_out] = np.where(known, decisions, -np.inf).argmax(axis=1)
+        predicted[held_out] = np.where(known[fold], decisions, -np.inf).argmax(axis=1)
     return predicted
-
-
-def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return float32 coordinates with a last column for the intercept, and their penalties.
-
-    Fewer rows than columns are turned into their principal coordinates, which changes no decision
-    and leaves fewer weights. With many rows a column, principal coordinates are divided by the root
-    of their expected curvature, which makes the problem nearly round; the penalty is divided with
-    them.
-
-    >>> fold_design(StandardizedRows.of(np.array([[0.0], [2.0]])), 3.0)[0]
-    array([[-1.,  1.],
-           [ 1.,  1.]], dtype=float32)
-    """
-    n_samples = len(rows)
-    if n_samples < _ROWS_PER_COLUMN * rows.n_features:
-        n_columns = min(n_samples, rows.n_features)
-        design = np.ones((n_samples, n_columns + 1), dtype=np.float32)
-        is_wide = n_samples < rows.n_features
-        for block_rows, block in ridge_basis(rows).blocks() if is_wide else rows.blocks():
-            design[block_rows, :-1] = block
-        penalty = np.full(n_columns + 1, strength, dtype=np.float32)
-        penalty[-1] = 0
-        return design, penalty
-    basis = ridge_basis(rows)
-    curvature = np.append(_CURVATURE * basis.eigenvalues + strength, _CURVATURE * n_samples)
-    unit = 1 / np.sqrt(curvature)
-    design = np.full((n_samples, len(unit)), unit[-1], dtype=np.float32)
-    for block_rows, block in basis.blocks():
-        design[block_rows, :-1] = block * unit[:-1]
-    penalty = strength * np.square(unit)
-    penalty[-1] = 0
-    return design, penalty.astype(np.float32)
 
 
 def minimise_folds(
@@ -127,10 +123,14 @@ def minimise_folds(
 ) -> NDArray[Any]:
     """Minimise the penalised multinomial loss of each fold by L-BFGS, all folds side by side.
 
+    A fold that has converged is left alone. What comes out is checked fold by fold, and a fold that
+    is not near its solution is solved by Newton's method; warning MT005 where that fails too.
+
     Parameters
     ----------
     design : ndarray of shape (n_samples, n_columns)
-        Rows; their type is the type of the arithmetic.
+        Rows; their type is the type of the result, and of the arithmetic unless the problem is
+        small. The last column is constant, for the intercept.
     codes : ndarray of shape (n_samples,)
         Class of each row.
     n_classes : int
@@ -138,39 +138,196 @@ def minimise_folds(
     training : ndarray of shape (n_samples, n_folds)
         Whether a fold is trained on a row.
     penalty : ndarray of shape (n_columns,) or (n_columns, n_folds)
-        Each column's weights w cost penalty/2 |w|^2, in all folds alike or in each its own.
+        Each column's weights w cost penalty/2 |w|^2, in all folds alike or in each its own; 0 for
+        the last.
     n_iterations : int, default=20
-        Number of steps, each with one pass over the rows.
+        Number of steps, each with one pass over the rows, after which being near the solution is
+        enough; more in small problems, which cost little.
 
     Returns
     -------
     ndarray of shape (n_columns, n_folds, n_classes)
-        Weights.
+        Weights; those of a class that a fold is not trained on leave it probability 0.
+    """
+    n_folds, dtype = training.shape[1], design.dtype
+    penalty = np.broadcast_to(penalty.reshape(len(penalty), -1), (len(penalty), n_folds))
+    n_iterations = max(n_iterations, int(_AFFORDABLE_WORK / (design.size * n_folds * n_classes)))
+    if n_iterations >= _MANY_ITERATIONS:
+        design, penalty, n_iterations = (
+            design.astype(np.float64),
+            penalty.astype(np.float64),
+            _MOST_ITERATIONS,
+        )
+    folds = _Folds(design, codes, training, penalty)
+    known = known_classes(codes, n_classes, training)
+    weights = np.zeros((design.shape[1], n_folds, n_classes), dtype=design.dtype)
+    weights[-1][~known] = _NEVER / design[0, -1]
+    search, converged = _Search.at(folds, weights), _CONVERGED[design.dtype.name]
+    left, active = np.full(n_folds, np.inf), np.arange(n_folds)
+    for iteration in range(_MOST_ITERATIONS):
+        direction = search.direction()
+        left[active] = search.decrease_left(direction)
+        enough = converged if iteration < n_iterations else _NEAR
+        done = search.is_stuck | (left[active] <= enough)
+        if done.any():
+            weights[:, active[done]] = search.weights[:, done]
+            active, search = active[~done], search.some(~done)
+        if not active.size:
+            break
+        search.move(direction[:, ~done])
+    weights[:, active] = search.weights
+    _solve_the_rest(folds, known, weights, np.flatnonzero(~(left <= _NEAR)))
+    return weights.astype(dtype)
+
+
+def _solve_the_rest(
+    folds: "_Folds", known: NDArray[np.bool_], weights: NDArray[Any], rest: NDArray[np.intp]
+) -> None:
+    """Write the solutions of single folds over their weights."""
+    n_unsolved = 0
+    for fold in rest:
+        used, classes = folds.training[:, fold], known[fold]
+        own = np.searchsorted(np.flatnonzero(classes), folds.codes[used])
+        rows, penalty, start = (
+            part.astype(np.float64)
+            for part in (folds.design[used], folds.penalty[:, fold], weights[:, fold, classes])
+        )
+        solution = newton_weights(rows, own, penalty, start)
+        weights[:, fold, classes] = solution.weights
+        n_unsolved += not solution.has_converged
+    if n_unsolved:
+        warn("MT005", f"{n_unsolved} of {len(known)} logistic folds did not converge.")
+
+
+class _Folds(NamedTuple):
+    """What is minimised: rows, and for each fold those it is trained on and its penalties."""
+
+    design: NDArray[Any]
+    codes: ClassCodes
+    training: NDArray[np.bool_]
+    penalty: NDArray[Any]
+
+    def some(self, chosen: NDArray[Any]) -> "_Folds":
+        """Return the chosen folds."""
+        return self._replace(training=self.training[:, chosen], penalty=self.penalty[:, chosen])
+
+
+@dataclass
+class _Search:
+    """Where L-BFGS stands in each fold.
+
+    Attributes
+    ----------
+    folds : _Folds
+        The folds that are still moving.
+    start, weights, gradient : ndarray of shape (n_columns, n_folds, n_classes)
+        Weights at the start and now, and the gradient of the loss there.
+    alone : ndarray of shape (n_columns, n_folds, n_classes)
+        Inverse Hessian, roughly, if each column were alone, whatever its scale.
+    loss : ndarray of shape (n_folds,)
+        Penalised loss.
+    unit : ndarray of shape (n_folds,)
+        Inverse Hessian, as one number, before the pairs are counted.
+    is_stuck : ndarray of shape (n_folds,)
+        Whether no step made the loss smaller.
+    pairs : list
+        The last moves, changes of the gradient, and their products: 0 where a product is no more
+        than rounding, so that the pair does not count in that fold.
     """
 
-    def objective(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        return _losses(design, codes, training, penalty, weights)
+    folds: _Folds
+    start: NDArray[Any]
+    weights: NDArray[Any]
+    gradient: NDArray[Any]
+    alone: NDArray[Any]
+    loss: NDArray[np.float64]
+    unit: NDArray[np.float64]
+    is_stuck: NDArray[np.bool_]
+    pairs: list[Pair]
 
-    weights = np.zeros((design.shape[1], training.shape[1], n_classes), dtype=design.dtype)
-    loss, gradient = objective(weights)
-    history: list[Pair] = []
-    for _ in range(n_iterations):
-        direction = -_inverse_hessian_times(gradient, history)
-        slope = _dot(gradient, direction)
-        step = 1 / np.maximum(np.sqrt(-slope), 1e-30) if not history else np.ones_like(loss)
+    @classmethod
+    def at(cls, folds: _Folds, start: NDArray[Any]) -> "_Search":
+        """Return a search that has not moved; its first step has length 1."""
+        loss, gradient = _losses(*folds, start)
+        squares = np.square(folds.design).T @ folds.training.astype(folds.design.dtype)
+        alone = _ratio(np.ones_like(squares), CURVATURE * squares + folds.penalty)
+        alone = np.repeat(alone[:, :, None], start.shape[2], axis=2)
+        unit = _ratio(np.ones_like(loss), np.sqrt(_dot(gradient, gradient)))
+        is_stuck = np.zeros(len(loss), dtype=bool)
+        return cls(folds, start, start.copy(), gradient, alone, loss, unit, is_stuck, [])
+
+    def some(self, chosen: NDArray[np.bool_]) -> "_Search":
+        """Return the search in the chosen folds."""
+        return _Search(
+            self.folds.some(chosen),
+            self.start[:, chosen],
+            self.weights[:, chosen],
+            self.gradient[:, chosen],
+            self.alone[:, chosen],
+            self.loss[chosen],
+            self.unit[chosen],
+            self.is_stuck[chosen],
+            [(moved[:, chosen], bent[:, chosen], c[chosen]) for moved, bent, c in self.pairs],
+        )
+
+    def direction(self) -> NDArray[Any]:
+        """Return minus the L-BFGS estimate of (inverse Hessian) x gradient."""
+        result, factors = -self.gradient, []
+        for moved, bent, curvature in reversed(self.pairs):
+            factor = _ratio(_dot(moved, result), curvature)
+            factors.append(factor)
+            result -= _scaled(factor, bent)
+        result = _scaled(self.unit, result)
+        for (moved, bent, curvature), factor in zip(self.pairs, reversed(factors), strict=True):
+            result += _scaled(factor - _ratio(_dot(bent, result), curvature), moved)
+        return result
+
+    def decrease_left(self, direction: NDArray[Any]) -> NDArray[np.float64]:
+        """Return about how far the loss of each fold is above its minimum, as a share of it.
+
+        L-BFGS underestimates it where columns that it has not moved are small beside the others, so
+        moving single columns is considered too.
+        """
+        alone = _dot(self.gradient, self.alone * self.gradient)
+        left = np.maximum(-_dot(self.gradient, direction), alone) / 2
+        share = np.where(left > 0, np.inf, 0.0)
+        return np.asarray(np.divide(left, self.loss, out=share, where=self.loss > 0))
+
+    def move(self, direction: NDArray[Any]) -> None:
+        """Take a step along the direction that makes the loss of each fold smaller, or none."""
+        eps = np.finfo(direction.dtype).eps
+        way = self.weights - self.start
+        longest = _LONGEST_STEP * (1 + np.sqrt(_dot(way, way)))
+        length = np.sqrt(_dot(direction, direction))
+        step = longest / np.maximum(longest, length)
+        slope = _dot(self.gradient, direction)
         # Below the resolution of the loss nothing can be decided, so the step is taken.
-        slack = 8 * np.finfo(design.dtype).eps * np.abs(loss)
+        slack = eps * (8 * self.loss + self.folds.training.sum(axis=0))
+        moved = _scaled(step, direction)
+        loss, gradient = _losses(*self.folds, self.weights + moved)
         for _ in range(_MAX_HALVINGS):
-            moved = step[:, None].astype(design.dtype) * direction
-            new_loss, new_gradient = objective(weights + moved)
-            falls = new_loss <= loss + 1e-4 * step * slope + slack
-            if falls.all():
+            rises = np.flatnonzero(~(loss <= self.loss + 1e-4 * step * slope + slack))
+            if not rises.size:
                 break
-            step = np.where(falls, step, step / 2)
-        bent = new_gradient - gradient
-        history = [*history[-_MEMORY + 1 :], (moved, bent, _dot(moved, bent))]
-        weights, loss, gradient = weights + moved, new_loss, new_gradient
-    return weights
+            step[rises] /= 2
+            moved[:, rises] = _scaled(step[rises], direction[:, rises])
+            tried = self.weights[:, rises] + moved[:, rises]
+            loss[rises], gradient[:, rises] = _losses(*self.folds.some(rises), tried)
+        self.is_stuck = ~(loss <= self.loss + slack)
+        moved[:, self.is_stuck] = 0
+        self._remember(moved, gradient - self.gradient)
+        self.weights = self.weights + moved
+        self.loss = np.where(self.is_stuck, self.loss, loss)
+        self.gradient = np.where(self.is_stuck[:, None], self.gradient, gradient)
+
+    def _remember(self, moved: NDArray[Any], bent: NDArray[Any]) -> None:
+        """Keep a move where the gradient changed along it by more than its rounding."""
+        curvature, bent_squared = _dot(moved, bent), _dot(bent, bent)
+        rounding = np.finfo(moved.dtype).eps * np.sqrt(_dot(moved, moved) * bent_squared)
+        bends = curvature > 8 * rounding
+        pair = (moved, bent, np.where(bends, curvature, 0.0))
+        self.pairs = [*self.pairs[-_MEMORY + 1 :], pair]
+        self.unit = np.divide(curvature, bent_squared, out=self.unit.copy(), where=bends)
 
 
 def _losses(
@@ -185,7 +342,7 @@ def _losses(
     penalised = penalty.reshape(len(penalty), -1, 1) * weights
     losses = _dot(weights, penalised) / 2
     flat = weights.reshape(len(weights), -1)
-    gradient = np.zeros_like(flat)
+    gradient, ones = np.zeros_like(flat), np.ones(n_classes, dtype=flat.dtype)
     step = rows_per_block(n_folds * n_classes)
     for start in range(0, len(design), step):
         rows = slice(start, start + step)
@@ -194,7 +351,7 @@ def _losses(
         each = np.arange(len(logits))
         own = logits[each, :, codes[rows]]
         np.exp(logits, out=logits)
-        total = logits.sum(axis=2)
+        total = (logits.reshape(-1, n_classes) @ ones).reshape(-1, n_folds)  # a sum, but faster
         used = training[rows]
         losses += ((np.log(total) - own) * used).sum(axis=0, dtype=np.float64)
         logits *= (used / total).astype(design.dtype)[:, :, None]
@@ -203,31 +360,20 @@ def _losses(
     return losses, gradient.reshape(weights.shape) + penalised
 
 
-def _inverse_hessian_times(gradient: NDArray[Any], history: list[Pair]) -> NDArray[Any]:
-    """Return the L-BFGS estimate of (inverse Hessian) x gradient, for each fold on its own."""
-    result, factors = gradient, []
-    for moved, bent, curvature in reversed(history):
-        factor = _ratio(_dot(moved, result), curvature)
-        factors.append(factor)
-        result = result - _scaled(factor, bent)
-    if history:
-        _, bent, curvature = history[-1]
-        result = _scaled(_ratio(curvature, _dot(bent, bent)), result)
-    for (moved, bent, curvature), factor in zip(history, reversed(factors), strict=True):
-        result = result + _scaled(factor - _ratio(_dot(bent, result), curvature), moved)
-    return result
-
-
 def _dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
     """Return the inner product of each fold."""
-    return np.asarray((left * right).sum(axis=(0, 2), dtype=np.float64))
+    products = (left * right).reshape(len(left), -1)
+    sums = np.ones(len(left), dtype=left.dtype) @ products  # several times as fast as a sum
+    return np.asarray(sums.reshape(left.shape[1:]).sum(axis=1, dtype=np.float64))
 
 
 def _scaled(factors: NDArray[np.float64], arrays: NDArray[Any]) -> NDArray[Any]:
     """Return each fold's array times its factor, type unchanged."""
-    return np.asarray(factors.astype(arrays.dtype)[:, None] * arrays)
+    each = np.repeat(factors.astype(arrays.dtype), arrays.shape[2])
+    return np.asarray((arrays.reshape(len(arrays), -1) * each).reshape(arrays.shape))
 
 
-def _ratio(numerator: NDArray[np.float64], positive: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return numerator / positive, and 0 for a fold that no longer moves."""
-    return np.divide(numerator, positive, out=np.zeros_like(numerator), where=positive > 0)
+def _ratio(numerator: NDArray[Any], positive: NDArray[Any]) -> NDArray[Any]:
+    """Return numerator / positive, and 0 where that is 0."""
+    result = np.zeros_like(numerator)
+    return np.asarray(np.divide(numerator, positive, out=result, where=positive > 0))

@@ -15,10 +15,14 @@ from modtools.exceptions import warn
 from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
 from modtools.outputs._cold_folds import cold_fold_codes
 from modtools.outputs._logistic_strength import choose_logistic_strength
+from modtools.outputs._newton import log_loss_gradient, newton_weights
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["LogisticOutput"]
+
+# Largest slope of the mean log loss at the solution, for strengths from 1 on.
+_TOLERANCE = 1e-4
 
 
 class LogisticOutput(OutputModule):
@@ -105,23 +109,41 @@ class LogisticOutput(OutputModule):
         X, codes = self._check_fit(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
         self.strength_ = self._strength_for(rows, codes, len(self.classes_))
-        solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter)
         # Principal coordinates leave fewer weights where rows are fewer than features.
         basis = ridge_basis(rows) if len(rows) < rows.n_features else None
+        design = rows.dense() if basis is None else basis.dense()
+        weights, self.n_iter_ = self._solve(design, codes, max_iter)
+        coefficients = weights[:-1] if basis is None else basis.weights(weights[:-1])
+        self.coef_, self.intercept_ = coefficients.T, weights[-1]
+        self.mean_, self.scale_ = rows.mean, rows.scale
+        return self
+
+    def _solve(
+        self, design: FloatMatrix, codes: ClassCodes, max_iter: int
+    ) -> tuple[FloatMatrix, int]:
+        """Return the weights of the columns and of the intercept, and the iterations used."""
+        # The weaker the penalty, the flatter the loss near its minimum.
+        tolerance = _TOLERANCE * min(self.strength_, 1.0)
+        solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter, tol=tolerance)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            solver.fit(rows.dense() if basis is None else basis.dense(), codes)
-        if any(issubclass(w.category, ConvergenceWarning) for w in caught):
-            warn("MT005", f"the logistic fit stopped at max_iter={max_iter}; increase it.")
+            solver.fit(design, codes)
+        n_iterations = int(solver.n_iter_[0])
+        has_converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
         # scikit-learn keeps one row of weights for two classes: half of it belongs to each class.
         is_binary = len(self.classes_) == 2
         halves = np.array([-0.5, 0.5]) if is_binary else np.ones(len(self.classes_))
-        weights = solver.coef_ if basis is None else basis.weights(solver.coef_.T).T
-        self.coef_ = halves[:, None] * weights
-        self.intercept_ = halves * solver.intercept_
-        self.mean_, self.scale_ = rows.mean, rows.scale
-        self.n_iter_ = int(solver.n_iter_[0])
-        return self
+        weights = np.vstack([solver.coef_.T * halves, solver.intercept_ * halves])
+        if n_iterations < max_iter:
+            rows = np.column_stack([design, np.ones(len(design))])
+            penalty = np.full(len(weights), self.strength_ * (2 if is_binary else 1))
+            penalty[-1] = 0
+            slope = np.abs(log_loss_gradient(rows, codes, penalty, weights)).max()
+            if not slope <= 2 * tolerance * len(rows):
+                weights, has_converged = newton_weights(rows, codes, penalty, weights)
+        if not has_converged:
+            warn("MT005", f"the logistic fit stopped at max_iter={max_iter}; increase it.")
+        return weights, n_iterations
 
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
         return np.asarray(rows @ self.coef_.T + self.intercept_)

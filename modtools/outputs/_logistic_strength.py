@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._cold_folds import N_FOLDS, fold_design, minimise_folds
+from modtools.outputs._cold_folds import N_FOLDS, minimise_folds
 from modtools.outputs._content import row_content
+from modtools.outputs._fold_design import fold_design, fold_penalties, known_classes
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 
@@ -58,15 +59,14 @@ def choose_logistic_strength(
     if not is_known.any():
         return _WITHOUT_EVIDENCE
     n_folds, n_strengths = training.shape[1], len(LOGISTIC_STRENGTHS)
-    # For two classes W is one difference of weights, see `cold_fold_codes`.
-    design, penalty = fold_design(rows, 2.0 if n_classes == 2 else 1.0)
-    penalties = penalty[:, None] * np.repeat(LOGISTIC_STRENGTHS, n_folds).astype(penalty.dtype)
+    design, penalty = fold_design(rows, 1.0)
+    penalties = fold_penalties(penalty, known_classes(codes, n_classes, training))
     weights = minimise_folds(
         design,
         codes,
         n_classes,
         np.tile(training, (1, n_strengths)),
-        penalties,
+        np.hstack([np.float32(strength) * penalties for strength in LOGISTIC_STRENGTHS]),
         n_iterations=_N_ITERATIONS,
     ).reshape(len(penalty), n_strengths, n_folds, n_classes)
     losses = np.zeros(n_strengths)
