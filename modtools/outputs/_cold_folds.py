@@ -231,8 +231,8 @@ class _Search:
     is_stuck : ndarray of shape (n_folds,)
         Whether no step made the loss smaller.
     pairs : list
-        The last moves, changes of the gradient, and their products: 0 where a product is no more
-        than rounding, so that the pair does not count in that fold.
+        The last moves, changes of the gradient, and one over their products: 0 where a product is
+        no more than rounding, so that the pair does not count in that fold.
     """
 
     folds: _Folds
@@ -273,13 +273,13 @@ class _Search:
     def direction(self) -> NDArray[Any]:
         """Return minus the L-BFGS estimate of (inverse Hessian) x gradient."""
         result, factors = -self.gradient, []
-        for moved, bent, curvature in reversed(self.pairs):
-            factor = _ratio(_dot(moved, result), curvature)
+        for moved, bent, inverse in reversed(self.pairs):
+            factor = _dot(moved, result) * inverse
             factors.append(factor)
             result -= _scaled(factor, bent)
         result = _scaled(self.unit, result)
-        for (moved, bent, curvature), factor in zip(self.pairs, reversed(factors), strict=True):
-            result += _scaled(factor - _ratio(_dot(bent, result), curvature), moved)
+        for (moved, bent, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
+            result += _scaled(factor - _dot(bent, result) * inverse, moved)
         return result
 
     def decrease_left(self, direction: NDArray[Any]) -> NDArray[np.float64]:
@@ -325,8 +325,8 @@ class _Search:
         curvature, bent_squared = _dot(moved, bent), _dot(bent, bent)
         rounding = np.finfo(moved.dtype).eps * np.sqrt(_dot(moved, moved) * bent_squared)
         bends = curvature > 8 * rounding
-        pair = (moved, bent, np.where(bends, curvature, 0.0))
-        self.pairs = [*self.pairs[-_MEMORY + 1 :], pair]
+        inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=bends)
+        self.pairs = [*self.pairs[-_MEMORY + 1 :], (moved, bent, inverse)]
         self.unit = np.divide(curvature, bent_squared, out=self.unit.copy(), where=bends)
 
 

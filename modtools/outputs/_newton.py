@@ -22,6 +22,8 @@ _MAX_CONJUGATE = 1000
 _TOLERANCE = 1e-14
 _ACCEPTED = 1e-7
 _LEAST_DECREASE = 1e-4
+# An intercept along which the loss bends by less stays: all rows are far on their side.
+_FLAT = 1e-150
 
 
 class NewtonFit(NamedTuple):
@@ -59,7 +61,7 @@ def newton_weights(
     penalty : ndarray of shape (n_columns,)
         Penalty of each column's weights, 0 for the intercept.
     start : ndarray of shape (n_columns, n_classes)
-        Where to start; zero where it is worse than zero.
+        Where to start, unless zero is better.
 
     Returns
     -------
@@ -73,14 +75,21 @@ def newton_weights(
     array([-0.5212...,  0.5212...])
     """
     problem = _Problem(rows, one_hot(codes, start.shape[1]), penalty[:, None])
+    zero = np.zeros_like(start)
+    if np.isfinite(start).all() and problem.loss(start) < problem.loss(zero):
+        fit = _minimise(problem, start)
+        if fit.has_converged:
+            return fit
+    # Far out the loss can be too flat to show the way, which it never is at zero.
+    return _minimise(problem, zero)
+
+
+def _minimise(problem: "_Problem", weights: FloatMatrix) -> NewtonFit:
     # No gradient of the log loss is longer, up to the root of two.
-    scale = float(np.linalg.norm(rows, axis=1).sum())
-    weights = np.zeros_like(start)
+    scale = float(np.linalg.norm(problem.rows, axis=1).sum())
     loss = problem.loss(weights)
-    if np.isfinite(start).all() and problem.loss(start) < loss:
-        weights, loss = start, problem.loss(start)
     for _ in range(_MAX_STEPS):
-        probabilities = softmax(rows @ weights, axis=1)
+        probabilities = softmax(problem.rows @ weights, axis=1)
         gradient = problem.gradient(weights, probabilities)
         size = float(np.linalg.norm(gradient))
         if size <= _TOLERANCE * scale:
@@ -125,7 +134,8 @@ class _Problem(NamedTuple):
         """Return -inverse(Hessian) gradient by conjugate gradients in units of the diagonal."""
         spread = probabilities * (1 - probabilities)
         diagonal = np.square(self.rows).T @ spread + self.penalty
-        unit = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
+        bends = diagonal > _FLAT
+        unit = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=bends)
         step, left = np.zeros_like(gradient), -gradient
         conditioned = unit * left
         direction, size = conditioned, float(np.vdot(left, conditioned))

@@ -48,8 +48,10 @@ def logistic(
     """Estimate of the held-out accuracy of the logistic output module, `LogisticOutput`.
 
     Five stratified folds are fitted side by side on features standardised once with all rows, each
-    from a cold start in 20 iterations; no fold ever starts from a fit that saw its rows, which
-    would leak their labels. A row that is alone in its class is wrong, with warning MT006.
+    from a cold start; no fold ever starts from a fit that saw its rows, which would leak their
+    labels. Few rows and weights are fitted to the end, others for 20 iterations, or more until the
+    loss is within about a hundredth of its minimum. A row that is alone in its class is wrong, with
+    warning MT006; a fold that does not converge is told by MT005.
 
     Parameters
     ----------
