@@ -1,17 +1,20 @@
 """A study goes on where it stopped, however it stopped, and refuses to become another one."""
 
+import itertools
 import os
 import signal
-import time
+import sys
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from modtools import _writing
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.studies import _run_cells, label_efficiency
+from modtools.studies import _cells, _run_cells, label_efficiency
 
+KEEPING = {_cells.__file__, _run_cells.__file__, _writing.__file__}
 OPTIONS = {"budgets": [3, 10, 40], "repeats": 4}
 
 
@@ -46,28 +49,50 @@ def test_lines_keep_their_order_whichever_cell_is_missing(data, tmp_path):
         pd.testing.assert_frame_equal(whole, study_in(tmp_path, data, **options).frame())
 
 
+def trace_keeping(act):
+    """Call a function with the number of each line that is run of filling and keeping cells."""
+    lines = itertools.count(1)
+
+    def trace(frame, event, _argument):
+        if frame.f_code.co_filename not in KEEPING:
+            return None
+        if event == "line":
+            act(next(lines))
+        return trace
+
+    sys.settrace(trace)
+
+
+def run_and_die(moment, *arguments, **options):
+    """Run a study in a child process that is killed at a line; return whether it was."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forks beside idle threads
+        child = os.fork()
+    if child == 0:
+        try:
+            trace_keeping(lambda line: line == moment and os.kill(os.getpid(), signal.SIGKILL))
+            study_in(*arguments, **options)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
 def test_killed_twenty_times_it_loses_no_finished_cell(data, tmp_path):
     options = {"budgets": range(1, 61), "repeats": 25}
-    started = time.perf_counter()
-    whole = label_efficiency(*data, **options)
-    duration = time.perf_counter() - started
-    rng, before = np.random.default_rng(0), {}
-    for _ in range(20):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # forks beside idle threads
-            child = os.fork()
-        if child == 0:
-            try:
-                study_in(tmp_path, data, **options)
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0.01, 0.2) * duration)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    lines = []
+    tracer = sys.gettrace()
+    trace_keeping(lines.append)
+    whole = study_in(tmp_path / "whole", data, **options)
+    sys.settrace(tracer)
+    # Looking cells up takes a share of these lines too: the end is never reached.
+    moments = np.random.default_rng(0).integers(len(lines) // 10, len(lines) // 3, 20)
+    before = {}
+    for moment in moments.tolist():
+        assert run_and_die(moment, tmp_path, data, **options)
         after = cells_in(tmp_path)
         assert before.items() <= after.items()
         before = after
-    assert before
+    assert 0 < len(before) < 50
     resumed = study_in(tmp_path, data, **options)
     pd.testing.assert_frame_equal(whole.frame(), resumed.frame())
     assert before.items() <= cells_in(tmp_path).items()

@@ -75,7 +75,7 @@ def test_rows_reach_the_proxy_unchanged(name, inputs):
     objective = make_objective(name, (6,), 3)
     uses_inputs = {"inputs": inputs} if objective.uses_inputs else {}
     found = objective(rows, LABELS, inputs)
-    assert torch.equal(found, objective.proxy(rows, LABELS, **uses_inputs))
+    torch.testing.assert_close(found, objective.proxy(rows, LABELS, **uses_inputs))
     assert not list(objective.projection.parameters())
 
 
@@ -108,7 +108,7 @@ def test_the_hsic_bottleneck_is_given_the_inputs(inputs):
     with_inputs = objective(rows, LABELS, inputs)
     assert objective.uses_inputs
     assert with_inputs != objective(rows, LABELS)
-    assert torch.equal(with_inputs, objective.proxy(rows, LABELS, inputs=inputs))
+    torch.testing.assert_close(with_inputs, objective.proxy(rows, LABELS, inputs=inputs))
 
 
 @pytest.mark.parametrize("name", WITH_PAIRS)
@@ -145,7 +145,8 @@ def test_a_proxy_with_settings_of_its_own_on_maps(inputs):
     maps = torch.randn(8, 5, 4, 3)
     objective = make_objective(SupCon(temperature=0.5), (5, 4, 3), 3)
     projected = objective.projection(maps)
-    assert torch.equal(objective(maps, LABELS), SupCon(temperature=0.5)(projected, LABELS))
+    expected = SupCon(temperature=0.5)(projected, LABELS)
+    torch.testing.assert_close(objective(maps, LABELS), expected)
 
 
 def test_a_head_for_another_shape_says_so():
@@ -159,7 +160,7 @@ def test_the_state_holds_what_is_trained_with_the_module(inputs):
     for name in ("supcon", "local_classifier"):
         objective, other = (make_objective(name, (5, 4, 3), 3) for _ in range(2))
         other.load_state_dict(objective.state_dict())
-        assert torch.equal(objective.eval()(maps, LABELS), other.eval()(maps, LABELS))
+        torch.testing.assert_close(objective.eval()(maps, LABELS), other.eval()(maps, LABELS))
 
 
 def test_a_projection_learns():
@@ -216,7 +217,7 @@ def test_cross_entropy_is_that_of_torch(inputs):
     logits = torch.randn(8, 3)
     objective = CrossEntropy()
     expected = functional.cross_entropy(logits, LABELS)
-    assert torch.equal(objective(logits, LABELS, inputs), expected)
+    torch.testing.assert_close(objective(logits, LABELS, inputs), expected)
     assert objective(logits.bfloat16(), LABELS).dtype == torch.float32
     assert objective(logits.double(), LABELS).dtype == torch.float64
     assert (objective.required_labels, objective.uses_inputs) == ("classes", False)

@@ -1,5 +1,7 @@
 """Where batches come from: caches change nothing, augmentation is drawn by step alone."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -51,8 +53,11 @@ def test_kept_and_streamed_features_train_alike(proxy, images, conv, recipe, mon
     # A proxy that reads the network's inputs needs these too, which are not kept.
     n_kept = 2 if proxy == "supcon" else 1
     assert [one is not None for one in kept] == [True] * n_kept + [False] * n_kept
-    for one, other in zip(*map(dict.values, states), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    for name in states[0]:
+        # Batch norm takes out the bias before it, so its gradient is rounding, and Adam makes steps
+        # of any gradient; only the mean that batch norm keeps follows it.
+        if not re.search(r"(first|second)\.(0\.bias|1\.running_mean)", name):
+            torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=1e-4)
 
 
 def test_features_of_augmented_images_are_not_kept(images, conv, recipe, monkeypatch):
