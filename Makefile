@@ -7,11 +7,12 @@ SOURCES := pyproject.toml constraints.txt
 # Threads that spin while they wait slow everything down where other processes share the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types benchmark install clean
+.PHONY: help demo test kernels lint types benchmark install clean
 
 help:
 	@echo "make demo        score, retrain and compare pretrained modules, then train some"
 	@echo "make test        run the tests"
+	@echo "make kernels     run the tests as other processors compute, and with 1, 2, 3 threads (an hour)"
 	@echo "make lint types  check style and types"
 	@echo "make benchmark   measure time and memory, write benchmarks.json"
 	@echo "make install     install all that the tests can use (extras demo, hub, dev)"
@@ -22,6 +23,9 @@ demo: $(VENV)/.with-demo
 
 test: $(VENV)/.with-dev
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+kernels: $(VENV)/.with-dev
+	$(RUN) tests/kernels.py
 
 lint: $(VENV)/.with-dev
 	$(RUN) -m ruff check .

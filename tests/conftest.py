@@ -10,8 +10,9 @@ from collections import Counter
 
 os.environ["MPLBACKEND"] = "Agg"
 # Small products gain nothing from threads, and spinning threads slow a busy machine down.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, threads)
 # Doctests live outside this folder, so they get a cache through the environment.
 os.environ["MODTOOLS_CACHE"] = tempfile.mkdtemp(prefix="modtools-tests-")
 atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)
@@ -60,8 +61,10 @@ def missing_needs(item: pytest.Item) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests whose data or modules are not here."""
+    """Skip the tests whose data or modules are not here; examples print computed numbers."""
     for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("floating_point")
         for need in missing_needs(item):
             item.add_marker(pytest.mark.skip(reason=NEEDS + need))
 

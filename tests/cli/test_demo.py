@@ -20,6 +20,8 @@ from modtools.outputs import LogisticOutput
 from modtools.selection import rank_modules
 from modtools.tasks import Task, load_task
 
+pytestmark = pytest.mark.floating_point
+
 FILES = [
     "agreement.png",
     "agreement.svg",

@@ -19,6 +19,8 @@ from modtools.retraining._choose import STRATEGIES
 from modtools.retraining._labels_needed import MeasuredAccuracy
 from modtools.tasks import load_task
 
+pytestmark = pytest.mark.floating_point
+
 PIXELS = ("--module", "modtools.modules:pixels")
 
 

@@ -16,6 +16,8 @@ from modtools.selection import rank_modules
 from modtools.tasks import load_task
 from modtools.transferability import SCORES
 
+pytestmark = pytest.mark.floating_point
+
 PIXELS = ("--module", "modtools.modules:pixels")
 
 

@@ -13,6 +13,8 @@ from modtools.modules import extract, pixels
 from modtools.studies import label_efficiency
 from modtools.tasks import load_task
 
+pytestmark = pytest.mark.floating_point
+
 PIXELS = ("--module", "modtools.modules:pixels")
 QUICK = ("--budgets", "6,12,24,45", "--repeats", "3")
 

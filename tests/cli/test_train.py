@@ -15,6 +15,8 @@ from modtools.modules import Zoo
 from modtools.proxies import PROXIES
 from modtools.tasks import Task, load_task
 
+pytestmark = pytest.mark.floating_point
+
 QUICK = ("--network", "multilayer_perceptron", "--epochs", "1", "--batch-size", "32")
 
 

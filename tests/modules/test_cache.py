@@ -25,6 +25,8 @@ from modtools.modules._identity import network_digest
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 

@@ -13,6 +13,8 @@ from modtools.selection import rank_modules
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 
 class Counted(nn.Module):
     """Two layers that count their forward passes outside of what the cache sees."""

@@ -8,6 +8,8 @@ from modtools.modules import PretrainedModule, extract, image_preprocess, iter_f
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 
 def by_hand(network, images):
     """Features of each tap with plain torch, layer by layer."""

@@ -18,6 +18,8 @@ from modtools.modules import (
 )
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 REFERENCE = Path(__file__).parent / "lite0_digits.npz"  # made with other code, first four rows
 
 

@@ -12,6 +12,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule
 from modtools.modules._weights import load_weights, save_weights
 
+pytestmark = pytest.mark.floating_point
+
 
 class Tied(nn.Module):
     """A network whose two layers share one weight."""

@@ -7,6 +7,8 @@ import torch
 from modtools.exceptions import ModtoolsError
 from modtools.modules._pooling import first_tensor, pool
 
+pytestmark = pytest.mark.floating_point
+
 TOKENS = torch.arange(24.0).reshape(2, 3, 4)
 MAPS = torch.arange(48.0).reshape(2, 2, 3, 4)
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])

@@ -6,6 +6,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import ImagePreprocess, image_preprocess
 from modtools.modules._preprocessing import to_tensor
 
+pytestmark = pytest.mark.floating_point
+
 GREY = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
 

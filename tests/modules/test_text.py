@@ -19,7 +19,7 @@ TEXTS = [
     "naïve café, 東京",
 ]
 
-pytestmark = pytest.mark.real_modules("hub")
+pytestmark = [pytest.mark.real_modules("hub"), pytest.mark.floating_point]
 
 
 @pytest.fixture(scope="module")

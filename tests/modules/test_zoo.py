@@ -25,6 +25,8 @@ from modtools.modules import _zoo as zoo_file
 from modtools.modules._zoo import UnknownModuleError
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 BUILD = ("torch.nn:TransformerEncoderLayer", {"d_model": 4, "nhead": 2, "batch_first": True})
 
 

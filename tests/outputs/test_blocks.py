@@ -8,6 +8,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 WIDTHS = (2, 5, 3)
 OUTPUTS = [ClassMeanOutput(), LogisticOutput(), RidgeOutput(), RidgeRegressionOutput()]
 

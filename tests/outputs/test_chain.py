@@ -10,6 +10,8 @@ from modtools.outputs import RidgeOutput, _chain
 from modtools.outputs._chain import RidgeChain
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(shape, seed=0):
     rng = np.random.default_rng(seed)

@@ -10,6 +10,8 @@ from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=200, n_features=6, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)

@@ -8,6 +8,8 @@ from modtools.outputs._evidence import strength_of_evidence
 from modtools.outputs._ridge import ridge_basis, strength_grid
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(shape, seed=0, noise=1.0):
     rng = np.random.default_rng(seed)

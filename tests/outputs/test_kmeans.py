@@ -9,6 +9,8 @@ from modtools.outputs._kmeans import kmeans
 from modtools.outputs._pool_clusters import find_clusters
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=600, dtype=np.float64):
     rng = np.random.default_rng(0)

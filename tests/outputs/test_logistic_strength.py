@@ -13,6 +13,8 @@ from modtools.outputs._logistic_strength import LOGISTIC_STRENGTHS, choose_logis
 from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import logistic
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples, n_features, *, distance, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)

@@ -16,6 +16,8 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, _standardize
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 OUTPUTS = [RidgeOutput, LogisticOutput, ClassMeanOutput]
 
 

@@ -15,6 +15,8 @@ from modtools.outputs._mean_decisions import mean_decisions
 from modtools.outputs._pool_clusters import held_out_names, name_clusters
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 N_CLASSES = 6
 
 

@@ -11,6 +11,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeRegressionOutput
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=60, n_features=5, seed=0):
     rng = np.random.default_rng(seed)

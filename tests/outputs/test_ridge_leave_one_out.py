@@ -8,6 +8,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out, strength_grid
 from modtools.outputs._standardize import StandardizedRows
 
+pytestmark = pytest.mark.floating_point
+
 
 def golden():
     i = np.arange(14)

@@ -5,6 +5,8 @@ import pytest
 
 from modtools.outputs._standardize import StandardizedRows, column_moments, standardize
 
+pytestmark = pytest.mark.floating_point
+
 
 @pytest.fixture
 def rows():

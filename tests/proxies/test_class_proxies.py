@@ -9,6 +9,8 @@ from modtools import ModtoolsError
 from modtools.proxies import PROXIES, Pairs
 from tests.proxies.definitions import nhsic, similarities
 
+pytestmark = pytest.mark.floating_point
+
 LABELS = np.array([0, 1, 2, 1, 0, 2, 2, 0])
 
 

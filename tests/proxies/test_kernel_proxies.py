@@ -15,6 +15,8 @@ from modtools.statistics import FEATURE_MAPS
 from tests.proxies.definitions import WITH_PAIRS, all_pairs, kernel_loss, supcon
 from tests.transferability.definitions import golden
 
+pytestmark = pytest.mark.floating_point
+
 GOLDEN = [
     ("log_contrastive", {}, -1.0629974004),
     ("log_contrastive", {"negatives_only": True}, -0.4612530302),

@@ -5,6 +5,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import extract, pixels
 from modtools.retraining import choose_labels
 
+pytestmark = pytest.mark.floating_point
+
 STRATEGIES = ["random", "k_center", "herding", "typical", "cover", "variance"]
 RNG = np.random.default_rng(0)
 # Three clusters far apart, of 30, 20 and 10 rows.

@@ -10,6 +10,8 @@ from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining import learning_curve
 from modtools.retraining._curve import first_reaching
 
+pytestmark = pytest.mark.floating_point
+
 
 @pytest.fixture(scope="module")
 def curve():

@@ -9,6 +9,8 @@ from scipy.spatial.distance import cdist
 from modtools.retraining import _clusters, _distances, choose_labels
 from modtools.retraining._distances import SquaredDistances
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=90, width=6, dtype=np.float64, offset=0.0):
     rng = np.random.default_rng(0)

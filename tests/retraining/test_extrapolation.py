@@ -12,6 +12,8 @@ from modtools.retraining import Forecast, extrapolate
 from modtools.retraining import _extrapolation as extrapolation
 from modtools.retraining._error_law import Calibration, ErrorLaw
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=120, n_features=8, n_classes=3, apart=1.0, seed=0):
     rng = np.random.default_rng(seed)

@@ -14,6 +14,8 @@ from modtools.retraining._every_count import EveryCount
 from modtools.retraining._learning_curve import learning_curve
 from modtools.transferability._codelength import codelength
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=60, n_features=5, n_classes=3, n_test=40, seed=0):
     rng = np.random.default_rng(seed)

@@ -9,6 +9,8 @@ from modtools.outputs import ClassMeanOutput
 from modtools.retraining import ReusedModel, retrain
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 N_CLASSES = 10
 
 

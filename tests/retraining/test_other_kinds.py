@@ -12,6 +12,8 @@ from modtools.retraining import ReusedModel, retrain
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 255, (90, 4, 4)).astype(np.uint8)
 BRIGHTNESS = IMAGES.mean(axis=(1, 2)) + RNG.normal(size=90)

@@ -14,6 +14,8 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, Ridge
 from modtools.retraining import ReusedModel, retrain
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 LOGISTIC = LogisticOutput(strength=1.0)
 NAMES = np.array(["even", "odd"], dtype="<U9")
 TARGETS = {

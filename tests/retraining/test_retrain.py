@@ -12,6 +12,8 @@ from modtools.outputs import RidgeOutput
 from modtools.retraining import ReusedModel, retrain
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 
 def convolutional():
     """Return a module with a batch norm in training mode, whose statistics must stay."""

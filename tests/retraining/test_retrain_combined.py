@@ -14,6 +14,8 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
 from modtools.retraining import ReusedModel, retrain
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 
 @pytest.fixture(scope="module")
 def combined():

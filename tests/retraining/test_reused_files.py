@@ -15,6 +15,8 @@ from modtools.retraining import _reused_files as files
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 
+pytestmark = pytest.mark.floating_point
+
 OUTPUTS = ["logistic", "ridge", "class_mean", ClassMeanOutput(metric="cosine")]
 
 

@@ -11,6 +11,8 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
 from modtools.retraining import retrain
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 OUTPUTS = [LogisticOutput(), RidgeOutput(), ClassMeanOutput(), ClassMeanOutput(metric="cosine")]
 
 

@@ -12,6 +12,8 @@ from modtools.selection._prediction import TRAINING_DRAW, predict_accuracies
 from modtools.tasks import encode_labels
 from tests.selection.simulation import draw_task, shelf_of
 
+pytestmark = pytest.mark.floating_point
+
 NAMES = tuple("abcde")
 
 

@@ -7,6 +7,8 @@ from scipy.stats import beta
 
 from modtools.selection._race_bets import PairedBets, log_e_value
 
+pytestmark = pytest.mark.floating_point
+
 SHARES = [(k + 0.5) / 128 for k in range(128)]
 
 

@@ -21,6 +21,8 @@ from modtools.selection._race_field import CachedSource, Field, Runner
 from modtools.selection._race_rules import Certified, _batches, _independent
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 N = 900
 
 

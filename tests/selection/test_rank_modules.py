@@ -13,6 +13,8 @@ from modtools.selection import rank_modules
 from modtools.tasks import Task
 from modtools.transferability import SCORES, score
 
+pytestmark = pytest.mark.floating_point
+
 COLUMNS = [
     "module",
     "score",

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from modtools.selection import rank_modules
 
+pytestmark = pytest.mark.floating_point
+
 
 @pytest.fixture(scope="module")
 def ranking():

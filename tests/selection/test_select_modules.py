@@ -22,6 +22,8 @@ from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kern
 from modtools.selection._select_modules import _stratified_rows
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 N, N_CLASSES = 60, 4
 LABELS = np.arange(N) % N_CLASSES
 

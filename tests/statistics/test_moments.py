@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from modtools import ModtoolsError, Moments
 from modtools.statistics import FEATURE_MAPS
 
+pytestmark = pytest.mark.floating_point
+
 KINDS = ["classification", "multilabel", "regression"]
 
 

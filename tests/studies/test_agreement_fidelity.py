@@ -11,6 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
 
+pytestmark = pytest.mark.floating_point
+
 TASKS, MODULES = ("t", "u", "v", "w"), tuple("abcdefg")
 
 

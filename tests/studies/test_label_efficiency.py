@@ -17,6 +17,8 @@ from modtools.studies._plan import Plan
 from modtools.studies._run_cells import _Draw, _measure_draw
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 BUDGETS = [3, 8, 20, 60]
 
 

@@ -6,6 +6,8 @@ import pytest
 from modtools.studies import label_efficiency
 from modtools.studies._power_law import go_on, why_not
 
+pytestmark = pytest.mark.floating_point
+
 COUNTS = np.array([10, 20, 40, 80, 160, 320])
 
 

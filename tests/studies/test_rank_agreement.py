@@ -8,6 +8,8 @@ from scipy import stats
 
 from modtools.studies._rank_agreement import MEASURES, rank_agreement
 
+pytestmark = pytest.mark.floating_point
+
 
 def measures(scores, truth, copies=None):
     """Every measure by name; of the first resample where copies are given."""

@@ -14,6 +14,8 @@ from modtools import _writing
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.studies import _cells, _run_cells, label_efficiency
 
+pytestmark = pytest.mark.floating_point
+
 KEEPING = {_cells.__file__, _run_cells.__file__, _writing.__file__}
 OPTIONS = {"budgets": [3, 10, 40], "repeats": 4}
 

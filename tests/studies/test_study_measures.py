@@ -12,6 +12,8 @@ from modtools.studies._code import description_length, mean_area
 from modtools.studies._levels import factors, labels_at, reach, rising
 from modtools.studies._measure import draw_seed
 
+pytestmark = pytest.mark.floating_point
+
 COUNTS = np.array([2, 8, 32])
 
 

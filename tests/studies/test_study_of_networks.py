@@ -10,6 +10,8 @@ from modtools.studies import label_efficiency
 from modtools.studies._from_scratch import Baseline
 from modtools.tasks import Task
 
+pytestmark = pytest.mark.floating_point
+
 
 @pytest.fixture(scope="module")
 def tasks(digits):

@@ -13,6 +13,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.studies import TaskSpace, task_space
 from modtools.studies._task_distances import associate, embed, task_distances
 
+pytestmark = pytest.mark.floating_point
+
 SETTINGS = {"score": "lda", "seed": 0}
 
 

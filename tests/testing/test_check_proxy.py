@@ -7,6 +7,8 @@ from modtools import ModtoolsError
 from modtools.proxies import PROXIES, Pairs, Proxy
 from modtools.testing import check_proxy
 
+pytestmark = pytest.mark.floating_point
+
 SHAPED = ("predsim", "local_classifier")
 OPTIONS = [{}, {"feature_map": "unit"}, {"negatives_only": True, "feature_map": "tanh"}]
 KERNEL = [

@@ -8,6 +8,9 @@ from modtools.testing import check_score
 from modtools.transferability import SCORES, Score
 
 
+pytestmark = pytest.mark.floating_point
+
+
 @pytest.mark.parametrize("name", list(SCORES))
 def test_every_built_in_score_keeps_the_contract(name):
     check_score(name)

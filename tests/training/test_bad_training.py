@@ -12,6 +12,8 @@ from modtools.proxies import Pairs, SupCon
 from modtools.tasks import Task
 from modtools.training import Augmentation, Recipe, _loop, train_end_to_end, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 METHODS = [train_modular, train_end_to_end]
 
 

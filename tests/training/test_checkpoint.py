@@ -14,6 +14,8 @@ from modtools.proxies import LocalClassifier, Pairs, SupCon
 from modtools.training import Recipe, _loop, train_end_to_end, train_modular
 from modtools.training._checkpoint import read_checkpoint, write_checkpoint
 
+pytestmark = pytest.mark.floating_point
+
 CPU = torch.device("cpu")
 
 

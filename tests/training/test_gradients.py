@@ -5,6 +5,8 @@ import torch
 
 from modtools.training import _loop, train_end_to_end, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 ALL_PROXIES = [
     "raw",
     "nmse",

@@ -9,6 +9,8 @@ import modtools as mt
 from modtools.tasks import Task
 from modtools.training import Recipe, networks, train_end_to_end, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 METHODS = [train_modular, train_end_to_end]
 RECIPE = Recipe(batch_size=20, learning_rate=0.03)
 

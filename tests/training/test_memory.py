@@ -10,6 +10,8 @@ from torch import nn
 from modtools.training._memory import count_saved_bytes
 from modtools.training.networks import CompactConvNet
 
+pytestmark = pytest.mark.floating_point
+
 FLOAT = 4
 
 

@@ -19,6 +19,8 @@ from modtools.training.networks import (
     ResNet18,
 )
 
+pytestmark = pytest.mark.floating_point
+
 MAKERS = {
     "compact_convnet": lambda **options: CompactConvNet(5, 2, **options),
     "multilayer_perceptron": lambda **options: MultilayerPerceptron([128, 32, 16, 5], **options),

@@ -12,6 +12,8 @@ from modtools.proxies import PROXIES, Pairs, PredSim, Proxy, SupCon
 from modtools.training._objective import CrossEntropy, Objective, make_objective
 from tests.proxies.definitions import WITH_PAIRS
 
+pytestmark = pytest.mark.floating_point
+
 HEADS = ("predsim", "local_classifier")
 SHAPES = {"rows": (6,), "maps": (5, 4, 3), "points": (5, 1, 1)}
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])

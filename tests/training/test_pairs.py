@@ -10,6 +10,8 @@ from modtools.proxies import Pairs
 from modtools.tasks import Task
 from modtools.training import Recipe, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 RECIPE = Recipe(batch_size=20)
 
 

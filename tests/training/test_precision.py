@@ -8,6 +8,8 @@ from modtools import ModtoolsError
 from modtools.training import _precision
 from modtools.training._precision import autocast, check_precision, measured_precision
 
+pytestmark = pytest.mark.floating_point
+
 CPU = torch.device("cpu")
 
 

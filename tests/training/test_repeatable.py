@@ -8,6 +8,8 @@ import torch
 
 from modtools.training import _run, train_end_to_end, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 METHODS = ["sequential", "simultaneous", "end_to_end"]
 
 

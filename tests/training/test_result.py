@@ -14,6 +14,8 @@ from modtools.proxies import SupCon
 from modtools.tasks import Task
 from modtools.training import Recipe, networks, train_end_to_end, train_modular
 
+pytestmark = pytest.mark.floating_point
+
 SIZES = [64, 24, 16, 5]
 RECIPE = Recipe(batch_size=16, learning_rate=0.03)
 

@@ -22,6 +22,8 @@ from modtools.tasks import load_task
 from modtools.training import Augmentation, Recipe, _loop, train_end_to_end, train_modular
 from modtools.training._held_out import HeldOut
 
+pytestmark = pytest.mark.floating_point
+
 EPOCHS, BATCH, ROWS = 3, 16, 64
 STEPS = EPOCHS * ROWS // BATCH
 # (phase, step) where each run is killed, and the step where it goes on: behind a checkpoint.

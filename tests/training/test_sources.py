@@ -26,6 +26,8 @@ from modtools.training._batches import (
     derive_seed,
 )
 
+pytestmark = pytest.mark.floating_point
+
 CPU = torch.device("cpu")
 
 

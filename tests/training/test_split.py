@@ -13,6 +13,8 @@ from modtools.training._memory import count_saved_bytes
 from modtools.training._split import split
 from modtools.training.networks import MultilayerPerceptron, ResNet18
 
+pytestmark = pytest.mark.floating_point
+
 EXAMPLE = torch.linspace(0, 1, 128).reshape(2, 1, 8, 8)
 
 

@@ -9,6 +9,8 @@ from modtools.outputs import ClassMeanOutput
 from modtools.training import Recipe, train_end_to_end, train_modular
 from modtools.training._held_out import HeldOut
 
+pytestmark = pytest.mark.floating_point
+
 RECIPE = Recipe(batch_size=20)
 SCHEDULES = ["sequential", "simultaneous"]
 

@@ -17,6 +17,8 @@ from modtools.tasks._labels import encode_labels
 from modtools.transferability._codelength import codelength, codelength_of_rows
 from tests.transferability import row_definitions
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=60, n_features=4, n_classes=3, seed=0, gap=1.0):
     rng = np.random.default_rng(seed)

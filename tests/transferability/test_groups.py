@@ -7,6 +7,8 @@ import modtools.transferability as transferability
 from modtools.exceptions import ModtoolsError
 from modtools.transferability import SCORES, score
 
+pytestmark = pytest.mark.floating_point
+
 KNOWING = [name for name, entry in SCORES.items() if entry.knows_groups]
 
 

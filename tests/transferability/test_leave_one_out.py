@@ -16,6 +16,8 @@ from modtools.transferability._leave_one_out import (
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=50, n_features=4, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)

@@ -15,6 +15,8 @@ from modtools.transferability import (
     transrate,
 )
 
+pytestmark = pytest.mark.floating_point
+
 LABELS = np.arange(60) % 3
 
 

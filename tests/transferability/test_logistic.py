@@ -17,6 +17,8 @@ from modtools.transferability._linear_probe import linear_probe, linear_probe_of
 from modtools.transferability._logistic import logistic, logistic_of_rows
 from tests.transferability import row_definitions
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=150, n_features=6, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)

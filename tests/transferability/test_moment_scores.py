@@ -11,6 +11,8 @@ from modtools.exceptions import ModtoolsWarning
 from modtools.transferability import SCORES, score
 from tests.transferability import definitions
 
+pytestmark = pytest.mark.floating_point
+
 GOLDEN = {
     "nce": -0.9902102579,
     "leep": -1.0778276073,

@@ -9,6 +9,8 @@ from modtools.transferability._neighbours import knn, nearest_rows
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=120, n_features=5, seed=0):
     rng = np.random.default_rng(seed)

@@ -14,6 +14,8 @@ from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import class_mean, codelength, knn, lda, logistic, parc, ridge
 from tests.transferability import row_definitions
 
+pytestmark = pytest.mark.floating_point
+
 LARGER = pytest.mark.parametrize("rows", ["iris", "wine", "breast_cancer"], indirect=True)
 
 

@@ -12,6 +12,8 @@ from modtools.transferability._parc import parc
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
+pytestmark = pytest.mark.floating_point
+
 
 def make_rows(n_samples=60, n_features=7, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)

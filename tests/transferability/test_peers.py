@@ -21,6 +21,8 @@ from modtools.transferability import (
 )
 from tests.transferability import definitions
 
+pytestmark = pytest.mark.floating_point
+
 # Relative differences are those of the peers: stopping rules (LogME), float32 products (H-score,
 # TransRate), three power iterations for an eigenvalue (SFDA).
 SOUND = [

@@ -10,6 +10,8 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.tasks._labels import Labels, encode_labels
 from modtools.transferability import SCORES, _linear_probe, score
 
+pytestmark = pytest.mark.floating_point
+
 ACCURACIES = ["knn", "class_mean", "lda", "ridge", "logistic", "linear_probe"]
 ALL = [*ACCURACIES, "half_split", "codelength", "parc"]
 

@@ -6,6 +6,8 @@ import pytest
 from modtools import ModtoolsError, Moments
 from modtools.transferability import SCORES, Estimate, Score, score
 
+pytestmark = pytest.mark.floating_point
+
 NAMES = [
     "nce",
     "leep",
