@@ -75,12 +75,23 @@ class Prediction:
         """Return how accuracies may be off together, or what is measured of them on n rows.
 
         Chance, which rows share between modules, and the disagreement of the two estimates, which
-        is one question for all modules: which of the two is right.
+        is one question for all modules: which of the two is right. Labels too few to say how
+        accuracies differ cannot say how variances do either: as `weight` falls to 0, every module
+        gets the mean variance and every pair the mean covariance, copies of one module aside. Then
+        the highest prediction is the most probable best one; otherwise the least certain would be.
         """
         measured = 0.0 if n_test is None else 1 / n_test
         chance = self.correlation * np.outer(self.deviation, self.deviation)
         chance *= TRAINING_DRAW / self.n_samples + measured
-        return np.asarray(chance + np.outer(self.disagreement, self.disagreement))
+        found = chance + np.outer(self.disagreement, self.disagreement)
+        n_modules = len(found)
+        if n_modules == 1:
+            return np.asarray(found)
+        variance = np.trace(found) / n_modules
+        shared = (found.sum() - np.trace(found)) / (n_modules * (n_modules - 1))
+        apart = np.diag(found)[:, None] + np.diag(found) - 2 * found
+        alike = np.where(apart < _TIE**2, variance, shared)
+        return np.asarray(self.weight * found + (1 - self.weight) * alike)
 
     def half_widths(self, n_test: int | None = None) -> FloatMatrix:
         """Return half of each 95 % interval, of the accuracy or of its measurement on n rows."""

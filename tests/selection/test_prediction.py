@@ -103,7 +103,11 @@ def test_output_modules_that_disagree_widen_the_interval():
     assert found.disagreement[0] == pytest.approx((0.5 - rates[0, 0].mean()) / 2)
     assert found.disagreement[1:].tolist() == [0.0] * 4
     chance = 1.4 * found.deviation[0] ** 2 / 80
-    assert found.standard_error[0] == pytest.approx(np.sqrt(chance + found.disagreement[0] ** 2))
+    own = chance + found.disagreement[0] ** 2
+    others = 1.4 * found.deviation[1:] ** 2 / 80
+    mean = (own + others.sum()) / 5  # what is left where the labels tell nothing
+    variance = found.weight * own + (1 - found.weight) * mean
+    assert found.standard_error[0] == pytest.approx(np.sqrt(variance))
     both = rates.copy()
     both[1, 1] = both[1, 0] + rates[0, 1].mean() - rates[0, 0].mean()
     alike = predict_accuracies(NAMES, both, np.arange(5.0)[::-1, None])
@@ -118,7 +122,8 @@ def test_a_module_is_no_distance_from_itself():
 
 def test_rows_of_a_test_widen_the_intervals_as_their_variance_says():
     found = predict_accuracies(NAMES, twice(once()), np.arange(5.0)[::-1, None])
-    variance = found.deviation**2 * (TRAINING_DRAW / 80 + 1 / 200)
+    own = found.deviation**2 * (TRAINING_DRAW / 80 + 1 / 200)
+    variance = found.weight * own + (1 - found.weight) * own.mean()
     np.testing.assert_allclose(found.half_widths(200), 1.96 * np.sqrt(variance))
     np.testing.assert_allclose(found.half_widths(), 1.96 * found.standard_error)
 

@@ -342,7 +342,9 @@ def test_whatever_a_preprocessing_raises_names_the_module():
     module = PretrainedModule(nn.Linear(4, 2), name="odd", preprocess=fail)
     with pytest.raises(ModtoolsError) as caught:
         rank_modules([module], network_task())
-    assert str(caught.value) == "module \"odd\" failed: KeyError: 'pixel_values'"
+    assert str(caught.value) == (
+        "preprocess of module \"odd\" failed on a batch of 60 inputs: KeyError: 'pixel_values'."
+    )
 
 
 def test_networks_need_a_task_not_labels_alone():

@@ -7,7 +7,6 @@ from modtools import ModtoolsError
 from modtools.testing import check_score
 from modtools.transferability import SCORES, Score
 
-
 pytestmark = pytest.mark.floating_point
 
 
