@@ -49,6 +49,7 @@ _MAX_HALVINGS = 30
 _LONGEST_STEP = 10.0
 # The logit of a class that a fold does not know: its probability is 0 in any arithmetic.
 _NEVER = -1e4
+_LONG_ROW = 32
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
 
@@ -347,7 +348,7 @@ def _losses(
     for start in range(0, len(design), step):
         rows = slice(start, start + step)
         logits = (design[rows] @ flat).reshape(-1, n_folds, n_classes)
-        logits -= logits.max(axis=2, keepdims=True)
+        logits -= _largest(logits.reshape(-1, n_classes)).reshape(-1, n_folds, 1)
         each = np.arange(len(logits))
         own = logits[each, :, codes[rows]]
         np.exp(logits, out=logits)
@@ -358,6 +359,13 @@ def _losses(
         logits[each, :, codes[rows]] -= used
         gradient += design[rows].T @ logits.reshape(len(logits), -1)
     return losses, gradient.reshape(weights.shape) + penalised
+
+
+def _largest(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest value of each row; short rows are read column by column, which is fast."""
+    if values.shape[1] > _LONG_ROW:
+        return np.asarray(values.max(axis=1))
+    return np.asarray(np.ascontiguousarray(values.T).max(axis=0))
 
 
 def _dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
