@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from modtools._reading import as_path
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
@@ -57,18 +58,19 @@ def check_file(path: str | os.PathLike[str], *, what: str = "") -> Path:
     Traceback (most recent call last):
     modtools.exceptions.ModtoolsError: ... cannot be written: Is a directory. Give another place.
     """
+    path = as_path(path, name=f"{what}path")
     try:
-        target, status = _follow(Path(path))
+        target, status = _follow(path)
         if isinstance(target, int):
             os.write(target, b"")  # fails where the file was opened to be read
-            return Path(path)
+            return path
         if status is not None and not os.access(target, os.W_OK):
             raise _os_error(errno.EACCES)
         if status is None or stat.S_ISREG(status.st_mode):
             _try_folder(target.parent, target.name)
     except (OSError, ValueError) as error:
         raise unwritable(path, error, what=what) from error
-    return Path(path)
+    return path
 
 
 def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "") -> Path:
@@ -83,11 +85,12 @@ def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "
     what : str
         Words before the path in the message.
     """
+    path = as_path(path, name=f"{what}path")
     try:
         _try_folder(Path(os.path.realpath(path)), holds)
     except (OSError, ValueError) as error:
         raise unwritable(path, error, what=what) from error
-    return Path(path)
+    return path
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:
@@ -96,7 +99,7 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     >>> check_new_folder(Path(tempfile.gettempdir(), 100 * "ab")).name[:4]
     'abab'
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         if os.path.lexists(path):
             raise _os_error(errno.EEXIST)

@@ -92,7 +92,8 @@ class Stop:
         """End on the spot, and all worker processes with it."""
         self.say()
         if os.isatty(_STDERR):
-            os.write(_STDERR, _SHOW_CURSOR)
+            with suppress(OSError):
+                os.write(_STDERR, _SHOW_CURSOR)
         processes: Any = sys.modules.get("multiprocessing")
         for child in processes.active_children() if processes else ():
             with suppress(OSError):

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modtools._escape import csv_text
+from modtools._escape import csv_text, terminal_text
 from modtools._places import check_file, check_folder
 from modtools._progress import quiet as no_progress
 from modtools._writing import json_text, write_file
@@ -83,13 +84,21 @@ def demo(
         typer.echo(text, nl=False)
     writing = Writing()
     _write_pictures(writing, folder, worths, agreement)
-    writing.add(lambda: [write_file(folder / "figures.json", text)])
-    if json is not None and json != "-":
-        writing.add(lambda: [write_file(json, text)])
-    written = [*writing.written, folder / "zoo"]
-    say(f"Wrote    {'  '.join(map(str, written))}   ({figures['seconds']:.0f} s)")
+    _write_figures(writing, [folder / "figures.json", json], text)
+    written = terminal_text("  ".join(map(str, [*writing.written, folder / "zoo"])))
+    say(f"Wrote    {written}   ({figures['seconds']:.0f} s)")
     writing.end()
     say(f"Next     {_NEXT}")
+
+
+def _write_text(place: Path | str, text: str) -> list[Path]:
+    return [write_file(place, text)]
+
+
+def _write_figures(writing: Writing, places: Sequence[Path | str | None], text: str) -> None:
+    for place in places:
+        if place is not None and place != "-":
+            writing.add(partial(_write_text, place, text))
 
 
 def _check_places(folder: Path, json: str | None) -> None:

@@ -15,6 +15,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from modtools._locks import make_held, remove_unheld
+from modtools._reading import as_path
 from modtools._validation import check_positive
 from modtools.exceptions import ModtoolsError, warn
 
@@ -54,9 +55,7 @@ class Cache:
         chosen = (
             folder or os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools")
         )
-        if "\0" in str(chosen):
-            raise ModtoolsError(f"the folder of the cache cannot be {str(chosen)!r}.")
-        self.folder = Path(chosen)
+        self.folder = as_path(chosen, name="the folder of the cache")
         self._said: set[str] = set()
         if limit is None:
             limit = _number(os.environ.get("MODTOOLS_CACHE_LIMIT", "10"))

@@ -9,6 +9,7 @@ from reprlib import repr as short
 from typing import Any, Final
 
 from modtools._escape import code_span, markdown_text
+from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
@@ -119,6 +120,19 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path} belongs to {json.dumps(card['name'][:100])}, not to {folder.name}."
         )
     return card
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """Return a card as JSON that `read_json` takes, or raise where its text is no Unicode."""
+    text = json_text(card)
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ModtoolsError(
+            f"a card cannot keep {error.object[error.start : error.end]!r}, half of a character; "
+            "mend the names and texts that go into it."
+        ) from error
+    return text
 
 
 def read_json(path: Path, maximum_bytes: int) -> Any:

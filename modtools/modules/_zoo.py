@@ -10,11 +10,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from modtools._folders import new_folder, put_back, read_steadily
+from modtools._reading import as_path
 from modtools._validation import did_you_mean
-from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
     FORMAT,
+    card_text,
     check_preprocess,
     read_card,
     read_preprocess,
@@ -68,7 +69,7 @@ class Zoo(Mapping[str, PretrainedModule]):
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> None:
-        self.folder = Path(folder)
+        self.folder = as_path(folder, name="the folder of a zoo")
         self._allow = frozenset((*ALLOWED_PACKAGES, *allow))
 
     @property
@@ -243,7 +244,7 @@ class Zoo(Mapping[str, PretrainedModule]):
                 save_weights(network, fresh / _WEIGHTS)
                 card["preprocess"] = write_preprocess(module.preprocess, fresh)
                 card["sha256"] = {path.name: file_digest(path) for path in fresh.iterdir()}
-                (fresh / "card.json").write_text(json_text(card), encoding="utf-8")
+                (fresh / "card.json").write_text(card_text(card), encoding="utf-8")
                 (fresh / "README.md").write_text(readme(card), encoding="utf-8")
         except (OSError, SafetensorError, UnicodeEncodeError) as error:
             _check_place(final, overwrite=overwrite)  # another process may have taken it

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
 from modtools._escape import terminal_text
+from modtools._reading import as_path
 from modtools._validation import rows_per_block
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._reused_files import read_model, write_model
@@ -326,7 +327,7 @@ class ReusedModel:
             The module lacks what a zoo needs to rebuild it (``build=``), or the output module is
             not one of modtools.
         """
-        return write_model(self, Path(path), overwrite=overwrite)
+        return write_model(self, as_path(path), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> Self:
@@ -345,7 +346,7 @@ class ReusedModel:
             A copy: its arrays have the values, types and order in memory of those that were saved,
             so that it predicts the same to the last bit.
         """
-        return cls(**read_model(Path(path), allow))
+        return cls(**read_model(as_path(path), allow))
 
     def to_torch(self, *, preprocess: bool = True) -> "nn.Module":
         """Return one network that gives the same logits, to export or to fine-tune elsewhere.

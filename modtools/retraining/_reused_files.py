@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from modtools._escape import markdown_text
 from modtools._folders import new_folder, read_steadily
 from modtools._memory_order import axes_in_memory
 from modtools._validation import check_choice
-from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.tasks._labels import Kind
@@ -56,6 +56,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
 def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
     """Write a model to its own folder, whole or not at all."""
     from modtools.modules import Zoo
+    from modtools.modules._card import card_text
     from modtools.modules._combined import networks_of
     from modtools.modules._weights import file_digest
 
@@ -69,7 +70,7 @@ def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
             card |= _module_card(model.module, zoo)
             save_file(arrays, fresh / _ARRAYS)
             card["sha256"] = {_ARRAYS: file_digest(fresh / _ARRAYS)}
-            (fresh / "card.json").write_text(json_text(card), encoding="utf-8")
+            (fresh / "card.json").write_text(card_text(card), encoding="utf-8")
             (fresh / "README.md").write_text(_readme(model), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         _check_place(path, overwrite=overwrite)  # another process may have taken it
@@ -168,10 +169,13 @@ def _read_module(card: dict[str, Any], zoo: "Zoo") -> "PretrainedModule | Combin
 
 
 def _readme(model: "ReusedModel") -> str:
+    name, task, classes = map(
+        markdown_text, (model.module.names[0], model.task_name, model.describe_classes())
+    )
     return (
-        f"---\nlibrary_name: modtools\n---\n# {model.module.names[0]} reused for "
-        f"{model.task_name}\n\nA frozen module with a {type(model.output).__name__} trained on "
-        f"{model.n_labels} labels of {model.describe_classes()}.\n\n"
+        f"---\nlibrary_name: modtools\n---\n# {name} reused for {task}\n\n"
+        f"A frozen module with a {type(model.output).__name__} trained on {model.n_labels} labels "
+        f"of {classes}.\n\n"
         "Load it with `modtools.ReusedModel.load(folder)`.\n"
     )
 
@@ -198,8 +202,9 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
     except Exception as error:  # a card may hold anything
+        cause = str(error) if isinstance(error, ModtoolsError) else f"{error!r}."
         raise ModtoolsError(
-            f"the folder {path} does not match its card: {error} Nothing was loaded."
+            f"the folder {path} does not match its card: {cause} Nothing was loaded."
         ) from error
     return {
         "module": module,

@@ -149,8 +149,7 @@ def train_modular(
         seed=seed,
     )
     run = Run(network, task, options)
-    modules = split(network, at=at, example=run.example)
-    plan = _Plan(run, modules, proxy, pairs)
+    plan = _Plan(run, split(network, at=at, example=run.example), proxy, pairs)
     settings = plan.settings(schedule)
     trainer = run.train(plan.stages(schedule), settings)
     return TrainingResult(run, trainer, settings, plan.taps[:-1], labels_needed=plan.labels_needed)

@@ -58,13 +58,7 @@ class Options:
         """Return the options, or raise with the one that is wrong."""
         if epochs is None and max_seconds is None:
             epochs = _EPOCHS
-        if patience is not None and validation is None:
-            raise ModtoolsError(
-                "patience= counts epochs without a better validation loss; give "
-                "validation=, a task held out from training."
-            )
-        if not isinstance(validation, Task | None):
-            raise ModtoolsError(f"validation must be a Task; got {type(validation).__name__}.")
+        _check_validation(validation, patience)
         if recipe is not None and not isinstance(recipe, Recipe):
             raise ModtoolsError(f"recipe must be a Recipe; got {type(recipe).__name__}.")
         return cls(
@@ -82,6 +76,16 @@ class Options:
             keep_checkpoint=keep_checkpoint,
             seed=check_integer(seed, name="seed", minimum=0),
         )
+
+
+def _check_validation(validation: Task | None, patience: int | None) -> None:
+    if patience is not None and validation is None:
+        raise ModtoolsError(
+            "patience= counts epochs without a better validation loss; give validation=, a task "
+            "held out from training."
+        )
+    if not isinstance(validation, Task | None):
+        raise ModtoolsError(f"validation must be a Task; got {type(validation).__name__}.")
 
 
 def check_task(task: Any) -> Task:
