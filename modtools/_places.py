@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from modtools._reading import as_path
+from modtools._reading import at_home
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
@@ -58,7 +58,7 @@ def check_file(path: str | os.PathLike[str], *, what: str = "") -> Path:
     Traceback (most recent call last):
     modtools.exceptions.ModtoolsError: ... cannot be written: Is a directory. Give another place.
     """
-    path = as_path(path, name=f"{what}path")
+    path = at_home(path, name=f"{what}path")
     try:
         target, status = _follow(path)
         if isinstance(target, int):
@@ -85,7 +85,7 @@ def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "
     what : str
         Words before the path in the message.
     """
-    path = as_path(path, name=f"{what}path")
+    path = at_home(path, name=f"{what}path")
     try:
         _try_folder(Path(os.path.realpath(path)), holds)
     except (OSError, ValueError) as error:
@@ -99,7 +99,7 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     >>> check_new_folder(Path(tempfile.gettempdir(), 100 * "ab")).name[:4]
     'abab'
     """
-    path = as_path(path)
+    path = at_home(path)
     try:
         if os.path.lexists(path):
             raise _os_error(errno.EEXIST)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_path",
+    "at_home",
     "check_is_file",
     "check_memory",
     "kind_of",
@@ -69,27 +70,36 @@ def _cause(error: Exception) -> str:
     return text if text and is_plain else f"{type(error).__name__} {text}".rstrip()
 
 
+def at_home(value: Any, *, name: str = "path") -> Path:
+    """Return a path with ``~`` replaced by the home folder; the system judges the rest of it."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise ModtoolsError(f"{name} must be a path; got {value!r}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ModtoolsError(
+            f"{name} begins with the home folder of a user who does not exist: {text!r}. Write "
+            f'"./{text}" for a file of that name.'
+        ) from None
+
+
 def as_path(value: Any, *, name: str = "path") -> Path:
     """Return a path that the system can look up, with ``~`` replaced by the home folder.
 
     >>> as_path("data/task.npz").name
     'task.npz'
     """
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
-    if not isinstance(text, str) or not text:
+    path = at_home(value, name=name)
+    text = os.fspath(value)
+    if not text:
         raise ModtoolsError(f"{name} must be a path; got {value!r}.")
     if "\0" in text:
         raise ModtoolsError(f"{name} must not hold a null byte; got {text!r}.")
     try:
         os.fsencode(text)
-        path = Path(text).expanduser()
     except UnicodeEncodeError:
         raise ModtoolsError(f"{name} must be text; {text!r} has lone surrogates.") from None
-    except RuntimeError:
-        raise ModtoolsError(
-            f"{name} begins with the home folder of a user who does not exist: {text!r}. Write "
-            f'"./{text}" for a file of that name.'
-        ) from None
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
         raise ModtoolsError(

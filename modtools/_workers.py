@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-__all__ = ["in_worker", "leaving_ctrl_c_to_the_parent"]
+__all__ = ["in_worker", "starting_workers"]
 
 Result = TypeVar("Result")
 _LOOK_SECONDS: Final = 0.5
+_LEFT_TO_PARENT: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+_TRACKER: Final = "joblib.externals.loky.backend.resource_tracker"
 _watched: list[int] = []
 
 
@@ -46,14 +50,43 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def leaving_ctrl_c_to_the_parent() -> Iterator[None]:
-    """Start processes in this block that do not see the Ctrl-C of their terminal.
+def starting_workers(n_jobs: int | None) -> Iterator[None]:
+    """Start processes in this block that do not see what the terminal sends to all of a command.
 
     The parent sees it and ends them; they would each print a traceback. Processes inherit what is
     blocked, from their first instruction on.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    if n_jobs in (None, 1) or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
+        _start_trackers()
+        # Again, because the start of a tracker ends the block of Ctrl-C.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_trackers() -> None:
+    """Start the processes that clean up behind joblib, which otherwise start with its workers.
+
+    They say on stderr what they clean up behind a process that was killed; that is their work, and
+    no news.
+    """
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as joblib_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = f"ignore::UserWarning:{_TRACKER}"
+    os.environ["PYTHONWARNINGS"] = quiet if before is None else f"{before},{quiet}"
+    try:
+        resource_tracker.ensure_running()
+        joblib_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

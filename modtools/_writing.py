@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modtools._places import unwritable, write_content
-from modtools._reading import as_path
+from modtools._reading import at_home
 
 __all__ = ["json_text", "versions", "write_file"]
 
@@ -70,7 +70,7 @@ def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
     ...     write_file(f"{folder}/note.txt", "done").read_text()
     'done'
     """
-    path = as_path(path)
+    path = at_home(path)
     try:
         write_content(path, content.encode() if isinstance(content, str) else content)
     except (OSError, ValueError) as error:

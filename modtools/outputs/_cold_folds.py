@@ -208,6 +208,15 @@ class _Folds(NamedTuple):
     training: NDArray[np.bool_]
     penalty: NDArray[Any]
 
+    def squares(self) -> NDArray[Any]:
+        """Return the sum of squares of each column over the rows of each fold."""
+        found = np.zeros((self.design.shape[1], self.training.shape[1]), dtype=self.design.dtype)
+        step = rows_per_block(self.design.shape[1])
+        for start in range(0, len(self.design), step):
+            rows = slice(start, start + step)
+            found += np.square(self.design[rows]).T @ self.training[rows].astype(found.dtype)
+        return found
+
     def some(self, chosen: NDArray[Any]) -> "_Folds":
         """Return the chosen folds."""
         return self._replace(training=self.training[:, chosen], penalty=self.penalty[:, chosen])
@@ -250,7 +259,7 @@ class _Search:
     def at(cls, folds: _Folds, start: NDArray[Any]) -> "_Search":
         """Return a search that has not moved; its first step has length 1."""
         loss, gradient = _losses(*folds, start)
-        squares = np.square(folds.design).T @ folds.training.astype(folds.design.dtype)
+        squares = folds.squares()
         alone = _ratio(np.ones_like(squares), CURVATURE * squares + folds.penalty)
         alone = np.repeat(alone[:, :, None], start.shape[2], axis=2)
         unit = _ratio(np.ones_like(loss), np.sqrt(_dot(gradient, gradient)))

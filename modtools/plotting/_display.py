@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from modtools._places import check_file, is_stream
-from modtools._reading import as_path
+from modtools._reading import at_home
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError
 
@@ -75,12 +75,12 @@ def check_picture_place(path: str | os.PathLike[str]) -> Path:
     """Return the path if pictures can be written under it, else raise."""
     for file in _picture_files(path):
         check_file(file)
-    return as_path(path)
+    return at_home(path)
 
 
 def _picture_files(path: str | os.PathLike[str]) -> list[Path]:
     """Return where PNG and SVG go, or where the PNG alone goes: into a device or a pipe."""
-    path = as_path(path)
+    path = at_home(path)
     if path.suffix not in ("", ".png", ".svg"):
         raise ModtoolsError(f"a picture is saved as .png and .svg; got the name {path.name!r}.")
     if path.name in ("", ".."):

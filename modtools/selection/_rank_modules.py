@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from modtools._validation import as_float, check_integer
-from modtools._workers import in_worker, leaving_ctrl_c_to_the_parent
+from modtools._workers import in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import Candidate, check_modules, iter_candidates
 from modtools.selection._held_out import held_out_rates
@@ -259,7 +259,7 @@ def _score_all(
     work, parent = delayed(in_worker), os.getpid()
     with Parallel(n_jobs=n_jobs, return_as="generator") as pool:
         while batch := list(islice(candidates, width)):
-            with leaving_ctrl_c_to_the_parent():
+            with starting_workers(n_jobs):
                 scored = pool(work(parent, _score_one, item, request) for item in batch)
             for item, result in zip(batch, scored, strict=True):
                 results.append(result)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._reading import as_path
+from modtools._reading import at_home
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._test_rows import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store
@@ -130,7 +130,7 @@ def label_efficiency(
     started = time.perf_counter()
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
     _check_jobs(n_jobs)
-    place = None if folder is None else check_study_folder(as_path(folder, name="folder"))
+    place = None if folder is None else check_study_folder(at_home(folder, name="folder"))
     kept = cache if cache is not None or place is None else place / "features"
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
     sources = list_sources(modules, train, test, {**forward, "cache": kept})

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from modtools._progress import quiet, track
-from modtools._workers import in_worker, leaving_ctrl_c_to_the_parent
+from modtools._workers import in_worker, starting_workers
 from modtools.studies._cells import Cell, Line, Measured, Store
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
 from modtools.studies._measure import Rows, draw_seed, label_order, measure
@@ -120,7 +120,7 @@ def _source_cells(
         work(os.getpid(), _measure_draw, rows[draw.module], draw, plan, store) for draw in missing
     )
     with threadpool_limits(None if n_jobs in (None, 1) else 1):
-        with leaving_ctrl_c_to_the_parent():
+        with starting_workers(n_jobs):
             found = parallel(tasks)
         yield from found
 

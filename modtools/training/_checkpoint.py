@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from modtools._places import check_file, target_of, unwritable, write_content
-from modtools._reading import as_path, check_is_file, kind_of
+from modtools._reading import at_home, check_is_file, kind_of
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
@@ -93,7 +93,7 @@ def check_checkpoint_place(path: str | os.PathLike[str]) -> Path:
 
     That is better known now than in the middle of a run.
     """
-    place = as_path(path, name="checkpoint")
+    place = at_home(path, name="checkpoint")
     if os.path.exists(place) and not place.is_file():
         raise ModtoolsError(
             f"{place} is not a whole checkpoint of a training run (it is no file). Give another "

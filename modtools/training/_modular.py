@@ -149,10 +149,8 @@ def train_modular(
         seed=seed,
     )
     run = Run(network, task, options)
-    plan = _Plan(run, split(network, at=at, example=run.example), proxy, pairs)
-    settings = plan.settings(schedule)
-    trainer = run.train(plan.stages(schedule), settings)
-    return TrainingResult(run, trainer, settings, plan.taps[:-1], labels_needed=plan.labels_needed)
+    modules = split(network, at=at, example=run.example)
+    return _Plan(run, modules, proxy, pairs).train(schedule)
 
 
 class _Plan:
@@ -177,6 +175,13 @@ class _Plan:
         self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
         if pairs is not None:
             _check_pairs(pairs, len(run.task), dict(zip(self.proxy_names, needs, strict=True)))
+
+    def train(self, schedule: str) -> TrainingResult:
+        """Train every module by a schedule and return what came out."""
+        settings = self.settings(schedule)
+        trainer = self.run.train(self.stages(schedule), settings)
+        needed = self.labels_needed
+        return TrainingResult(self.run, trainer, settings, self.taps[:-1], labels_needed=needed)
 
     def settings(self, schedule: str) -> dict[str, Any]:
         """Return all that decides what the run gives."""

@@ -18,6 +18,7 @@ from modtools.outputs import (
     _cold_folds,
 )
 from modtools.outputs._cold_folds import cold_fold_codes, minimise_folds
+from modtools.outputs._content import row_content
 from modtools.outputs._fold_design import fold_design
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._newton import NewtonFit, newton_weights
@@ -106,7 +107,7 @@ def held_out_by_scikit_learn(features, codes, strength):
     rows = (features - features.mean(axis=0))[:, varies] / deviations[varies]
     if not varies.any():
         rows = np.zeros((len(codes), 1))
-    folds = stratified_folds(codes, 5, seed=0)
+    folds = stratified_folds(codes, 5, seed=0, content=row_content(StandardizedRows.of(features)))
     predicted, margins = np.empty_like(codes), np.full(len(codes), np.inf)
     for fold in range(folds.max() + 1):
         used, left = folds != fold, folds == fold
@@ -162,7 +163,7 @@ def test_each_fold_is_at_the_minimum_of_its_loss(number, strength):
     _, features, codes = random_set(number)
     design, penalty = fold_design(StandardizedRows.of(features), strength)
     design, penalty = design.astype(np.float64), penalty.astype(np.float64)
-    folds = stratified_folds(codes, 5, seed=0)
+    folds = stratified_folds(codes, 5, seed=0, content=row_content(StandardizedRows.of(features)))
     training = folds[:, None] != np.arange(5)
     weights = minimise_folds(design, codes, codes.max() + 1, training, penalty)
     for fold, used in enumerate(training.T):
@@ -238,7 +239,8 @@ def unscaled_folds():
     columns = blobs(rng, codes, 1.0, 6) * [1e4, 1e4, 1.0, 1.0, 1e-3, 1e-3]
     design = np.column_stack([columns, np.ones(200)])
     penalty = np.append(np.full(6, 1.0), 0)
-    training = stratified_folds(codes, 5, seed=0)[:, None] != np.arange(5)
+    content = row_content(StandardizedRows.of(columns))
+    training = stratified_folds(codes, 5, seed=0, content=content)[:, None] != np.arange(5)
     return design, codes, training, penalty
 
 
