@@ -179,9 +179,9 @@ class _Plan:
     def train(self, schedule: str) -> TrainingResult:
         """Train every module by a schedule and return what came out."""
         settings = self.settings(schedule)
-        trainer = self.run.train(self.stages(schedule), settings)
+        trainer = self._run.train(self.stages(schedule), settings)
         needed = self.labels_needed
-        return TrainingResult(self.run, trainer, settings, self.taps[:-1], labels_needed=needed)
+        return TrainingResult(self._run, trainer, settings, self.taps[:-1], labels_needed=needed)
 
     def settings(self, schedule: str) -> dict[str, Any]:
         """Return all that decides what the run gives."""
