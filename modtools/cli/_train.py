@@ -56,12 +56,15 @@ def train(
     optimiser. The accuracy is that of held-out rows, which no step of the training saw.
     """
     asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._train_report import report, show_proxies
+    from modtools.cli._train_report import how_to_resume, report, show_proxies
     from modtools.cli._train_run import Wanted, train_wanted
 
     if show_list:
         show_proxies(json)
         return
-    with no_progress() if quiet else nullcontext():
-        done = train_wanted(Wanted(**asked))
-    report(done)
+    try:
+        with no_progress() if quiet else nullcontext():
+            done = train_wanted(Wanted(**asked))
+        report(done)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(str(stop) or how_to_resume(checkpoint)) from None

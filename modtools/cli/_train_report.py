@@ -14,7 +14,7 @@ from modtools.cli._show import echo_outcome, echo_registry
 if TYPE_CHECKING:
     from modtools.cli._train_run import Trained
 
-__all__ = ["FULL_INFORMATION", "LABELS_NEEDED", "report", "show_proxies", "wilson"]
+__all__ = ["FULL_INFORMATION", "LABELS_NEEDED", "how_to_resume", "report", "show_proxies", "wilson"]
 
 _NORMAL_95: Final = 1.959964
 FULL_INFORMATION: Final = "All pairs plus one label a class is full label information."
@@ -80,6 +80,13 @@ def _save(done: "Trained") -> list[Path]:
     if done.saved is not None and done.wanted.json != "-" and not done.wanted.quiet:
         say(f"{'Saved':<10}{done.saved}")
     return []
+
+
+def how_to_resume(checkpoint: Path | None) -> str:
+    """Say where a training goes on that was stopped behind its last step, if it does."""
+    if checkpoint is None or not checkpoint.exists():
+        return ""
+    return f"training stopped; the same command goes on from the checkpoint {checkpoint}."
 
 
 def _how_to_go_on(done: "Trained") -> str:
