@@ -255,6 +255,11 @@ class Zoo(Mapping[str, PretrainedModule]):
 
     def _check_saveable(self, module: PretrainedModule) -> nn.Module:
         """Return the network of a module that this zoo could load again, or say what is missing."""
+        if not isinstance(module, PretrainedModule):
+            raise ModtoolsError(
+                f"module must be a PretrainedModule; got {type(module).__name__}. The modules of a "
+                "CombinedModule are saved one by one."
+            )
         try:
             if not isinstance(module.network, nn.Module):
                 raise ModtoolsError("its network is a plain callable, not a torch.nn.Module.")

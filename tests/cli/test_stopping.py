@@ -119,7 +119,9 @@ def test_while_modules_are_imported(module, number, images):
     assert (done.returncode, done.stdout, done.stderr) == (CODES[number], "", STOPPED)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_training_ends_its_step_and_leaves_its_checkpoint(number, images, tmp_path):
     checkpoint = tmp_path / "run.pt"
     words = ("train", "--task", images, "--epochs", "2", "--network", "multilayer_perceptron")
@@ -198,9 +200,9 @@ def test_only_the_command_answers_signals():
     ("number", "to_all", "code"),
     [
         (signal.SIGTERM, False, 143),
-        (signal.SIGINT, True, 130),
+        pytest.param(signal.SIGINT, True, 130, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, True, 129, marks=pytest.mark.slow),
-        (signal.SIGKILL, False, -signal.SIGKILL),
+        pytest.param(signal.SIGKILL, False, -signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
 def test_the_workers_of_a_study_end_with_it(number, to_all, code, tmp_path):

@@ -145,7 +145,9 @@ assert os.listdir(sys.argv[1]) == ["model"], os.listdir(sys.argv[1])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("how", ["exchanged", "renamed twice"])
+@pytest.mark.parametrize(
+    "how", ["exchanged", pytest.param("renamed twice", marks=pytest.mark.slow)]
+)
 def test_a_kill_at_any_move_leaves_the_old_or_the_new_model(tmp_path, how):
     command = [sys.executable, "-c", KILLED_AT_EVERY_MOVE, tmp_path, how]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
