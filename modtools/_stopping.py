@@ -1,6 +1,7 @@
 """How a command ends on Ctrl-C, SIGTERM or SIGHUP: at any moment, in one line, without orphans."""
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -79,6 +80,16 @@ class Stop:
             with suppress(OSError):  # nobody may be there to read it
                 os.write(_STDERR, f"{text}\n".encode())
             self._is_said = True
+
+    def end(self) -> NoReturn:
+        """End when all is closed that was open.
+
+        Not as other programs: Python kills itself by Ctrl-C, with the exit code of that, where the
+        interrupt was raised inside of exec, and its last moments are without these handlers.
+        """
+        self.say()
+        atexit._run_exitfuncs()
+        self._leave()
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal."""

@@ -21,8 +21,8 @@ def main() -> None:
             raise
         code = stop.code
     if stop.code is not None:
-        stop.say()
-    sys.exit(stop.code or code)
+        stop.end()
+    sys.exit(code)
 
 
 def _run(stop: Stop) -> int:

@@ -63,18 +63,21 @@ patch(_stopping.Stop, "begin_to_end", numbers[1:], is_before=False)
 from modtools.cli import main
 main()
 """
-# Swallows the interrupt in a finaliser, where Python prints a traceback and goes on.
-IN_FINALISER = """
+# In a finaliser, where Python prints a traceback and goes on; or in code executed from a text,
+# after which Python kills itself in the end. argv: signal, which of the two.
+IN_STRANGE_PLACES = """
 import os, sys
 from modtools.cli import _main
-run = _main._run
+KILL = "os.kill(os.getpid(), int(sys.argv[1]))\\nsum(range(1000))"
 class Swallowing:
     def __del__(self):
-        os.kill(os.getpid(), int(sys.argv[1]))
-        sum(range(1000))
+        exec(compile(KILL, "here", "exec"))
 def running(stop):
     stop.begin()
-    Swallowing()
+    if sys.argv[2] == "finaliser":
+        Swallowing()
+    else:
+        exec(KILL)
     return 0
 _main._run = running
 _main.main()
@@ -163,9 +166,20 @@ def test_while_it_works_and_again_while_it_ends(place, numbers, code, feature_fi
     assert not (tmp_path / "a.json").exists()
 
 
-def test_in_a_finaliser_and_at_the_exit():
-    done = run(IN_FINALISER, int(signal.SIGINT))
-    assert (done.returncode, done.stderr) == (130, STOPPED)
+def test_in_strange_places_and_at_the_exit(tmp_path):
+    (tmp_path / "strange.py").write_text(IN_STRANGE_PLACES)
+    for place in ("finaliser", "text"):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            words = [sys.executable, "-m", "strange", str(int(number)), place]
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            assert (done.returncode, done.stderr) == (CODES[number], STOPPED), place
     done = run(AT_EXIT, int(signal.SIGTERM), "score", "--list")
     assert (done.returncode, done.stderr) == (143, STOPPED)
     assert "logme" in done.stdout
