@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from typer.testing import CliRunner
 
-from modtools.cli import _demo_labels, _demo_tasks, _demo_training
+from modtools.cli import _demo_labels, _demo_tasks, _demo_training, app
 from modtools.cli._demo_tasks import DemoTask, demo_shelf, iter_tasks
 from modtools.modules import PretrainedModule, Zoo, extract, image_preprocess, pixels
 from modtools.outputs import LogisticOutput
@@ -53,14 +54,24 @@ def small_shelf():
     return [PretrainedModule(network, name="net", tap=["1", "2"], preprocess=prepare), pixels()]
 
 
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    monkeypatch.setattr(_demo_tasks, "demo_shelf", small_shelf)
-    monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task()]))
-    monkeypatch.setattr(_demo_training, "EPOCHS", 1)
-    monkeypatch.setattr(_demo_training, "PROXIES_SHOWN", ("supcon", "local_classifier"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "modtools-demo"
+def make_small(patch):
+    patch.setattr(_demo_tasks, "demo_shelf", small_shelf)
+    patch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task()]))
+    patch.setattr(_demo_training, "EPOCHS", 1)
+    patch.setattr(_demo_training, "PROXIES_SHOWN", ("supcon", "local_classifier"))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Run the demo once; return what it printed and the folder of its files."""
+    here = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        patch.chdir(here)
+        patch.setenv("COLUMNS", "100")
+        done = CliRunner().invoke(app, ["demo"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    return done.stdout, here / "modtools-demo"
 
 
 def pixels_retrained():
@@ -71,11 +82,8 @@ def pixels_retrained():
     return output.fit(rows[:80], labels[:80]).score(rows[80:], labels[80:])
 
 
-def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
-    done = cli("demo")
-    assert done.exit_code == 0
-    assert done.stderr == ""
-    text = done.stdout
+def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
+    text, folder = shown
     assert (
         "Task digits: 230 images, 10 classes. You have labels for 80 of them (8 a class); 150 are "
         "kept aside to check the answer." in text
@@ -91,21 +99,31 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(cli, small):
     assert "Left out Fashion-MNIST: its files are not here" in text
     assert "Agreement of predicted with achieved: weighted tau " in text
     assert text.splitlines()[-1].startswith("Next     modtools score --module ")
-    assert sorted(path.name for path in small.iterdir()) == FILES
-    table = pd.read_csv(small / "ranking.csv")
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    table = pd.read_csv(folder / "ranking.csv")
     achieved = table.loc[table["module"] == "pixels", "achieved"]
     assert achieved.nunique() == 1
     assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
-    shown = {"predicted_accuracy", "half_split", *_demo_tasks.SCORES_SHOWN}
-    assert set(table["score"]) == shown
+    scores = {"predicted_accuracy", "half_split", *_demo_tasks.SCORES_SHOWN}
+    assert set(table["score"]) == scores
     decision = (
         "^Decision reuse pixels for digits: .* % .* is predicted with the 80 labels, .* million"
     )
     assert re.search(decision, text, re.MULTILINE)
 
 
-def test_figures_are_percent_and_points_and_the_same_for_one_seed(cli, small):
-    first, second = (json.loads(cli("demo", "-q", "--json", "-").stdout) for _ in range(2))
+def test_figures_of_a_chosen_folder_are_percent_and_points_and_the_same_for_one_seed(
+    cli, shown, monkeypatch, tmp_path
+):
+    make_small(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    done = cli("demo", "-q", "--folder", tmp_path / "here", "--json", tmp_path / "copy.json")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == FILES
+    assert not (tmp_path / "modtools-demo").exists()
+    first = json.loads((tmp_path / "copy.json").read_text())
+    assert first == json.loads((tmp_path / "here" / "figures.json").read_text())
+    second = json.loads((shown[1] / "figures.json").read_text())
     assert {"modtools", "torch", "scikit-learn", "numpy"} <= set(first["versions"])
     figures = first["figures"]
     assert figures["labels_digits"] == 80
@@ -160,9 +178,9 @@ def test_the_pixels_stand_beside_another_pick_in_grey():
     assert set(worth.draws["line"]) == {f"{ranking.best}, retrained"}
 
 
-def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(cli, small):
-    text = cli("demo").stdout
-    figures = json.loads((small / "figures.json").read_text())["figures"]
+def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(shown):
+    text, folder = shown
+    figures = json.loads((folder / "figures.json").read_text())["figures"]
     assert "Accuracy on 225 other images of 0 to 4: supcon " in text
     assert "Task digits 5,6,7,8,9: 896 images, 5 classes. You have labels for 25 of them" in text
     assert "All pairs plus one label a class is full label information." in text
@@ -170,7 +188,7 @@ def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(cl
     assert knew["supcon@features"] == "pairs"
     assert knew["local_classifier@features"] == "classes"
     assert knew["untrained@features"] == "nothing"
-    zoo = Zoo(small / "zoo")
+    zoo = Zoo(folder / "zoo")
     assert zoo.names == ("local_classifier", "supcon")
     card = zoo.card("supcon")
     assert card["training"]["source_classes"] == [0, 1, 2, 3, 4]
@@ -189,14 +207,6 @@ def retrained(module):
     features = extract(module, target)
     output = LogisticOutput().fit(features[few.rows], few.labels)
     return 100 * output.score(features[kept.rows], kept.labels)
-
-
-def test_the_folder_and_the_json_file_can_be_chosen(cli, small, tmp_path):
-    done = cli("demo", "-q", "--folder", tmp_path / "here", "--json", tmp_path / "copy.json")
-    assert (done.exit_code, done.stdout) == (0, "")
-    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == FILES
-    assert json.loads((tmp_path / "copy.json").read_text())["figures"]
-    assert not small.exists()
 
 
 def test_without_the_extra_the_pip_command_is_named(cli, monkeypatch, tmp_path):

@@ -125,15 +125,8 @@ def held_out_by_scikit_learn(features, codes, strength):
     return predicted, margins
 
 
-# The first half holds sets of every kind; more takes longer than the default run can spare.
-CHUNKS = [
-    pytest.param(chunk, marks=[pytest.mark.slow] if chunk >= N_CHUNKS // 2 else [])
-    for chunk in range(N_CHUNKS)
-]
-
-
 @pytest.mark.filterwarnings("ignore:MT001", "ignore:MT006")
-@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("chunk", range(N_CHUNKS))
 def test_held_out_accuracies_are_those_of_scikit_learn(chunk):
     wrong = []
     for number in range(chunk, N_SETS, N_CHUNKS):
