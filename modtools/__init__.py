@@ -13,7 +13,7 @@ _HOMES = {
     "CombinedModule": "modtools.modules",
     "ModtoolsError": "modtools.exceptions",
     "ModtoolsWarning": "modtools.exceptions",
-    "Moments": "modtools.statistics",
+    "Moments": "modtools.transferability",
     "PretrainedModule": "modtools.modules",
     "Race": "modtools.selection",
     "Ranking": "modtools.selection",
@@ -80,11 +80,10 @@ if TYPE_CHECKING:
         rank_modules,
         select_modules,
     )
-    from modtools.statistics import Moments
     from modtools.studies import label_efficiency, score_agreement, task_space
     from modtools.tasks import Task, load_task
     from modtools.training import train_end_to_end, train_modular
-    from modtools.transferability import score
+    from modtools.transferability import Moments, score
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,6 @@ PACKAGE = ROOT / "modtools"
 ROOMS = (
     "plotting",
     "tasks",
-    "statistics",
     "outputs",
     "modules",
     "proxies",
@@ -27,9 +26,9 @@ ROOMS = (
     "testing",
 )
 RANKS = {room: number for number, room in enumerate([*ROOMS, "__main__"], start=1)}
-FOUNDATION = 0  # files beside the rooms: exceptions, _validation, _progress, ...
+FOUNDATION = 0  # files beside the rooms: exceptions, _checks, _progress, ...
 PUBLIC_FILES = {PACKAGE / "training/networks.py"}  # modtools.training.networks, by design
-WITHOUT_TORCH = ("exceptions", "plotting", "tasks", "statistics", "outputs")
+WITHOUT_TORCH = ("exceptions", "plotting", "tasks", "outputs")
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
@@ -132,6 +131,18 @@ def test_a_room_imports_only_from_rooms_above_it(path):
         f"{short(path)}:{line} imports {name}"
         for line, place, name in imported_places(TREES[path])
         if name != "modtools.__version__" and (not place or rank_of(place) > rank_of(own))
+    ]
+    assert not wrong
+
+
+def test_no_room_imports_a_private_file_of_another(path):
+    own = place_of(path)
+    wrong = [
+        f"{short(path)}:{line} imports {name}; export it from modtools/{place}/__init__.py"
+        for line, place, name in imported_places(TREES[path])
+        if place in RANKS and place != own and name.split(".")[2:3] and own != "cli"
+        for file in name.split(".")[2:3]
+        if file.startswith("_")
     ]
     assert not wrong
 

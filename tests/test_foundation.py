@@ -7,12 +7,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from modtools import _progress
-from modtools._progress import quiet, track
-from modtools._validation import (
+from modtools._checks import (
     check_choice,
     check_features,
     check_fraction,
@@ -25,6 +23,7 @@ from modtools._validation import (
     rows_per_block,
     to_numpy,
 )
+from modtools._progress import quiet, track
 from modtools.exceptions import WARNING_CODES, ModtoolsError, ModtoolsWarning, warn
 
 
@@ -263,7 +262,7 @@ def test_values_that_are_not_finite_are_counted_and_located(features, found):
 
 
 def test_rows_are_numbered_across_blocks(monkeypatch):
-    monkeypatch.setattr("modtools._validation.rows_per_block", lambda *_: 3)
+    monkeypatch.setattr("modtools._checks.rows_per_block", lambda *_: 3)
     message = refusal(raise_if_not_finite, with_bad(nan=[(7, 1), (19, 0)]))
     assert "2 NaN in 2 rows, first at row 7, column 1." in message
 

@@ -18,8 +18,7 @@ import pandas as pd
 import report
 from races import N_ORDERS, run_races
 from scores import scored
-from several import BUDGETS as COMBINED_BUDGETS
-from several import combined
+from several import BUDGETS as COMBINED_BUDGETS, combined
 from shelf import IMAGE_SETS, extract_all
 from targets import TARGETS, Target
 from truth import Cell, achieved, cells_of

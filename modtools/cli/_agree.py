@@ -1,7 +1,6 @@
 """``modtools agree``: how well scores rank what was achieved, beside rankers that never look."""
 
-from modtools.cli import _agree_options as wanted
-from modtools.cli import _options as options
+from modtools.cli import _agree_options as wanted, _options as options
 
 __all__ = ["agree"]
 

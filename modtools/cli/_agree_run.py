@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from modtools._checks import check_choice
 from modtools._escape import csv_text
-from modtools._validation import check_choice
 from modtools.cli._outputs import Writing, check_outputs, write_outputs
 from modtools.cli._say import say
 from modtools.cli._show import echo_table, end_writing

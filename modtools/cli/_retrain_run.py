@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_choice, check_fraction
 from modtools._places import check_file, check_new_folder
-from modtools._validation import check_choice, check_fraction
 from modtools.cli._outputs import check_outputs
 from modtools.cli._sources import Given, load_module
 from modtools.cli._task_rows import few_labels, split_task

@@ -3,8 +3,7 @@
 from contextlib import nullcontext
 
 from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options
-from modtools.cli import _race_options as race_options
+from modtools.cli import _options as options, _race_options as race_options
 
 __all__ = ["score"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_choice, check_lengths
 from modtools._reading import as_path, kind_of, read_arrays
-from modtools._validation import check_choice, check_lengths
 from modtools.cli._task_rows import (
     choose_classes,
     class_rows,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modtools._validation import check_fraction
+from modtools._checks import check_fraction
 from modtools.cli._outputs import check_outputs
 from modtools.cli._sources import Given, gather_parts
 from modtools.exceptions import ModtoolsError

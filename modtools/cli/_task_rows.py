@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task, load_task
 

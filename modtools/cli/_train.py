@@ -3,8 +3,7 @@
 from contextlib import nullcontext
 
 from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options
-from modtools.cli import _train_options as wanted
+from modtools.cli import _options as options, _train_options as wanted
 
 __all__ = ["train"]
 

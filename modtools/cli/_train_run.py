@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._checks import check_choice
 from modtools._places import check_folder, check_new_folder
-from modtools._validation import check_choice
 from modtools.cli._outputs import check_outputs
 from modtools.cli._task_rows import split_task
 from modtools.exceptions import ModtoolsError

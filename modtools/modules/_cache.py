@@ -14,9 +14,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from modtools._checks import check_positive
 from modtools._locks import make_held, remove_unheld
 from modtools._reading import as_path
-from modtools._validation import check_positive
 from modtools.exceptions import ModtoolsError, warn
 
 __all__ = ["Cache", "clear_cache", "open_cache"]

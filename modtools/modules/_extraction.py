@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from modtools._checks import check_probabilities
 from modtools._progress import quiet, track
-from modtools._validation import check_probabilities
 from modtools.exceptions import ModtoolsError, warn
 from modtools.modules._cache import Cache, open_cache
 from modtools.modules._combined import CombinedModule, networks_of

@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from modtools._checks import check_choice, did_you_mean
 from modtools._escape import terminal_text
-from modtools._validation import check_choice, did_you_mean
 from modtools.exceptions import ModtoolsError
 from modtools.modules._pooling import POOLINGS
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from modtools._validation import check_tensor
+from modtools._checks import check_tensor
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["POOLINGS", "first_tensor", "pool"]

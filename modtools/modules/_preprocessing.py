@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modtools._validation import LARGEST_SIDE, check_integer
+from modtools._checks import LARGEST_SIDE, check_integer
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["ImagePreprocess", "image_preprocess", "to_tensor"]

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modtools._checks import check_choice, check_integer
 from modtools._progress import track
-from modtools._validation import check_choice, check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.modules._forward import ForwardReader
 from modtools.modules._messages import one_line

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from modtools._checks import check_integer
 from modtools._progress import quiet
-from modtools._validation import check_integer
 from modtools.modules._combined import CombinedModule
 from modtools.modules._extraction import iter_features
 from modtools.modules._module import PretrainedModule

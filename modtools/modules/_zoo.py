@@ -9,9 +9,9 @@ from typing import Any, Final
 from safetensors import SafetensorError
 from torch import nn
 
+from modtools._checks import did_you_mean
 from modtools._folders import new_folder, put_back, read_steadily
 from modtools._reading import as_path
-from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
     FORMAT,

@@ -1,8 +1,46 @@
 """Output modules: linear machines on frozen features, each with its leave-one-out."""
 
-from modtools.outputs._class_mean import ClassMeanOutput
+from modtools.outputs._chain import (
+    CodeTeller as CodeTeller,
+    RidgeChain as RidgeChain,
+    Whitened as Whitened,
+    prequential as prequential,
+    ridge_factor as ridge_factor,
+    strength_of_evidence as strength_of_evidence,
+    whiten as whiten,
+)
+from modtools.outputs._class_mean import (
+    ClassMeanOutput,
+    class_sums as class_sums,
+    left_out_decisions as left_out_decisions,
+)
+from modtools.outputs._cold_folds import N_FOLDS as N_FOLDS, cold_fold_codes as cold_fold_codes
+from modtools.outputs._columns import (
+    ROUNDING_UNITS as ROUNDING_UNITS,
+    Grain as Grain,
+    column_moments as column_moments,
+    grain_of as grain_of,
+    middle_of as middle_of,
+    sample_rows as sample_rows,
+)
+from modtools.outputs._content import RowContent as RowContent, row_content as row_content
+from modtools.outputs._folds import stratified_folds as stratified_folds
+from modtools.outputs._kmeans import kmeans as kmeans
 from modtools.outputs._logistic import LogisticOutput
 from modtools.outputs._regression import RidgeRegressionOutput
+from modtools.outputs._ridge import (
+    RidgeBasis as RidgeBasis,
+    RidgeLeaveOneOut as RidgeLeaveOneOut,
+    mirrored as mirrored,
+    one_hot as one_hot,
+    ridge_basis as ridge_basis,
+    ridge_leave_one_out as ridge_leave_one_out,
+    row_products as row_products,
+)
 from modtools.outputs._ridge_output import RidgeOutput
+from modtools.outputs._standardize import (
+    StandardizedRows as StandardizedRows,
+    standardize as standardize,
+)
 
 __all__ = ["ClassMeanOutput", "LogisticOutput", "RidgeOutput", "RidgeRegressionOutput"]

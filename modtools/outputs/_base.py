@@ -1,7 +1,7 @@
 """What the output modules share: label encoding, the shapes of decisions, prediction."""
 
 from abc import abstractmethod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,15 +10,13 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from modtools._validation import FloatArray
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import encode_labels
+from modtools.tasks import encode_labels
 
 __all__ = ["FLOATS", "ClassCodes", "FloatMatrix", "OutputModule", "check_rows", "encode_classes"]
 
-FloatMatrix: TypeAlias = NDArray[np.float64]
-ClassCodes: TypeAlias = NDArray[np.intp]
 FLOATS = [np.float64, np.float32]  # what `fit` and `predict` keep as it is
 
 

@@ -15,7 +15,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.blas import dsyrk, dtrsm
 from scipy.linalg.lapack import dpotrf
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.outputs._evidence import strength_of_evidence
 from modtools.outputs._ridge import mirrored, one_hot, row_products
 from modtools.outputs._standardize import StandardizedRows, standardize

@@ -7,15 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 
-from modtools._validation import (
-    FloatArray,
-    check_choice,
-    check_features,
-    check_integer,
-    raise_if_not_finite,
-)
+from modtools._checks import check_choice, check_features, check_integer, raise_if_not_finite
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
+from modtools.outputs._base import OutputModule, check_rows
 from modtools.outputs._content import row_content
 from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
 from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters

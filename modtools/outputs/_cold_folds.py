@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import rows_per_block
+from modtools._checks import rows_per_block
+from modtools._types import ClassCodes
 from modtools.exceptions import warn
-from modtools.outputs._base import ClassCodes
 from modtools.outputs._content import row_content
 from modtools.outputs._fold_design import (
     CURVATURE,

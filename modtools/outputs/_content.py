@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["RowContent", "row_content"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg.lapack import dormqr, dpttrf, dpttrs, dsytrd, dsytrd_lwork
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 from modtools.outputs._ridge import RidgeBasis, strength_grid
 
 __all__ = ["strength_of_evidence"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import ClassCodes
+from modtools._types import ClassCodes
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 

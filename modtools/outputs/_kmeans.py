@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from modtools._validation import FloatArray
-from modtools.outputs._base import ClassCodes
+from modtools._types import ClassCodes, FloatArray
 
 __all__ = ["kmeans"]
 

@@ -10,9 +10,10 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from modtools._validation import check_integer, check_positive
+from modtools._checks import check_integer, check_positive
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.exceptions import warn
-from modtools.outputs._base import ClassCodes, FloatMatrix, OutputModule, check_rows
+from modtools.outputs._base import OutputModule, check_rows
 from modtools.outputs._cold_folds import cold_fold_codes
 from modtools.outputs._logistic_strength import choose_logistic_strength
 from modtools.outputs._newton import log_loss_gradient, newton_weights

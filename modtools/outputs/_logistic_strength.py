@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.outputs._cold_folds import N_FOLDS, minimise_folds
 from modtools.outputs._content import row_content
 from modtools.outputs._fold_design import fold_design, fold_penalties, known_classes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 
 __all__ = ["METRICS", "mean_decisions", "own_decisions_without", "unit_rows"]
 

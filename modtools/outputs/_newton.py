@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.outputs._ridge import one_hot
 
 __all__ = ["NewtonFit", "log_loss_gradient", "newton_weights"]

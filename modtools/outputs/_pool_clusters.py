@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.outputs._content import RowContent, row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._kmeans import kmeans

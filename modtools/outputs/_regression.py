@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from modtools._validation import FloatArray, check_positive
-from modtools.outputs._base import FLOATS, FloatMatrix
+from modtools._checks import check_positive
+from modtools._types import FloatArray, FloatMatrix
+from modtools.outputs._base import FLOATS
 from modtools.outputs._ridge import RidgeBasis, ridge_basis, ridge_leave_one_out, ridge_weights
 from modtools.outputs._standardize import StandardizedRows, column_moments
 

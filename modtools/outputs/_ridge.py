@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes, FloatMatrix
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = [

@@ -8,11 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from modtools._validation import FloatArray, check_positive
-from modtools.outputs._base import FLOATS, FloatMatrix, OutputModule, encode_classes
+from modtools._checks import check_positive
+from modtools._types import FloatArray, FloatMatrix
+from modtools.outputs._base import FLOATS, OutputModule, encode_classes
 from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out, ridge_weights
 from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import encode_labels
+from modtools.tasks import encode_labels
 
 __all__ = ["RidgeOutput"]
 

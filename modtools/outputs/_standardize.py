@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray, check_integer, rows_per_block
+from modtools._checks import check_integer, rows_per_block
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._columns import column_moments
+from modtools.outputs._columns import column_moments
 
 __all__ = ["StandardizedRows", "column_moments", "standardize"]
 

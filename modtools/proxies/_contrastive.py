@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from modtools._validation import check_positive
+from modtools._checks import check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._base import ProxyLabels
 from modtools.proxies._kernel import KernelProxy, count_relations

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modtools._validation import check_integer
+from modtools._checks import check_integer
+from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._base import Proxy, ProxyLabels, RequiredLabels, check_codes, check_rows
 from modtools.proxies._products import gram
-from modtools.statistics import FEATURE_MAPS
 
 __all__ = ["LocalClassifier", "PredSim"]
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modtools._validation import check_positive
+from modtools._checks import check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._base import Proxy, ProxyLabels, RequiredLabels, check_rows, refuse_pairs
 from modtools.proxies._relations import as_codes

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
+from modtools._feature_maps import FEATURE_MAPS
 from modtools.proxies._base import Proxy, ProxyLabels, RequiredLabels, check_rows, nothing
 from modtools.proxies._relations import Pairs, Relations, as_codes, relate
-from modtools.statistics import FEATURE_MAPS
 
 __all__ = ["KernelProxy", "count_relations"]
 
@@ -34,8 +34,8 @@ class KernelProxy(Proxy):
     negatives_only : bool, default=False
         Use pairs of different classes only.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`: what makes features into kernel rows, and the
-        kernel values k_min and k_max wished for pairs of different classes and of one class.
+        Key of `modtools.transferability.FEATURE_MAPS`: what makes features into kernel rows, and
+        the kernel values k_min and k_max wished for pairs of different classes and of one class.
     """
 
     required_labels: ClassVar[RequiredLabels] = "pairs"

@@ -5,7 +5,7 @@ from typing import Any, Final, get_args
 
 from torch import nn
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._base import Proxy, RequiredLabels
 from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from modtools._validation import check_lengths
+from modtools._checks import check_lengths
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["Pairs", "Relations", "as_codes", "relate"]

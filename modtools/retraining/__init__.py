@@ -1,12 +1,18 @@
 """Retrain the output module only: with which labels, and what comes out."""
 
-from modtools.retraining._choose import choose_labels
+from modtools.retraining._choose import STRATEGIES as STRATEGIES, choose_labels
 from modtools.retraining._curve import LearningCurve
 from modtools.retraining._extrapolation import extrapolate
 from modtools.retraining._forecast import Forecast
 from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._retrain import retrain
 from modtools.retraining._reused import ReusedModel
+from modtools.retraining._test_rows import (
+    encode_both as encode_both,
+    raise_if_shared as raise_if_shared,
+    rows_also_in as rows_also_in,
+)
+from modtools.retraining._trace import trace as trace
 
 __all__ = [
     "Forecast",

@@ -6,8 +6,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import (
-    FloatArray,
+from modtools._checks import (
     check_choice,
     check_features,
     check_integer,
@@ -15,10 +14,11 @@ from modtools._validation import (
     check_positive,
     raise_if_not_finite,
 )
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._clusters import choose_cover, choose_typical
 from modtools.retraining._distances import SquaredDistances
-from modtools.tasks._labels import encode_labels
+from modtools.tasks import encode_labels
 
 __all__ = ["STRATEGIES", "choose_labels"]
 

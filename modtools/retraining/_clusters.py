@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from modtools._validation import FloatArray
-from modtools.outputs._kmeans import kmeans
+from modtools._types import FloatArray
+from modtools.outputs import kmeans
 from modtools.retraining._distances import SquaredDistances
 
 __all__ = ["choose_cover", "choose_typical"]

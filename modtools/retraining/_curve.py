@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
+from modtools._checks import check_fraction
 from modtools._tables import html_table, text_table
-from modtools._validation import check_fraction
+from modtools._types import FloatMatrix
 from modtools._writing import versions
-from modtools.outputs._base import FloatMatrix
 from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining._log_spaced import log_spaced_counts
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray
+from modtools._types import FloatArray
 
 __all__ = ["SquaredDistances"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 
 __all__ = ["CALIBRATION", "Calibration", "ErrorLaw"]
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, get_blas_funcs, solve_triangular
 
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
-from modtools.outputs._chain import Whitened, ridge_factor, whiten
-from modtools.outputs._standardize import StandardizedRows
+from modtools.outputs import StandardizedRows, Whitened, ridge_factor, whiten
 
 __all__ = ["DecisionBlock", "EveryCount"]
 

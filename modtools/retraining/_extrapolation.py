@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modtools._validation import (
-    FloatArray,
-    check_features,
-    check_integer,
-    check_lengths,
-    raise_if_not_finite,
-)
+from modtools._checks import check_features, check_integer, check_lengths, raise_if_not_finite
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._chain import ridge_factor, whiten
-from modtools.outputs._content import row_content
-from modtools.outputs._ridge import RidgeLeaveOneOut, one_hot, ridge_basis, ridge_leave_one_out
-from modtools.outputs._standardize import StandardizedRows
+from modtools.outputs import (
+    RidgeLeaveOneOut,
+    StandardizedRows,
+    one_hot,
+    ridge_basis,
+    ridge_factor,
+    ridge_leave_one_out,
+    row_content,
+    whiten,
+)
 from modtools.retraining._error_law import ErrorLaw
 from modtools.retraining._forecast import Forecast
-from modtools.tasks._labels import encode_labels
+from modtools.tasks import encode_labels
 
 __all__ = ["extrapolate"]
 

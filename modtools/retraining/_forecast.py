@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from modtools._checks import check_fraction, check_integer
 from modtools._escape import terminal_text
 from modtools._tables import html_table, text_table
-from modtools._validation import check_fraction, check_integer
+from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
 from modtools.retraining._curve import Reach
 from modtools.retraining._error_law import ErrorLaw
 

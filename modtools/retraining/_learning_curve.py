@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import (
-    FloatArray,
+from modtools._checks import (
     check_features,
     check_integer,
     check_lengths,
     check_positive,
     raise_if_not_finite,
 )
+from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
-from modtools.outputs._standardize import StandardizedRows, column_moments
+from modtools.outputs import StandardizedRows, column_moments
 from modtools.retraining._curve import LearningCurve
 from modtools.retraining._test_rows import encode_both, raise_if_shared, rows_also_in
 from modtools.retraining._trace import trace

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
 
-from modtools._validation import rows_per_block
-from modtools.outputs._base import FloatMatrix
-from modtools.outputs._standardize import StandardizedRows, standardize
+from modtools._checks import rows_per_block
+from modtools._types import FloatMatrix
+from modtools.outputs import StandardizedRows, standardize
 from modtools.retraining._every_count import DecisionBlock
 
 __all__ = ["LogSpaced", "log_spaced_counts"]

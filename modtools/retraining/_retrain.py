@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining._reused import ReusedModel
-from modtools.tasks import Task
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import torch

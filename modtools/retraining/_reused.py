@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
+from modtools._checks import rows_per_block
 from modtools._escape import terminal_text
 from modtools._reading import as_path
-from modtools._validation import rows_per_block
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._reused_files import read_model, write_model
 from modtools.retraining._test_task import check_test_task
-from modtools.tasks import Task
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from modtools._checks import check_choice
 from modtools._escape import markdown_text
 from modtools._folders import new_folder, read_steadily
 from modtools._memory_order import axes_in_memory
-from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind
 
 if TYPE_CHECKING:
     from modtools.modules import CombinedModule, PretrainedModule, Zoo
@@ -55,10 +55,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
 
 def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
     """Write a model to its own folder, whole or not at all."""
-    from modtools.modules import Zoo
-    from modtools.modules._card import card_text
-    from modtools.modules._combined import networks_of
-    from modtools.modules._weights import file_digest
+    from modtools.modules import Zoo, card_text, file_digest, networks_of
 
     _check_place(path, overwrite=overwrite)
     arrays, card = _describe(model)
@@ -186,8 +183,7 @@ def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
-    from modtools.modules import Zoo
-    from modtools.modules._weights import check_files
+    from modtools.modules import Zoo, check_files
 
     card = _read_card(path)
     try:
@@ -219,7 +215,7 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    from modtools.modules._card import read_json
+    from modtools.modules import read_json
 
     file = path / "card.json"
     if path.is_symlink() or file.is_symlink() or not file.is_file():

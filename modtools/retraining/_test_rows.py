@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray, rows_per_block
+from modtools._checks import rows_per_block
+from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
-from modtools.tasks._labels import encode_labels
+from modtools.tasks import encode_labels
 
 __all__ = ["encode_both", "raise_if_shared", "rows_also_in"]
 

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import CombinedModule, PretrainedModule
-from modtools.modules._combined import networks_of
-from modtools.modules._forward import ForwardReader
-from modtools.modules._preprocessing import to_tensor
+from modtools.modules import CombinedModule, ForwardReader, PretrainedModule, networks_of, to_tensor
 
 __all__ = ["ReusedNetwork", "torch_network"]
 

@@ -6,10 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._chain import RidgeChain, prequential, strength_of_evidence
-from modtools.outputs._ridge import one_hot, ridge_basis
-from modtools.outputs._standardize import StandardizedRows, column_moments
+from modtools._types import ClassCodes, FloatMatrix
+from modtools.outputs import (
+    RidgeChain,
+    StandardizedRows,
+    column_moments,
+    one_hot,
+    prequential,
+    ridge_basis,
+    strength_of_evidence,
+)
 from modtools.retraining._every_count import DecisionBlock, EveryCount
 from modtools.retraining._log_spaced import LogSpaced, log_spaced_counts
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from modtools._checks import check_matrix
 from modtools._progress import track
-from modtools._validation import FloatArray, check_matrix
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:

@@ -5,10 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._cold_folds import N_FOLDS, cold_fold_codes
-from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Labels
+from modtools.outputs import (
+    N_FOLDS,
+    StandardizedRows,
+    cold_fold_codes,
+    one_hot,
+    ridge_basis,
+    ridge_leave_one_out,
+)
+from modtools.tasks import Labels
 
 __all__ = ["LEARNING_RATE", "held_out_rates"]
 

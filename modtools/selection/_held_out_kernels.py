@@ -10,11 +10,8 @@ from scipy.linalg import solve
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.special import logsumexp
 
-from modtools._validation import FloatArray
-from modtools.outputs._base import FloatMatrix
-from modtools.outputs._folds import stratified_folds
-from modtools.outputs._ridge import one_hot
-from modtools.outputs._standardize import StandardizedRows
+from modtools._types import FloatArray, FloatMatrix
+from modtools.outputs import StandardizedRows, one_hot, stratified_folds
 
 __all__ = ["HeldOut", "KernelJudge", "unit_kernel"]
 

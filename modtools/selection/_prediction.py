@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from modtools._types import FloatMatrix
+
 __all__ = ["Prediction", "predict_accuracies"]
 
-FloatMatrix = NDArray[np.float64]
 
 # Other labelled rows would also train other output modules: the variance of an accuracy is so many
 # times that of a share of n rows. Calibrated on retrained output modules (docs/picking.md).

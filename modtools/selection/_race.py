@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
-from modtools._validation import check_choice, check_fraction, check_integer
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import check_modules
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
-from modtools.tasks import Task
-from modtools.tasks._task import labels_of, name_of
-from modtools.transferability._held_out import group_codes
+from modtools.tasks import Task, labels_of, name_of
+from modtools.transferability import group_codes
 
 if TYPE_CHECKING:
     import os
@@ -150,7 +149,7 @@ def _check_rule(
 
 
 def _check_labels(task: Any) -> Any:
-    from modtools.transferability._inputs import check_scorable
+    from modtools.transferability import check_scorable
 
     labels = labels_of(task)
     return check_scorable(labels, kinds=("classification",), score="a race")

@@ -14,7 +14,7 @@ recent half. What is at most a valid e-value is one.
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 
 __all__ = ["PairedBets", "log_e_value"]
 

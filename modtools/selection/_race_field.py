@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray, as_float, check_matrix, raise_if_not_finite
+from modtools._checks import as_float, check_matrix, raise_if_not_finite
+from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
 from modtools.selection._candidates import extract_taps, is_module
 from modtools.selection._race_output import LearningOutput
 

@@ -4,10 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from modtools._validation import FloatArray
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._ridge import RidgeBasis, one_hot, ridge_basis, ridge_leave_one_out
-from modtools.outputs._standardize import StandardizedRows, standardize
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
+from modtools.outputs import (
+    RidgeBasis,
+    StandardizedRows,
+    one_hot,
+    ridge_basis,
+    ridge_leave_one_out,
+    standardize,
+)
 
 __all__ = ["LearningOutput"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
 from modtools.selection._race_bets import PairedBets
 from modtools.selection._race_field import Field, Runner
 

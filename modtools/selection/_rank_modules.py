@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from modtools._validation import as_float, check_integer
+from modtools._checks import as_float, check_integer
 from modtools._workers import in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import Candidate, check_modules, iter_candidates
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
-from modtools.tasks import Task
-from modtools.tasks._task import labels_of, name_of
+from modtools.tasks import Task, labels_of, name_of
 
 if TYPE_CHECKING:
     from modtools.modules import PretrainedModule, Zoo
@@ -125,7 +124,7 @@ def rank_modules(
     >>> ranking.best, ranking.top(2)
     ('good', ['good', 'noise'])
     """
-    from modtools.transferability._inputs import check_scorable
+    from modtools.transferability import check_scorable
 
     start = time.perf_counter()
     named = _check_scores(by, scores)
@@ -157,8 +156,7 @@ def rank_modules(
 
 def _request(named: list[str], task: Any, labels: "Labels", seed: int) -> _Request:
     """Return what is computed of each module: the named scores, and the evidence that predicts."""
-    from modtools.transferability import SCORES
-    from modtools.transferability._held_out import group_codes
+    from modtools.transferability import SCORES, group_codes
 
     groups = group_codes(task.groups if isinstance(task, Task) else None, len(labels))
     evidence: list[str] = []

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._checks import check_integer
 from modtools._escape import html_text, terminal_text
 from modtools._tables import html_table, text_table
-from modtools._validation import check_integer
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._progress import track
-from modtools._validation import (
+from modtools._checks import (
     as_float,
     check_choice,
     check_integer,
     check_positive,
     raise_if_not_finite,
 )
+from modtools._progress import track
 from modtools.exceptions import ModtoolsError
 from modtools.selection._candidates import check_modules, iter_candidates
 from modtools.selection._costs import Costs, check_cost, given_costs
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
 from modtools.selection._shelf import Shelf
-from modtools.tasks import Task
-from modtools.tasks._task import labels_of, name_of
-from modtools.transferability._held_out import group_codes
+from modtools.tasks import Task, labels_of, name_of
+from modtools.transferability import group_codes
 
 if TYPE_CHECKING:
     import os

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_lengths
 from modtools._escape import html_text, terminal_text
 from modtools._tables import html_table, text_table
-from modtools._validation import check_lengths
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import ParetoDisplay

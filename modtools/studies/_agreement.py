@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modtools._validation import check_integer
+from modtools._checks import check_integer
 from modtools.studies._agreement_concordance import concordances
 from modtools.studies._agreement_pairs import Pairs, pair_up
 from modtools.studies._agreement_resampled import resample

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 from modtools.studies._bootstrap import Resamples, interval
 
 if TYPE_CHECKING:

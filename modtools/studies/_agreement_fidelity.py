@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
 from modtools.studies._agreement_pairs import Key, Pairs
 from modtools.studies._agreement_resampled import Resampled, spread
 from modtools.studies._bootstrap import interval

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
 from modtools.studies._inputs import AXES, melted, place_of
 
 if TYPE_CHECKING:

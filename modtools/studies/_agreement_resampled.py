@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 from modtools.studies._agreement_pairs import Key, Pairs
 from modtools.studies._bootstrap import Resamples, interval
 from modtools.studies._rank_agreement import MEASURES, rank_agreement

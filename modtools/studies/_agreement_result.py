@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from modtools._checks import check_choice
 from modtools._tables import html_table, text_table
-from modtools._validation import check_choice
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import AgreementDisplay

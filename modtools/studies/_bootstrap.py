@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 
 __all__ = ["Resamples", "interval"]
 

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from modtools._places import check_folder
 from modtools._reading import check_is_file, kind_of, read_arrays, read_json, reading
+from modtools._types import FloatMatrix
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError, warn
-from modtools.outputs._base import FloatMatrix
 
 __all__ = ["Cell", "Line", "Measured", "Store", "check_study_folder", "open_store"]
 

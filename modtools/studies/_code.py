@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 
 __all__ = ["description_length", "mean_area"]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modtools._validation import did_you_mean
+from modtools._checks import did_you_mean
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
 from modtools.studies._bootstrap import Resamples
 from modtools.studies._cells import Line, Measured
 from modtools.studies._from_scratch import FROM_SCRATCH

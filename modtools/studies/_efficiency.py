@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from modtools._checks import check_fraction, check_integer, check_positive
 from modtools._tables import html_table, text_table
-from modtools._validation import check_fraction, check_integer, check_positive
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.studies._bootstrap import interval

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import softmax
 
 from modtools._progress import quiet
+from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
 from modtools.studies._cells import Line, Measured
 from modtools.tasks import Task
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from modtools._checks import check_choice
 from modtools._escape import without_apostrophes
 from modtools._reading import as_path, kind_of, read_frame
-from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
 from modtools.exceptions import ModtoolsError
-from modtools.retraining._test_rows import raise_if_shared, rows_also_in
+from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store
 from modtools.studies._efficiency import LabelEfficiency
 from modtools.studies._from_scratch import Baseline

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 from modtools.studies._bootstrap import interval
 
 __all__ = ["factors", "labels_at", "reach", "rising"]

@@ -6,13 +6,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import ClassMeanOutput, LogisticOutput
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._standardize import StandardizedRows, column_moments
-from modtools.retraining import choose_labels
-from modtools.retraining._trace import trace
+from modtools.outputs import ClassMeanOutput, LogisticOutput, StandardizedRows, column_moments
+from modtools.retraining import choose_labels, trace
 from modtools.studies._cells import Measured
 from modtools.studies._sources import Pair
 

@@ -7,15 +7,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_choice, check_integer, to_numpy
+from modtools._checks import check_choice, check_integer, to_numpy
+from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import ClassCodes
-from modtools.retraining._choose import STRATEGIES
-from modtools.retraining._test_rows import encode_both
+from modtools.retraining import STRATEGIES, encode_both
 from modtools.studies._measure import OUTPUTS, draws_of
 from modtools.studies._sources import digest
-from modtools.tasks import Task
-from modtools.tasks._task import labels_of
+from modtools.tasks import Task, labels_of
 
 __all__ = ["Plan"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from modtools.outputs._base import FloatMatrix
+from modtools._types import FloatMatrix
 
 __all__ = ["go_on", "why_not"]
 

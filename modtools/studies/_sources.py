@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from modtools._validation import FloatArray, check_features, raise_if_not_finite
+from modtools._checks import check_features, raise_if_not_finite
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 
@@ -144,7 +145,7 @@ def _network_source(
 
 
 def _identify(module: Any, precision: str) -> list[str]:
-    from modtools.modules._identity import extraction_keys
+    from modtools.modules import extraction_keys
 
     try:
         key = extraction_keys(module, precision, "")

@@ -8,11 +8,9 @@ import numpy as np
 
 from modtools._progress import quiet, track
 from modtools.exceptions import ModtoolsError
-from modtools.selection import PREDICTED, rank_modules
-from modtools.selection._candidates import check_modules
+from modtools.selection import PREDICTED, check_modules, rank_modules
 from modtools.studies._task_space_result import TaskSpace
-from modtools.tasks import Task
-from modtools.tasks._task import labels_of
+from modtools.tasks import Task, labels_of
 from modtools.transferability import SCORES
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._tables import html_table, text_table
+from modtools._types import FloatMatrix
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
 from modtools.plotting import TaskSpaceDisplay
 from modtools.selection import ACCURACIES
 from modtools.studies._task_distances import associate, embed, task_distances

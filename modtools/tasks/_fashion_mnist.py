@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_choice
 from modtools._reading import as_path, check_is_file, kind_of, reading
-from modtools._validation import check_choice
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["has_fashion_mnist", "read_fashion_mnist"]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modtools._checks import did_you_mean
 from modtools._reading import read_arrays, read_frame
-from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import LARGEST_SIDE, check_integer
 from modtools._progress import track
 from modtools._reading import check_is_file, check_memory, kind_of, reading
-from modtools._validation import LARGEST_SIDE, check_integer
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:

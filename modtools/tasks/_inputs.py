@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_tensor, rows_per_block, to_numpy
 from modtools._progress import track
-from modtools._validation import check_tensor, rows_per_block, to_numpy
 from modtools.exceptions import ModtoolsError
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_choice, raise_if_not_finite, to_numpy
+from modtools._checks import check_choice, raise_if_not_finite, to_numpy
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["Kind", "Labels", "encode_labels"]
@@ -29,7 +29,7 @@ class Labels:
     codes : ndarray of shape (n_samples,) or None
         Position of each label in `classes`; only for classification.
     targets : ndarray of shape (n_samples, n_targets) or None
-        Float64 target columns; only for multilabel and regression.
+        FloatMatrix target columns; only for multilabel and regression.
     """
 
     kind: Kind

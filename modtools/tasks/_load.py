@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import did_you_mean
 from modtools._reading import as_path, kind_of
-from modtools._validation import did_you_mean
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fashion_mnist import read_fashion_mnist
 from modtools.tasks._files import read_npz, read_table

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_fraction, check_groups, check_integer, check_lengths
 from modtools._escape import terminal_text
-from modtools._validation import check_fraction, check_groups, check_integer, check_lengths
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fingerprint import iter_row_digests, label_values, task_digest
 from modtools.tasks._inputs import (

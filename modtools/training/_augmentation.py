@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modtools._validation import check_integer
+from modtools._checks import check_integer
 from modtools.exceptions import ModtoolsError
 
 __all__ = ["Augmentation"]

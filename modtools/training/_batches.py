@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import ImagePreprocess, image_preprocess
-from modtools.modules._preprocessing import to_tensor
+from modtools.modules import ImagePreprocess, image_preprocess, to_tensor
 from modtools.tasks import Task
 from modtools.training._augmentation import Augmentation
 

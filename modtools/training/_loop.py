@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modtools._progress import meter
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
+from modtools.modules import one_line
 from modtools.proxies import Pairs
 from modtools.training._batches import Batch, Source, derive_seed, rows_of_step
 from modtools.training._interrupt import Interrupt

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 from modtools.proxies import Pairs, Proxy
 from modtools.tasks import Task

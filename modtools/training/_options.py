@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modtools._validation import check_integer, check_positive
+from modtools._checks import check_integer, check_positive
 from modtools.exceptions import ModtoolsError
-from modtools.modules._streaming import check_device
+from modtools.modules import check_device
 from modtools.tasks import Task
 from modtools.training._checkpoint import check_checkpoint_place
 from modtools.training._precision import check_precision

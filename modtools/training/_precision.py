@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 
 __all__ = ["autocast", "check_precision", "measured_precision"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from torch import Tensor
 from torch.optim import AdamW
 
-from modtools._validation import check_choice, check_integer, check_positive
+from modtools._checks import check_choice, check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.training._augmentation import Augmentation
 

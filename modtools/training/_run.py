@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
+from modtools.modules import one_line
 from modtools.proxies import Pairs
 from modtools.tasks import Task
 from modtools.training._batches import (

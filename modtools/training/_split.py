@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modtools._validation import check_choice, check_integer
+from modtools._checks import check_choice, check_integer
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
+from modtools.modules import one_line
 from modtools.training._memory import count_saved_bytes
 
 __all__ = ["split"]

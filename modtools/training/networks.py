@@ -14,9 +14,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from modtools._validation import check_choice, check_integer
+from modtools._checks import check_choice, check_integer
+from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import ModtoolsError
-from modtools.statistics import FEATURE_MAPS
 
 __all__ = [
     "NETWORKS",
@@ -33,14 +33,14 @@ _UNIT_LENGTH: Final = ("relu_normalised", "unit")
 
 
 class FeatureMap(nn.Module):
-    """A feature map of `modtools.statistics.FEATURE_MAPS` as a layer without parameters.
+    """A feature map of `modtools.transferability.FEATURE_MAPS` as a layer without parameters.
 
     It works in at least float32: rows of length 1 would be so to two digits only in bfloat16.
 
     Parameters
     ----------
     name : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class CompactConvNet(_BlockNetwork):
     in_channels : int, default=1
         Channels of the images: 1 for grey, 3 for colour.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ class MultilayerPerceptron(_BlockNetwork):
     sizes : sequence of int
         Number of inputs, of units of each hidden layer (at least one), and of classes.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------
@@ -239,7 +239,7 @@ class ResNet18(_BlockNetwork):
     in_channels : int, default=1
         Channels of the images: 1 for grey, 3 for colour.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.statistics.FEATURE_MAPS`.
+        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------

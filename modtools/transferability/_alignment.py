@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import warn
-from modtools.statistics import FEATURE_MAPS, Summary
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind
 from modtools.transferability._inputs import ANY_KIND, checked_summary
+from modtools.transferability._summary import Summary
 
 __all__ = [
     "alignment",
@@ -76,7 +77,7 @@ def alignment(
     labels : array-like of shape (n_samples,) or (n_samples, n_labels)
         Classes or 0/1 labels.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def upper_triangle_alignment(
     labels : array-like of shape (n_samples,)
         Classes.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
 
     Returns
     -------
@@ -181,7 +182,7 @@ def nmse(features: ArrayLike, labels: ArrayLike, *, feature_map: str = "relu_nor
     labels : array-like of shape (n_samples,)
         Classes.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def raw(
     labels : array-like of shape (n_samples,)
         Classes.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
     negatives_only : bool, default=False
         Minus the mean kernel value over pairs of different classes, instead.
 
@@ -283,7 +284,7 @@ def centered_alignment(
     labels : array-like of shape (n_samples,) or (n_samples, n_targets)
         Classes, 0/1 labels or regression targets.
     feature_map : str, default="identity"
-        Key of `modtools.statistics.FEATURE_MAPS`.
+        Key of `modtools.transferability.FEATURE_MAPS`.
 
     Returns
     -------

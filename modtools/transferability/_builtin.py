@@ -1,6 +1,6 @@
 """The built-in scores, entered into the registry in the order in which tables show them."""
 
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind
 from modtools.transferability._alignment import (
     alignment_from_summary,
     centered_alignment_from_summary,

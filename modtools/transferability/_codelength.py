@@ -3,11 +3,17 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import FloatArray, check_integer
-from modtools.outputs._chain import CodeTeller, RidgeChain, strength_of_evidence
-from modtools.outputs._content import row_content
-from modtools.outputs._ridge import one_hot, ridge_basis
-from modtools.tasks._labels import Labels
+from modtools._checks import check_integer
+from modtools._types import FloatArray
+from modtools.outputs import (
+    CodeTeller,
+    RidgeChain,
+    one_hot,
+    ridge_basis,
+    row_content,
+    strength_of_evidence,
+)
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import present_codes, standardized
 from modtools.transferability._inputs import check_rows

@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from modtools._validation import check_positive
+from modtools._checks import check_positive
 from modtools.exceptions import ModtoolsError, warn
-from modtools.statistics import Summary
 from modtools.transferability._inputs import ANY_KIND, checked_summary
+from modtools.transferability._summary import Summary
 
 __all__ = ["hsic", "hsic_from_summary", "nhsic", "nhsic_from_summary"]
 

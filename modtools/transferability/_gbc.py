@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import check_choice
-from modtools.statistics import Summary
-from modtools.statistics._sums import Float64
+from modtools._checks import check_choice
+from modtools._types import FloatMatrix
 from modtools.transferability._inputs import checked_summary
+from modtools.transferability._summary import Summary
 
 __all__ = ["gbc", "gbc_from_summary"]
 
@@ -34,7 +34,11 @@ def gbc_from_summary(summary: Summary, *, covariance: str = "diagonal") -> float
 
 
 def _overlaps(
-    mean: Float64, variance: Float64, means: Float64, variances: Float64, log_det_weight: float
+    mean: FloatMatrix,
+    variance: FloatMatrix,
+    means: FloatMatrix,
+    variances: FloatMatrix,
+    log_det_weight: float,
 ) -> float:
     """Return the summed Bhattacharyya coefficients of one class with the others (k, d)."""
     middle = 0.5 * (variance + variances)

@@ -8,13 +8,17 @@ from scipy.linalg import solve
 from scipy.linalg.blas import dsyrk
 from scipy.special import logsumexp
 
-from modtools._validation import FloatArray, check_integer
-from modtools.outputs._base import ClassCodes, FloatMatrix
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
-from modtools.outputs._ridge import mirrored, one_hot, row_products
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Labels
+from modtools._checks import check_integer
+from modtools._types import ClassCodes, FloatArray, FloatMatrix
+from modtools.outputs import (
+    StandardizedRows,
+    mirrored,
+    one_hot,
+    row_content,
+    row_products,
+    stratified_folds,
+)
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     group_codes,

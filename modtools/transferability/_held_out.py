@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_groups
+from modtools._checks import check_groups
 from modtools.exceptions import ModtoolsError, warn
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Labels
+from modtools.outputs import StandardizedRows
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 
 __all__ = [

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
 from modtools.exceptions import warn
-from modtools.statistics import Summary
 from modtools.transferability._inputs import checked_summary
+from modtools.transferability._summary import Summary
 
 __all__ = [
     "hscore",

@@ -6,17 +6,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import (
-    FloatArray,
+from modtools._checks import (
     as_float,
     check_choice,
     check_lengths,
     check_matrix,
     raise_if_not_finite,
 )
+from modtools._feature_maps import FEATURE_MAPS
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.statistics import FEATURE_MAPS, Summary, summarise
-from modtools.tasks._labels import Kind, Labels, encode_labels
+from modtools.tasks import Kind, Labels, encode_labels
+from modtools.transferability._summarise import summarise
+from modtools.transferability._summary import Summary
 
 __all__ = ["ANY_KIND", "check_rows", "check_scorable", "checked_summary"]
 

@@ -7,11 +7,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.blas import dsyrk
 
-from modtools._validation import FloatArray, check_positive
-from modtools.outputs._class_mean import class_sums, left_out_decisions
-from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Labels
+from modtools._checks import check_positive
+from modtools._types import FloatArray, FloatMatrix
+from modtools.outputs import (
+    StandardizedRows,
+    class_sums,
+    left_out_decisions,
+    one_hot,
+    ridge_basis,
+    ridge_leave_one_out,
+)
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     explained_variance,
@@ -26,7 +32,6 @@ from modtools.transferability._inputs import check_rows
 
 __all__ = ["class_mean", "class_mean_of_rows", "lda", "lda_of_rows", "ridge", "ridge_of_rows"]
 
-FloatMatrix = NDArray[np.float64]
 _SHRINKAGE = 0.01
 
 

@@ -8,13 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from modtools._validation import FloatArray, check_integer
+from modtools._checks import check_integer
+from modtools._types import FloatArray
 from modtools.exceptions import warn
-from modtools.outputs._content import RowContent, row_content
-from modtools.outputs._folds import stratified_folds
-from modtools.outputs._ridge import ridge_basis
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Labels
+from modtools.outputs import (
+    RowContent,
+    StandardizedRows,
+    ridge_basis,
+    row_content,
+    stratified_folds,
+)
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     group_codes,

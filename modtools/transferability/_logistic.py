@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modtools._validation import FloatArray, check_integer, check_positive
-from modtools.outputs._cold_folds import cold_fold_codes
-from modtools.tasks._labels import Labels
+from modtools._checks import check_integer, check_positive
+from modtools._types import FloatArray
+from modtools.outputs import cold_fold_codes
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     accuracy_of,

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modtools._types import FloatMatrix
 from modtools.exceptions import warn
-from modtools.statistics import Spectrum, Summary
-from modtools.statistics._sums import Float64
 from modtools.transferability._inputs import ANY_KIND, checked_summary
+from modtools.transferability._summary import Spectrum, Summary
 
 __all__ = ["evidence_by_target", "logme", "logme_from_summary"]
 
@@ -38,7 +38,7 @@ class _Evidence:
         self.target_mean = summary.counts[columns] / self.n
         self.floor = np.diag(summary.target_second)[columns] * np.finfo(float).tiny ** 0.5
 
-    def __call__(self, log_lambda: Float64) -> Float64:
+    def __call__(self, log_lambda: FloatMatrix) -> FloatMatrix:
         """Return the evidence (m, g) at log lambda of shape (m, g), one row of points a column."""
         lam = np.exp(log_lambda)
         inverse = 1 / (lam[:, :, None] + self.values)
@@ -47,7 +47,7 @@ class _Evidence:
         log_det = np.log1p(self.values / lam[:, :, None]).sum(axis=2)
         return self._combine(lam, inverse @ self.mean2, residual, fitted, log_det)
 
-    def on_grid(self, log_lambda: Float64) -> Float64:
+    def on_grid(self, log_lambda: FloatMatrix) -> FloatMatrix:
         """Return the evidence (m, g) at log lambda of shape (g,), shared by all columns."""
         lam = np.exp(log_lambda)
         inverse = 1 / (lam[:, None] + self.values)
@@ -58,12 +58,12 @@ class _Evidence:
 
     def _combine(
         self,
-        lam: Float64,
-        mean_quadratic: Float64,
-        residual: Float64,
-        fitted: Float64,
-        log_det: Float64,
-    ) -> Float64:
+        lam: FloatMatrix,
+        mean_quadratic: FloatMatrix,
+        residual: FloatMatrix,
+        fitted: FloatMatrix,
+        log_det: FloatMatrix,
+    ) -> FloatMatrix:
         leverage = self.n * (mean_quadratic + self.mean_rest / lam)
         offset = self.target_mean[:, None] - fitted
         energy = self.rest[:, None] + residual + self.n * offset**2 / (1 + leverage)
@@ -72,7 +72,7 @@ class _Evidence:
         return np.asarray(-0.5 * (1 + np.log(2 * np.pi * noise)) - 0.5 * log_det / self.n)
 
 
-def _search_range(summary: Summary) -> Float64:
+def _search_range(summary: Summary) -> FloatMatrix:
     mean2 = summary.n * float(summary.mean @ summary.mean)
     values = summary.spectrum.values if len(summary.spectrum.values) else np.array([mean2])
     low, high = np.log(values[0]), np.log(values[-1] + mean2)
@@ -80,7 +80,7 @@ def _search_range(summary: Summary) -> Float64:
     return np.arange(low - _MARGIN, high + _MARGIN, _GRID_STEP)
 
 
-def evidence_by_target(summary: Summary) -> Float64:
+def evidence_by_target(summary: Summary) -> FloatMatrix:
     """Return the maximal log evidence per row of each target column, (m,); NaN-free.
 
     Columns that never occur (all zero) have unbounded evidence and are left out.
@@ -106,7 +106,7 @@ def evidence_by_target(summary: Summary) -> Float64:
     return np.concatenate(best)
 
 
-def _maximise(summary: Summary, columns: NDArray[np.intp]) -> tuple[Float64, int]:
+def _maximise(summary: Summary, columns: NDArray[np.intp]) -> tuple[FloatMatrix, int]:
     evidence = _Evidence(summary, columns)
     grid = _search_range(summary)
     on_grid = evidence.on_grid(grid)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modtools._validation import FloatArray, check_choice, check_integer, rows_per_block
+from modtools._checks import check_choice, check_integer, rows_per_block
+from modtools._types import FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import FloatMatrix
-from modtools.tasks._labels import Labels
+from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
     explained_variance,

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modtools._validation import FloatArray, rows_per_block
+from modtools._checks import rows_per_block
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, warn
-from modtools.outputs._standardize import StandardizedRows
-from modtools.tasks._labels import Kind, Labels
+from modtools.outputs import StandardizedRows
+from modtools.tasks import Kind, Labels
 from modtools.transferability._held_out import present_codes
 from modtools.transferability._inputs import check_rows
 

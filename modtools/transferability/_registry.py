@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from modtools._validation import check_choice
+from modtools._checks import check_choice
+from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import ModtoolsError
-from modtools.statistics import FEATURE_MAPS
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind
 
 __all__ = ["SCORES", "Needs", "Score", "ScoreRegistry"]
 
@@ -36,7 +36,7 @@ class Score:
     passes : int or str
         How often the rows are read.
     feature_map : str
-        Key of `modtools.statistics.FEATURE_MAPS` whose moments it reads by default.
+        Key of `modtools.transferability.FEATURE_MAPS` whose moments it reads by default.
     knows_groups : bool
         Whether `compute` takes ``groups=``, an integer a row, and holds groups out as a whole.
     """

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import (
-    FloatArray,
+from modtools._checks import (
     as_float,
     check_integer,
     check_lengths,
@@ -17,13 +16,16 @@ from modtools._validation import (
     check_probabilities,
     raise_if_not_finite,
 )
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.statistics import Moments, Summary, summarise
-from modtools.tasks._labels import Labels, encode_labels
+from modtools.tasks import Labels, encode_labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import group_codes
 from modtools.transferability._inputs import check_scorable
+from modtools.transferability._moments import Moments
 from modtools.transferability._registry import SCORES, Score
+from modtools.transferability._summarise import summarise
+from modtools.transferability._summary import Summary
 
 __all__ = ["Scores", "score", "score_moments"]
 
@@ -203,7 +205,7 @@ def _compute(entry: Score, inputs: _Inputs) -> Any:
 
 
 def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -> Scores:
-    """Score moments; see `modtools.statistics.Moments.score`.
+    """Score moments; see `modtools.transferability.Moments.score`.
 
     Scores that need more than moments are refused when named and listed in `.skipped` otherwise. By
     default the scores whose own feature map is the one that the moments carry; named scores use

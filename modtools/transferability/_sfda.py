@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 from scipy.special import log_softmax, softmax
 
-from modtools._validation import FloatArray, rows_per_block
-from modtools.statistics._accumulate import gram_of_columns, label_sums
-from modtools.statistics._sums import Float64
-from modtools.tasks._labels import Labels
+from modtools._checks import rows_per_block
+from modtools._types import FloatArray, FloatMatrix
+from modtools.tasks import Labels
+from modtools.transferability._accumulate import gram_of_columns, label_sums
 from modtools.transferability._inputs import check_rows
 
 __all__ = ["sfda", "sfda_of_rows"]
@@ -43,7 +43,7 @@ class _Discriminant:
         self.bias = np.log(counts / counts.sum()) - 0.5 * np.einsum("cd,dc->c", means, self.weights)
         self.centre = blocks.centre
 
-    def log_posterior(self, rows: Float64) -> Float64:
+    def log_posterior(self, rows: FloatMatrix) -> FloatMatrix:
         return np.asarray(log_softmax(rows @ self.weights + self.bias, axis=1))
 
 
@@ -55,7 +55,7 @@ class _Rows:
         self.centre = features.mean(axis=0, dtype=np.float64)
         self.mix: _Discriminant | None = None
 
-    def __iter__(self) -> Iterator[tuple[Float64, NDArray[np.intp]]]:
+    def __iter__(self) -> Iterator[tuple[FloatMatrix, NDArray[np.intp]]]:
         step = rows_per_block(self.features.shape[1], 8)
         for start in range(0, len(self.features), step):
             rows = self.features[start : start + step] - self.centre
@@ -63,7 +63,7 @@ class _Rows:
             yield (rows if self.mix is None else _mix(rows, codes, self.mix)), codes
 
 
-def _mix(rows: Float64, codes: NDArray[np.intp], first: _Discriminant) -> Float64:
+def _mix(rows: FloatMatrix, codes: NDArray[np.intp], first: _Discriminant) -> FloatMatrix:
     """Move each row towards the mean of the other classes' means, the less sure the further."""
     n_classes = len(first.means)
     others = (first.means.sum(axis=0) - first.means) / (n_classes - 1)
@@ -74,7 +74,7 @@ def _mix(rows: Float64, codes: NDArray[np.intp], first: _Discriminant) -> Float6
 
 def _class_statistics(
     blocks: _Rows, labels: Labels, n_features: int
-) -> tuple[Float64, Float64, Float64]:
+) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
     """Return class counts (C,), class means (C, d) and the within-class scatter (d, d)."""
     d, n_classes = blocks.features.shape[1], labels.n_classes
     sums, within = np.zeros((n_classes, d)), np.zeros((d, d))
@@ -91,7 +91,7 @@ def _class_statistics(
     return counts, means, within
 
 
-def _coordinates(features: FloatArray) -> Float64:
+def _coordinates(features: FloatArray) -> FloatMatrix:
     """Return the rows about their mean in an orthonormal basis of their span, (n, n).
 
     Outside the span of few rows nothing differs. The basis is that of a QR decomposition, built up
@@ -102,7 +102,7 @@ def _coordinates(features: FloatArray) -> Float64:
     4.0
     """
     n_samples = len(features)
-    triangle: Float64 = np.zeros((0, n_samples))
+    triangle: FloatMatrix = np.zeros((0, n_samples))
     step = max(n_samples, rows_per_block(n_samples, 8))
     for start in range(0, features.shape[1], step):
         columns = features[:, start : start + step]

@@ -5,16 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import (
-    FloatArray,
-    check_choice,
-    check_lengths,
-    check_probabilities,
-    rows_per_block,
-)
-from modtools.statistics._accumulate import label_sums
-from modtools.statistics._sums import Float64
-from modtools.tasks._labels import Labels, encode_labels
+from modtools._checks import check_choice, check_lengths, check_probabilities, rows_per_block
+from modtools._types import FloatArray, FloatMatrix
+from modtools.tasks import Labels, encode_labels
+from modtools.transferability._accumulate import label_sums
 from modtools.transferability._inputs import check_scorable
 
 __all__ = ["leep", "leep_of_probabilities", "nce", "nce_of_probabilities"]
@@ -27,7 +21,7 @@ def _door(source_probabilities: Any, labels: Any, score: str) -> tuple[FloatArra
     return probabilities, check_scorable(encoded, kinds=("classification",), score=score)
 
 
-def _joint(probabilities: FloatArray, labels: Labels) -> Float64:
+def _joint(probabilities: FloatArray, labels: Labels) -> FloatMatrix:
     """Return the soft joint counts of target and source classes, (n_classes, n_source_classes)."""
     assert labels.codes is not None
     joint = np.zeros((labels.n_classes, probabilities.shape[1]))
@@ -39,7 +33,7 @@ def _joint(probabilities: FloatArray, labels: Labels) -> Float64:
     return joint
 
 
-def _negative_conditional_entropy(joint: Float64) -> float:
+def _negative_conditional_entropy(joint: FloatMatrix) -> float:
     """Return -H(Y|Z) of joint counts (y, z), in nats."""
     joint = joint / joint.sum()
     marginal = np.broadcast_to(joint.sum(axis=0), joint.shape)

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from modtools._validation import check_choice, check_positive
+from modtools._checks import check_choice, check_positive
 from modtools.exceptions import ModtoolsError, warn
-from modtools.statistics import Summary
 from modtools.transferability._inputs import checked_summary
+from modtools.transferability._summary import Summary
 
 __all__ = ["transrate", "transrate_from_summary"]
 

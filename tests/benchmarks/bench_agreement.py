@@ -24,8 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 import modtools as mt
 from modtools.exceptions import ModtoolsWarning
-from modtools.modules import efficientnet_lite, pixels
-from modtools.modules import run as run_module
+from modtools.modules import efficientnet_lite, pixels, run as run_module
 from modtools.transferability import SCORES
 
 STRENGTHS = [1e-3, 1e-2, 1e-1, 1.0, 10.0]

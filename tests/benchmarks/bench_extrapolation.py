@@ -25,8 +25,7 @@ from scipy.optimize import minimize
 from scipy.special import logit
 
 import modtools as mt
-from modtools.modules import efficientnet_lite, image_preprocess, pixels
-from modtools.modules import run as run_module
+from modtools.modules import efficientnet_lite, image_preprocess, pixels, run as run_module
 from modtools.outputs import RidgeOutput
 from modtools.retraining import extrapolate
 from modtools.retraining._error_law import CALIBRATION, Calibration, ErrorLaw

@@ -15,12 +15,12 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.modules import (
     Cache,
     PretrainedModule,
+    _cache as cache_file,
     clear_cache,
     extract,
     image_preprocess,
     run,
 )
-from modtools.modules import _cache as cache_file
 from modtools.modules._identity import network_digest
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding

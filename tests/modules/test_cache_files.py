@@ -13,8 +13,7 @@ from torch import nn
 
 from modtools import _locks
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.modules import Cache, PretrainedModule, _extraction, extract
-from modtools.modules import _cache as cache_file
+from modtools.modules import Cache, PretrainedModule, _cache as cache_file, _extraction, extract
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
 INPUTS = np.ones((2, 4), np.float32)

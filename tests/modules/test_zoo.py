@@ -16,12 +16,12 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import (
     PretrainedModule,
     Zoo,
+    _zoo as zoo_file,
     extract,
     image_preprocess,
     pixels,
     run,
 )
-from modtools.modules import _zoo as zoo_file
 from modtools.modules._zoo import UnknownModuleError
 from tests.rounding import assert_same_but_for_rounding
 

@@ -11,8 +11,7 @@ from torch import nn
 
 from modtools import _folders, _locks
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule, Zoo
-from modtools.modules import _zoo as zoo_file
+from modtools.modules import PretrainedModule, Zoo, _zoo as zoo_file
 
 BUILD = ("torch.nn:Linear", {"in_features": 4, "out_features": 3})
 

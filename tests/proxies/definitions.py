@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from modtools.statistics import FEATURE_MAPS
+from modtools.transferability import FEATURE_MAPS
 
 KERNEL_PROXIES = (
     "raw",

@@ -11,7 +11,7 @@ import modtools.transferability as transferability
 from modtools import ModtoolsError
 from modtools.exceptions import ModtoolsWarning
 from modtools.proxies import PROXIES, Pairs
-from modtools.statistics import FEATURE_MAPS
+from modtools.transferability import FEATURE_MAPS
 from tests.proxies.definitions import WITH_PAIRS, all_pairs, kernel_loss, supcon
 from tests.transferability.definitions import golden
 

@@ -8,8 +8,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeOutput
 from modtools.outputs._ridge import one_hot
 from modtools.outputs._standardize import StandardizedRows
-from modtools.retraining import Forecast, extrapolate
-from modtools.retraining import _extrapolation as extrapolation
+from modtools.retraining import Forecast, _extrapolation as extrapolation, extrapolate
 from modtools.retraining._error_law import Calibration, ErrorLaw
 
 pytestmark = pytest.mark.floating_point

@@ -10,8 +10,7 @@ from torch import nn
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.outputs import ClassMeanOutput
-from modtools.retraining import ReusedModel, retrain
-from modtools.retraining import _reused_files as files
+from modtools.retraining import ReusedModel, _reused_files as files, retrain
 from modtools.tasks import Task
 from tests.rounding import assert_same_but_for_rounding
 

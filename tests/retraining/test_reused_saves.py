@@ -11,8 +11,7 @@ import pytest
 from modtools import _folders
 from modtools.exceptions import ModtoolsError
 from modtools.modules import pixels
-from modtools.retraining import ReusedModel, retrain
-from modtools.retraining import _reused_files as files
+from modtools.retraining import ReusedModel, _reused_files as files, retrain
 from modtools.tasks import Task
 
 

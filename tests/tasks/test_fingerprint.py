@@ -5,8 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
 from torch.utils.data import TensorDataset
 

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional
 
 from modtools import ModtoolsError, PretrainedModule, Zoo
-from modtools.statistics import FEATURE_MAPS
 from modtools.training import networks
 from modtools.training.networks import (
     NETWORKS,
@@ -18,6 +17,7 @@ from modtools.training.networks import (
     MultilayerPerceptron,
     ResNet18,
 )
+from modtools.transferability import FEATURE_MAPS
 
 pytestmark = pytest.mark.floating_point
 

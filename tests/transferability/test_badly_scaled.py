@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from modtools import ModtoolsError, ModtoolsWarning, Moments
-from modtools.statistics import summarise
 from modtools.tasks import encode_labels
 from modtools.transferability import SCORES, hscore, logme, score, transrate
+from modtools.transferability._summarise import summarise
 
 N, D = 60, 8
 LABELS = np.random.default_rng(0).integers(0, 3, N)
@@ -204,7 +204,7 @@ def test_the_spread_within_far_classes_keeps_its_digits():
 @pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("size", [5e11, 1e15])
 def test_sums_of_cubes_do_not_overflow_in_float32(size, on_device, monkeypatch):
-    monkeypatch.setattr("modtools.statistics._moments._is_on_device", lambda _: on_device)
+    monkeypatch.setattr("modtools.transferability._moments._is_on_device", lambda _: on_device)
     rng = np.random.default_rng(0)
     rows = (size * rng.exponential(size=(512, 64))).astype(np.float32)
     labels = np.arange(512) % 3

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modtools import _validation
-from modtools.statistics import _accumulate
-from modtools.transferability import SCORES, _linear_probe, score
+from modtools import _checks
+from modtools.transferability import SCORES, _accumulate, _linear_probe, score
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scores.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWarning")
@@ -157,7 +156,7 @@ def test_values_stay_within_the_range_of_the_table(name, kind):
 @pytest.fixture
 def _small_blocks(monkeypatch):
     """Read blocks of a quarter of a megabyte, so that few rows make many blocks."""
-    monkeypatch.setattr(_validation, "_BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(_checks, "_BLOCK_BYTES", 1 << 18)
     monkeypatch.setattr(_accumulate, "_BLOCK_BYTES", 1 << 18)
 
 

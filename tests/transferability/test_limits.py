@@ -5,15 +5,7 @@ import pytest
 
 from modtools import Moments
 from modtools.exceptions import ModtoolsError
-from modtools.transferability import (
-    knn,
-    lda,
-    logme,
-    regularized_hscore,
-    score,
-    sfda,
-    transrate,
-)
+from modtools.transferability import knn, lda, logme, regularized_hscore, score, sfda, transrate
 
 pytestmark = pytest.mark.floating_point
 

@@ -268,7 +268,7 @@ def test_moments_score_as_features_do():
 
 
 def test_scores_of_large_float32_data_repeat_in_float64_where_ill_conditioned(monkeypatch):
-    monkeypatch.setattr("modtools.statistics._moments._EXACT_SIZE", 1000)
+    monkeypatch.setattr("modtools.transferability._moments._EXACT_SIZE", 1000)
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=4000)
     features = rng.normal(size=(4000, 21))

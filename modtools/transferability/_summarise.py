@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from modtools._validation import FloatArray, as_float, raise_if_not_finite, rows_per_block
-from modtools.statistics._accumulate import (
+from modtools._checks import as_float, raise_if_not_finite, rows_per_block
+from modtools._feature_maps import FEATURE_MAPS, FeatureMap
+from modtools._types import FloatArray, FloatMatrix
+from modtools.outputs import middle_of, sample_rows
+from modtools.tasks import Labels
+from modtools.transferability._accumulate import (
     Precision,
     gram_of_columns,
     label_sums,
 )
-from modtools.statistics._columns import middle_of, sample_rows
-from modtools.statistics._decompose import rank_level
-from modtools.statistics._feature_maps import FEATURE_MAPS, FeatureMap
-from modtools.statistics._logdet import logdet_plus_identity
-from modtools.statistics._loss import LOSS_LIMIT, LossWarning
-from modtools.statistics._moments import Moments, choose_precision
-from modtools.statistics._rows_spectrum import factor_of_few, row_factor, spectrum_of_rows
-from modtools.statistics._summary import DiagonalSums, Spectrum, Summary
-from modtools.statistics._sums import Float64
-from modtools.tasks._labels import Labels
+from modtools.transferability._decompose import rank_level
+from modtools.transferability._logdet import logdet_plus_identity
+from modtools.transferability._loss import LOSS_LIMIT, LossWarning
+from modtools.transferability._moments import Moments, choose_precision
+from modtools.transferability._rows_spectrum import factor_of_few, row_factor, spectrum_of_rows
+from modtools.transferability._summary import DiagonalSums, Spectrum, Summary
 
 __all__ = ["summarise"]
 
@@ -82,7 +82,7 @@ def summarise(
     )
 
 
-def _from_rows(rows: FloatArray, targets: Float64) -> Spectrum:
+def _from_rows(rows: FloatArray, targets: FloatMatrix) -> Spectrum:
     """Return the spectrum of the rows, after a warning where even they leave few digits."""
     spectrum = spectrum_of_rows(rows, targets)
     LossWarning(of_rows=True).tell(spectrum.loss)
@@ -100,13 +100,13 @@ class _MappedRows:
     features: NDArray[Any]
     labels: Labels
     feature_map: FeatureMap
-    mean: Float64
+    mean: FloatMatrix
 
     def spectrum(self) -> Spectrum:
         rows = self.feature_map.in_precision(as_float(self.features), np.float64)
         return _from_rows(rows, self.labels.target_matrix())
 
-    def within_squares(self) -> Float64:
+    def within_squares(self) -> FloatMatrix:
         """Return the sum of squares of each class about its own mean, (n_classes, d)."""
         result = np.zeros((self.labels.n_classes, len(self.mean)))
         for code, own in self._classes():
@@ -119,7 +119,7 @@ class _MappedRows:
             result[code] = np.maximum(result[code] - np.square(total) / len(own), 0)
         return result
 
-    def class_logdets(self, delta: float) -> Float64:
+    def class_logdets(self, delta: float) -> FloatMatrix:
         """Read the rows class by class, so that one second moment at a time is in memory."""
         result = np.zeros(self.labels.n_classes)
         for code, own in self._classes():
@@ -127,12 +127,12 @@ class _MappedRows:
             result[code] = self._logdet(product, own, delta)
         return result
 
-    def total_logdet(self, scatter: Float64, delta: float) -> float:
+    def total_logdet(self, scatter: FloatMatrix, delta: float) -> float:
         """Return log det(I + S_t delta / n) of the scatter of all rows."""
         every = np.arange(len(self.features))
         return self._logdet(scatter * (delta / len(every)), every, delta)
 
-    def _logdet(self, product: Float64, rows: NDArray[np.intp], delta: float) -> float:
+    def _logdet(self, product: FloatMatrix, rows: NDArray[np.intp], delta: float) -> float:
         root = np.sqrt(delta / len(rows))
         return logdet_plus_identity(product, partial(self._factor, rows, root)).value
 
@@ -141,16 +141,16 @@ class _MappedRows:
         for code in np.unique(self.labels.codes):
             yield int(code), np.flatnonzero(self.labels.codes == code)
 
-    def _block(self, rows: NDArray[np.intp]) -> Float64:
+    def _block(self, rows: NDArray[np.intp]) -> FloatMatrix:
         block = self.feature_map.in_precision(as_float(self.features[rows]), np.float64)
         return block - self.mean
 
-    def _blocks(self, rows: NDArray[np.intp]) -> Iterator[Float64]:
+    def _blocks(self, rows: NDArray[np.intp]) -> Iterator[FloatMatrix]:
         step = rows_per_block(len(self.mean), 8)
         for start in range(0, len(rows), step):
             yield self._block(rows[start : start + step])
 
-    def _product(self, rows: NDArray[np.intp]) -> Float64:
+    def _product(self, rows: NDArray[np.intp]) -> FloatMatrix:
         """Return the scatter of some rows about the overall mean, or their kernel if smaller."""
         d = len(self.mean)
         if len(rows) < d:
@@ -161,7 +161,7 @@ class _MappedRows:
             scatter += gram_of_columns(block)
         return scatter
 
-    def _factor(self, rows: NDArray[np.intp], root: float) -> Float64:
+    def _factor(self, rows: NDArray[np.intp], root: float) -> FloatMatrix:
         """Return a triangular factor of that product, times root squared."""
         if len(rows) < len(self.mean):
             return root * factor_of_few(self._block(rows))
@@ -250,7 +250,7 @@ class _CentredKernel:
         rest = max(float(self.mean @ self.mean) - float(projected @ projected), 0.0)
         return Spectrum(values[kept], projected, rest, self.targets.T @ basis)
 
-    def class_logdets(self, delta: float) -> Float64:
+    def class_logdets(self, delta: float) -> FloatMatrix:
         """Return log det(I + delta S_c / n_c) of each class through its own block."""
         codes = self.labels.codes
         assert codes is not None
@@ -268,6 +268,6 @@ class _CentredKernel:
         factor = partial(self._factor, own, np.sqrt(delta / len(own)))
         return logdet_plus_identity(block, factor).value
 
-    def _factor(self, own: NDArray[np.intp], root: float) -> Float64:
+    def _factor(self, own: NDArray[np.intp], root: float) -> FloatMatrix:
         """Return a triangular factor of the block of some rows, times root squared."""
         return root * factor_of_few(self.rows[own] - self.mean)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg.lapack import dgejsv
 
-from modtools.statistics._columns import ROUNDING_UNITS, Grain
-from modtools.statistics._loss import LOSS_LIMIT
-from modtools.statistics._summary import Spectrum
-from modtools.statistics._sums import Float64
+from modtools._types import FloatMatrix
+from modtools.outputs import ROUNDING_UNITS, Grain
+from modtools.transferability._loss import LOSS_LIMIT
+from modtools.transferability._summary import Spectrum
 
 __all__ = [
     "ScatterParts",
@@ -51,10 +51,10 @@ class ScatterParts(NamedTuple):
         Number of rows.
     """
 
-    scatter: Float64
-    second: Float64
-    mean: Float64
-    offsets: Float64
+    scatter: FloatMatrix
+    second: FloatMatrix
+    mean: FloatMatrix
+    offsets: FloatMatrix
     n: float
     n_rows: int
 
@@ -134,7 +134,7 @@ def _scaled(
     return spectrum._replace(loss=float(lost), n_cut=n_cut), condition
 
 
-def spectrum_in_units(factor: Float64, mean: Float64, loadings: Float64) -> Spectrum:
+def spectrum_in_units(factor: FloatMatrix, mean: FloatMatrix, loadings: FloatMatrix) -> Spectrum:
     """Return the spectrum of factor factor', whose columns are independent.
 
     Parameters
@@ -160,7 +160,7 @@ def spectrum_in_units(factor: Float64, mean: Float64, loadings: Float64) -> Spec
     return Spectrum(values[::-1], (projected @ left)[::-1], rest, (loadings @ right)[:, ::-1])
 
 
-def graded_svd(triangle: Float64) -> tuple[Float64, Float64, Float64]:
+def graded_svd(triangle: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
     """Return U, the singular values (k,), descending, and V of a triangular factor (k, k).
 
     Small values keep their digits where rows and columns are merely of different units: then the
@@ -177,13 +177,13 @@ def graded_svd(triangle: Float64) -> tuple[Float64, Float64, Float64]:
     return left, values * (scaling[0] / scaling[1]), right
 
 
-def graded_values(triangle: Float64) -> Float64:
+def graded_values(triangle: FloatMatrix) -> FloatMatrix:
     """Return the singular values of a triangular factor (k, k) that stand above its rounding."""
     lengths = np.linalg.norm(triangle, axis=0)
     own = np.flatnonzero(lengths)
     _, roots, right = linalg.svd(triangle[:, own] / lengths[own], check_finite=False)
     kept = roots > 8 * len(triangle) * _UNIT["float64"] * roots[:1]
-    factor: Float64 = lengths[own, None] * right[kept].T * roots[kept]
+    factor: FloatMatrix = lengths[own, None] * right[kept].T * roots[kept]
     order = np.argsort(-np.abs(factor).max(axis=1), kind="stable")
     smaller = linalg.qr(factor[order], mode="r", check_finite=False)[0][: kept.sum()]
     return graded_svd(np.asarray(smaller, dtype=np.float64))[1]

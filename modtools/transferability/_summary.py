@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._sums import Float64, Sums
-from modtools.tasks._labels import Kind
+from modtools.tasks import Kind
+from modtools.transferability._sums import Sums
 
 __all__ = ["DiagonalSums", "Spectrum", "Summary", "diagonal_of_sums"]
 
@@ -36,15 +37,15 @@ class Spectrum(NamedTuple):
         Directions left out as rounding, columns without variance not counted.
     """
 
-    values: Float64
-    mean: Float64
+    values: FloatMatrix
+    mean: FloatMatrix
     mean_rest: float
-    loadings: Float64
+    loadings: FloatMatrix
     loss: float = 0.0
     n_cut: int = 0
 
     @property
-    def targets(self) -> Float64:
+    def targets(self) -> FloatMatrix:
         """Rows of T'HF in the eigenbasis, (m, k)."""
         return np.asarray(self.loadings * np.sqrt(self.values))
 
@@ -84,7 +85,7 @@ class DiagonalSums:
 
 
 def diagonal_of_sums(
-    sums: Sums, origin: Float64, mean: Float64, target_mean: Float64
+    sums: Sums, origin: FloatMatrix, mean: FloatMatrix, target_mean: FloatMatrix
 ) -> DiagonalSums:
     """Read the diagonal sums off a state; the three points are relative to its shifts."""
     norm2, norm4 = sums.norms_about(origin)
@@ -142,21 +143,21 @@ class Summary:
     n_rows: int
     n_features: int
     weighted: bool
-    counts: Float64
-    target_second: Float64
-    target_scatter: Float64
-    mean: Float64
-    offsets: Float64
+    counts: FloatMatrix
+    target_second: FloatMatrix
+    target_scatter: FloatMatrix
+    mean: FloatMatrix
+    offsets: FloatMatrix
     trace: float
     scatter_norm2: float
     mean_scatter_mean: float
-    within_squares: Float64
+    within_squares: FloatMatrix
     diagonal: DiagonalSums
     feature_map: str
     precision: str
     decompose: Callable[[], Spectrum]
     total_logdet: Callable[[float], float]
-    class_logdets: Callable[[float], Float64] | None = None
+    class_logdets: Callable[[float], FloatMatrix] | None = None
 
     def __post_init__(self) -> None:
         if self.mean.any() and self.diagonal.norm2 < _SMALLEST:
@@ -176,7 +177,7 @@ class Summary:
         return np.diag(self.target_second) > 0
 
     @property
-    def sums(self) -> Float64:
+    def sums(self) -> FloatMatrix:
         """T'F about the origin, (m, d)."""
         return self.offsets + np.outer(self.counts, self.mean)
 

@@ -7,12 +7,13 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from modtools._validation import LARGEST, FloatArray, as_float, raise_if_not_finite
+from modtools._checks import LARGEST, as_float, raise_if_not_finite
+from modtools._feature_maps import FeatureMap
+from modtools._types import FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._columns import middle_of, sample_rows
-from modtools.statistics._feature_maps import FeatureMap
-from modtools.statistics._sums import Float64, Sums
-from modtools.tasks._labels import Labels
+from modtools.outputs import middle_of, sample_rows
+from modtools.tasks import Labels
+from modtools.transferability._sums import Sums
 
 __all__ = [
     "SAFE_MEAN_SQUARE",
@@ -49,7 +50,7 @@ def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
 
 
 class _Accumulator:
-    """Float64 totals of one weighting; `add` takes blocks that are already shifted."""
+    """FloatMatrix totals of one weighting; `add` takes blocks that are already shifted."""
 
     def __init__(self, n_features: int, n_targets: int, *, keep_class_xx: bool) -> None:
         d, m = n_features, n_targets
@@ -61,7 +62,9 @@ class _Accumulator:
         self._space: FloatArray | None = None
         self.class_xx = np.zeros((m, d, d)) if keep_class_xx else None
 
-    def add(self, x: FloatArray, labels: Labels, t_shift: Float64, w: Float64 | None) -> bool:
+    def add(
+        self, x: FloatArray, labels: Labels, t_shift: FloatMatrix, w: FloatMatrix | None
+    ) -> bool:
         """Add a block; return False, adding nothing, if its products are not to be trusted."""
         rooted = x if w is None else x * np.sqrt(w).astype(x.dtype)[:, None]
         product = self._product(rooted)
@@ -84,14 +87,14 @@ class _Accumulator:
             self._space = np.empty(self.xx.shape, dtype=rooted.dtype)
         return gram_of_columns(rooted, out=self._space)
 
-    def _add_norms(self, x: FloatArray, norms: Float64, w: Float64 | None) -> None:
+    def _add_norms(self, x: FloatArray, norms: FloatMatrix, w: FloatMatrix | None) -> None:
         weighted = norms if w is None else norms * w
         self.x_norm += weighted.astype(x.dtype) @ x
         self.norm4 += float(weighted @ norms)
         self.n += len(x) if w is None else float(w.sum())
 
     def _add_classes(
-        self, x: FloatArray, rooted: FloatArray, labels: Labels, w: Float64 | None
+        self, x: FloatArray, rooted: FloatArray, labels: Labels, w: FloatMatrix | None
     ) -> None:
         assert labels.codes is not None
         # Short chunks stay in the processor's cache while all their sums are taken.
@@ -107,7 +110,9 @@ class _Accumulator:
                 rows_of_class = rooted[labels.codes == code]
                 self.class_xx[code] += gram_of_columns(rows_of_class)
 
-    def _add_class_chunk(self, x: FloatArray, codes: NDArray[np.intp], w: Float64 | None) -> None:
+    def _add_class_chunk(
+        self, x: FloatArray, codes: NDArray[np.intp], w: FloatMatrix | None
+    ) -> None:
         squared = np.square(x)
         self._add_norms(x, np.einsum("ij->i", squared).astype(np.float64), w)
         add_up = label_sums(codes, len(self.t), x.dtype)
@@ -124,7 +129,7 @@ class _Accumulator:
         self.tt_x += row_sum
         self.tt_norm += float(norms.sum())
 
-    def _add_targets(self, x: FloatArray, targets: Float64) -> None:
+    def _add_targets(self, x: FloatArray, targets: FloatMatrix) -> None:
         x = x.astype(np.float64, copy=False)
         norms = np.einsum("ij,ij->i", x, x)
         self._add_norms(x, norms, None)  # weights belong to classes
@@ -168,9 +173,9 @@ def accumulate(
     feature_map: FeatureMap,
     *,
     precision: Precision,
-    weights: Float64 | None,
+    weights: FloatMatrix | None,
     keep_class_xx: bool,
-) -> tuple[list[Sums], Float64, Float64]:
+) -> tuple[list[Sums], FloatMatrix, FloatMatrix]:
     """Return the sums with weights w (and w^2 where weighted) and the two shifts.
 
     Memory beyond the input is one block, one product and the state, whatever the number of rows.
@@ -201,7 +206,7 @@ def accumulate(
 
 def _shifts(
     features: NDArray[Any], labels: Labels, feature_map: FeatureMap, dtype: Any
-) -> tuple[FloatArray, Float64]:
+) -> tuple[FloatArray, FloatMatrix]:
     """Return the middle of a few rows, in the type of the products, and the mean of the targets.
 
     One far row moves a mean so far from all others that their sums lose digits, but not a median.

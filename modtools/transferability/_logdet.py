@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from modtools.statistics._decompose import graded_values, rank_level
-from modtools.statistics._sums import Float64, Sums
+from modtools._types import FloatMatrix
+from modtools.transferability._decompose import graded_values, rank_level
+from modtools.transferability._sums import Sums
 
 __all__ = ["LogDet", "class_logdets_of", "logdet_plus_identity"]
 
@@ -22,7 +23,9 @@ class LogDet(NamedTuple):
     error: float
 
 
-def logdet_plus_identity(matrix: Float64, factor: Callable[[], Float64] | None = None) -> LogDet:
+def logdet_plus_identity(
+    matrix: FloatMatrix, factor: Callable[[], FloatMatrix] | None = None
+) -> LogDet:
     """Return log det(I + matrix) for a positive semi-definite matrix, which is overwritten.
 
     `factor` returns a triangular R with R'R = matrix, for a matrix that has lost too many digits.
@@ -48,7 +51,7 @@ def logdet_plus_identity(matrix: Float64, factor: Callable[[], Float64] | None =
     return LogDet(float(np.log1p(values[kept]).sum()), error)
 
 
-def class_logdets_of(sums: Sums, delta: float) -> tuple[Float64, float]:
+def class_logdets_of(sums: Sums, delta: float) -> tuple[FloatMatrix, float]:
     """Return log det(I + S_c delta / n_c) of each class, and the largest error of them in nats."""
     assert sums.class_xx is not None
     mean, result, worst = sums.x / sums.n, np.zeros(len(sums.t)), 0.0

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from modtools._validation import FloatArray, rows_per_block
+from modtools._checks import rows_per_block
+from modtools._types import FloatArray, FloatMatrix
 from modtools.exceptions import warn
-from modtools.statistics._columns import column_moments, middle_of, sample_rows
-from modtools.statistics._decompose import rank_level, spectrum_in_units
-from modtools.statistics._summary import Spectrum
-from modtools.statistics._sums import Float64
+from modtools.outputs import column_moments, middle_of, sample_rows
+from modtools.transferability._decompose import rank_level, spectrum_in_units
+from modtools.transferability._summary import Spectrum
 
 __all__ = ["factor_of_few", "row_factor", "spectrum_of_rows"]
 
@@ -24,9 +24,9 @@ _UNIT = float(np.finfo(np.float64).eps)
 _ROUNDING_SHARE, _SHARED = 1e-18, 1e-10
 
 
-def row_factor(blocks: Iterator[Float64]) -> Float64:
+def row_factor(blocks: Iterator[FloatMatrix]) -> FloatMatrix:
     """Return the triangular R of a QR decomposition of blocks of rows of one width."""
-    factor: Float64 | None = None
+    factor: FloatMatrix | None = None
     for block in blocks:
         stacked = block if factor is None else np.vstack([factor, block])
         factor = np.asarray(linalg.qr(stacked, mode="r", check_finite=False)[0])
@@ -35,7 +35,7 @@ def row_factor(blocks: Iterator[Float64]) -> Float64:
     return factor
 
 
-def factor_of_few(rows: Float64) -> Float64:
+def factor_of_few(rows: FloatMatrix) -> FloatMatrix:
     """Return a triangular R with R'R = rows rows', for fewer rows (n, d) than columns."""
     # Large columns first: reflections then leave the digits of the small ones alone.
     largest_first = np.argsort(-np.abs(rows).max(axis=0), kind="stable")
@@ -51,22 +51,22 @@ class _Rows:
         self.deviation = deviation[self.varying]
         self.features = features
         self.level = rank_level(max(features.shape))
-        # Float64 entries that are float32 numbers come from a float32 network.
+        # FloatMatrix entries that are float32 numbers come from a float32 network.
         sample = features[sample_rows(len(features))].astype(np.float64)
         with np.errstate(over="ignore"):
             self.single = bool((sample.astype(np.float32) == sample).all())
         self.middle = middle_of(sample)
 
-    def squares(self, rows: slice, columns: slice) -> Float64:
+    def squares(self, rows: slice, columns: slice) -> FloatMatrix:
         """Return the squares of some entries about the middle, with room for their rounding."""
         eps = np.finfo(np.float32 if self.single else np.float64).eps
-        squares: Float64 = np.square(self.block(rows, columns, self.middle))
+        squares: FloatMatrix = np.square(self.block(rows, columns, self.middle))
         own_rounding = 4 * eps * self.block(rows, columns, np.zeros(len(self.mean)))
         shared = _SHARED * squares.mean(axis=1, keepdims=True)  # what reflections mix in
         squares += np.square(own_rounding) / self.level + shared
         return squares
 
-    def block(self, rows: slice, columns: slice, about: Float64) -> Float64:
+    def block(self, rows: slice, columns: slice, about: FloatMatrix) -> FloatMatrix:
         """Return some entries about a point, in units of the deviation of their column."""
         own = self.varying[columns]
         block = self.features[rows][:, own].astype(np.float64)
@@ -88,7 +88,7 @@ class _Rows:
             yield slice(start, min(start + step, width))
 
 
-def spectrum_of_rows(features: FloatArray, targets: Float64) -> Spectrum:
+def spectrum_of_rows(features: FloatArray, targets: FloatMatrix) -> Spectrum:
     """Return the spectrum of finite features (n, d) and their targets (n, m).
 
     Rank is that of columns of unit deviation, by the same level as for a scatter. A direction below
@@ -117,11 +117,13 @@ def spectrum_of_rows(features: FloatArray, targets: Float64) -> Spectrum:
     )
 
 
-def _from_tall(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+def _from_tall(
+    rows: _Rows, targets: FloatMatrix
+) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix, FloatMatrix]:
     """Return the factor in units, loadings, relative roots kept, and how far others stand out."""
     width, everything = len(rows.varying), slice(None)
 
-    def blocks() -> Iterator[Float64]:
+    def blocks() -> Iterator[FloatMatrix]:
         for own in rows.by_rows():
             block = rows.block(own, everything, rows.mean)
             yield np.column_stack([np.ones(len(block)), block, targets[own]])
@@ -142,7 +144,9 @@ def _from_tall(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64
     return factor, cross.T @ left[:, counts], _relative(roots, counts), ratio[ratio <= rows.level]
 
 
-def _from_wide(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+def _from_wide(
+    rows: _Rows, targets: FloatMatrix
+) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix, FloatMatrix]:
     """Return the same for rows that are fewer than the columns that vary."""
     every, width = slice(None), len(rows.varying)
     whole = row_factor(rows.block(every, own, rows.mean).T for own in rows.by_columns())
@@ -164,13 +168,13 @@ def _from_wide(rows: _Rows, targets: Float64) -> tuple[Float64, Float64, Float64
     return units, targets.T @ left[:, counts], _relative(roots, counts), ratio[ratio <= rows.level]
 
 
-def _counted(roots: Float64, level: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+def _counted(roots: FloatMatrix, level: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Return which singular values count, and the numbers of those that do not."""
     counts = np.square(roots) > level * np.square(roots[0])
     return counts, np.flatnonzero(~counts)
 
 
-def _outstanding(along: Float64, squares: Float64) -> Float64:
+def _outstanding(along: FloatMatrix, squares: FloatMatrix) -> FloatMatrix:
     """Return, summed over rows, the logarithm of how far a direction stands above the entries.
 
     Their mean is that of most rows; one row whose entries happen to be small does not decide.
@@ -179,5 +183,5 @@ def _outstanding(along: Float64, squares: Float64) -> Float64:
     return np.asarray(np.log(np.clip(shares, 1e-40, 1.0)).sum(axis=0))
 
 
-def _relative(roots: Float64, counts: NDArray[np.bool_]) -> Float64:
+def _relative(roots: FloatMatrix, counts: NDArray[np.bool_]) -> FloatMatrix:
     return np.asarray(roots[counts] / roots[0])

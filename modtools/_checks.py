@@ -7,17 +7,17 @@ argument, the rule, what came and where, and what to do.
 import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
     "LARGEST",
     "LARGEST_SIDE",
-    "FloatArray",
     "as_float",
     "check_choice",
     "check_features",
@@ -39,7 +39,6 @@ _WHOLE: Final = 2.0**53  # below it floats tell all whole numbers apart
 _NUMPY_FLOATS: Final = ("torch.float16", "torch.float32", "torch.float64")
 _DENSE: Final = "Convert it with to_dense(), toarray() or padding"
 _DEQUANTISE: Final = "Convert it with dequantize()"
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
 _BLOCK_BYTES = 8 << 20
 LARGEST_SIDE: Final = 8192  # pixels: a batch of larger images is beyond any memory
 LARGEST: Final = np.float64(1e70)  # fourth powers, summed over any data, stay within float64

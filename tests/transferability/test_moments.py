@@ -6,11 +6,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from modtools import ModtoolsError, Moments
-from modtools.statistics import FEATURE_MAPS
+from modtools.transferability import FEATURE_MAPS
 
 pytestmark = pytest.mark.floating_point
 
@@ -351,8 +350,8 @@ def test_the_tensor_pass_agrees_with_the_array_pass(kind, weights, monkeypatch):
     features, labels = make(kind, n=500)
     options = {"class_weights": weights, "class_second_moments": kind == "classification"}
     here = Moments.from_features(features, labels, **options)
-    monkeypatch.setattr("modtools.statistics._moments._is_on_device", lambda _: True)
-    monkeypatch.setattr("modtools.statistics._accumulate_tensor._ROWS", 128)
+    monkeypatch.setattr("modtools.transferability._moments._is_on_device", lambda _: True)
+    monkeypatch.setattr("modtools.transferability._accumulate_tensor._ROWS", 128)
     there = Moments.from_features(torch.from_numpy(features), labels, **options)
     assert_same(numbers(there.summary()), numbers(here.summary()), 1e-9)
     if kind == "classification":
@@ -363,7 +362,7 @@ def test_the_tensor_pass_agrees_with_the_array_pass(kind, weights, monkeypatch):
 
 @pytest.mark.parametrize("feature_map", ["identity", "relu_normalised", "tanh", "sigmoid", "unit"])
 def test_the_tensor_pass_finds_what_a_map_would_hide(feature_map, monkeypatch):
-    monkeypatch.setattr("modtools.statistics._moments._is_on_device", lambda _: True)
+    monkeypatch.setattr("modtools.transferability._moments._is_on_device", lambda _: True)
     features = torch.ones(6, 2)
     features[4, 1] = -torch.inf
     with pytest.raises(ModtoolsError, match="1 infinite in 1 row, first at row 4, column 1"):

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import FloatArray, as_float, rows_per_block, to_numpy
-from modtools.statistics._feature_maps import FeatureMap
+from modtools._checks import as_float, rows_per_block, to_numpy
+from modtools._feature_maps import FeatureMap
+from modtools._types import FloatArray, FloatMatrix
 
 __all__ = ["Grain", "column_moments", "float_blocks", "grain_of", "middle_of", "sample_rows"]
 
 # A column whose deviation is below this many units of rounding of its own values is constant.
 ROUNDING_UNITS = 2
 _SAMPLE = 31
-Float64 = NDArray[np.float64]
 
 
-def column_moments(features: FloatArray) -> tuple[Float64, Float64]:
+def column_moments(features: FloatArray) -> tuple[FloatMatrix, FloatMatrix]:
     """Return mean and standard deviation of each column, in float64 and safe for any magnitude.
 
     The deviation of a column without variance, judged against the resolution of its own values, is
@@ -60,7 +60,7 @@ def column_moments(features: FloatArray) -> tuple[Float64, Float64]:
     return mean, np.where((spread > 0) & (deviation > resolution), deviation, 0.0)
 
 
-def float_blocks(features: FloatArray) -> Iterator[Float64]:
+def float_blocks(features: FloatArray) -> Iterator[FloatMatrix]:
     """Yield consecutive rows as float64 copies, which may be overwritten."""
     step = rows_per_block(features.shape[1], 8)
     for start in range(0, len(features), step):
@@ -76,7 +76,7 @@ def sample_rows(n_rows: int) -> NDArray[np.intp]:
     return np.linspace(0, n_rows - 1, min(n_rows, _SAMPLE)).astype(np.intp)
 
 
-def middle_of(sample: NDArray[Any]) -> Float64:
+def middle_of(sample: NDArray[Any]) -> FloatMatrix:
     """Return the median of each column of a few rows, which a few far rows do not move."""
     return np.asarray(np.sort(sample, axis=0)[len(sample) // 2], dtype=np.float64)
 
@@ -94,7 +94,7 @@ class Grain:
         Unit of rounding of the entries.
     """
 
-    typical: Float64
+    typical: FloatMatrix
     eps: float
 
     def merge(self, other: "Grain") -> "Grain":
@@ -107,7 +107,7 @@ class Grain:
 def grain_of(features: Any, feature_map: FeatureMap) -> Grain:
     """Return the grain of mapped features, an array or a tensor, from a few of their rows.
 
-    >>> from modtools.statistics import FEATURE_MAPS
+    >>> from modtools.transferability import FEATURE_MAPS
     >>> grain_of(np.array([[1.0, 0.0], [2.0, 0.0], [1e9, 0.0]]), FEATURE_MAPS["identity"]).typical
     array([1., 0.])
     """

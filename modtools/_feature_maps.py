@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from modtools._validation import FloatArray, rows_per_block
+from modtools._checks import rows_per_block
+from modtools._types import FloatArray
 
 __all__ = ["FEATURE_MAPS", "FeatureMap"]
 
@@ -25,7 +26,7 @@ def _unit_rows(rows: FloatArray) -> FloatArray:
 
 def _unit_tensor(rows: Any, *, positive_part: bool = False) -> Any:
     """Divide each row of a torch tensor by its length, as `_unit_rows` does."""
-    from modtools.statistics._unit_rows_tensor import unit_rows
+    from modtools._unit_rows_tensor import unit_rows
 
     return unit_rows(rows, positive_part=positive_part)
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Float64", "Sums"]
+from modtools._types import FloatMatrix
 
-Float64 = NDArray[np.float64]
+__all__ = ["Sums"]
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,18 @@ class Sums:
     """
 
     n: float
-    t: Float64
-    x: Float64
-    xx: Float64
-    tx: Float64
-    tt: Float64
-    t_norm: Float64
-    x_norm: Float64
+    t: FloatMatrix
+    x: FloatMatrix
+    xx: FloatMatrix
+    tx: FloatMatrix
+    tt: FloatMatrix
+    t_norm: FloatMatrix
+    x_norm: FloatMatrix
     norm4: float
-    tt_x: Float64
+    tt_x: FloatMatrix
     tt_norm: float
-    squares: Float64
-    class_xx: Float64 | None
+    squares: FloatMatrix
+    class_xx: FloatMatrix | None
 
     def __add__(self, other: "Sums") -> "Sums":
         def total(name: str) -> object:
@@ -78,7 +78,7 @@ class Sums:
         return float(np.trace(self.xx))
 
     @property
-    def within_squares(self) -> Float64:
+    def within_squares(self) -> FloatMatrix:
         """Sum over each target of w (x - its mean)^2, elementwise, (m, d); for classes."""
         counts = np.where(self.t > 0, self.t, 1)[:, None]
         return np.maximum(self.squares - np.square(self.tx) / counts, 0)
@@ -92,11 +92,11 @@ class Sums:
             )
         return float(ratio.max())
 
-    def about(self, a: Float64, b: Float64) -> "Sums":
+    def about(self, a: FloatMatrix, b: FloatMatrix) -> "Sums":
         """Return the sums of (x - a, t - b); a and b are relative to the present shifts."""
         return self._shift_rows(a)._shift_targets(b)
 
-    def norms_about(self, a: Float64) -> tuple[float, float]:
+    def norms_about(self, a: FloatMatrix) -> tuple[float, float]:
         """Return the sums of w |x - a|^2 and of w |x - a|^4 without moving the matrices."""
         a2, ax = float(a @ a), float(a @ self.x)
         norm2 = self.norm2 - 2 * ax + self.n * a2
@@ -110,7 +110,7 @@ class Sums:
         )
         return norm2, norm4
 
-    def cross_norm_about(self, a: Float64, b: Float64) -> float:
+    def cross_norm_about(self, a: FloatMatrix, b: FloatMatrix) -> float:
         """Return the sum of w |x - a|^2 |t - b|^2."""
         a2, b2, trace = float(a @ a), float(b @ b), float(np.trace(self.tt))
         rows = self.tt_norm - 2 * float(a @ self.tt_x) + a2 * trace  # sum |t|^2 |x - a|^2
@@ -121,7 +121,7 @@ class Sums:
     def place(self, positions: NDArray[np.intp], n_targets: int) -> "Sums":
         """Return the same sums with the targets moved to `positions` among `n_targets`."""
 
-        def spread(array: Float64) -> Float64:
+        def spread(array: FloatMatrix) -> FloatMatrix:
             out = np.zeros((n_targets, *array.shape[1:]))
             out[positions] = array
             return out
@@ -138,7 +138,7 @@ class Sums:
             class_xx=None if self.class_xx is None else spread(self.class_xx),
         )
 
-    def _shift_rows(self, a: Float64) -> "Sums":
+    def _shift_rows(self, a: FloatMatrix) -> "Sums":
         if not a.any():
             return self
         a2, trace = float(a @ a), float(np.trace(self.tt))
@@ -162,7 +162,7 @@ class Sums:
             class_xx=class_xx,
         )
 
-    def _shift_targets(self, b: Float64) -> "Sums":
+    def _shift_targets(self, b: FloatMatrix) -> "Sums":
         if not b.any():
             return self
         b2 = float(b @ b)

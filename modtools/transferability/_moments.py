@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._validation import check_choice, check_lengths, check_matrix
+from modtools._checks import check_choice, check_lengths, check_matrix
+from modtools._feature_maps import FEATURE_MAPS
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._accumulate import Precision, accumulate
-from modtools.statistics._class_weights import merged_weights, weights_by_class
-from modtools.statistics._columns import Grain, grain_of
-from modtools.statistics._decompose import ScatterParts, spectrum_of
-from modtools.statistics._feature_maps import FEATURE_MAPS
-from modtools.statistics._logdet import class_logdets_of, logdet_plus_identity
-from modtools.statistics._loss import LossWarning
-from modtools.statistics._summary import Spectrum, Summary, diagonal_of_sums
-from modtools.statistics._sums import Float64, Sums
-from modtools.tasks._labels import Kind, encode_labels
+from modtools.outputs import Grain, grain_of
+from modtools.tasks import Kind, encode_labels
+from modtools.transferability._accumulate import Precision, accumulate
+from modtools.transferability._class_weights import merged_weights, weights_by_class
+from modtools.transferability._decompose import ScatterParts, spectrum_of
+from modtools.transferability._logdet import class_logdets_of, logdet_plus_identity
+from modtools.transferability._loss import LossWarning
+from modtools.transferability._summary import Spectrum, Summary, diagonal_of_sums
+from modtools.transferability._sums import Sums
 
 __all__ = ["Moments", "choose_precision"]
 
@@ -73,8 +74,8 @@ class Moments:
     precision: Precision
     _sums: Sums = field(repr=False)
     _diagonal: Sums = field(repr=False)
-    _shift: Float64 = field(repr=False)
-    _target_shift: Float64 = field(repr=False)
+    _shift: FloatMatrix = field(repr=False)
+    _target_shift: FloatMatrix = field(repr=False)
     _grain: Grain = field(repr=False)
     _class_weights: Mapping[Any, float] | None = field(repr=False)
     _parts: frozenset[str] = field(repr=False)
@@ -262,17 +263,17 @@ class Moments:
         return len(self._shift)
 
     @property
-    def counts(self) -> Float64:
+    def counts(self) -> FloatMatrix:
         """(Weighted) rows of each class, label counts, or target sums, (n_classes,)."""
         return self._sums.t + self._sums.n * self._target_shift
 
     @property
-    def mean(self) -> Float64:
+    def mean(self) -> FloatMatrix:
         """(Weighted) mean of the mapped features, (n_features,)."""
         return self._shift + self._sums.x / self._sums.n
 
     @property
-    def class_means(self) -> Float64:
+    def class_means(self) -> FloatMatrix:
         """Mean of each class, (n_classes, n_features); zero rows for absent classes.
 
         Raises for regression targets, which have no classes.
@@ -285,13 +286,13 @@ class Moments:
         )
 
     @property
-    def scatter(self) -> Float64:
+    def scatter(self) -> FloatMatrix:
         """Sum of (x - mean)(x - mean)', (n_features, n_features)."""
         s = self._sums
         return s.xx - np.outer(s.x, s.x / s.n)
 
     @property
-    def second_moment(self) -> Float64:
+    def second_moment(self) -> FloatMatrix:
         """Sum of x x' about the origin, (n_features, n_features)."""
         return self._sums.about(-self._shift, np.zeros(len(self._sums.t))).xx
 
@@ -341,7 +342,7 @@ class Moments:
         def total_logdet(delta: float) -> float:
             return logdet_plus_identity(self.scatter * (delta / s.n)).value
 
-        def class_logdets(delta: float) -> Float64:
+        def class_logdets(delta: float) -> FloatMatrix:
             logdets, error = class_logdets_of(s, delta)
             warning.tell(error)
             return logdets
@@ -394,6 +395,6 @@ def _is_on_device(features: Any) -> bool:
 def _pass(on_device: bool) -> Any:
     if not on_device:
         return accumulate
-    from modtools.statistics._accumulate_tensor import accumulate_tensor
+    from modtools.transferability._accumulate_tensor import accumulate_tensor
 
     return accumulate_tensor

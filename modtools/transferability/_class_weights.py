@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from modtools._validation import check_choice, check_positive
+from modtools._checks import check_choice, check_positive
 from modtools.exceptions import ModtoolsError
-from modtools.tasks._labels import Labels
+from modtools.tasks import Labels
 
 __all__ = ["merged_weights", "weights_by_class"]
 

@@ -5,13 +5,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from modtools._validation import raise_if_not_finite, to_numpy
+from modtools._checks import raise_if_not_finite, to_numpy
+from modtools._feature_maps import FeatureMap
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.statistics._accumulate import SAFE_MEAN_SQUARE, SAFE_SUM, Precision, raise_too_large
-from modtools.statistics._columns import middle_of, sample_rows
-from modtools.statistics._feature_maps import FeatureMap
-from modtools.statistics._sums import Float64, Sums
-from modtools.tasks._labels import Labels
+from modtools.outputs import middle_of, sample_rows
+from modtools.tasks import Labels
+from modtools.transferability._accumulate import (
+    SAFE_MEAN_SQUARE,
+    SAFE_SUM,
+    Precision,
+    raise_too_large,
+)
+from modtools.transferability._sums import Sums
 
 __all__ = ["accumulate_tensor"]
 
@@ -24,9 +30,9 @@ def accumulate_tensor(
     feature_map: FeatureMap,
     *,
     precision: Precision,
-    weights: Float64 | None,
+    weights: FloatMatrix | None,
     keep_class_xx: bool,
-) -> tuple[list[Sums], Float64, Float64]:
+) -> tuple[list[Sums], FloatMatrix, FloatMatrix]:
     """Return the sums with weights w (and w^2 where weighted) and the two shifts."""
     if features.ndim != 2 or not len(features):
         raise ModtoolsError(
