@@ -1,9 +1,10 @@
 # make demo and make test need only Python with pip, and make: each builds .venv when it is missing.
 PYTHON ?= python3
 VENV := .venv
+CONSTRAINTS ?= constraints.txt
 RUN := $(VENV)/bin/python
-INSTALL := $(RUN) -m pip install --quiet -c constraints.txt
-SOURCES := pyproject.toml constraints.txt
+INSTALL := $(RUN) -m pip install --quiet -c $(CONSTRAINTS)
+SOURCES := pyproject.toml $(CONSTRAINTS)
 # Threads that spin while they wait slow everything down where other processes share the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -50,7 +51,7 @@ $(RUN):
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
 		&& $(PYTHON) -m pip --python $(RUN) install pip; }
 
-$(VENV)/.with-torch: constraints.txt | $(RUN)
+$(VENV)/.with-torch: $(CONSTRAINTS) | $(RUN)
 	$(INSTALL) torch
 	touch $@
 

@@ -4,6 +4,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -16,6 +17,14 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Doctests live outside this folder, so they get a cache through the environment.
 os.environ["MODTOOLS_CACHE"] = tempfile.mkdtemp(prefix="modtools-tests-")
 atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)
+# A shell lets what it starts in the background ignore these, and children would inherit it; tests
+# of Ctrl-C and of closed terminals need them.
+for number, action in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, action)
 
 import hypothesis
 import pytest
