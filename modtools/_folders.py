@@ -114,7 +114,13 @@ def _work_folders(parent: Path) -> list[Path]:
 
 def _taken_away(work: Path) -> list[Path]:
     """Return what stands in a work folder while its place is empty; links lead nowhere."""
-    return [] if (work / "old").is_symlink() else list((work / "old").glob("*"))
+    old = work / "old"
+    if old.is_symlink():
+        return []
+    try:
+        return [old / name for name in os.listdir(old)]
+    except OSError:  # none, or the writer has finished since
+        return []
 
 
 def _make_work_folder(parent: Path) -> Path:

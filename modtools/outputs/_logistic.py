@@ -116,6 +116,7 @@ class LogisticOutput(OutputModule):
         basis = ridge_basis(rows) if len(rows) < rows.n_features else None
         design = rows.dense() if basis is None else basis.dense()
         weights, self.n_iter_ = self._solve(design, codes, max_iter)
+        weights = np.ascontiguousarray(weights)  # so that a saved output module computes the same
         coefficients = weights[:-1] if basis is None else basis.weights(weights[:-1])
         self.coef_, self.intercept_ = coefficients.T, weights[-1]
         self.mean_, self.scale_ = rows.mean, rows.scale

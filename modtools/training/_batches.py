@@ -125,7 +125,7 @@ def derive_seed(seed: int, *place: int) -> int:
     >>> derive_seed(0, 1, 2) == derive_seed(0, 1, 2), derive_seed(0, 1, 2) == derive_seed(0, 2, 1)
     (True, False)
     """
-    return int(np.random.SeedSequence((seed, *place)).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence((seed, *place)).generate_state(1, np.uint64)[0]) >> 1
 
 
 def rows_of_step(order: NDArray[Any], step: int, batch_size: int) -> NDArray[Any]:

@@ -189,6 +189,24 @@ def test_a_reader_beside_a_writer_never_fails(zoo, exchanges):
     assert names(zoo.folder) == ["small"]
 
 
+def test_a_writer_may_finish_while_a_reader_looks_at_its_work_folder(zoo, tmp_path, monkeypatch):
+    work = zoo.folder / f".modtools-{'0' * 32}"
+    (work / "old" / "small").mkdir(parents=True)
+
+    def finished_meanwhile(look):
+        def look_late(folder):
+            if os.path.basename(folder) == "old":
+                work.rename(tmp_path / "removed")
+            return look(folder)
+
+        return look_late
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, finished_meanwhile(getattr(os, name)))
+    assert zoo.names == ("small",)
+    assert (tmp_path / "removed").exists()
+
+
 def test_a_module_that_changes_all_the_time_is_given_up_with_a_clear_error(zoo, monkeypatch):
     load = zoo_file.load_weights
 
