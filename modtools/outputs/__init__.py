@@ -1,14 +1,5 @@
 """Output modules: linear machines on frozen features, each with its leave-one-out."""
 
-from modtools.outputs._chain import (
-    CodeTeller as CodeTeller,
-    RidgeChain as RidgeChain,
-    Whitened as Whitened,
-    prequential as prequential,
-    ridge_factor as ridge_factor,
-    strength_of_evidence as strength_of_evidence,
-    whiten as whiten,
-)
 from modtools.outputs._class_mean import (
     ClassMeanOutput,
     class_sums as class_sums,
@@ -36,8 +27,16 @@ from modtools.outputs._ridge import (
     ridge_basis as ridge_basis,
     ridge_leave_one_out as ridge_leave_one_out,
     row_products as row_products,
+    strength_of_evidence as strength_of_evidence,
 )
+from modtools.outputs._ridge_curve import CodeTeller as CodeTeller, trace as trace
 from modtools.outputs._ridge_output import RidgeOutput
+from modtools.outputs._ridge_path import (
+    RidgeChain as RidgeChain,
+    log_spaced_counts as log_spaced_counts,
+    ridge_factor as ridge_factor,
+    whiten as whiten,
+)
 from modtools.outputs._standardize import (
     StandardizedRows as StandardizedRows,
     standardize as standardize,

@@ -12,7 +12,6 @@ from modtools.retraining._test_rows import (
     raise_if_shared as raise_if_shared,
     rows_also_in as rows_also_in,
 )
-from modtools.retraining._trace import trace as trace
 
 __all__ = [
     "Forecast",

@@ -12,8 +12,8 @@ from modtools._checks import check_fraction
 from modtools._tables import html_table, text_table
 from modtools._types import FloatMatrix
 from modtools._writing import versions
+from modtools.outputs import log_spaced_counts
 from modtools.plotting import LabelEfficiencyDisplay
-from modtools.retraining._log_spaced import log_spaced_counts
 
 if TYPE_CHECKING:
     import pandas as pd

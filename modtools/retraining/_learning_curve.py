@@ -15,10 +15,9 @@ from modtools._checks import (
 )
 from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import StandardizedRows, column_moments
+from modtools.outputs import StandardizedRows, column_moments, trace
 from modtools.retraining._curve import LearningCurve
 from modtools.retraining._test_rows import encode_both, raise_if_shared, rows_also_in
-from modtools.retraining._trace import trace
 
 __all__ = ["learning_curve"]
 

@@ -8,8 +8,14 @@ from numpy.typing import NDArray
 
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import ClassMeanOutput, LogisticOutput, StandardizedRows, column_moments
-from modtools.retraining import choose_labels, trace
+from modtools.outputs import (
+    ClassMeanOutput,
+    LogisticOutput,
+    StandardizedRows,
+    column_moments,
+    trace,
+)
+from modtools.retraining import choose_labels
 from modtools.studies._cells import Measured
 from modtools.studies._sources import Pair
 

@@ -86,8 +86,12 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def evidence_figures(n_rows: int, n_columns: int) -> dict[str, float]:
     """Return what the choice of a strength costs, by evidence and by leave-one-out."""
-    from modtools.outputs._evidence import strength_of_evidence
-    from modtools.outputs._ridge import one_hot, ridge_basis, ridge_leave_one_out
+    from modtools.outputs._ridge import (
+        one_hot,
+        ridge_basis,
+        ridge_leave_one_out,
+        strength_of_evidence,
+    )
     from modtools.outputs._standardize import StandardizedRows
 
     rng = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from modtools.outputs import RidgeOutput, _chain
-from modtools.outputs._chain import RidgeChain
+from modtools.outputs import RidgeOutput, _ridge_path
+from modtools.outputs._ridge_path import RidgeChain
 from modtools.outputs._standardize import StandardizedRows
 
 pytestmark = pytest.mark.floating_point
@@ -43,8 +43,8 @@ def test_agrees_with_refitting(shape, strength):
 def test_blocks_are_exact(monkeypatch, block):
     rows, targets = make_rows((60, 4))
     expected = chain_predictions(rows, targets, 0.3)
-    monkeypatch.setattr(_chain, "_LARGEST_DENSE", 0)
-    monkeypatch.setattr(_chain, "_SMALLEST_BLOCK", block)
+    monkeypatch.setattr(_ridge_path, "_LARGEST_DENSE", 0)
+    monkeypatch.setattr(_ridge_path, "_SMALLEST_BLOCK", block)
     np.testing.assert_allclose(chain_predictions(rows, targets, 0.3), expected, atol=1e-10)
 
 

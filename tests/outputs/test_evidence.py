@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from modtools.outputs import _evidence
-from modtools.outputs._evidence import strength_of_evidence
-from modtools.outputs._ridge import ridge_basis, strength_grid
+from modtools.outputs import _ridge
+from modtools.outputs._ridge import ridge_basis, strength_grid, strength_of_evidence
 from modtools.outputs._standardize import StandardizedRows
 
 pytestmark = pytest.mark.floating_point
@@ -47,8 +46,8 @@ def test_tridiagonal_and_spectral_coordinates_give_the_same_evidence(shape):
     features, targets = make_rows(shape)
     basis = ridge_basis(StandardizedRows.of(features))
     centred = targets - targets.mean(axis=0)
-    tridiagonal = _evidence._reduce(basis, centred, smallest=1.0)
-    spectral = _evidence._reduce(basis, centred, smallest=0.0)
+    tridiagonal = _ridge._reduce(basis, centred, smallest=1.0)
+    spectral = _ridge._reduce(basis, centred, smallest=0.0)
     assert tridiagonal.off_diagonal.any()
     assert not spectral.off_diagonal.any()
     for strength in (1e-3, 1.0, 1e4):

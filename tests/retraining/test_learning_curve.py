@@ -6,11 +6,10 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import RidgeOutput
+from modtools.outputs import RidgeOutput, _ridge_curve, _ridge_path
 from modtools.outputs._content import row_content
+from modtools.outputs._ridge_path import EveryCount
 from modtools.outputs._standardize import StandardizedRows
-from modtools.retraining import _every_count, _trace
-from modtools.retraining._every_count import EveryCount
 from modtools.retraining._learning_curve import learning_curve
 from modtools.transferability._codelength import codelength
 
@@ -40,14 +39,14 @@ def refitted_decisions(features, labels, tests, strength):
 @pytest.fixture(params=["every", "log"])
 def form(request, monkeypatch):
     if request.param == "log":
-        monkeypatch.setattr(_trace, "_MOST_EVERY_COUNT", 0)
+        monkeypatch.setattr(_ridge_curve, "_MOST_EVERY_COUNT", 0)
     return request.param
 
 
 @pytest.mark.parametrize("shape", [(70, 5), (45, 80)])
 @pytest.mark.parametrize("strength", [1e-3, 1.0, 100.0])
 def test_decisions_are_those_of_refitting_at_every_count(monkeypatch, shape, strength):
-    monkeypatch.setattr(_every_count, "_MOST_TEST_ROWS", 16)  # several blocks of test rows
+    monkeypatch.setattr(_ridge_path, "_MOST_TEST_ROWS", 16)  # several blocks of test rows
     features, labels, tests, _ = make_rows(*shape)
     rows = StandardizedRows.of(features)
     standard = StandardizedRows(tests, rows.mean, rows.scale)
@@ -101,7 +100,7 @@ def test_temperature_and_code_length_by_refitting_one_step_ahead(form):
 def test_both_forms_agree(monkeypatch):
     data = make_rows()
     every = learning_curve(*data)
-    monkeypatch.setattr(_trace, "_MOST_EVERY_COUNT", 0)
+    monkeypatch.setattr(_ridge_curve, "_MOST_EVERY_COUNT", 0)
     spaced = learning_curve(*data)
     at = spaced.n_labels - 1
     assert spaced.strength == every.strength
@@ -219,5 +218,5 @@ def test_the_first_of_equal_decisions_wins():
     for own in np.ndindex(3, 3, 3):
         codes, best = np.array(own), decisions.max(axis=0)
         is_right = decisions[codes, np.arange(3)] == best
-        _trace._lose_ties(is_right, decisions, best, codes)
+        _ridge_curve._lose_ties(is_right, decisions, best, codes)
         np.testing.assert_array_equal(is_right, decisions.argmax(axis=0) == codes)

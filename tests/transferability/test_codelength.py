@@ -9,9 +9,9 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.outputs import _chain
+from modtools.outputs import _ridge_curve, _ridge_path
 from modtools.outputs._content import row_content
-from modtools.outputs._ridge import ridge_basis, strength_grid
+from modtools.outputs._ridge import ridge_basis, strength_grid, strength_of_evidence
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 from modtools.transferability._codelength import codelength, codelength_of_rows
@@ -54,18 +54,18 @@ def bits_row_by_row(features, labels, strength, temperatures):
 
 @pytest.mark.parametrize("shape", [(36, 4), (18, 40)])
 def test_by_refitting_before_every_row(monkeypatch, shape):
-    monkeypatch.setattr(_chain, "_TEMPERATURES", _chain._TEMPERATURES[::8])
-    monkeypatch.setattr(_chain, "_NO_TEMPERATURE", 4)
+    monkeypatch.setattr(_ridge_curve, "_TEMPERATURES", _ridge_curve._TEMPERATURES[::8])
+    monkeypatch.setattr(_ridge_curve, "_NO_TEMPERATURE", 4)
     features, labels = make_rows(*shape)
     standard = row_definitions.standardized(features)
     targets = np.eye(3)[labels]
     basis = ridge_basis(StandardizedRows.of(features))
-    strength = _chain.strength_of_evidence(basis, targets)
+    strength = strength_of_evidence(basis, targets)
     expected, in_place = [], row_content(StandardizedRows.of(features)).order(labels)
     for order in range(5):
         rows = in_place[np.random.default_rng([7, order]).permutation(len(labels))]
         expected.append(
-            bits_row_by_row(standard[rows], labels[rows], strength, _chain._TEMPERATURES)
+            bits_row_by_row(standard[rows], labels[rows], strength, _ridge_curve._TEMPERATURES)
         )
     estimate = codelength_of_rows(features, encode_labels(labels), seed=7)
     assert estimate.value == pytest.approx(-np.mean(expected), rel=1e-9)
@@ -92,7 +92,7 @@ def test_strength_has_the_largest_gaussian_evidence(shape):
 
     grid = strength_grid(len(labels))
     sums = [sum(log_evidence(s, column) for column in centred.T) for s in grid]
-    found = _chain.strength_of_evidence(ridge_basis(rows), targets)
+    found = strength_of_evidence(ridge_basis(rows), targets)
     assert found == grid[np.argmax(sums)]
 
 
@@ -116,12 +116,10 @@ def test_constant_features_need_about_the_entropy():
 
 
 def test_block_form_gives_the_same_bits(monkeypatch):
-    from modtools.outputs import _chain
-
     features, labels = make_rows()
     expected = codelength(features, labels)
-    monkeypatch.setattr(_chain, "_LARGEST_DENSE", 0)
-    monkeypatch.setattr(_chain, "_SMALLEST_BLOCK", 16)
+    monkeypatch.setattr(_ridge_path, "_LARGEST_DENSE", 0)
+    monkeypatch.setattr(_ridge_path, "_SMALLEST_BLOCK", 16)
     assert codelength(features, labels) == pytest.approx(expected, rel=1e-12)
 
 

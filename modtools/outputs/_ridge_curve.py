@@ -7,20 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._types import ClassCodes, FloatMatrix
-from modtools.outputs import (
+from modtools.outputs._ridge import one_hot, ridge_basis, strength_of_evidence
+from modtools.outputs._ridge_path import (
+    DecisionBlock,
+    EveryCount,
+    LogSpaced,
     RidgeChain,
-    StandardizedRows,
-    column_moments,
-    one_hot,
-    prequential,
-    ridge_basis,
-    strength_of_evidence,
+    log_spaced_counts,
 )
-from modtools.retraining._every_count import DecisionBlock, EveryCount
-from modtools.retraining._log_spaced import LogSpaced, log_spaced_counts
+from modtools.outputs._standardize import StandardizedRows, column_moments
 
-__all__ = ["Trace", "trace"]
+__all__ = ["CodeTeller", "Prequential", "Trace", "prequential", "trace"]
 
+_ROWS_AT_ONCE = 1024
+_ROUNDING = 1e-12
+_TEMPERATURES = 10.0 ** (np.arange(-32, 17) / 16)
+_NO_TEMPERATURE = 32  # the position of 1
 _MOST_EVERY_COUNT = 5000  # rows whose kernel matrix is kept: 200 MB in float64
 
 
@@ -230,3 +232,98 @@ def _likelihoods(
     with np.errstate(over="ignore"):  # minus infinity is what a class far behind deserves
         terms, part = decisions.astype(np.float32), own.astype(np.float32)
     return np.asarray(np.exp(part, out=part) / np.exp(terms, out=terms).sum(axis=0))
+
+
+class Prequential(NamedTuple):
+    """How well labels were predicted one step ahead.
+
+    Attributes
+    ----------
+    bits : ndarray of shape (n_samples,)
+        Code length of each label given the labels before it.
+    temperatures : ndarray of shape (n_samples,)
+        Temperature after 1, ..., n labels.
+    """
+
+    bits: FloatMatrix
+    temperatures: FloatMatrix
+
+
+def prequential(predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
+    """Return code lengths and temperatures of one-step-ahead predictions.
+
+    Probabilities are softmax(prediction / T) over the classes seen so far, T the one of smallest
+    loss on the labels before (1 for fewer labels than classes); after m labels the share 1/(m+1)
+    is spread evenly over all classes, so that a new class costs finitely many bits.
+
+    Parameters
+    ----------
+    predictions : ndarray of shape (n_samples, n_classes)
+        As returned by `RidgeChain.predictions`.
+    codes : ndarray of shape (n_samples,)
+        Class codes in the same order.
+
+    Returns
+    -------
+    Prequential
+        Bits of each label and the temperature after it.
+
+    Examples
+    --------
+    >>> prequential(np.zeros((2, 2)), np.array([0, 0])).bits
+    array([1.   , 0.4150...])
+    """
+    parts, teller = [], CodeTeller(predictions.shape[1])
+    for start in range(0, len(codes), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        parts.append(teller.tell(predictions[rows], codes[rows]))
+    return Prequential(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
+
+
+class CodeTeller:
+    """What `prequential` returns, told block by block; it keeps what the labels so far have cost.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self._counts = np.zeros(n_classes, dtype=np.intp)
+        self._losses = np.zeros(len(_TEMPERATURES))
+
+    def tell(self, predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
+        """Return bits and temperatures of the next labels, as `prequential` does.
+
+        >>> teller = CodeTeller(2)
+        >>> [float(teller.tell(np.zeros((1, 2)), np.array([0])).bits[0].round(4)) for _ in range(2)]
+        [1.0, 0.415]
+        """
+        n_known, n_classes = int(self._counts.sum()), len(self._counts)
+        losses = self._losses_of(predictions, codes)
+        running = np.cumsum(np.vstack([self._losses, losses]), axis=0)
+        # Losses that differ by rounding are equal, and the smallest temperature has them.
+        smallest = running.min(axis=1, keepdims=True)
+        best = (running <= smallest * (1 + _ROUNDING)).argmax(axis=1)
+        best[np.arange(n_known, n_known + len(best)) < n_classes] = _NO_TEMPERATURE
+        self._losses = running[-1]
+        self._counts += np.bincount(codes, minlength=n_classes)
+        bits = losses[np.arange(len(codes)), best[:-1]]
+        return Prequential(bits, _TEMPERATURES[best[1:]])
+
+    def _losses_of(self, predictions: FloatMatrix, codes: ClassCodes) -> FloatMatrix:
+        """Return the code length of each label at each temperature."""
+        counts = np.vstack([self._counts, one_hot(codes, len(self._counts))[:-1]])
+        decisions = np.where(np.cumsum(counts, axis=0) > 0, predictions, -np.inf)
+        if not self._counts.any():
+            decisions[0] = 0
+        decisions = np.ascontiguousarray(decisions.T)  # sums over few classes are slow along rows
+        decisions -= decisions.max(axis=0)
+        own = decisions[codes, np.arange(len(codes))]
+        share = 1 / (self._counts.sum() + np.arange(1, len(codes) + 1))
+        right, powers = np.empty((len(_TEMPERATURES), len(codes))), np.empty_like(decisions)
+        for one, temperature in zip(right, _TEMPERATURES, strict=True):
+            np.exp(np.divide(decisions, temperature, out=powers), out=powers)
+            np.divide(np.exp(own / temperature), powers.sum(axis=0), out=one)
+        return np.asarray(-np.log2((1 - share) * right + share / len(self._counts)).T)
