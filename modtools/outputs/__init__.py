@@ -29,13 +29,15 @@ from modtools.outputs._ridge import (
     row_products as row_products,
     strength_of_evidence as strength_of_evidence,
 )
-from modtools.outputs._ridge_curve import CodeTeller as CodeTeller, trace as trace
+from modtools.outputs._ridge_curve import (
+    PrequentialCoder as PrequentialCoder,
+    evaluate_ridge_path as evaluate_ridge_path,
+)
 from modtools.outputs._ridge_output import RidgeOutput
 from modtools.outputs._ridge_path import (
+    KernelPath as KernelPath,
     RidgeChain as RidgeChain,
     log_spaced_counts as log_spaced_counts,
-    ridge_factor as ridge_factor,
-    whiten as whiten,
 )
 from modtools.outputs._standardize import (
     StandardizedRows as StandardizedRows,

@@ -11,14 +11,13 @@ from modtools._checks import check_features, check_integer, check_lengths, raise
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import (
+    KernelPath,
     RidgeLeaveOneOut,
     StandardizedRows,
     one_hot,
     ridge_basis,
-    ridge_factor,
     ridge_leave_one_out,
     row_content,
-    whiten,
 )
 from modtools.retraining._error_law import ErrorLaw
 from modtools.retraining._forecast import Forecast
@@ -162,23 +161,15 @@ def _errors_ahead(
     order: NDArray[np.intp],
     counts: NDArray[np.intp],
 ) -> list[float]:
-    """Return the error on the rows after each count, learned from the rows before it.
-
-    Row j of the factor is the kernel of row j with the rows before it, in the coordinates of their
-    own factor: the machine of the first m rows decides about the others with no further solve.
-    """
+    """Return the error on the examples after each count, learned from the examples before it."""
     learned = targets[order]
-    factor = ridge_factor(kernel[np.ix_(order, order)], strength)
-    whitened = whiten(factor, learned)
-    intercepts = whitened.intercepts()
-    seen = np.cumsum(learned, axis=0) > 0
+    path = KernelPath.of(kernel[np.ix_(order, order)], learned, strength)
+    is_seen = np.cumsum(learned, axis=0) > 0
     codes = learned.argmax(axis=1)
     errors = []
     for count in counts:
-        intercept = intercepts[count - 1]
-        coefficients = whitened.residuals[:count] - whitened.ones[:count] * intercept
-        decisions = factor[count:, :count] @ coefficients + intercept
-        decisions[:, ~seen[count - 1]] = -np.inf
+        decisions = path.later_decisions(count)
+        decisions[:, ~is_seen[count - 1]] = -np.inf
         errors.append(float(np.mean(decisions.argmax(axis=1) != codes[count:])))
     return errors
 

@@ -15,7 +15,7 @@ from modtools._checks import (
 )
 from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.outputs import StandardizedRows, column_moments, trace
+from modtools.outputs import StandardizedRows, column_moments, evaluate_ridge_path
 from modtools.retraining._curve import LearningCurve
 from modtools.retraining._test_rows import encode_both, raise_if_shared, rows_also_in
 
@@ -36,7 +36,7 @@ def learning_curve(
 ) -> LearningCurve:
     """Return accuracy, log loss and code length of the first m labels for every m, exactly.
 
-    The output module is the ridge machine with intercept on one-hot targets, of one absolute
+    The output module is the ridge classifier with intercept on one-hot targets, of one absolute
     strength and one standardisation for the whole curve; its decision values at m labels are those
     of `RidgeOutput(strength=strength, standardize=False)` fitted on the first m rows, standardised.
     One factorisation gives them all. A class without a label so far is never predicted.
@@ -95,7 +95,7 @@ def learning_curve(
     given = None if strength is None else check_positive(strength, name="strength")
     _check_apart(learned, tests, allow_overlap)
     learned, codes = _in_order(learned, codes, seed)
-    found = trace(
+    result = evaluate_ridge_path(
         StandardizedRows(learned, rows.mean, rows.scale),
         codes,
         StandardizedRows(tests, rows.mean, rows.scale),
@@ -106,7 +106,7 @@ def learning_curve(
     )
     settings = {"strength": strength, "seed": seed, "pool": pool is not None, "dtype": precision}
     return LearningCurve(
-        **{name: value for name, value in found._asdict().items() if name != "right"},
+        **{name: value for name, value in result._asdict().items() if name != "right"},
         mean_=rows.mean,
         scale_=rows.scale,
         classes=classes,
@@ -148,12 +148,12 @@ def _check_apart(learned: FloatArray, tests: FloatArray, allow_overlap: bool) ->
 
 def _check_dtype(dtype: Any) -> str:
     try:
-        found = np.dtype(dtype)
+        precision = np.dtype(dtype)
     except TypeError:
-        found = np.dtype(object)
-    if found not in (np.float32, np.float64):
+        precision = np.dtype(object)
+    if precision not in (np.float32, np.float64):
         raise ModtoolsError(f"dtype must be float64 or float32; got {dtype!r}.")
-    return str(found)
+    return str(precision)
 
 
 def _standardized(learned: FloatArray, tests: FloatArray, pool: Any) -> StandardizedRows:

@@ -13,7 +13,7 @@ from modtools.outputs import (
     LogisticOutput,
     StandardizedRows,
     column_moments,
-    trace,
+    evaluate_ridge_path,
 )
 from modtools.retraining import choose_labels
 from modtools.studies._cells import Measured
@@ -136,7 +136,7 @@ def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str
     learned = StandardizedRows(rows.train[order], rows.mean, rows.scale)
     tests = StandardizedRows(rows.test, rows.mean, rows.scale)
     if output == "ridge":
-        found = trace(
+        curve = evaluate_ridge_path(
             learned,
             codes,
             tests,
@@ -145,15 +145,15 @@ def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str
             counts=counts,
             with_right=True,
         )
-        assert found.right is not None
-        return Measured.of(found.right, found.log_loss, found.codelength)
+        assert curve.right is not None
+        return Measured.of(curve.right, curve.log_loss, curve.codelength)
     dense, dense_tests = learned.dense(), tests.dense()
     right = np.empty((len(counts), len(rows.test)), dtype=np.bool_)
     log_loss = np.empty(len(counts))
     for position, count in enumerate(counts):
         winners, likely = _refit(output, dense[:count], codes[:count], dense_tests, rows)
         right[position] = winners == rows.test_codes
-        share = 1 / (count + 1)  # as for the ridge machine: an unseen class costs finitely much
+        share = 1 / (count + 1)  # as for the ridge classifier: an unseen class costs finitely much
         log_loss[position] = -np.log((1 - share) * likely + share / rows.n_classes).mean()
     return Measured.of(right, log_loss)
 

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from modtools._checks import check_integer
 from modtools._types import FloatArray
 from modtools.outputs import (
-    CodeTeller,
+    PrequentialCoder,
     RidgeChain,
     one_hot,
     ridge_basis,
@@ -34,9 +34,9 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
     bits = []
     for order in range(_N_ORDERS):
         shuffled = in_place[np.random.default_rng([seed, order]).permutation(len(codes))]
-        teller, total = CodeTeller(n_classes), 0.0
+        coder, total = PrequentialCoder(n_classes), 0.0
         for block, predicted in chain.steps(targets, shuffled):
-            total += float(teller.tell(predicted, codes[shuffled[block]]).bits.sum())
+            total += float(coder.encode(predicted, codes[shuffled[block]]).bits.sum())
         bits.append(total / len(codes))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))
 
@@ -45,7 +45,7 @@ def codelength(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> floa
     """Minus the bits a label that a ridge output module needs when it learns row by row.
 
     Rows come in five seeded orders, drawn by their content: the order in which they are given
-    changes nothing. Each label is predicted by the ridge machine (one-hot targets,
+    changes nothing. Each label is predicted by the ridge classifier (one-hot targets,
     intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
     classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
     n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new

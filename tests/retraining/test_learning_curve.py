@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeOutput, _ridge_curve, _ridge_path
 from modtools.outputs._content import row_content
-from modtools.outputs._ridge_path import EveryCount
+from modtools.outputs._ridge_path import KernelPath
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining._learning_curve import learning_curve
 from modtools.transferability._codelength import codelength
@@ -51,8 +51,9 @@ def test_decisions_are_those_of_refitting_at_every_count(monkeypatch, shape, str
     rows = StandardizedRows.of(features)
     standard = StandardizedRows(tests, rows.mean, rows.scale)
     found = np.full((3, shape[0], len(tests)), np.nan)
-    machines = EveryCount.of(rows.dense(), np.eye(3)[labels], strength)
-    for counts, place, decisions in machines.blocks(standard):
+    dense = rows.dense()
+    path = KernelPath.of(dense @ dense.T, np.eye(3)[labels], strength)
+    for counts, place, decisions in path.decision_blocks(dense, standard):
         found[:, counts, place] = decisions
     for m in range(1, shape[0] + 1):
         expected = refitted_decisions(rows.dense()[:m], labels[:m], standard.dense(), strength)
