@@ -33,6 +33,11 @@ from modtools.outputs._ridge_curve import (
     PrequentialCoder as PrequentialCoder,
     evaluate_ridge_path as evaluate_ridge_path,
 )
+from modtools.outputs._ridge_held_out import (
+    HeldOutJudge as HeldOutJudge,
+    KernelInverse as KernelInverse,
+    refitted_decisions as refitted_decisions,
+)
 from modtools.outputs._ridge_output import RidgeOutput
 from modtools.outputs._ridge_path import (
     KernelPath as KernelPath,

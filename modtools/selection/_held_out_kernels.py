@@ -1,4 +1,4 @@
-"""Held-out predictions of ridge machines on sums of kernels: one inverse a sum, no refits."""
+"""Held-out predictions of ridge classifiers on sums of kernels: one inverse per sum, no refits."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,23 +6,20 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
-from scipy.linalg.lapack import dpotrf, dpotri
-from scipy.special import logsumexp
 
 from modtools._types import FloatArray, FloatMatrix
-from modtools.outputs import StandardizedRows, one_hot, stratified_folds
+from modtools.outputs import HeldOutJudge, KernelInverse, StandardizedRows, one_hot
 
 __all__ = ["HeldOut", "KernelJudge", "unit_kernel"]
 
 Kernel = NDArray[np.float32]
 # Penalty in units of a kernel's mean diagonal; the choice hardly depends on it.
 _STRENGTH: Final = 1.0
-# Logits are so many times the decision values, which aim at 0 and 1.
 _SHARPNESS: Final = 6.0
 _N_FOLDS: Final = 5
-# With few labels a split says little, so there are more of them.
-_ROWS_PER_CLASS: Final = 300
+# Fewer divisions than the score `half_split` makes (4 to 30): many sums of kernels are tried, and
+# all of them on the same divisions.
+_EXAMPLES_PER_CLASS: Final = 300
 _FEWEST_SPLITS, _MOST_SPLITS = 3, 20
 # Folds share most of their training rows, so their errors vary more than independent ones would.
 _INFLATION: Final = 1.4
@@ -94,11 +91,10 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True)
 class KernelJudge:
-    """Judges kernels by ridge machines that did not see the row, on splits common to all kernels.
+    """Judges kernels by ridge classifiers on held-out examples, in divisions common to all kernels.
 
-    The inverse of kernel plus penalty gives the held-out predictions of every split: with A that
-    inverse, freed of the intercept, the rows F left out of a fit deviate from it by
-    inverse(A[F, F]) (A y)[F]. So a sum of kernels costs one factorisation, whatever the splits.
+    One inverse gives the held-out predictions of every division, so a sum of kernels costs one
+    factorisation, whatever the divisions.
 
     Attributes
     ----------
@@ -118,21 +114,26 @@ class KernelJudge:
     def _targets(self) -> FloatMatrix:
         return one_hot(self.codes, int(self.codes.max()) + 1)
 
-    def _splits(self, n_folds: int) -> list[NDArray[np.intp]]:
-        wanted = round(_ROWS_PER_CLASS * self._targets.shape[1] / len(self.codes))
-        n_splits = min(max(wanted, _FEWEST_SPLITS), _MOST_SPLITS)
-        # As many fits in five folds as in halves.
-        n_splits = max(1, round(n_splits * 2 / n_folds))
-        seeds = [(self.seed, split) for split in range(n_splits)]
-        return [stratified_folds(self.codes, n_folds, seed, self.groups) for seed in seeds]
+    @cached_property
+    def _judge(self) -> HeldOutJudge:
+        return HeldOutJudge(
+            self.codes,
+            self._targets.shape[1],
+            self.seed,
+            fewest=_FEWEST_SPLITS,
+            most=_MOST_SPLITS,
+            examples_per_class=_EXAMPLES_PER_CLASS,
+            sharpness=_SHARPNESS,
+            groups=self.groups,
+        )
 
     @cached_property
     def _halves(self) -> list[NDArray[np.intp]]:
-        return self._splits(2)
+        return self._judge.divisions(2)
 
     @cached_property
     def _folds(self) -> list[NDArray[np.intp]]:
-        return self._splits(_N_FOLDS)
+        return self._judge.divisions(_N_FOLDS)
 
     def judge(self, kernel: NDArray[Any], *, total: float = 1.0) -> HeldOut:
         """Return what a kernel is worth, or a sum of as many unit kernels as `total` says.
@@ -156,39 +157,8 @@ class KernelJudge:
         >>> KernelJudge(codes, seed=0).judge(kernel).accuracy
         1.0
         """
-        inverse = _inverse(kernel, _STRENGTH * total)
-        solved = inverse @ self._targets
-        losses, right = np.zeros(len(self.codes)), np.zeros(len(self.codes))
-        own = (np.arange(len(self.codes)), self.codes)
-        for halves in self._halves:
-            logits = _SHARPNESS * self._decisions(inverse, solved, halves)
-            losses += (logsumexp(logits, axis=1) - logits[own]) / len(self._halves)
-        for folds in self._folds:
-            found = self._decisions(inverse, solved, folds).argmax(axis=1)
-            right += (found == self.codes) / len(self._folds)
-        return HeldOut(right, losses)
-
-    def _decisions(
-        self, inverse: FloatMatrix, solved: FloatMatrix, folds: NDArray[np.intp]
-    ) -> FloatMatrix:
-        """Return what the machine without a row's fold predicts for it (n_samples, n_classes)."""
-        decisions = np.empty_like(solved)
-        for fold in range(int(folds.max()) + 1):
-            rows = np.flatnonzero(folds == fold)
-            block = inverse[np.ix_(rows, rows)]
-            deviations = solve(block, solved[rows], assume_a="pos", overwrite_a=True)
-            decisions[rows] = self._targets[rows] - deviations
-        return decisions
-
-
-def _inverse(kernel: NDArray[Any], strength: float) -> FloatMatrix:
-    """Return the inverse of kernel + strength I, freed of the intercept: its rows sum to 0."""
-    system = np.array(kernel, dtype=np.float64, order="F")
-    system[np.diag_indices_from(system)] += strength
-    # Lower triangles: a kernel is symmetric up to rounding only.
-    factor, _ = dpotrf(system, lower=1, overwrite_a=1)
-    lower, _ = dpotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(lower) + np.tril(lower, -1).T
-    sums = inverse.sum(axis=0)
-    inverse -= np.outer(sums / sums.sum(), sums)
-    return np.asarray(inverse)
+        solved = KernelInverse.of(kernel, self._targets, _STRENGTH * total)
+        return HeldOut(
+            self._judge.accuracies(solved.decisions(self._folds)),
+            self._judge.log_losses(solved.decisions(self._halves)),
+        )

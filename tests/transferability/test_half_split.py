@@ -10,7 +10,7 @@ from modtools.outputs._content import row_content
 from modtools.outputs._folds import stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability._half_split import _n_splits, half_split, half_split_of_rows
+from modtools.transferability._half_split import half_split, half_split_of_rows
 from tests.transferability import row_definitions
 
 pytestmark = pytest.mark.floating_point
@@ -39,10 +39,10 @@ def losses_of_halves(features, labels, n_splits, seed):
     return losses
 
 
-@pytest.mark.parametrize("shape", [(60, 4), (24, 50)])
-def test_against_machines_of_scikit_learn(shape):
+@pytest.mark.parametrize(("shape", "n_splits"), [((60, 4), 15), ((24, 50), 30)])
+def test_against_machines_of_scikit_learn(shape, n_splits):
     features, labels = make_rows(*shape)
-    losses = losses_of_halves(features, labels, _n_splits(len(labels), 3), seed=5)
+    losses = losses_of_halves(features, labels, n_splits, seed=5)
     estimate = half_split_of_rows(features, encode_labels(labels), seed=5)
     assert estimate.value == pytest.approx(-losses.mean(), rel=1e-9)
     expected_error = losses.std(ddof=1) / np.sqrt(len(losses))
