@@ -18,7 +18,6 @@ from modtools.outputs._content import RowContent as RowContent, row_content as r
 from modtools.outputs._folds import stratified_folds as stratified_folds
 from modtools.outputs._kmeans import kmeans as kmeans
 from modtools.outputs._logistic import LogisticOutput
-from modtools.outputs._regression import RidgeRegressionOutput
 from modtools.outputs._ridge import (
     RidgeBasis as RidgeBasis,
     RidgeLeaveOneOut as RidgeLeaveOneOut,
@@ -26,6 +25,7 @@ from modtools.outputs._ridge import (
     one_hot as one_hot,
     ridge_basis as ridge_basis,
     ridge_leave_one_out as ridge_leave_one_out,
+    ridge_solution as ridge_solution,
     row_products as row_products,
     strength_of_evidence as strength_of_evidence,
 )
@@ -38,7 +38,7 @@ from modtools.outputs._ridge_held_out import (
     KernelInverse as KernelInverse,
     refitted_decisions as refitted_decisions,
 )
-from modtools.outputs._ridge_output import RidgeOutput
+from modtools.outputs._ridge_output import RidgeOutput, RidgeRegressionOutput
 from modtools.outputs._ridge_path import (
     KernelPath as KernelPath,
     RidgeChain as RidgeChain,

@@ -1,7 +1,7 @@
 """What the output modules share: label encoding, the shapes of decisions, prediction."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks import encode_labels
 
-__all__ = ["FLOATS", "ClassCodes", "FloatMatrix", "OutputModule", "check_rows", "encode_classes"]
+__all__ = ["FLOATS", "OutputModule", "check_rows", "decide", "encode_classes"]
 
 FLOATS = [np.float64, np.float32]  # what `fit` and `predict` keep as it is
 
@@ -39,6 +39,23 @@ def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, NDArray[Any], Cl
     """Check features and labels that no fit keeps; return features, classes and codes."""
     features, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2)
     return features, *encode_classes(labels)
+
+
+class Decider(Protocol):
+    """A fitted estimator that decides about standardised rows."""
+
+    mean_: FloatMatrix
+    scale_: FloatMatrix
+
+    def _decide(self, rows: FloatMatrix) -> FloatMatrix: ...
+
+
+def decide(output: Decider, X: ArrayLike) -> FloatMatrix:
+    """Check the data of a prediction and return its decision values, block by block of rows."""
+    check_is_fitted(output)
+    features = validate_data(output, X, dtype=FLOATS, reset=False)
+    rows = StandardizedRows(features, output.mean_, output.scale_)
+    return np.concatenate([output._decide(block) for _, block in rows.blocks()])
 
 
 class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -74,10 +91,7 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of shape (n_samples, n_classes)
             Decision values; the largest decides.
         """
-        check_is_fitted(self)
-        features = validate_data(self, X, dtype=FLOATS, reset=False)
-        rows = StandardizedRows(features, self.mean_, self.scale_)
-        return np.concatenate([self._decide(block) for _, block in rows.blocks()])
+        return decide(self, X)
 
     def decision_function(self, X: ArrayLike) -> FloatMatrix:
         """Return decision values in scikit-learn's shape.

@@ -1,4 +1,9 @@
-"""Ridge regression: weights and exact leave-one-out predictions, from one decomposition."""
+"""Ridge regression from one decomposition: weights, exact leave-one-out, and evidence.
+
+With centred rows X and targets Y, the weights at a strength s are (X'X + s I)^-1 X'Y, and also
+X' (X X' + s I)^-1 Y: whichever product is smaller is decomposed once, X = U D^(1/2) V', for every
+strength (Golub & Van Loan, "Matrix Computations", section 6.1.4).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dormqr, dpttrf, dpttrs, dsytrd, dsytrd_lwork
 
@@ -21,14 +27,16 @@ __all__ = [
     "one_hot",
     "ridge_basis",
     "ridge_leave_one_out",
+    "ridge_solution",
     "ridge_weights",
     "row_products",
     "strength_grid",
     "strength_of_evidence",
 ]
 
+# A row whose leverage is nearer to 1 is not determined by the others.
 _SMALLEST_COMPLEMENT = 1e-8
-_MIRRORED_ROWS = 256
+_MIRRORED_ROWS = 256  # rows at once, so that their copy stays in the processor's cache
 
 
 def strength_grid(n_samples: int) -> FloatMatrix:
@@ -54,7 +62,7 @@ def one_hot(codes: ClassCodes, n_classes: int) -> FloatMatrix:
 
 @dataclass(frozen=True)
 class RidgeBasis:
-    """Principal coordinates of the rows: what every strength of a ridge machine shares.
+    """Principal coordinates of the rows: what ridge regressions of every strength share.
 
     They are computed when they are first asked for: the evidence of a strength needs less.
 
@@ -76,6 +84,7 @@ class RidgeBasis:
     @cached_property
     def _spectrum(self) -> tuple[FloatMatrix, FloatMatrix]:
         eigenvalues, vectors = np.linalg.eigh(self.product, UPLO="U")
+        # Along directions in which nothing varies rounding leaves some eps of the largest.
         rounding = len(self.product) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
         return np.where(eigenvalues > rounding, eigenvalues, 0.0), vectors
 
@@ -92,6 +101,7 @@ class RidgeBasis:
     def blocks(self) -> Iterator[tuple[slice, FloatMatrix]]:
         """Yield (rows, principal coordinates of these rows)."""
         if self.is_dual:
+            # X V = U D^(1/2): the eigenvectors of X X' are the coordinates already.
             yield slice(0, len(self.rows)), self.vectors * np.sqrt(self.eigenvalues)
             return
         for rows, block in self.rows.blocks():
@@ -119,6 +129,7 @@ class RidgeBasis:
         """Return the standardised-feature weights (n_features, n_targets) of coordinate weights."""
         if not self.is_dual:
             return self.vectors @ coordinates
+        # V = X' U D^(-1/2), without the directions in which nothing varies.
         root = np.sqrt(self.eigenvalues)
         inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
         return self.cross(self.vectors @ (inverse[:, None] * coordinates))
@@ -164,14 +175,14 @@ def mirrored(upper: FloatMatrix) -> FloatMatrix:
     """
     for start in range(0, len(upper), _MIRRORED_ROWS):
         rows = slice(start, start + _MIRRORED_ROWS)
-        own = upper[rows, rows]
-        upper[rows, rows] = np.triu(own) + np.triu(own, 1).T
+        corner = upper[rows, rows]
+        upper[rows, rows] = np.triu(corner) + np.triu(corner, 1).T
         upper[rows.stop :, rows] = upper[rows, rows.stop :].T
     return upper
 
 
 class RidgeLeaveOneOut(NamedTuple):
-    """Leave-one-out of a ridge machine.
+    """Leave-one-out of a ridge regression.
 
     Attributes
     ----------
@@ -180,7 +191,7 @@ class RidgeLeaveOneOut(NamedTuple):
     press : float
         Sum of squared leave-one-out residuals over rows and targets.
     decisions : ndarray of shape (n_samples, n_targets)
-        What the machine fitted without a row predicts for it.
+        What is predicted for a row by the regression fitted without it.
     """
 
     strength: float
@@ -196,9 +207,12 @@ def ridge_leave_one_out(
 ) -> RidgeLeaveOneOut:
     """Return exact leave-one-out predictions; weights and intercept are re-estimated.
 
-    With leverage h of a row, its leave-one-out residual is residual / (1 - h). The strength is
-    added to the scatter of the rows; by default it is chosen from `strength_grid` by the smallest
-    PRESS, ties to the larger.
+    With leverage h of a row, its leave-one-out residual is residual / (1 - h), and that of a group
+    with leverages H is (I - H)^-1 residuals (Allen, "The relationship between variable selection
+    and data augmentation and a method for prediction", Technometrics 16, 1974; Cook & Weisberg,
+    "Residuals and influence in regression", 1982, section 3.6). The strength is added to the
+    scatter of the rows; by default it is chosen from `strength_grid` by the smallest PRESS, ties to
+    the larger.
 
     Parameters
     ----------
@@ -233,6 +247,8 @@ def ridge_leave_one_out(
     centred = targets - targets.mean(axis=0)
     projected = basis.project(centred)
     inverses = 1.0 / (basis.eigenvalues[:, None] + strengths)
+    # 1 - h, with the leverage 1/n of the intercept. Residuals of every strength are computed block
+    # by block, so that nothing of the size of rows x strengths x targets is kept.
     complements = np.empty((len(targets), len(strengths)))
     press = np.zeros(len(strengths))
     for rows, block in basis.blocks():
@@ -245,6 +261,7 @@ def ridge_leave_one_out(
     press[complements.min(axis=0) < _SMALLEST_COMPLEMENT] = np.inf
     best = _smallest(press, strengths)
     decisions = np.empty_like(targets)
+    # Where the coordinates are projections of the rows, weights of the features spare that product.
     solution = inverses[:, best, None] * projected
     weights = solution if basis.is_dual else basis.weights(solution)
     for rows, block in basis.blocks() if basis.is_dual else basis.rows.blocks():
@@ -278,6 +295,7 @@ def _ridge_leave_groups_out(
         residuals = centred - coordinates @ (inverse[:, None] * projected)
         for rows in members:
             leverages = (coordinates[rows] * inverse) @ coordinates[rows].T + 1 / len(targets)
+            # Symmetric and positive, so that its eigenvalues say whether the group is determined.
             values, vectors = np.linalg.eigh(np.eye(len(rows)) - leverages)
             if values[0] < _SMALLEST_COMPLEMENT:
                 press[column] = np.inf
@@ -292,7 +310,7 @@ def _ridge_leave_groups_out(
 def ridge_weights(
     basis: RidgeBasis, targets: FloatMatrix, strength: float
 ) -> tuple[FloatMatrix, FloatMatrix]:
-    """Return the weights (n_targets, n_features) and the intercepts (n_targets,) of the machine.
+    """Return the weights (n_targets, n_features) and the intercepts (n_targets,).
 
     >>> rows = StandardizedRows.of(np.array([[0.0], [2.0]]), rescale=False)
     >>> ridge_weights(ridge_basis(rows), np.array([[0.0], [2.0]]), 2.0)
@@ -304,11 +322,33 @@ def ridge_weights(
     return weights, np.asarray(intercept)
 
 
+def ridge_solution(basis: RidgeBasis, centred: FloatMatrix, strength: float) -> FloatMatrix:
+    """Return the weights (n_features, n_targets) by a Cholesky factor, which serves one strength.
+
+    It takes a fraction of the time of a spectrum.
+
+    >>> rows = StandardizedRows.of(np.array([[0.0], [2.0]]), rescale=False)
+    >>> ridge_solution(ridge_basis(rows), np.array([[-1.0], [1.0]]), 2.0)
+    array([[0.5]])
+    """
+    penalised = np.asarray(basis.product + strength * np.eye(len(basis.product)))
+    factor = cho_factor(penalised, lower=False, overwrite_a=True, check_finite=False)
+    right = centred if basis.is_dual else basis.cross(centred)
+    solved = cho_solve(factor, right, check_finite=False)
+    return basis.cross(solved) if basis.is_dual else solved
+
+
 def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     """Return the strength of the largest evidence summed over target columns, ties to the larger.
 
     Weights are Gaussian, the intercept has a flat prior, and each column has its own noise level
-    at its best value: centring leaves n - 1 dimensions.
+    at its best value: centring leaves n - 1 dimensions (Rasmussen & Williams, "Gaussian Processes
+    for Machine Learning", 2006, equations 2.30 and 2.45; MacKay, "Bayesian interpolation", Neural
+    Computation 4, 1992). With M = I + scatter / strength it is, up to a constant, minus
+    (n - 1) log(residual) - log det M for each column. A tridiagonal form of the scatter, which
+    takes a fraction of the time of eigenvectors, serves every strength: determinants and solutions
+    then cost as little as reading it (Elden, "Algorithms for the regularization of ill-conditioned
+    least squares problems", BIT 17, 1977).
 
     Parameters
     ----------
@@ -336,8 +376,10 @@ def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     evidence = np.empty(len(strengths))
     for i, strength in enumerate(strengths):
         explained, log_determinant = reduced.at(strength)
-        # With the Gram matrix the product is the residual itself, which spares a difference.
+        # y' M^-1 y is the residual where M is made of the Gram matrix; with the scatter it is
+        # y'y - (X'y)' M^-1 (X'y) / strength.
         residual = explained if basis.is_dual else total - explained / strength
+        # A residual below the rounding of its target is as good as none, whatever the strength.
         floor = np.finfo(float).eps * total
         fit = (n_samples - 1) * np.log(np.maximum(residual, floor)).sum()
         evidence[i] = -fit - n_targets * log_determinant

@@ -2,15 +2,15 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
-from modtools._types import ClassCodes, FloatArray, FloatMatrix
+from modtools._types import ClassCodes, FloatArray
 from modtools.outputs import (
     RidgeBasis,
     StandardizedRows,
     one_hot,
     ridge_basis,
     ridge_leave_one_out,
+    ridge_solution,
     standardize,
 )
 
@@ -94,8 +94,8 @@ class LearningOutput:
         """
         basis, codes = self._gather()
         targets = one_hot(codes, self._n_classes)
-        found = ridge_leave_one_out(basis, targets, groups=self._left_out())
-        return float((found.decisions.argmax(axis=1) == codes).mean())
+        left_out = ridge_leave_one_out(basis, targets, groups=self._left_out())
+        return float((left_out.decisions.argmax(axis=1) == codes).mean())
 
     def _gather(self) -> tuple[RidgeBasis, ClassCodes]:
         self._features = [np.concatenate(self._features)]
@@ -118,16 +118,7 @@ class LearningOutput:
             self._strength = left_out.strength
             self._n_tuned = self._n_rows
         self._intercept = targets.mean(axis=0)
-        self._weights = _weights(basis, targets - self._intercept, self._strength)
+        self._weights = ridge_solution(basis, targets - self._intercept, self._strength)
         self._mean, self._scale = basis.rows.mean, basis.rows.scale
         self._is_seen = targets.any(axis=0)
         self._n_fitted = self._n_rows
-
-
-def _weights(basis: RidgeBasis, centred: FloatMatrix, strength: float) -> FloatMatrix:
-    """Return the weights (n_features, n_targets) by a Cholesky factor, not a spectrum."""
-    penalised = np.asarray(basis.product + strength * np.eye(len(basis.product)))
-    factor = cho_factor(penalised, lower=False, overwrite_a=True, check_finite=False)
-    known = centred if basis.is_dual else basis.cross(centred)
-    solved = cho_solve(factor, known, check_finite=False)
-    return basis.cross(solved) if basis.is_dual else solved
