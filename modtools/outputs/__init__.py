@@ -5,7 +5,7 @@ from modtools.outputs._class_mean import (
     class_sums as class_sums,
     left_out_decisions as left_out_decisions,
 )
-from modtools.outputs._cold_folds import N_FOLDS as N_FOLDS, cold_fold_codes as cold_fold_codes
+from modtools.outputs._clusters import kmeans as kmeans
 from modtools.outputs._columns import (
     ROUNDING_UNITS as ROUNDING_UNITS,
     Grain as Grain,
@@ -14,10 +14,13 @@ from modtools.outputs._columns import (
     middle_of as middle_of,
     sample_rows as sample_rows,
 )
-from modtools.outputs._content import RowContent as RowContent, row_content as row_content
-from modtools.outputs._folds import stratified_folds as stratified_folds
-from modtools.outputs._kmeans import kmeans as kmeans
+from modtools.outputs._folds import (
+    RowContent as RowContent,
+    row_content as row_content,
+    stratified_folds as stratified_folds,
+)
 from modtools.outputs._logistic import LogisticOutput
+from modtools.outputs._logistic_folds import N_FOLDS as N_FOLDS, cold_fold_codes as cold_fold_codes
 from modtools.outputs._ridge import (
     RidgeBasis as RidgeBasis,
     RidgeLeaveOneOut as RidgeLeaveOneOut,

@@ -11,9 +11,9 @@ from modtools._checks import check_choice, check_features, check_integer, raise_
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import OutputModule, check_rows
-from modtools.outputs._content import row_content
+from modtools.outputs._clusters import find_clusters, held_out_names, name_clusters
+from modtools.outputs._folds import row_content
 from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
-from modtools.outputs._pool_clusters import find_clusters, held_out_names, name_clusters
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["ClassMeanOutput", "class_mean_leave_one_out", "class_sums", "left_out_decisions"]

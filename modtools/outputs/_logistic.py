@@ -14,8 +14,7 @@ from modtools._checks import check_integer, check_positive
 from modtools._types import ClassCodes, FloatMatrix
 from modtools.exceptions import warn
 from modtools.outputs._base import OutputModule, check_rows
-from modtools.outputs._cold_folds import cold_fold_codes
-from modtools.outputs._logistic_strength import choose_logistic_strength
+from modtools.outputs._logistic_folds import choose_logistic_strength, cold_fold_codes
 from modtools.outputs._newton import log_loss_gradient, newton_weights
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows

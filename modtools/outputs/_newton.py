@@ -1,7 +1,8 @@
 """Multinomial logistic regression by Newton's method in float64, for what L-BFGS leaves unsolved.
 
 The Hessian is never formed: each step is solved by conjugate gradients from its exact products, in
-units of its diagonal, so that neither the number of columns nor their scales matter.
+units of its diagonal, so that neither the number of columns nor their scales matter (Nocedal &
+Wright, "Numerical Optimization", 2006, algorithm 7.1, with the preconditioner of section 5.1).
 """
 
 from typing import NamedTuple
@@ -126,6 +127,7 @@ class _Problem(NamedTuple):
         return np.asarray(self.rows.T @ (probabilities - self.targets) + self.penalty * weights)
 
     def hessian_times(self, direction: FloatMatrix, probabilities: FloatMatrix) -> FloatMatrix:
+        # The Hessian of a row's loss over its logits is diag(p) - p p'.
         change = probabilities * (self.rows @ direction)
         change -= probabilities * change.sum(axis=1, keepdims=True)
         return np.asarray(self.rows.T @ change + self.penalty * direction)

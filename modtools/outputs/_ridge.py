@@ -2,7 +2,7 @@
 
 With centred rows X and targets Y, the weights at a strength s are (X'X + s I)^-1 X'Y, and also
 X' (X X' + s I)^-1 Y: whichever product is smaller is decomposed once, X = U D^(1/2) V', for every
-strength (Golub & Van Loan, "Matrix Computations", section 6.1.4).
+strength (Golub & Van Loan, "Matrix Computations", section 6.1).
 """
 
 from collections.abc import Iterator
@@ -210,7 +210,7 @@ def ridge_leave_one_out(
     With leverage h of a row, its leave-one-out residual is residual / (1 - h), and that of a group
     with leverages H is (I - H)^-1 residuals (Allen, "The relationship between variable selection
     and data augmentation and a method for prediction", Technometrics 16, 1974; Cook & Weisberg,
-    "Residuals and influence in regression", 1982, section 3.6). The strength is added to the
+    "Residuals and influence in regression", 1982, chapter 3). The strength is added to the
     scatter of the rows; by default it is chosen from `strength_grid` by the smallest PRESS, ties to
     the larger.
 

@@ -11,7 +11,7 @@ leave-one-out [2]_. Where the strength follows the training part, each is solved
 References
 ----------
 .. [1] An, Liu & Venkatesh, "Fast cross-validation algorithms for least squares support vector
-   machine and kernel ridge regression", Pattern Recognition 40, 2007, theorem 1.
+   machine and kernel ridge regression", Pattern Recognition 40, 2007.
 .. [2] Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.12.
 """
 
@@ -27,8 +27,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.special import logsumexp
 
 from modtools._types import ClassCodes, FloatMatrix
-from modtools.outputs._content import RowContent
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import RowContent, stratified_folds
 from modtools.outputs._ridge import mirrored, one_hot, row_products
 from modtools.outputs._standardize import StandardizedRows
 

@@ -303,7 +303,7 @@ class KernelPath:
     ) -> tuple[FloatMatrix, FloatMatrix]:
         """Return float64 weights and intercepts given all examples, whatever the factor's type.
 
-        Iterative refinement (Golub & Van Loan, "Matrix Computations", section 3.5.3): conjugate
+        Iterative refinement (Golub & Van Loan, "Matrix Computations", section 3.5): conjugate
         gradients would do too, but with the factor as a preconditioner a few corrections of the
         residual suffice, at the cost of a few products with the examples.
 

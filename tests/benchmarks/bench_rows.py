@@ -64,8 +64,7 @@ def accuracy_gap(features: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from modtools.outputs._content import row_content
-    from modtools.outputs._folds import stratified_folds
+    from modtools.outputs._folds import row_content, stratified_folds
     from modtools.outputs._standardize import StandardizedRows
     from modtools.transferability import logistic
 

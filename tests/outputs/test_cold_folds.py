@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from modtools.outputs import _cold_folds
-from modtools.outputs._cold_folds import cold_fold_codes, minimise_folds
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs import _logistic_folds
+from modtools.outputs._folds import row_content, stratified_folds
+from modtools.outputs._logistic_folds import cold_fold_codes, minimise_folds
 from modtools.outputs._standardize import StandardizedRows
 
 pytestmark = pytest.mark.floating_point
@@ -81,7 +80,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     features, codes = make_rows()
     rows = StandardizedRows.of(features)
     expected = cold_fold_codes(rows, codes, 3)
-    monkeypatch.setattr(_cold_folds, "rows_per_block", lambda *_: 17)
+    monkeypatch.setattr(_logistic_folds, "rows_per_block", lambda *_: 17)
     assert np.mean(cold_fold_codes(rows, codes, 3) == expected) > 0.99
 
 

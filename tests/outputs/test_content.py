@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from modtools.outputs import ClassMeanOutput, LogisticOutput
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
-from modtools.outputs._pool_clusters import find_clusters
+from modtools.outputs._clusters import find_clusters
+from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import _extrapolation
 

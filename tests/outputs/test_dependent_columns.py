@@ -15,12 +15,10 @@ from modtools.outputs import (
     LogisticOutput,
     RidgeOutput,
     RidgeRegressionOutput,
-    _cold_folds,
+    _logistic_folds,
 )
-from modtools.outputs._cold_folds import cold_fold_codes, minimise_folds
-from modtools.outputs._content import row_content
-from modtools.outputs._fold_design import fold_design
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import row_content, stratified_folds
+from modtools.outputs._logistic_folds import cold_fold_codes, fold_design, minimise_folds
 from modtools.outputs._newton import NewtonFit, newton_weights
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import retrain
@@ -246,8 +244,8 @@ def unscaled_folds():
 
 def test_what_l_bfgs_leaves_unsolved_is_solved_by_newton(monkeypatch):
     design, codes, training, penalty = unscaled_folds()
-    monkeypatch.setattr(_cold_folds, "_MOST_ITERATIONS", 3)
-    monkeypatch.setattr(_cold_folds, "_NEAR", 1e-12)
+    monkeypatch.setattr(_logistic_folds, "_MOST_ITERATIONS", 3)
+    monkeypatch.setattr(_logistic_folds, "_NEAR", 1e-12)
     weights = minimise_folds(design, codes, 3, training, penalty)
     for fold, used in enumerate(training.T):
         gradient = slopes(design[used], codes[used], penalty, weights[:, fold])
@@ -255,9 +253,11 @@ def test_what_l_bfgs_leaves_unsolved_is_solved_by_newton(monkeypatch):
 
 
 def test_a_fold_that_nothing_solves_is_told(monkeypatch):
-    monkeypatch.setattr(_cold_folds, "_MOST_ITERATIONS", 2)
-    monkeypatch.setattr(_cold_folds, "_NEAR", 1e-12)
-    monkeypatch.setattr(_cold_folds, "newton_weights", lambda *given: NewtonFit(given[-1], False))
+    monkeypatch.setattr(_logistic_folds, "_MOST_ITERATIONS", 2)
+    monkeypatch.setattr(_logistic_folds, "_NEAR", 1e-12)
+    monkeypatch.setattr(
+        _logistic_folds, "newton_weights", lambda *given: NewtonFit(given[-1], False)
+    )
     with pytest.warns(ModtoolsWarning, match="MT005: 5 of 5 logistic folds did not converge"):
         minimise_folds(*unscaled_folds()[:2], 3, *unscaled_folds()[2:])
 

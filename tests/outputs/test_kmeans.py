@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from modtools.outputs import ClassMeanOutput, _kmeans
-from modtools.outputs._kmeans import kmeans
-from modtools.outputs._pool_clusters import find_clusters
+from modtools.outputs import ClassMeanOutput, _clusters
+from modtools.outputs._clusters import find_clusters, kmeans
 from modtools.outputs._standardize import StandardizedRows
 
 pytestmark = pytest.mark.floating_point
@@ -22,7 +21,7 @@ def make_rows(n_samples=600, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("most", [10_000, 100])
 def test_agrees_with_scikit_learn(monkeypatch, most, dtype):
-    monkeypatch.setattr(_kmeans, "_MOST_ROWS_OF_STARTS", most)
+    monkeypatch.setattr(_clusters, "_MOST_ROWS_OF_STARTS", most)
     rows, owners = make_rows(dtype=dtype)
     centres, clusters = kmeans(rows, 4, seed=3)
     assert centres.dtype == dtype
@@ -33,7 +32,7 @@ def test_agrees_with_scikit_learn(monkeypatch, most, dtype):
 
 
 def test_the_seed_decides(monkeypatch):
-    monkeypatch.setattr(_kmeans, "_MOST_ROWS_OF_STARTS", 50)
+    monkeypatch.setattr(_clusters, "_MOST_ROWS_OF_STARTS", 50)
     rows = np.random.default_rng(0).normal(size=(300, 3))
     first, again, other = (kmeans(rows, 8, seed=seed)[1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

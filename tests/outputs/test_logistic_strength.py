@@ -7,9 +7,8 @@ from sklearn.metrics import log_loss
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import LogisticOutput
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
-from modtools.outputs._logistic_strength import LOGISTIC_STRENGTHS, choose_logistic_strength
+from modtools.outputs._folds import row_content, stratified_folds
+from modtools.outputs._logistic_folds import LOGISTIC_STRENGTHS, choose_logistic_strength
 from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import logistic
 

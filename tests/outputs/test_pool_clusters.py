@@ -11,8 +11,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput
+from modtools.outputs._clusters import held_out_names, name_clusters
 from modtools.outputs._mean_decisions import mean_decisions
-from modtools.outputs._pool_clusters import held_out_names, name_clusters
 from tests.rounding import assert_same_but_for_rounding
 
 pytestmark = pytest.mark.floating_point

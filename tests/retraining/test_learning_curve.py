@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import RidgeOutput, _ridge_curve, _ridge_path
-from modtools.outputs._content import row_content
+from modtools.outputs._folds import row_content
 from modtools.outputs._ridge_path import KernelPath
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining._learning_curve import learning_curve

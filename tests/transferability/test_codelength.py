@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import _ridge_curve, _ridge_path
-from modtools.outputs._content import row_content
+from modtools.outputs._folds import row_content
 from modtools.outputs._ridge import ridge_basis, strength_grid, strength_of_evidence
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels

@@ -6,8 +6,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 from modtools.transferability._half_split import half_split, half_split_of_rows

@@ -8,8 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import LogisticOutput
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 from modtools.transferability import _linear_probe

@@ -8,8 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, PredefinedSplit, cross_val_predict, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 
-from modtools.outputs._content import row_content
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.transferability import class_mean, codelength, knn, lda, logistic, parc, ridge
 from tests.transferability import row_definitions

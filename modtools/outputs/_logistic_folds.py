@@ -1,7 +1,9 @@
 """Multinomial logistic regression on all cross-validation folds at once, each from a cold start.
 
 A fold that starts from a fit that saw its rows remembers their labels; here every fold starts from
-zero. What the folds share is free of labels: the standardised rows and their scatter.
+zero. What the folds share is free of labels: the standardised rows and their scatter. Held-out
+predictions and the choice of the strength come from the same folds. The equations of L-BFGS are
+those of Nocedal & Wright, "Numerical Optimization", 2006.
 """
 
 from dataclasses import dataclass
@@ -9,26 +11,34 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from modtools._checks import rows_per_block
-from modtools._types import ClassCodes
+from modtools._types import ClassCodes, FloatMatrix
 from modtools.exceptions import warn
-from modtools.outputs._content import row_content
-from modtools.outputs._fold_design import (
-    CURVATURE,
-    fold_design,
-    fold_penalties,
-    known_classes,
-)
-from modtools.outputs._folds import stratified_folds
+from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._newton import newton_weights
+from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = [
+    "LOGISTIC_STRENGTHS",
     "N_FOLDS",
+    "choose_logistic_strength",
     "cold_fold_codes",
+    "fold_design",
     "minimise_folds",
 ]
+
+# A step s, the change y of the gradient along it, and 1 / s'y in each fold.
+Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
+
+LOGISTIC_STRENGTHS = 10.0 ** np.arange(-2, 4)
+# Weak penalties converge slowly, and a fit that stopped early flatters them.
+_N_ITERATIONS_OF_CHOICE = 60
+_WITHOUT_EVIDENCE = 1.0
+# Losses come from float32 weights: nearer ones are tied.
+_TIE = 1e-5
 
 N_FOLDS = 5
 # Iterations after which the held-out accuracy no longer moves (tests compare with converged fits).
@@ -50,7 +60,11 @@ _LONGEST_STEP = 10.0
 # The logit of a class that a fold does not know: its probability is 0 in any arithmetic.
 _NEVER = -1e4
 _LONG_ROW = 32
-Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
+# With this many rows a column, the curvature of the loss is near a multiple of the scatter.
+_ROWS_PER_COLUMN = 5
+# Mean of p (1 - p) in a typical fit; the bound of Boehning ("Multinomial logistic regression
+# algorithm", Ann. Inst. Statist. Math. 44, 1992), 1/2, is far too cautious.
+CURVATURE = 0.05
 
 
 def cold_fold_codes(
@@ -111,6 +125,138 @@ def cold_fold_codes(
         decisions = design[held_out] @ weights[:, fold]
         predicted[held_out] = np.where(known[fold], decisions, -np.inf).argmax(axis=1)
     return predicted
+
+
+def choose_logistic_strength(
+    rows: StandardizedRows, codes: ClassCodes, n_classes: int, *, seed: int = 0
+) -> float:
+    """Return the strength whose held-out log loss is the smallest, ties to the larger.
+
+    The tried strengths are 10^k, k = -2, -1, ..., 3. All folds of all strengths are fitted side by
+    side, each from zero. The loss decides, not the accuracy, which with few labels is the same for
+    many strengths. A row whose class no training fold holds says nothing about the strength; if
+    that is every row (one label a class), the strength is 1.
+
+    Parameters
+    ----------
+    rows : StandardizedRows
+        Features.
+    codes : ndarray of shape (n_samples,)
+        Class of each row.
+    n_classes : int
+        Number of classes.
+    seed : int, default=0
+        Seed of the five stratified folds, which follow the content of the rows, not their order.
+
+    Returns
+    -------
+    float
+        The strength.
+
+    Examples
+    --------
+    >>> rows = StandardizedRows.of(np.array([[0.0], [1.0], [8.0], [9.0]]))
+    >>> choose_logistic_strength(rows, np.array([0, 0, 1, 1]), 2)
+    0.01
+    """
+    folds = stratified_folds(codes, N_FOLDS, seed, content=row_content(rows))
+    training = folds[:, None] != np.arange(folds.max() + 1)
+    is_known = _known_in_training(codes, folds, n_classes)
+    if not is_known.any():
+        return _WITHOUT_EVIDENCE
+    n_folds, n_strengths = training.shape[1], len(LOGISTIC_STRENGTHS)
+    design, penalty = fold_design(rows, 1.0)
+    penalties = fold_penalties(penalty, known_classes(codes, n_classes, training))
+    weights = minimise_folds(
+        design,
+        codes,
+        n_classes,
+        np.tile(training, (1, n_strengths)),
+        np.hstack([np.float32(strength) * penalties for strength in LOGISTIC_STRENGTHS]),
+        n_iterations=_N_ITERATIONS_OF_CHOICE,
+    ).reshape(len(penalty), n_strengths, n_folds, n_classes)
+    losses = np.zeros(n_strengths)
+    for fold in range(n_folds):
+        judged = is_known & (folds == fold)
+        if judged.any():
+            losses += _summed_losses(design[judged], codes[judged], weights[:, :, fold])
+    best = np.flatnonzero(losses <= losses.min() * (1 + _TIE))[-1]
+    return float(LOGISTIC_STRENGTHS[best])
+
+
+def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> NDArray[np.bool_]:
+    """Return whether another fold than a row's own holds its class (n_samples,)."""
+    counts = np.zeros((folds.max() + 1, n_classes), dtype=np.intp)
+    np.add.at(counts, (folds, codes), 1)
+    return np.asarray((counts.sum(axis=0) > counts)[folds, codes])
+
+
+def _summed_losses(design: FloatMatrix, codes: ClassCodes, weights: FloatMatrix) -> FloatMatrix:
+    """Return the log loss of each strength, summed over the rows (n_strengths,)."""
+    logits = np.tensordot(design.astype(np.float64), weights.astype(np.float64), axes=1)
+    own = logits[np.arange(len(codes)), :, codes]
+    return np.asarray((logsumexp(logits, axis=2) - own).sum(axis=0))
+
+
+def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return float32 coordinates with a last column for the intercept, and their penalties.
+
+    Fewer rows than columns are turned into their principal coordinates, which changes no decision
+    and leaves fewer weights. With many rows a column, principal coordinates are divided by the root
+    of their expected curvature, which makes the problem nearly round; the penalty is divided with
+    them.
+
+    >>> fold_design(StandardizedRows.of(np.array([[0.0], [2.0]])), 3.0)[0]
+    array([[-1.,  1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+    n_samples = len(rows)
+    if n_samples < _ROWS_PER_COLUMN * rows.n_features:
+        n_columns = min(n_samples, rows.n_features)
+        design = np.ones((n_samples, n_columns + 1), dtype=np.float32)
+        is_wide = n_samples < rows.n_features
+        for block_rows, block in ridge_basis(rows).blocks() if is_wide else rows.blocks():
+            design[block_rows, :-1] = block
+        penalty = np.full(n_columns + 1, strength, dtype=np.float32)
+        penalty[-1] = 0
+        return design, penalty
+    basis = ridge_basis(rows)
+    curvature = np.append(CURVATURE * basis.eigenvalues + strength, CURVATURE * n_samples)
+    unit = 1 / np.sqrt(curvature)
+    design = np.full((n_samples, len(unit)), unit[-1], dtype=np.float32)
+    for block_rows, block in basis.blocks():
+        design[block_rows, :-1] = block * unit[:-1]
+    penalty = strength * np.square(unit)
+    penalty[-1] = 0
+    return design, penalty.astype(np.float32)
+
+
+def known_classes(
+    codes: ClassCodes, n_classes: int, training: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return whether a fold is trained on a class (n_folds, n_classes).
+
+    >>> known_classes(np.array([0, 1]), 2, np.array([[True, True], [True, False]]))
+    array([[ True,  True],
+           [ True, False]])
+    """
+    counts = np.zeros((training.shape[1], n_classes), dtype=np.intp)
+    np.add.at(counts.T, codes, training)
+    return np.asarray(counts > 0)
+
+
+def fold_penalties(penalty: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the penalties (n_columns, n_folds): doubled in a fold that knows two classes.
+
+    For two classes W is one difference of weights. Each of two symmetric weight vectors is half of
+    it: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
+
+    >>> fold_penalties(np.array([3.0]), np.array([[True, True, False], [True, True, True]]))
+    array([[6., 3.]])
+    """
+    return np.asarray(
+        penalty[:, None] * np.where(known.sum(axis=1) == 2, 2, 1).astype(penalty.dtype)
+    )
 
 
 def minimise_folds(
@@ -210,12 +356,12 @@ class _Folds(NamedTuple):
 
     def squares(self) -> NDArray[Any]:
         """Return the sum of squares of each column over the rows of each fold."""
-        found = np.zeros((self.design.shape[1], self.training.shape[1]), dtype=self.design.dtype)
+        sums = np.zeros((self.design.shape[1], self.training.shape[1]), dtype=self.design.dtype)
         step = rows_per_block(self.design.shape[1])
         for start in range(0, len(self.design), step):
             rows = slice(start, start + step)
-            found += np.square(self.design[rows]).T @ self.training[rows].astype(found.dtype)
-        return found
+            sums += np.square(self.design[rows]).T @ self.training[rows].astype(sums.dtype)
+        return sums
 
     def some(self, chosen: NDArray[Any]) -> "_Folds":
         """Return the chosen folds."""
@@ -281,12 +427,16 @@ class _Search:
         )
 
     def direction(self) -> NDArray[Any]:
-        """Return minus the L-BFGS estimate of (inverse Hessian) x gradient."""
+        """Return minus the L-BFGS estimate of (inverse Hessian) x gradient.
+
+        The two-loop recursion (algorithm 7.4), all folds side by side.
+        """
         result, factors = -self.gradient, []
         for moved, bent, inverse in reversed(self.pairs):
             factor = _dot(moved, result) * inverse
             factors.append(factor)
             result -= _scaled(factor, bent)
+        # The Hessian before the pairs is the identity over s'y / y'y (equation 7.20).
         result = _scaled(self.unit, result)
         for (moved, bent, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
             result += _scaled(factor - _dot(bent, result) * inverse, moved)
@@ -315,6 +465,7 @@ class _Search:
         slack = eps * (8 * self.loss + self.folds.training.sum(axis=0))
         moved = _scaled(step, direction)
         loss, gradient = _losses(*self.folds, self.weights + moved)
+        # Armijo's condition (equation 3.4), halving the step only in the folds that miss it.
         for _ in range(_MAX_HALVINGS):
             rises = np.flatnonzero(~(loss <= self.loss + 1e-4 * step * slope + slack))
             if not rises.size:
@@ -334,6 +485,7 @@ class _Search:
         """Keep a move where the gradient changed along it by more than its rounding."""
         curvature, bent_squared = _dot(moved, bent), _dot(bent, bent)
         rounding = np.finfo(moved.dtype).eps * np.sqrt(_dot(moved, moved) * bent_squared)
+        # Only a pair of positive curvature keeps the estimate positive definite (equation 6.7).
         bends = curvature > 8 * rounding
         inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=bends)
         self.pairs = [*self.pairs[-_MEMORY + 1 :], (moved, bent, inverse)]
@@ -357,6 +509,7 @@ def _losses(
     for start in range(0, len(design), step):
         rows = slice(start, start + step)
         logits = (design[rows] @ flat).reshape(-1, n_folds, n_classes)
+        # The largest logit is taken off, so that no exponential overflows.
         logits -= _largest(logits.reshape(-1, n_classes)).reshape(-1, n_folds, 1)
         each = np.arange(len(logits))
         own = logits[each, :, codes[rows]]
