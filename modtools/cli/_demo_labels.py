@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from modtools._intervals import MeasuredAccuracy
 from modtools.cli._demo_tasks import Outcome, new_output
 from modtools.cli._forecast import (
     forecast_content,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.retraining import Forecast
-    from modtools.retraining._labels_needed import MeasuredAccuracy
 
 __all__ = [
     "LabelWorth",
@@ -76,10 +76,8 @@ class LabelWorth:
         rows = self.table[self.table["line"] == _achieved(self.outcome.ranking.best)]
         return dict(zip(rows["per_class"].tolist(), rows["accuracy"].tolist(), strict=True))
 
-    def measured(self) -> "MeasuredAccuracy":
+    def measured(self) -> MeasuredAccuracy:
         """Return the accuracy of the pick with all labels that there are."""
-        from modtools.retraining._labels_needed import MeasuredAccuracy
-
         return MeasuredAccuracy(list(self.achieved().values())[-1])
 
 

@@ -8,8 +8,9 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from modtools._intervals import MeasuredAccuracy
     from modtools.retraining import Forecast
-    from modtools.retraining._labels_needed import LabelsNeeded, MeasuredAccuracy
+    from modtools.retraining._labels_needed import LabelsNeeded
 
 __all__ = ["forecast_content", "forecast_rows", "forecast_text", "next_target", "reached_row"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._escape import csv_text
+from modtools._intervals import MeasuredAccuracy, wilson
 from modtools._writing import json_text, write_file
 from modtools.cli._forecast import (
     forecast_content,
@@ -16,13 +17,11 @@ from modtools.cli._forecast import (
 )
 from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._show import echo_outcome, echo_registry
-from modtools.cli._train_report import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from modtools.cli._retrain_run import Retrained
-    from modtools.retraining._labels_needed import MeasuredAccuracy
 
 __all__ = ["report", "show_strategies"]
 
@@ -86,10 +85,8 @@ def _target(done: "Retrained") -> float | None:
     return next_target(done.accuracy) if done.wanted.target is None else done.wanted.target
 
 
-def _measured(done: "Retrained") -> "MeasuredAccuracy":
+def _measured(done: "Retrained") -> MeasuredAccuracy:
     """Return the accuracy on the rows held out, with its interval."""
-    from modtools.retraining._labels_needed import MeasuredAccuracy
-
     return MeasuredAccuracy(done.accuracy, *wilson(done.accuracy, len(done.test)))
 
 
@@ -226,8 +223,6 @@ def _draw(done: "Retrained", path: Path) -> list[Path]:
 def _reached(done: "Retrained", line: str, target: float | None) -> "pd.DataFrame | None":
     """Return where the ridge curve reaches the target, as measured, else where it is to be."""
     import pandas as pd
-
-    from modtools.retraining._labels_needed import MeasuredAccuracy
 
     if done.curve is None or target is None:
         return None

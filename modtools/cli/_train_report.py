@@ -1,11 +1,11 @@
 """How a training run looks at a terminal and in files."""
 
 import inspect
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._escape import csv_text
+from modtools._intervals import wilson
 from modtools._writing import json_text
 from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._say import say
@@ -14,9 +14,8 @@ from modtools.cli._show import echo_outcome, echo_registry
 if TYPE_CHECKING:
     from modtools.cli._train_run import Trained
 
-__all__ = ["FULL_INFORMATION", "LABELS_NEEDED", "how_to_resume", "report", "show_proxies", "wilson"]
+__all__ = ["FULL_INFORMATION", "LABELS_NEEDED", "how_to_resume", "report", "show_proxies"]
 
-_NORMAL_95: Final = 1.959964
 FULL_INFORMATION: Final = "All pairs plus one label a class is full label information."
 LABELS_NEEDED: Final = {
     "none": "hidden modules: none; output module: the class of each row.",
@@ -24,18 +23,6 @@ LABELS_NEEDED: Final = {
     + FULL_INFORMATION,
     "classes": "the class of each row.",
 }
-
-
-def wilson(accuracy: float, n_rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy measured on so many rows, after Wilson (1927).
-
-    >>> [round(limit, 3) for limit in wilson(1.0, 100)]
-    [0.963, 1.0]
-    """
-    z2 = _NORMAL_95**2 / n_rows
-    middle = accuracy + z2 / 2
-    half = math.sqrt(accuracy * (1 - accuracy) * z2 + z2**2 / 4)
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 def show_proxies(json: str | None) -> None:

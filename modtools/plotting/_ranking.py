@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Self
 
 from modtools._escape import picture_text
+from modtools._intervals import ROUNDED_95
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_NORMAL_95 = 1.96
 _LEGEND_INCHES = 0.55  # room for ticks and axis label
 
 
@@ -91,7 +91,7 @@ class RankingDisplay(Display):
         """
         table = self.results[["module", "value"]].reset_index(drop=True)
         errors = self.results.get("standard_error", 0.0 * self.results["value"])
-        half = _NORMAL_95 * errors.astype(float).fillna(0.0).to_numpy()
+        half = ROUNDED_95 * errors.astype(float).fillna(0.0).to_numpy()
         lower, upper = table["value"] - half, table["value"] + half
         if self.accuracy:
             lower, upper = lower.clip(lower=0.0), upper.clip(upper=1.0)

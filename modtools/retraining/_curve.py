@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from modtools._checks import check_fraction
+from modtools._intervals import ROUNDED_95, wilson
 from modtools._tables import html_table, text_table
 from modtools._types import FloatMatrix
 from modtools._writing import versions
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LearningCurve", "Reach", "first_reaching"]
 
-_NORMAL_95 = 1.96
 _SHOWN = 20
 _LINE = "ridge output"
 
@@ -134,12 +134,7 @@ class LearningCurve:
         low, high : ndarray of shape (n_counts,)
             In [0, 1].
         """
-        spread = _NORMAL_95**2 / self.n_test
-        centre = self.accuracy + spread / 2
-        variance = self.accuracy * (1 - self.accuracy) / self.n_test
-        half = _NORMAL_95 * np.sqrt(variance + spread / (4 * self.n_test))
-        low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-        return np.maximum(low, 0.0), np.minimum(high, 1.0)
+        return wilson(self.accuracy, self.n_test, quantile=ROUNDED_95)
 
     def frame(self) -> "pd.DataFrame":
         """Return the curve as a table, one row a label count.

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
+from modtools._intervals import ROUNDED_80
 from modtools._types import FloatMatrix
 
 __all__ = ["CALIBRATION", "Calibration", "ErrorLaw"]
-
-_NORMAL_80 = 1.2816
 
 
 class Calibration(NamedTuple):
@@ -88,7 +87,7 @@ class ErrorLaw:
         spread = level_variance / self.n_labels + np.square(drift * steps)
         variance = (1 - self.error) / self.error * spread
         # From the log of the error to its log odds.
-        half = _NORMAL_80 * np.sqrt(variance) / (1 - errors)
+        half = ROUNDED_80 * np.sqrt(variance) / (1 - errors)
         centre = logit(1 - errors)
         return np.asarray(expit(np.stack([centre, centre - half, centre + half])))
 

@@ -3,19 +3,12 @@
 import math
 from typing import Any, Final, NamedTuple
 
+from modtools._intervals import MeasuredAccuracy
 from modtools.retraining._curve import Reach
 
-__all__ = ["LabelsNeeded", "MeasuredAccuracy", "labels_needed", "rounded_count"]
+__all__ = ["LabelsNeeded", "labels_needed", "rounded_count"]
 
 _ROUNDING: Final = 1e-12
-
-
-class MeasuredAccuracy(NamedTuple):
-    """An accuracy on held-out rows, with its 95 % interval where that is known; all in [0, 1]."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 class LabelsNeeded(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._intervals import NORMAL_95, agresti_coull
 from modtools._types import FloatArray, FloatMatrix
 from modtools.outputs import HeldOutJudge, KernelInverse, StandardizedRows, one_hot
 
@@ -23,7 +24,6 @@ _EXAMPLES_PER_CLASS: Final = 300
 _FEWEST_SPLITS, _MOST_SPLITS = 3, 20
 # Folds share most of their training rows, so their errors vary more than independent ones would.
 _INFLATION: Final = 1.4
-_NORMAL: Final = 1.959964
 
 
 def unit_kernel(features: FloatArray) -> Kernel | None:
@@ -72,9 +72,8 @@ class HeldOut(NamedTuple):
         (0.949, 1.0)
         """
         n = len(self.right)
-        # Two successes and two failures more keep an interval around accuracies of 0 and 1.
-        centre = (n * self.accuracy + 2) / (n + 4)
-        half = _NORMAL * np.sqrt(_INFLATION * centre * (1 - centre) / n)
+        centre = agresti_coull(self.accuracy, n)
+        half = NORMAL_95 * np.sqrt(_INFLATION * centre * (1 - centre) / n)
         return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
     def gain(self, other: "HeldOut") -> tuple[float, float, float]:
@@ -85,7 +84,7 @@ class HeldOut(NamedTuple):
         """
         difference = self.right - other.right
         middle = float(difference.mean())
-        half = float(_NORMAL * np.sqrt(_INFLATION * difference.var() / len(difference)))
+        half = float(NORMAL_95 * np.sqrt(_INFLATION * difference.var() / len(difference)))
         return middle, middle - half, middle + half
 
 

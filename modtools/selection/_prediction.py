@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from modtools._intervals import ROUNDED_95, agresti_coull
 from modtools._types import FloatMatrix
 
 __all__ = ["Prediction", "predict_accuracies"]
@@ -16,7 +17,6 @@ __all__ = ["Prediction", "predict_accuracies"]
 # Other labelled rows would also train other output modules: the variance of an accuracy is so many
 # times that of a share of n rows. Calibrated on retrained output modules (docs/picking.md).
 TRAINING_DRAW = 1.4
-NORMAL_95 = 1.96
 _LOG2_POINTS = 14
 _LEAST_WEIGHT = 1e-3
 _TIE = 1e-6  # of accuracy; what differs by less is equal
@@ -70,7 +70,7 @@ class Prediction:
     @property
     def standard_error(self) -> FloatMatrix:
         """Standard error of each accuracy (n_modules,)."""
-        return self.half_widths() / NORMAL_95
+        return self.half_widths() / ROUNDED_95
 
     def covariance(self, n_test: int | None = None) -> FloatMatrix:
         """Return how accuracies may be off together, or what is measured of them on n rows.
@@ -96,7 +96,7 @@ class Prediction:
 
     def half_widths(self, n_test: int | None = None) -> FloatMatrix:
         """Return half of each 95 % interval, of the accuracy or of its measurement on n rows."""
-        return np.asarray(NORMAL_95 * np.sqrt(np.diag(self.covariance(n_test))))
+        return np.asarray(ROUNDED_95 * np.sqrt(np.diag(self.covariance(n_test))))
 
     def differences(self, place: int, n_test: int | None = None) -> tuple[FloatMatrix, FloatMatrix]:
         """Return how far one module is ahead of each, and half the 95 % interval, in pairs.
@@ -105,7 +105,7 @@ class Prediction:
         """
         found = self.covariance(n_test)
         variance = np.maximum(found[place, place] + np.diag(found) - 2 * found[place], 0.0)
-        ahead, half = self.accuracy[place] - self.accuracy, NORMAL_95 * np.sqrt(variance)
+        ahead, half = self.accuracy[place] - self.accuracy, ROUNDED_95 * np.sqrt(variance)
         is_rounding = (np.abs(ahead) < _TIE) & (half < _TIE)
         return np.where(is_rounding, 0.0, ahead), np.where(is_rounding, 0.0, half)
 
@@ -123,7 +123,7 @@ class Prediction:
         if len(self.modules) == 2:
             _, (_, half) = self.differences(0)
             ahead = self.accuracy[0] - self.accuracy[1]
-            first = float(ndtr(NORMAL_95 * ahead / max(half, _TIE)))
+            first = float(ndtr(ROUNDED_95 * ahead / max(half, _TIE)))
             return np.array([first, 1 - first])
         found = self.covariance()
         # What a module is, whatever its name and place: alike modules have one number.
@@ -180,7 +180,7 @@ def predict_accuracies(
     disagreement = np.diff(rates.mean(axis=2), axis=1)[:, 0] / 2
     rates = rates.mean(axis=1)
     level = rates.mean(axis=1)
-    smoothed = (n_samples * level + 2) / (n_samples + 4)
+    smoothed = agresti_coull(level, n_samples)
     deviation = np.sqrt(smoothed * (1 - smoothed))
     correlation = _correlation(rates)
     ranks = _z_scores(_z_scores(evidence).mean(axis=1, keepdims=True))[:, 0]

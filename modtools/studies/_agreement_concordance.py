@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modtools._intervals import Resamples, percentile_interval
 from modtools._types import FloatMatrix
-from modtools.studies._bootstrap import Resamples, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def _concordance(accuracies: FloatMatrix, seed: int) -> dict[str, float]:
     n_tasks, n_modules = accuracies.shape
     resamples = Resamples.of([n_tasks], n_test=n_modules, seed=seed)
     copies = resamples.tests.astype(np.float64)
-    low, high = interval(_resampled(accuracies, copies, resamples.draws[n_tasks]))
+    low, high = percentile_interval(_resampled(accuracies, copies, resamples.draws[n_tasks]))
     once, alike = np.ones((n_modules, 1)), np.full((1, n_tasks), 1 / n_tasks)
     return {
         "concordance": float(_resampled(accuracies, once, alike)[0]),

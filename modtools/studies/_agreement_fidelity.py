@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 
+from modtools._intervals import percentile_interval
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.studies._agreement_pairs import Key, Pairs
 from modtools.studies._agreement_resampled import Resampled, spread
-from modtools.studies._bootstrap import interval
 
 __all__ = ["fidelity"]
 
@@ -145,7 +145,7 @@ def _pooled(sums: FloatMatrix, weights: FloatMatrix) -> tuple[float, float, floa
     whole = both * scale
     pull = sums[:, 0] * scale - whole / 2 * (sums[:, 1] * inverse[1] + sums[:, 2] * inverse[2])
     spreads = whole[1:] + np.einsum("bt,tb->b", weights, pull[:, 1:])
-    low, high = np.clip(interval(spreads), -1.0, 1.0)
+    low, high = np.clip(percentile_interval(spreads), -1.0, 1.0)
     return float(whole[0]), float(low), float(high)
 
 

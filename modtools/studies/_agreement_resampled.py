@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._intervals import Resamples, percentile_interval
 from modtools._types import FloatMatrix
 from modtools.studies._agreement_pairs import Key, Pairs
-from modtools.studies._bootstrap import Resamples, interval
 from modtools.studies._rank_agreement import MEASURES, rank_agreement
 
 __all__ = ["Resampled", "resample", "spread"]
@@ -57,7 +57,7 @@ def spread(parts: FloatMatrix, draws: Mapping[int, FloatMatrix]) -> FloatMatrix:
     [[0.5], [0.5], [0.5]]
     """
     resampled = np.einsum("bt,tmb->bm", draws[len(parts)], parts[:, :, 1:])
-    return np.array([parts[:, :, 0].mean(axis=0), *interval(resampled)])
+    return np.array([parts[:, :, 0].mean(axis=0), *percentile_interval(resampled)])
 
 
 def _clipped(spread: FloatMatrix, ranges: FloatMatrix) -> FloatMatrix:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modtools._checks import did_you_mean
+from modtools._intervals import Resamples
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.studies._bootstrap import Resamples
 from modtools.studies._cells import Line, Measured
 from modtools.studies._from_scratch import FROM_SCRATCH
 from modtools.studies._levels import rising

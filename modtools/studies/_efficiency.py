@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from modtools._checks import check_fraction, check_integer, check_positive
+from modtools._intervals import percentile_interval
 from modtools._tables import html_table, text_table
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
-from modtools.studies._bootstrap import interval
 from modtools.studies._cells import Line, Measured
 from modtools.studies._code import description_length, mean_area
 from modtools.studies._curves import Curves, deviation
@@ -76,7 +76,7 @@ class LabelEfficiency:
         return self._curves.tidy(self._accuracy_columns)
 
     def _accuracy_columns(self, line: Line, found: Measured) -> dict[str, Any]:
-        low, high = interval(self._curves.resampled[line])
+        low, high = percentile_interval(self._curves.resampled[line])
         return {
             "n_labels": self._plan.counts,
             "accuracy": found.accuracy.mean(axis=0),
@@ -184,7 +184,7 @@ class LabelEfficiency:
             raise ModtoolsError(f"an area needs at least two budgets; this study has {counts[0]}.")
 
         def columns(line: Line, found: Measured) -> dict[str, Any]:
-            low, high = interval(mean_area(self._curves.resampled[line], counts))
+            low, high = percentile_interval(mean_area(self._curves.resampled[line], counts))
             area = float(mean_area(found.accuracy.mean(axis=0), counts))
             ends = {"n_first": int(counts[0]), "n_last": int(counts[-1])}
             return {"area": area, "low": float(low), "high": float(high), **ends}
@@ -207,7 +207,7 @@ class LabelEfficiency:
 
         def columns(_: Line, found: Measured) -> dict[str, Any]:
             bits = found.codelength.mean(axis=0)
-            low, high = interval(self._curves.resamples.means(found.codelength))
+            low, high = percentile_interval(self._curves.resamples.means(found.codelength))
             return {
                 "n_labels": self._plan.counts,
                 "bits": bits,
@@ -245,7 +245,7 @@ class LabelEfficiency:
         def columns(_: Line, found: Measured) -> dict[str, Any]:
             losses = found.log_loss.mean(axis=0)
             resampled = self._curves.resamples.means(found.log_loss)
-            low, high = interval(description_length(resampled, counts, eps, uniform))
+            low, high = percentile_interval(description_length(resampled, counts, eps, uniform))
             surplus = float(description_length(losses, counts, eps, uniform))
             censored = "above" if losses[-1] > eps else ""
             return {

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from modtools._intervals import percentile_interval
 from modtools._types import FloatMatrix
-from modtools.studies._bootstrap import interval
 
 __all__ = ["factors", "labels_at", "reach", "rising"]
 
@@ -85,7 +85,7 @@ def reach(
         n_labels, low, high, censored.
     """
     found = float(labels_at(curve[None], np.array([level]), counts)[0])
-    low, high = interval(labels_at(resampled, np.full(len(resampled), level), counts))
+    low, high = percentile_interval(labels_at(resampled, np.full(len(resampled), level), counts))
     censored = "below" if found == 0 else "above" if np.isinf(found) else ""
     bound = {"below": float(counts[0]), "above": float(counts[-1])}.get(censored, found)
     return {"n_labels": bound, "low": float(low), "high": float(high), "censored": censored}
@@ -119,7 +119,7 @@ def factors(
     ratios = [
         labels_at(others, level, counts) / n for level, n in zip(resampled.T, counts, strict=True)
     ]
-    low, high = interval(np.array(ratios).T)
+    low, high = percentile_interval(np.array(ratios).T)
     return {
         "n_labels": counts,
         "accuracy": curve,

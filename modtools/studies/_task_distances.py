@@ -4,14 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from modtools._intervals import student_95
 from modtools._types import FloatMatrix
 
 __all__ = ["Association", "associate", "embed", "task_distances"]
 
 _N_PERMUTATIONS = 999
-_TAIL = 0.025
 _LARGEST = 1 - 1e-6  # of a correlation: Fisher's transform of 1 is infinite
 _EQUAL = 1e-12  # of the largest value: below it a spread is rounding
 
@@ -108,7 +107,7 @@ def associate(first: FloatMatrix, second: FloatMatrix, *, seed: int) -> Associat
     without = [_spearman(first[np.ix_(k, k)], second[np.ix_(k, k)]) for k in kept]
     scale = np.arctanh(np.clip([spearman, *without], -_LARGEST, _LARGEST))
     spread = ((scale[1:] - scale[1:].mean()) ** 2).sum()
-    half = stdtrit(n_tasks - 1, 1 - _TAIL) * np.sqrt((n_tasks - 1) / n_tasks * spread)
+    half = student_95(n_tasks - 1) * np.sqrt((n_tasks - 1) / n_tasks * spread)
     low, high = np.tanh([scale[0] - half, scale[0] + half])
     p_value = _mantel(first, second, seed)
     return Association(spearman, min(float(low), spearman), max(float(high), spearman), p_value)

@@ -9,14 +9,13 @@ import pytest
 from torch import nn
 
 from modtools import ReusedModel
+from modtools._intervals import MeasuredAccuracy, wilson
 from modtools.cli._forecast import forecast_text
 from modtools.cli._retrain_report import STRATEGY_TEXTS
-from modtools.cli._train_report import wilson
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.outputs import LogisticOutput
 from modtools.retraining import choose_labels, extrapolate
 from modtools.retraining._choose import STRATEGIES
-from modtools.retraining._labels_needed import MeasuredAccuracy
 from modtools.tasks import load_task
 
 pytestmark = pytest.mark.floating_point

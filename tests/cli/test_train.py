@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from modtools._intervals import wilson
 from modtools.cli._task_rows import choose_classes
-from modtools.cli._train_report import wilson
 from modtools.exceptions import ModtoolsError
 from modtools.modules import Zoo
 from modtools.proxies import PROXIES

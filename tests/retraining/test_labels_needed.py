@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from modtools._intervals import MeasuredAccuracy
 from modtools.retraining import Forecast
 from modtools.retraining._curve import Reach
 from modtools.retraining._error_law import ErrorLaw
-from modtools.retraining._labels_needed import MeasuredAccuracy, labels_needed
+from modtools.retraining._labels_needed import labels_needed
 
 N, FURTHEST = 60, 1200
 COUNTS = (40.0, 60.0, 61.0, 516.0, 1199.6, math.inf)

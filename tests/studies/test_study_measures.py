@@ -5,10 +5,10 @@ import pytest
 from scipy.integrate import trapezoid
 from sklearn.isotonic import IsotonicRegression
 
+from modtools._intervals import Resamples, percentile_interval
 from modtools.exceptions import ModtoolsError
 from modtools.retraining import learning_curve
 from modtools.studies import label_efficiency
-from modtools.studies._bootstrap import Resamples, interval
 from modtools.studies._code import description_length, mean_area
 from modtools.studies._levels import factors, labels_at, reach, rising
 from modtools.studies._measure import draw_seed
@@ -47,7 +47,7 @@ def test_resampled_draws_spread_as_a_t_interval(n_draws, student):
 def test_intervals_of_few_draws_cover_the_truth(n_draws):
     values = np.random.default_rng(0).normal(size=(n_draws, 2000))
     resamples = Resamples.of([n_draws], n_test=1, seed=0)
-    low, high = interval(resamples.means(values))
+    low, high = percentile_interval(resamples.means(values))
     assert np.mean((low <= 0) & (high >= 0)) >= 0.9
     np.testing.assert_allclose(resamples.draws[n_draws].sum(axis=1), 1)
 
@@ -64,7 +64,7 @@ def test_the_interval_of_one_draw_is_that_of_its_test_rows():
     resampled = Resamples.of([1], n_test=400, seed=0).accuracies(np.packbits(right, axis=2))
     p = right.mean()
     assert resampled.std() == pytest.approx(np.sqrt(p * (1 - p) / 400), rel=0.1)
-    low, high = interval(resampled)
+    low, high = percentile_interval(resampled)
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(p * (1 - p) / 400), rel=0.1)
 
 
@@ -75,14 +75,14 @@ def test_two_way_intervals_cover_the_truth_as_often_as_they_say():
         draws, tests = 0.05 * rng.normal(size=(8, 1)), 0.3 * rng.normal(size=(1, 200))
         right = rng.random((8, 1, 200)) < (0.7 + draws + tests)[:, None]
         resampled = Resamples.of([8], n_test=200, seed=seed).accuracies(np.packbits(right, axis=2))
-        low, high = interval(resampled[:, 0])
+        low, high = percentile_interval(resampled[:, 0])
         covered.append(low <= truth <= high)
     assert np.mean(covered) >= 0.88
 
 
 def test_infinite_values_are_ordered_and_never_averaged():
     values = np.concatenate([np.zeros(50), np.ones(900), np.full(50, np.inf)])
-    assert [float(end) for end in interval(values)] == [0.0, np.inf]
+    assert [float(end) for end in percentile_interval(values)] == [0.0, np.inf]
 
 
 def test_rising_is_isotonic_regression():
