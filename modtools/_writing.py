@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from modtools import __version__
 from modtools._places import unwritable, write_content
 from modtools._reading import at_home
 
@@ -24,8 +25,6 @@ def versions() -> dict[str, str]:
     >>> sorted(versions())
     ['modtools', 'numpy', 'python', 'scikit-learn', 'torch']
     """
-    from modtools import __version__
-
     found = {name: version(name) for name in _PACKAGES}
     return {"modtools": __version__, "python": platform.python_version(), **found}
 

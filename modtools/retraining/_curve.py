@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 
 from modtools._checks import check_fraction
 from modtools._intervals import ROUNDED_95, wilson
-from modtools._tables import html_table, text_table
+from modtools._results import Column, Result, percent, percent_interval
 from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.outputs import log_spaced_counts
@@ -74,7 +74,7 @@ def first_reaching(n_labels: ArrayLike, accuracy: ArrayLike, wanted: float) -> f
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LearningCurve:
+class LearningCurve(Result):
     """How well a ridge output module does with the first 1, ..., n labels of one order.
 
     Attributes
@@ -208,33 +208,34 @@ class LearningCurve:
         table = self.frame().assign(line=_LINE)
         return LabelEfficiencyDisplay(table, target=target, reached=reached).plot(ax)
 
-    def _table(self) -> tuple[list[str], list[list[str]], str]:
-        """Return header, at most twenty log-spaced rows, and title."""
-        wanted = log_spaced_counts(int(self.n_labels[-1]))
-        wanted = wanted[np.unique(np.linspace(0, len(wanted) - 1, _SHOWN).round().astype(int))]
-        shown = np.flatnonzero(np.isin(self.n_labels, wanted))
-        header = ["labels", "accuracy (%)", "95 % interval", "log loss (nats)", "code (bits/label)"]
-        low, high = self.interval()
-        rows = [
-            [
-                str(self.n_labels[i]),
-                f"{100 * self.accuracy[i]:.1f}",
-                f"[{100 * low[i]:.1f}, {100 * high[i]:.1f}]",
-                f"{self.log_loss[i]:.3f}",
-                f"{self.codelength[i] / self.n_labels[i]:.3f}",
-            ]
-            for i in shown
-        ]
-        title = (
+    def title(self) -> str:
+        """Return one line that says what was measured.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+        return (
             f"Learning curve to {self.n_labels[-1]} labels, {len(self.classes)} classes, "
             f"{self.n_test} test rows, ridge strength {self.strength:.3g}"
         )
-        return header, rows, title
 
-    def __repr__(self) -> str:
-        header, rows, title = self._table()
-        return text_table(header, rows, title=title)
+    def _columns(self) -> list[Column]:
+        return [
+            Column("labels", str, ("n_labels",)),
+            Column("accuracy (%)", percent, ("accuracy",)),
+            Column("95 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
+            Column("log loss (nats)", "{:.3f}".format, ("log_loss",)),
+            Column("code (bits/label)", _bits_per_label, ("codelength", "n_labels")),
+        ]
 
-    def _repr_html_(self) -> str:
-        header, rows, title = self._table()
-        return html_table(header, rows, title=title)
+    def _shown(self) -> "pd.DataFrame":
+        """Return at most twenty rows, evenly on a logarithmic axis."""
+        wanted = log_spaced_counts(int(self.n_labels[-1]))
+        wanted = wanted[np.unique(np.linspace(0, len(wanted) - 1, _SHOWN).round().astype(int))]
+        return self.frame()[np.isin(self.n_labels, wanted)]
+
+
+def _bits_per_label(bits: float, n_labels: int) -> str:
+    return f"{bits / n_labels:.3f}"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modtools._checks import check_fraction, check_integer
-from modtools._escape import terminal_text
-from modtools._tables import html_table, text_table
+from modtools._results import Column, Result, percent, percent_interval
 from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
@@ -34,7 +33,7 @@ class ExpectedAccuracy(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Forecast:
+class Forecast(Result):
     """What more labels would be worth to the ridge output module, or why that cannot be said.
 
     Attributes
@@ -175,26 +174,32 @@ class Forecast:
             raise ModtoolsError(f"no forecast: {self.refused}")
         return self.law
 
-    def _table(self) -> tuple[list[str], list[list[str]], str]:
-        header = ["labels", "accuracy (%)", "80 % interval"]
-        counts = [round(self.n_labels * factor) for factor in _SHOWN]
-        rows = [
-            [str(count), f"{100 * value:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"]
-            for count, (value, low, high) in zip(counts, map(self.accuracy, counts), strict=True)
+    def title(self) -> str:
+        """Return one line that says what is expected, or why that cannot be said.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+        if self.refused is not None:
+            return f"No forecast: {self.refused}"
+        return f"Accuracy to expect from more than {self.n_labels} labels"
+
+    def _columns(self) -> list[Column]:
+        if self.refused is not None:
+            return []
+        return [
+            Column("labels", str, ("n_labels",)),
+            Column("accuracy (%)", percent, ("accuracy",)),
+            Column("80 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
         ]
-        return header, rows, f"Accuracy to expect from more than {self.n_labels} labels"
 
-    def __repr__(self) -> str:
-        if self.refused is not None:
-            return terminal_text(f"No forecast: {self.refused}")
-        header, rows, title = self._table()
-        return text_table(header, rows, title=title)
+    def _shown(self) -> "pd.DataFrame":
+        return self.frame(round(self.n_labels * factor) for factor in _SHOWN)
 
-    def _repr_html_(self) -> str:
-        if self.refused is not None:
-            return html_table([f"No forecast: {self.refused}"], [])
-        header, rows, title = self._table()
-        return html_table(header, rows, title=title)
+    def _content(self) -> dict[str, Any]:
+        return {"n_labels": self.n_labels, "refused": self.refused, "results": self.frame()}
 
 
 def _first(counts: FloatMatrix, accuracies: FloatMatrix, wanted: float) -> float:

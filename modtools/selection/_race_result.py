@@ -1,13 +1,10 @@
 """The result of a race: who was in after how many rows, and what it cost."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modtools._checks import check_integer
-from modtools._escape import html_text, terminal_text
-from modtools._tables import html_table, text_table
-from modtools._writing import json_text, versions, write_file
+from modtools._results import Column, Result, percent, where_known
 from modtools.plotting import RaceDisplay
 
 if TYPE_CHECKING:
@@ -19,8 +16,11 @@ __all__ = ["Race"]
 _N_NAMED = 5
 
 
-class Race:
+class Race(Result):
     """Modules in the order in which a race leaves them, best first; returned by `race_modules`.
+
+    Its JSON holds best, remaining, pass_fraction, results (rows of `frame`), failed, settings,
+    seconds and versions.
 
     Attributes
     ----------
@@ -49,14 +49,12 @@ class Race:
     ) -> None:
         import pandas as pd
 
+        super().__init__(settings=settings, seconds=seconds)
         table = pd.DataFrame(list(rows))
         numbers = table[["accuracy", "e_value"]].astype("float64")
         self._results = table.assign(**numbers, dropped_at=table["dropped_at"].astype("Int64"))
-        self.settings = dict(settings)
         self.failed = dict(failed)
         self.pass_fraction = pass_fraction
-        self.seconds = seconds
-        self.versions = versions()
 
     def frame(self) -> "pd.DataFrame":
         """Return one row a module: those still in, best first, then the dropped, the last first.
@@ -129,63 +127,29 @@ class Race:
         """
         return self.display().plot(ax)
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the race as JSON that names settings and versions.
+    def _content(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "remaining": self.remaining,
+            "pass_fraction": self.pass_fraction,
+            "results": self._results,
+            "failed": self.failed,
+        }
 
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
+    def _columns(self) -> list[Column]:
+        return [
+            Column("    module", "{:>2}  {}".format, ("place", "module")),
+            Column("accuracy (%)", where_known(percent), ("accuracy",)),
+            Column("rows run", "{:,}".format, ("rows",)),
+            Column("status", str, ("status",)),
+            Column("beaten by", where_known(str), ("dropped_by",)),
+            Column("e-value", where_known("{:.3g}".format), ("e_value",)),
+        ]
 
-        Returns
-        -------
-        str
-            The JSON text: best, remaining, pass_fraction, results (rows of `frame`), failed,
-            settings, seconds, versions.
-        """
-        text = json_text(
-            {
-                "best": self.best,
-                "remaining": self.remaining,
-                "pass_fraction": self.pass_fraction,
-                "results": self._results,
-                "failed": self.failed,
-                "settings": self.settings,
-                "seconds": self.seconds,
-            }
-        )
-        if path is not None:
-            write_file(path, text)
-        return text
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return what is printed: a header with units, and one row of text a module.
-
-        Returns
-        -------
-        header : list of str
-            Column names.
-        rows : list of list of str
-            Cells, best module first.
-        """
-        import pandas as pd
-
-        header = ["    module", "accuracy (%)", "rows run", "status", "beaten by", "e-value"]
-        rows = []
-        for place, row in enumerate(self._results.to_dict("records")):
-            known = not pd.isna(row["accuracy"])
-            shown = row["status"] == "dropped" and not pd.isna(row["e_value"])
-            cells = [
-                f"{place + 1:>2}  {row['module']}",
-                f"{100 * row['accuracy']:.1f}" if known else "",
-                f"{row['rows']:,}",
-                row["status"],
-                "" if pd.isna(row["dropped_by"]) else row["dropped_by"],
-                f"{row['e_value']:.3g}" if shown else "",
-            ]
-            rows.append(cells)
-        used = [c for c in range(len(header)) if any(row[c] for row in rows)]
-        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+    def _shown(self) -> "pd.DataFrame":
+        table = self._results
+        evidence = table["e_value"].where(table["status"] == "dropped")
+        return table.assign(place=range(1, len(table) + 1), e_value=evidence)
 
     def notes(self) -> list[str]:
         """Return what a reader of the table should know: what is certified, ties, failures.
@@ -256,14 +220,3 @@ class Race:
             f"{asked['n_samples']:,} labels): {100 * self.pass_fraction:.0f} % of the forward "
             "passes"
         )
-
-    def __repr__(self) -> str:
-        header, rows = self.table()
-        return "\n".join(
-            [text_table(header, rows, title=self.title()), *map(terminal_text, self.notes())]
-        )
-
-    def _repr_html_(self) -> str:
-        header, rows = self.table()
-        table = html_table([name.strip() for name in header], rows, title=self.title())
-        return table + "".join(f"<p>{html_text(note)}</p>" for note in self.notes())

@@ -1,13 +1,11 @@
 """The result of ranking modules: a tidy frame that prints, plots and travels, and its odds."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._checks import check_integer
-from modtools._escape import html_text, terminal_text
-from modtools._tables import html_table, text_table
-from modtools._writing import json_text, versions, write_file
+from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay
 from modtools.selection._ranking_notes import higher_notes, odds_text, skipped_notes, some
@@ -30,8 +28,11 @@ ACCURACIES: Final = frozenset(
 _OTHER_SCORES_SHOWN: Final = 3
 
 
-class Ranking:
+class Ranking(Result):
     """Modules in the order of one score, best first; returned by `rank_modules`.
+
+    Its JSON holds best, verdict, predictions, results (rows of `frame`), skipped, settings, seconds
+    and versions.
 
     Attributes
     ----------
@@ -59,13 +60,11 @@ class Ranking:
         seconds: float,
         prediction: "Prediction | None" = None,
     ) -> None:
+        super().__init__(settings=settings, seconds=seconds)
         self._results = results
-        self.settings = dict(settings)
         self.skipped = {module: dict(reasons) for module, reasons in skipped.items()}
         self.by: str = self.settings["by"]
-        self.seconds = seconds
         self._prediction = prediction
-        self.versions = versions()
 
     def frame(self) -> "pd.DataFrame":
         """Return one row a module and score, ranked best first by `by`; other scores follow.
@@ -117,6 +116,13 @@ class Ranking:
         >>> ranking.predictions()[["module", "told_apart"]].values.tolist()
         [['good', False], ['noise', True]]
         """
+        return self._predicted.copy() if n_test is None else self._predictions(n_test)
+
+    @cached_property
+    def _predicted(self) -> "pd.DataFrame":
+        return self._predictions(None)
+
+    def _predictions(self, n_test: int | None) -> "pd.DataFrame":
         import pandas as pd
 
         found = self._prediction
@@ -215,74 +221,45 @@ class Ranking:
         """
         return self.display(achieved=achieved).plot(ax)
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the ranking as JSON that names settings and versions.
+    def _content(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "verdict": self.verdict(),
+            "predictions": None if self._prediction is None else self.predictions(),
+            "results": self._results,
+            "skipped": self.skipped,
+        }
 
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
+    def _columns(self) -> list[Column]:
+        number = self._number(self.by)
+        columns = [
+            Column("    module", "{:>2}  {}".format, ("place", "module")),
+            Column(self._with_unit(self.by), number, ("value",)),
+            Column("95 % interval", partial(_interval, number), ("lower", "upper")),
+        ]
+        if self._prediction is not None:
+            columns.append(Column("odds of being best (%)", self._odds, ("probability_best",)))
+        columns += [
+            Column("features", "{:,}".format, ("n_features",)),
+            Column("parameters", where_known("{:,}".format), ("n_parameters",)),
+        ]
+        return columns + [
+            Column(self._with_unit(score), where_known(self._number(score)), (_column_of(score),))
+            for score in self._others()[:_OTHER_SCORES_SHOWN]
+        ]
 
-        Returns
-        -------
-        str
-            The JSON text: best, verdict, predictions, results (rows of `frame`), skipped,
-            settings, seconds, versions.
-        """
-        text = json_text(
-            {
-                "best": self.best,
-                "verdict": self.verdict(),
-                "predictions": None if self._prediction is None else self.predictions(),
-                "results": self._results,
-                "skipped": self.skipped,
-                "settings": self.settings,
-                "seconds": self.seconds,
-            }
-        )
-        if path is not None:
-            write_file(path, text)
-        return text
+    def _shown(self) -> "pd.DataFrame":
+        table = self._ranked().join(self.display().frame()[["lower", "upper"]])
+        table["place"] = range(1, len(table) + 1)
+        if self._prediction is not None:
+            table["probability_best"] = self._predicted["probability_best"]
+        for score in self._others()[:_OTHER_SCORES_SHOWN]:
+            rows = self._results[self._results["score"] == score]
+            table[_column_of(score)] = table["module"].map(rows.set_index("module")["value"])
+        return table
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return what is printed: a header with units, and one row of text a module.
-
-        Returns
-        -------
-        header : list of str
-            Column names.
-        rows : list of list of str
-            Cells, best module first.
-        """
-        import pandas as pd
-
-        limits = self.display().frame()[["lower", "upper"]].to_numpy(dtype=float)
-        others = self._others()[:_OTHER_SCORES_SHOWN]
-        header = ["    module", self._with_unit(self.by), "95 % interval", "odds of being best (%)"]
-        header += ["features", "parameters"]
-        odds = self._odds()
-        rows = []
-        for place, row in enumerate(self._ranked().to_dict("records")):
-            low, high = limits[place]
-            interval = f"[{self._number(low, self.by)}, {self._number(high, self.by)}]"
-            cells = [
-                f"{place + 1:>2}  {row['module']}",
-                self._number(row["value"], self.by),
-                interval if low < high else "",
-                odds[place] if odds else "",
-                f"{row['n_features']:,}",
-                "" if pd.isna(row["n_parameters"]) else f"{row['n_parameters']:,}",
-            ]
-            rows.append(cells + [self._other(row["module"], score) for score in others])
-        header += [self._with_unit(score) for score in others]
-        used = [column for column in range(len(header)) if any(row[column] for row in rows)]
-        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
-
-    def _odds(self) -> list[str]:
-        if self._prediction is None:
-            return []
-        odds = 100 * self.predictions()["probability_best"]
-        return [odds_text(value) if len(self) > 1 else "100" for value in odds]
+    def _odds(self, probability: float) -> str:
+        return odds_text(100 * probability) if len(self) > 1 else "100"
 
     def _others(self) -> list[str]:
         computed = set(self._results["score"])
@@ -295,13 +272,8 @@ class Ranking:
         name = "predicted accuracy" if score == PREDICTED else score
         return f"{name} (%)" if self._is_accuracy(score) else name
 
-    def _number(self, value: float, score: str) -> str:
-        return f"{100 * value:.1f}" if self._is_accuracy(score) else f"{value:.4g}"
-
-    def _other(self, module: str, score: str) -> str:
-        rows = self._results
-        found = rows.loc[(rows["module"] == module) & (rows["score"] == score), "value"]
-        return self._number(found.iloc[0], score) if len(found) else ""
+    def _number(self, score: str) -> Callable[[float], str]:
+        return percent if self._is_accuracy(score) else "{:.4g}".format
 
     def _labels_text(self) -> str:
         n_samples, n_classes = self.settings["n_samples"], self.settings["n_classes"]
@@ -323,7 +295,7 @@ class Ranking:
         n_labels, n_modules = self.settings["n_samples"], len(self)
         text = self.best
         if self._prediction is not None and n_modules > 1:
-            odds = self._odds()[0]
+            odds = self._odds(self._predicted["probability_best"][0])
             text += f", the best of {n_modules} with odds of {odds} %"
         if not alike:
             return f"{text}."
@@ -363,14 +335,14 @@ class Ranking:
         by = self.by.replace("_", " ")
         return f"{modules} on {self.settings['task']} by {by} ({self._labels_text()})"
 
-    def __repr__(self) -> str:
-        header, rows = self.table()
-        shown = text_table(header, rows, title=self.title())
-        notes = [f"Pick: {self.verdict()}", *self.notes()]
-        return "\n".join([shown, *map(terminal_text, notes)])
+    def _lines_below(self) -> list[str]:
+        return [f"Pick: {self.verdict()}", *self.notes()]
 
-    def _repr_html_(self) -> str:
-        header, rows = self.table()
-        table = html_table([name.strip() for name in header], rows, title=self.title())
-        notes = [f"Pick: {self.verdict()}", *self.notes()]
-        return table + "".join(f"<p>{html_text(note)}</p>" for note in notes)
+
+def _column_of(score: str) -> str:
+    """Return the column of a further score beside those of the frame."""
+    return f"score {score}"
+
+
+def _interval(number: Callable[[float], str], low: float, high: float) -> str:
+    return f"[{number(low)}, {number(high)}]" if low < high else ""

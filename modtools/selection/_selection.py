@@ -1,6 +1,5 @@
 """The result of choosing several modules: what joined when, what it gained and what it costs."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._checks import check_lengths
-from modtools._escape import html_text, terminal_text
-from modtools._tables import html_table, text_table
-from modtools._writing import json_text, versions, write_file
+from modtools._results import Column, Result, percent, percent_interval, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import ParetoDisplay
 from modtools.selection._costs import Costs
@@ -29,8 +26,11 @@ _JOIN: Final = " + "
 _MOST_NAMED: Final = 3
 
 
-class Selection:
+class Selection(Result):
     """Modules that do best together, in the order in which they joined; see `select_modules`.
+
+    Its JSON holds modules, steps (rows of `frame`), blocks, skipped, settings, seconds and
+    versions.
 
     Attributes
     ----------
@@ -60,12 +60,10 @@ class Selection:
         settings: Mapping[str, Any],
         seconds: float,
     ) -> None:
+        super().__init__(settings=settings, seconds=seconds)
         self.modules = list(modules)
         self.blocks = [widths[name] for name in modules]
-        self.settings = dict(settings)
         self.skipped = dict(skipped)
-        self.seconds = seconds
-        self.versions = versions()
         self._tried = dict(tried)
         self._costs = costs
         self._shelf = shelf
@@ -221,64 +219,28 @@ class Selection:
         """
         return self.display().plot(ax)
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the choice as JSON that names settings and versions.
+    def _content(self) -> dict[str, Any]:
+        return {
+            "modules": self.modules,
+            "steps": self.frame(),
+            "blocks": self.blocks,
+            "skipped": self.skipped,
+        }
 
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
+    def _columns(self) -> list[Column]:
+        return [
+            Column("    module", "{:>2}  {}".format, ("sign", "module")),
+            Column("accuracy (%)", percent, ("accuracy",)),
+            Column("95 % interval", percent_interval, ("low", "high")),
+            Column("gain (points)", where_known(_points), ("gain",)),
+            Column("95 % interval", where_known(_points_interval), ("gain_low", "gain_high")),
+            Column("features", "{:,}".format, ("n_features",)),
+            Column(self._costs.label, where_known("{:,.4g}".format), ("cost",)),
+        ]
 
-        Returns
-        -------
-        str
-            The JSON text: modules, steps (rows of `frame`), blocks, skipped, settings, seconds,
-            versions.
-        """
-        text = json_text(
-            {
-                "modules": self.modules,
-                "steps": self.frame(),
-                "blocks": self.blocks,
-                "skipped": self.skipped,
-                "settings": self.settings,
-                "seconds": self.seconds,
-            }
-        )
-        if path is not None:
-            write_file(path, text)
-        return text
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return what is printed: a header with units, and one row of text a step.
-
-        Returns
-        -------
-        header : list of str
-            Column names.
-        rows : list of list of str
-            Cells, in the order in which modules joined.
-        """
-        import pandas as pd
-
-        header = ["    module", "accuracy (%)", "95 % interval", "gain (points)", "95 % interval"]
-        header += ["features", self._costs.label]
-        rows = []
-        for row in self.frame().to_dict("records"):
-            is_first = row["step"] == 1
-            rows.append(
-                [
-                    f"{'' if is_first else '+':>2}  {row['module']}",
-                    f"{100 * row['accuracy']:.1f}",
-                    f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]",
-                    "" if is_first else f"{100 * row['gain']:+.1f}",
-                    "" if is_first else _points(row["gain_low"], row["gain_high"]),
-                    f"{row['n_features']:,}",
-                    "" if pd.isna(row["cost"]) else f"{row['cost']:,.4g}",
-                ]
-            )
-        used = [column for column in range(len(header)) if any(row[column] for row in rows)]
-        return [header[c] for c in used], [[row[c] for c in used] for row in rows]
+    def _shown(self) -> "pd.DataFrame":
+        table = self.frame()
+        return table.assign(sign=["", *"+" * (len(table) - 1)])
 
     def _labels_text(self) -> str:
         return f"{self.settings['n_samples']} labels, {self.settings['n_classes']} classes"
@@ -314,20 +276,13 @@ class Selection:
         count = f"{len(self)} of {self.settings['n_modules']} modules"
         return f"{count} together on {self.settings['task']} ({self._labels_text()})"
 
-    def __repr__(self) -> str:
-        header, rows = self.table()
-        return "\n".join(
-            [text_table(header, rows, title=self.title()), *map(terminal_text, self.notes())]
-        )
 
-    def _repr_html_(self) -> str:
-        header, rows = self.table()
-        table = html_table([name.strip() for name in header], rows, title=self.title())
-        return table + "".join(f"<p>{html_text(note)}</p>" for note in self.notes())
+def _points(gain: float) -> str:
+    return f"{100 * gain:+.1f}"
 
 
-def _points(low: float, high: float) -> str:
-    return f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+def _points_interval(low: float, high: float) -> str:
+    return f"[{_points(low)}, {_points(high)}]"
 
 
 def _on_front(cost: "pd.Series[float]", accuracy: "pd.Series[float]") -> list[bool]:

@@ -1,13 +1,11 @@
 """What an agreement check gives back: tables with intervals, and the picture."""
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from modtools._checks import check_choice
-from modtools._tables import html_table, text_table
-from modtools._writing import json_text, versions, write_file
+from modtools._results import Column, Result, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import AgreementDisplay
 from modtools.selection import ACCURACIES
@@ -22,13 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["Agreement"]
 
 
-class Agreement:
+class Agreement(Result):
     """How well each score ranks the modules of each task; returned by `score_agreement`.
 
     All intervals are 95 % intervals for other tasks and other modules at once (two-way bootstrap,
     the same resamples for every score, so that differences stay paired); with a single task they
     are for other modules only. Where there are draws of labels, each task counts by the mean over
     its draws.
+
+    Its JSON holds results (rows of `frame`), means, differences (to the static rankers),
+    concordance, settings, seconds and versions.
 
     Attributes
     ----------
@@ -50,14 +51,12 @@ class Agreement:
         settings: Mapping[str, Any],
         seconds: float,
     ) -> None:
+        super().__init__(settings=settings, seconds=seconds)
         self._pairs = pairs
         self._resampled = resampled
         self._concordances = concordances
         self._results = _sort_by_mean(results)
         self._scores = [str(name) for name in self._results["score"].unique()]
-        self.settings = dict(settings)
-        self.seconds = seconds
-        self.versions = versions()
 
     @property
     def _budgets(self) -> list[Any]:
@@ -235,57 +234,40 @@ class Agreement:
             accuracy=score in ACCURACIES,
         ).plot(ax)
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return all tables as JSON with settings, seconds and versions.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
-
-        Returns
-        -------
-        str
-            The JSON text: results (the rows of `frame`), means, differences (to the static
-            rankers), concordance, settings, seconds and versions.
-        """
-        content = {
+    def _content(self) -> dict[str, Any]:
+        return {
             "results": self._results,
             "means": self.means(),
             "differences": self.differences(),
             "concordance": self._concordances,
-            "settings": self.settings,
-            "seconds": self.seconds,
         }
-        text = json_text(content)
-        if path is not None:
-            write_file(path, text)
-        return text
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return header and cells of the printed table, one row a score; budgets side by side.
-
-        Returns
-        -------
-        tuple
-            The header with units, and the rows as text.
-        """
-        means = self.means()
+    def _columns(self) -> list[Column]:
+        score = Column("score", _named, ("score", "static"))
         if self._budgets:
-            return _budget_table(means, self._budgets)
-        rows = [
-            [
-                _named(row),
-                _with_interval(row, "weighted_tau", 3),
-                f"{row['kendall']:.3f}",
-                f"{row['pearson']:.3f}",
-                _with_interval(row, "regret", 2),
-                f"{row['regret_3']:.2f}",
-                str(row["n_tasks"]),
+            shown = [("weighted_tau", "weighted tau", 2), ("regret", "regret@1 (points)", 1)]
+            return [score] + [
+                _mean_column(f"{heading}, budget {budget}", measure, digits, f" {budget}")
+                for measure, heading, digits in shown
+                for budget in self._budgets
             ]
-            for row in means.to_dict("records")
+        return [
+            score,
+            _mean_column("weighted tau", "weighted_tau", 3),
+            Column("Kendall tau", "{:.3f}".format, ("kendall",)),
+            Column("Pearson", "{:.3f}".format, ("pearson",)),
+            _mean_column("regret@1 (points)", "regret", 2),
+            Column("regret@3 (points)", "{:.2f}".format, ("regret_3",)),
+            Column("tasks", str, ("n_tasks",)),
         ]
-        return list(_HEADER), rows
+
+    def _shown(self) -> "pd.DataFrame":
+        """Return the means, one row a score; those of several budgets side by side."""
+        if not self._budgets:
+            return self._means
+        wide = self._means.pivot(index=["score", "static"], columns="budget").reset_index()
+        wide.columns = [" ".join(map(str, key)).strip() for key in wide.columns]
+        return wide.iloc[wide["score"].map(self._scores.index).argsort()]
 
     def title(self) -> str:
         """Return what stands above the printed table: what it shows, and Kendall's W.
@@ -302,25 +284,6 @@ class Agreement:
         ]
         said = f"; Kendall's W of the truth {', '.join(parts)}" if parts else ""
         return f"Agreement with achieved accuracy, 95 % intervals{said}"
-
-    def __repr__(self) -> str:
-        header, rows = self.table()
-        return text_table(header, rows, title=self.title())
-
-    def _repr_html_(self) -> str:
-        header, rows = self.table()
-        return html_table(header, rows, title=self.title())
-
-
-_HEADER: Final = [
-    "score",
-    "weighted tau",
-    "Kendall tau",
-    "Pearson",
-    "regret@1 (points)",
-    "regret@3 (points)",
-    "tasks",
-]
 
 
 def _sort_by_mean(results: "pd.DataFrame") -> "pd.DataFrame":
@@ -349,26 +312,14 @@ def _mean_over(table: "pd.DataFrame", keys: list[str], values: list[str]) -> "pd
     return means.assign(static=means["static"] > 0) if "static" in values else means
 
 
-def _budget_table(means: "pd.DataFrame", budgets: list[Any]) -> tuple[list[str], list[list[str]]]:
-    shown = [("weighted_tau", "weighted tau", 2), ("regret", "regret@1 (points)", 1)]
-    header = ["score", *(f"{title}, budget {b}" for _, title, _ in shown for b in budgets)]
-    rows = []
-    for _, part in means.groupby("score", sort=False):
-        by_budget = {row["budget"]: row for row in part.to_dict("records")}
-        cells = [
-            _with_interval(by_budget[b], measure, digits) if b in by_budget else ""
-            for measure, _, digits in shown
-            for b in budgets
-        ]
-        rows.append([_named(part.iloc[0]), *cells])
-    return header, rows
+def _named(score: str, static: bool) -> str:
+    return f"{score} (static)" if static else score
 
 
-def _named(row: Any) -> str:
-    return f"{row['score']} (static)" if row["static"] else str(row["score"])
-
-
-def _with_interval(row: Any, measure: str, digits: int) -> str:
-    values = (row[name] for name in (measure, f"{measure}_low", f"{measure}_high"))
-    mean, low, high = (f"{value:.{digits}f}" for value in values)
-    return f"{mean} [{low}, {high}]"
+def _mean_column(heading: str, measure: str, digits: int, of: str = "") -> Column:
+    """Return the column of a mean with its interval; `of` ends the names of its columns."""
+    number = f"{{:.{digits}f}}"
+    text = f"{number} [{number}, {number}]".format
+    names = tuple(f"{measure}{end}{of}" for end in ("", "_low", "_high"))
+    # Where budgets stand side by side, a score may lack one.
+    return Column(heading, where_known(text) if of else text, names)

@@ -1,6 +1,5 @@
 """What a label-efficiency study gives back: tables with intervals, and the picture."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,8 +7,7 @@ import numpy as np
 
 from modtools._checks import check_fraction, check_integer, check_positive
 from modtools._intervals import percentile_interval
-from modtools._tables import html_table, text_table
-from modtools._writing import json_text, versions, write_file
+from modtools._results import Column, Result
 from modtools.exceptions import ModtoolsError
 from modtools.studies._cells import Line, Measured
 from modtools.studies._code import description_length, mean_area
@@ -30,7 +28,7 @@ _SHOWN: Final = 5
 _DASHES: Final = 12
 
 
-class LabelEfficiency:
+class LabelEfficiency(Result):
     """How accurate each module is with few labels; returned by `label_efficiency`.
 
     A line is one module with one output module and one way to choose labels. All intervals are
@@ -56,11 +54,9 @@ class LabelEfficiency:
         settings: Mapping[str, Any],
         seconds: float,
     ) -> None:
+        super().__init__(settings=settings, seconds=seconds)
         self._curves = Curves(lines, plan)
         self._plan = plan
-        self.settings = dict(settings)
-        self.seconds = seconds
-        self.versions = versions()
 
     def frame(self) -> "pd.DataFrame":
         """Return one row a line and label count.
@@ -359,41 +355,33 @@ class LabelEfficiency:
         table = self._curves.named(self.extrapolate(np.unique(further.astype(int)).tolist()))
         return table[table["refused"] == ""]
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the table as JSON with settings, seconds and versions.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
+    def title(self) -> str:
+        """Return one line that says what the numbers of the table are.
 
         Returns
         -------
         str
-            The JSON text: results (the rows of `frame`), settings, seconds and versions.
+            The line above the table.
         """
-        content = {"results": self.frame(), "settings": self.settings, "seconds": self.seconds}
-        text = json_text(content)
-        if path is not None:
-            write_file(path, text)
-        return text
-
-    def _table(self) -> tuple[list[str], list[list[str]], str]:
-        """Return header, one row a line, and title."""
-        counts = self._plan.counts
-        places = np.unique(np.linspace(0, len(counts) - 1, _SHOWN).round().astype(int)).tolist()
-        header = [*Line._fields, *(f"{counts[place]} labels" for place in places)]
-        rows = [[*line, *self._curves.cells(line, places)] for line in self._curves.lines]
-        title = (
+        return (
             f"Accuracy (%) on {len(self._plan.test_codes)} test rows, mean ± standard deviation of "
             f"{self._plan.repeats} draws of labels"
         )
-        return header, rows, title
 
-    def __repr__(self) -> str:
-        header, rows, title = self._table()
-        return text_table(header, rows, title=title)
+    def _columns(self) -> list[Column]:
+        counts = [f"{self._plan.counts[place]} labels" for place in self._places()]
+        return [Column(name, str, (name,)) for name in (*Line._fields, *counts)]
 
-    def _repr_html_(self) -> str:
-        header, rows, title = self._table()
-        return html_table(header, rows, title=title)
+    def _shown(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        names = [column.heading for column in self._columns()]
+        return pd.DataFrame(
+            [[*line, *self._curves.cells(line, self._places())] for line in self._curves.lines],
+            columns=names,
+        )
+
+    def _places(self) -> list[int]:
+        """Return the places of the label counts that are printed, evenly from first to last."""
+        steps = np.linspace(0, len(self._plan.counts) - 1, _SHOWN)
+        return [int(place) for place in np.unique(steps.round())]

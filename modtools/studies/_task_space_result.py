@@ -1,16 +1,15 @@
 """What `task_space` gives back: the matrix of a score, distances between tasks, and the tree."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._tables import html_table, text_table
+from modtools._results import Column, Result
 from modtools._types import FloatMatrix
-from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import TaskSpaceDisplay
 from modtools.selection import ACCURACIES
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DistanceAgreement", "TaskSpace"]
 
-_HEADER: Final = ["task", "nearest task", "distance"]
 _FEWEST_TASKS: Final = 3  # two have one distance, and nothing to rank
 
 
@@ -56,7 +54,7 @@ class DistanceAgreement:
         )
 
 
-class TaskSpace:
+class TaskSpace(Result):
     """How tasks relate, seen from how the same modules serve them; returned by `task_space`.
 
     The distance of two tasks is half the distance of their rows of the matrix, each brought to mean
@@ -65,6 +63,9 @@ class TaskSpace:
     without relation, and 1 for opposite rows. A module that was trained on one of the two tasks is
     left out of their pair: it says how training went. A task that all modules serve equally well
     has no direction, and lies 0.5 from every task that has one.
+
+    Its JSON holds results (rows of `frame`), distances ({task: {task: distance}}), linkage,
+    embedding, source, settings, seconds and versions.
 
     Attributes
     ----------
@@ -88,12 +89,10 @@ class TaskSpace:
         settings: Mapping[str, Any],
         seconds: float,
     ) -> None:
+        super().__init__(settings=settings, seconds=seconds)
         self._matrix = matrix
         self.source = dict(source)
-        self.settings = dict(settings)
         self.score: str = self.settings["score"]
-        self.seconds = seconds
-        self.versions = versions()
         self._distances = task_distances(matrix.to_numpy(), self._own())
 
     def matrix(self) -> "pd.DataFrame":
@@ -139,6 +138,10 @@ class TaskSpace:
         ndarray of shape (n_tasks - 1, 4)
             Average linkage of `distances`; leaves ordered so that neighbours are near.
         """
+        return self._linkage.copy()
+
+    @cached_property
+    def _linkage(self) -> FloatMatrix:
         from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import squareform
 
@@ -222,54 +225,32 @@ class TaskSpace:
             achieved=None if achieved is None else self._read_achieved(achieved),
         ).plot(ax)
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return matrix, distances and embedding as JSON that names settings and versions.
+    def _content(self) -> dict[str, Any]:
+        return {
+            "results": self.frame(),
+            "distances": self.distances().to_dict(),
+            "linkage": self.linkage().tolist(),
+            "embedding": self.embedding(),
+            "source": self.source,
+        }
 
-        Parameters
-        ----------
-        path : path-like, optional
-            Also write the text there, whole or not at all.
+    def _columns(self) -> list[Column]:
+        return [
+            Column("task", str, ("task",)),
+            Column("nearest task", str, ("nearest",)),
+            Column("distance", "{:.2f}".format, ("distance",)),
+        ]
 
-        Returns
-        -------
-        str
-            The JSON text: results (rows of `frame`), distances ({task: {task: distance}}),
-            linkage, embedding, source, settings, seconds and versions.
-        """
-        text = json_text(
-            {
-                "results": self.frame(),
-                "distances": self.distances().to_dict(),
-                "linkage": self.linkage().tolist(),
-                "embedding": self.embedding(),
-                "source": self.source,
-                "settings": self.settings,
-                "seconds": self.seconds,
-            }
-        )
-        if path is not None:
-            write_file(path, text)
-        return text
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return what is printed: a header, and one row of text a task, in the order of the tree.
-
-        Returns
-        -------
-        header : list of str
-            Column names.
-        rows : list of list of str
-            Each task, the task nearest to it, and their distance.
-        """
+    def _shown(self) -> "pd.DataFrame":
+        """Return each task with the task nearest to it, in the order of the tree."""
+        import pandas as pd
         from scipy.cluster.hierarchy import leaves_list
 
-        names = list(self._matrix.index)
-        others = self._distances + 2.0 * np.eye(len(names))
-        rows = [
-            [names[task], names[others[task].argmin()], f"{others[task].min():.2f}"]
-            for task in leaves_list(self.linkage())
-        ]
-        return list(_HEADER), rows
+        names = self._matrix.index.to_numpy()
+        others = self._distances + 2.0 * np.eye(len(names))  # no task is nearest to itself
+        nearest = names[others.argmin(axis=1)]
+        table = pd.DataFrame({"task": names, "nearest": nearest, "distance": others.min(axis=1)})
+        return table.iloc[leaves_list(self._linkage)]
 
     def title(self) -> str:
         """Return one line that says what was compared by what.
@@ -284,12 +265,6 @@ class TaskSpace:
             f"{n_tasks} tasks by {self.score} of {n_modules} modules (distance 0: served alike, "
             "0.71: unrelated)"
         )
-
-    def __repr__(self) -> str:
-        return text_table(*self.table(), title=self.title())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self.table(), title=self.title())
 
     def _own(self) -> NDArray[np.bool_]:
         tasks = self._matrix.index.to_numpy()

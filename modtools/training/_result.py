@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
 from modtools.tasks import Task
@@ -19,6 +20,7 @@ from modtools.training._loop import Trainer
 from modtools.training._run import Run
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from modtools.plotting import TrainingDisplay
@@ -58,7 +60,7 @@ def _described(preprocess: Any) -> str | None:
     return repr(preprocess) if is_dataclass(preprocess) else str(name)
 
 
-class TrainingResult:
+class TrainingResult(Result):
     """A trained network and how it came to be; `train_modular` and `train_end_to_end` return it.
 
     Attributes
@@ -82,6 +84,8 @@ class TrainingResult:
     labels_needed : {"none", "pairs", "classes"}
         What hidden modules had to know. All pairs of a data set determine its classes up to their
         names, so all pairs and one label a class are full label information.
+    versions : dict
+        Versions of modtools, torch, scikit-learn, numpy and Python.
     """
 
     def __init__(
@@ -95,11 +99,10 @@ class TrainingResult:
     ) -> None:
         import pandas as pd
 
+        super().__init__(settings=settings, seconds=trainer.clock.seconds())
         self._run = run
         self.network = run.network
-        self.settings = settings
         self.history: pd.DataFrame = pd.DataFrame(trainer.history)
-        self.seconds = trainer.clock.seconds()
         self.peak_activation_bytes = trainer.peak_bytes
         self.labels_needed = labels_needed
         self._taps = list(taps)
@@ -253,12 +256,52 @@ class TrainingResult:
         """
         return self.display().plot(ax)
 
-    def __repr__(self) -> str:
+    def frame(self) -> "pd.DataFrame":
+        """Return the history: one row an epoch and module.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A copy of `history`.
+        """
+        return self.history.copy()
+
+    def title(self) -> str:
+        """Return one line that says what was trained, how, and at what cost.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
         settings = self.settings
         proxies = ", ".join(dict.fromkeys(settings["proxy"]))
         how = f"{settings['method']}{f' ({proxies})' if proxies else ''}"
         return (
-            f"TrainingResult({settings['network']} on {settings['source_task']}, {how}, "
+            f"{settings['network']} on {settings['source_task']}, {how}, "
             f"{len(self.modules)} hidden modules, {self.seconds:.0f} s, peak activations "
-            f"{self.peak_activation_bytes / 1e6:.0f} MB)"
+            f"{self.peak_activation_bytes / 1e6:.0f} MB"
         )
+
+    def _columns(self) -> list[Column]:
+        return [
+            Column("module", str, ("module",)),
+            Column("epoch", str, ("epoch",)),
+            Column("loss", "{:.4g}".format, ("loss",)),
+            Column("validation loss", where_known("{:.4g}".format), ("validation_loss",)),
+            Column("validation accuracy (%)", where_known(percent), ("validation_accuracy",)),
+        ]
+
+    def _shown(self) -> "pd.DataFrame":
+        """Return the last epoch of each module."""
+        return self.history.groupby("module", sort=False).tail(1)
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "results": self.history,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "labels_needed": self.labels_needed,
+        }
+
+    def __repr__(self) -> str:
+        return f"TrainingResult({self.title()})"

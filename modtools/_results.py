@@ -1,0 +1,338 @@
+"""Results: declared columns become text, HTML, JSON and CSV, the same way for every result."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from modtools._escape import csv_text, html_text, terminal_text
+from modtools._writing import json_text, versions, write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Column",
+    "Result",
+    "html_of",
+    "html_table",
+    "percent",
+    "percent_interval",
+    "text_table",
+    "where_known",
+]
+
+_MAX_ROWS: Final = 20
+
+
+class Column(NamedTuple):
+    """A column of a printed table.
+
+    Attributes
+    ----------
+    heading : str
+        What stands above it, with the unit.
+    text : callable
+        Makes the cell of the values below.
+    names : tuple of str
+        Columns of the frame whose values the cell shows.
+
+    Examples
+    --------
+    >>> column = Column("95 % interval (%)", percent_interval, ("low", "high"))
+    >>> column.cell({"module": "lite0", "low": 0.8, "high": 0.9})
+    '[80.0, 90.0]'
+    """
+
+    heading: str
+    text: Callable[..., str]
+    names: tuple[str, ...]
+
+    def cell(self, row: Mapping[Any, Any]) -> str:
+        """Return the text of one row of the frame."""
+        return self.text(*(row[name] for name in self.names))
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, without the sign.
+
+    >>> percent(0.8412)
+    '84.1'
+    """
+    return f"{100 * share:.1f}"
+
+
+def percent_interval(low: float, high: float) -> str:
+    """Return two shares as an interval in percent.
+
+    >>> percent_interval(0.8, 0.9)
+    '[80.0, 90.0]'
+    """
+    return f"[{percent(low)}, {percent(high)}]"
+
+
+def where_known(text: Callable[..., str]) -> Callable[..., str]:
+    """Return the same text for a column that has missing values; their cells are empty.
+
+    >>> where_known(percent)(0.5), where_known(percent)(None)
+    ('50.0', '')
+    """
+
+    def cell(*values: Any) -> str:
+        from pandas import isna
+
+        return "" if any(isna(value) for value in values) else text(*values)
+
+    return cell
+
+
+class Result(ABC):
+    """What a function of modtools found: a tidy frame that prints, travels and names its making.
+
+    A result declares its columns; text, notebook HTML, JSON and CSV follow.
+
+    Parameters
+    ----------
+    settings : mapping
+        What was asked.
+    seconds : float
+        Wall time.
+
+    Attributes
+    ----------
+    settings : dict
+        As given.
+    seconds : float
+        As given.
+    versions : dict
+        Versions of modtools, torch, scikit-learn, numpy and Python.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> class Lengths(Result):
+    ...     def frame(self):
+    ...         return pd.DataFrame({"word": ["one", "three"], "length": [3, 5]})
+    ...
+    ...     def title(self):
+    ...         return "2 words"
+    ...
+    ...     def _columns(self):
+    ...         return [Column("word", str, ("word",)), Column("letters", str, ("length",))]
+    >>> lengths = Lengths(settings={"language": "English"}, seconds=0.1)
+    >>> lengths
+    2 words
+    word   letters
+    one          3
+    three        5
+    >>> print(lengths.to_csv(), end="")
+    word,length
+    one,3
+    three,5
+    """
+
+    settings: Mapping[str, Any]
+    seconds: float
+    versions: Mapping[str, str]
+
+    def __init__(self, *, settings: Mapping[str, Any], seconds: float) -> None:
+        self.settings = dict(settings)
+        self.seconds = seconds
+        self.versions = versions()
+
+    @abstractmethod
+    def frame(self) -> "pd.DataFrame":
+        """Return all rows as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A copy; changing it changes nothing here.
+        """
+
+    @abstractmethod
+    def title(self) -> str:
+        """Return one line that says what this is.
+
+        Returns
+        -------
+        str
+            The line above the table.
+        """
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the table should know.
+
+        Returns
+        -------
+        list of str
+            Sentences; empty where there is nothing to say.
+        """
+        return []
+
+    @abstractmethod
+    def _columns(self) -> list[Column]:
+        """Return the columns that are printed."""
+
+    def _shown(self) -> "pd.DataFrame":
+        """Return the rows that are printed; by default all."""
+        return self.frame()
+
+    def _lines_below(self) -> list[str]:
+        """Return what is printed below the table; by default the notes."""
+        return self.notes()
+
+    def _content(self) -> dict[str, Any]:
+        """Return what JSON holds before settings, seconds and versions."""
+        return {"results": self.frame()}
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return what is printed: a header with units, and rows of text.
+
+        Returns
+        -------
+        header : list of str
+            Column names; columns without any text are left out.
+        rows : list of list of str
+            Cells.
+        """
+        columns = self._columns()
+        cells = [
+            [column.cell(row) for column in columns] for row in self._shown().to_dict("records")
+        ]
+        used = [
+            place for place in range(len(columns)) if not cells or any(row[place] for row in cells)
+        ]
+        return [columns[c].heading for c in used], [[row[c] for c in used] for row in cells]
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the result as JSON that names settings and versions.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, atomically.
+
+        Returns
+        -------
+        str
+            The JSON text; it ends with settings, seconds and versions.
+        """
+        text = json_text({**self._content(), "settings": self.settings, "seconds": self.seconds})
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the rows of `frame` as CSV.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text there, atomically.
+
+        Returns
+        -------
+        str
+            The CSV text, in which no cell is a formula of a spreadsheet.
+        """
+        text = csv_text(self.frame())
+        if path is not None:
+            write_file(path, text)
+        return text
+
+    def __repr__(self) -> str:
+        shown = text_table(*self.table(), title=self.title())
+        return "\n".join([shown, *map(terminal_text, self._lines_below())])
+
+    def _repr_html_(self) -> str:
+        header, rows = self.table()
+        notes = "".join(f"<p>{html_text(line)}</p>" for line in self._lines_below())
+        if not header:
+            return f"<p>{html_text(self.title())}</p>{notes}"
+        return html_table([name.strip() for name in header], rows, title=self.title()) + notes
+
+
+def html_of(text: str) -> str:
+    """Return what an object prints as HTML, for notebooks.
+
+    >>> html_of("Task <a>")
+    '<pre>Task &lt;a&gt;</pre>'
+    """
+    return "<pre>" + "\n".join(map(html_text, text.split("\n"))) + "</pre>"
+
+
+def _first_rows(rows: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], str]:
+    if len(rows) <= _MAX_ROWS:
+        return list(rows), ""
+    left_out = len(rows) - _MAX_ROWS
+    return list(rows[:_MAX_ROWS]), f"... and {left_out} more rows: frame() has all {len(rows)}."
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
+    """Return an aligned table: the first column to the left, the others to the right.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column names with their units.
+    rows : sequence of sequences of str
+        Cells; rows beyond the twentieth are counted, not shown.
+    title : str, optional
+        A line above the table.
+
+    Returns
+    -------
+    str
+        The table without a final newline.
+
+    Examples
+    --------
+    >>> print(text_table(["module", "accuracy (%)"], [["lite0", "84.1"], ["raw", "9.0"]]))
+    module  accuracy (%)
+    lite0           84.1
+    raw              9.0
+    """
+    shown, rest = _first_rows(rows)
+    cells = [[terminal_text(cell) for cell in row] for row in (header, *shown)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([line for line in (terminal_text(title), *lines, rest) if line])
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
+    """Return the same table as HTML, for notebooks; cell text is escaped.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column names with their units.
+    rows : sequence of sequences of str
+        Cells; rows beyond the twentieth are counted, not shown.
+    title : str, optional
+        The caption.
+
+    Returns
+    -------
+    str
+        A ``<table>`` element.
+
+    Examples
+    --------
+    >>> html_table(["module"], [["<b>"]])
+    '<table><thead><tr><th>module</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
+    """
+    shown, rest = _first_rows(rows)
+    head = "".join(f"<th>{html_text(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in row) + "</tr>" for row in shown
+    )
+    caption = f"<caption>{html_text(title)}</caption>" if title else ""
+    note = f'<tfoot><tr><td colspan="{len(header)}">{rest}</td></tr></tfoot>' if rest else ""
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{note}</table>"
