@@ -35,8 +35,8 @@ def _needed(
     forecast: "Forecast", target: float, measured: "MeasuredAccuracy | None"
 ) -> "LabelsNeeded":
     """Return what the target needs: one result for the line, the JSON and the picture."""
-    from modtools.retraining._curve import Reach
     from modtools.retraining._forecast import FURTHEST
+    from modtools.retraining._label_counts import Reach
     from modtools.retraining._labels_needed import labels_needed
 
     n_there = forecast.n_labels

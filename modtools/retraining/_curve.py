@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
+from numpy.typing import NDArray
 
 from modtools._checks import check_fraction
 from modtools._intervals import ROUNDED_95, wilson
@@ -15,62 +14,16 @@ from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.outputs import log_spaced_counts
 from modtools.plotting import LabelEfficiencyDisplay
+from modtools.retraining._label_counts import Reach, first_reaching
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["LearningCurve", "Reach", "first_reaching"]
+__all__ = ["LearningCurve"]
 
 _SHOWN = 20
 _LINE = "ridge output"
-
-
-class Reach(NamedTuple):
-    """With how many labels an accuracy is reached, with an interval; infinite where it is not."""
-
-    n_labels: float
-    low: float
-    high: float
-
-
-def first_reaching(n_labels: ArrayLike, accuracy: ArrayLike, wanted: float) -> float:
-    """Return the number of labels from which a curve stays at an accuracy, or infinity.
-
-    The curve is made monotone first (isotonic regression), and interpolated linearly in the
-    logarithm of the labels.
-
-    Parameters
-    ----------
-    n_labels : array-like of shape (n_counts,)
-        Rising label counts.
-    accuracy : array-like of shape (n_counts,)
-        Accuracy at each.
-    wanted : float
-        The accuracy asked for.
-
-    Returns
-    -------
-    float
-        Labels, rounded up to a whole number.
-
-    Examples
-    --------
-    >>> first_reaching([10, 40], [0.6, 0.8], 0.7)
-    20.0
-    """
-    counts = np.log(np.asarray(n_labels, dtype=float))
-    rising = isotonic_regression(np.asarray(accuracy, dtype=float)).x
-    # Averages of equal numbers may fall short of them by rounding.
-    reached = rising >= wanted - 1e-12
-    if not reached.any():
-        return float("inf")
-    last = int(reached.argmax())
-    if last == 0:
-        return float(np.rint(np.exp(counts[0])))
-    low, high = rising[last - 1], rising[last]
-    place = counts[last - 1] + (wanted - low) / (high - low) * (counts[last] - counts[last - 1])
-    return float(np.ceil(np.exp(place) - 1e-9))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

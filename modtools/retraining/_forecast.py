@@ -8,11 +8,10 @@ import numpy as np
 
 from modtools._checks import check_fraction, check_integer
 from modtools._results import Column, Result, percent, percent_interval
-from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
-from modtools.retraining._curve import Reach
 from modtools.retraining._error_law import ErrorLaw
+from modtools.retraining._label_counts import Reach, labels_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,9 +116,12 @@ class Forecast(Result):
         accuracy = check_fraction(accuracy, name="accuracy")
         law = self._checked_law()
         counts = np.geomspace(self.n_labels, self._furthest, _STEPS)
-        value, low, high = law.accuracies(counts)
-        found = [_first(counts, part, accuracy) for part in (value, high, low)]
-        return Reach(*found)
+        # The lower end may fall again far ahead, where all becomes uncertain.
+        curves = np.maximum.accumulate(law.accuracies(counts)[[0, 2, 1]], axis=1)
+        found = labels_at(curves, np.full(3, accuracy), counts, tolerance=0.0)
+        # The labels there are do not suffice where more are needed, however few more.
+        more = np.maximum(np.rint(found), self.n_labels + 1)
+        return Reach(*np.where(curves[:, 0] >= accuracy, float(self.n_labels), more).tolist())
 
     def gain(self, labels: int) -> float:
         """Return how much accuracy so many more labels are worth, in [0, 1].
@@ -200,16 +202,3 @@ class Forecast(Result):
 
     def _content(self) -> dict[str, Any]:
         return {"n_labels": self.n_labels, "refused": self.refused, "results": self.frame()}
-
-
-def _first(counts: FloatMatrix, accuracies: FloatMatrix, wanted: float) -> float:
-    """Return the count, to the nearest label, at which accuracies first reach the one wanted."""
-    reached = accuracies >= wanted
-    if not reached.any():
-        return float("inf")
-    last = int(reached.argmax())
-    if last == 0:
-        return float(counts[0])
-    place = np.interp(wanted, accuracies[[last - 1, last]], np.log(counts[[last - 1, last]]))
-    # The labels there are do not suffice, however near they are.
-    return float(max(np.rint(np.exp(place)), counts[0] + 1))

@@ -4,7 +4,7 @@ import math
 from typing import Any, Final, NamedTuple
 
 from modtools._intervals import MeasuredAccuracy
-from modtools.retraining._curve import Reach
+from modtools.retraining._label_counts import Reach
 
 __all__ = ["LabelsNeeded", "labels_needed", "rounded_count"]
 

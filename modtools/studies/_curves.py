@@ -10,9 +10,9 @@ from modtools._checks import did_you_mean
 from modtools._intervals import Resamples
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
+from modtools.retraining import rising
 from modtools.studies._cells import Line, Measured
 from modtools.studies._from_scratch import FROM_SCRATCH
-from modtools.studies._levels import rising
 from modtools.studies._plan import Plan
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from modtools._checks import check_fraction, check_integer, check_positive
 from modtools._intervals import percentile_interval
 from modtools._results import Column, Result
 from modtools.exceptions import ModtoolsError
+from modtools.retraining import rising
 from modtools.studies._cells import Line, Measured
 from modtools.studies._code import description_length, mean_area
 from modtools.studies._curves import Curves, deviation
 from modtools.studies._from_scratch import FROM_SCRATCH
-from modtools.studies._levels import factors, reach, rising
+from modtools.studies._levels import factors, reach
 from modtools.studies._plan import Plan
 from modtools.studies._power_law import go_on
 

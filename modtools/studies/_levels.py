@@ -4,63 +4,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from modtools._intervals import percentile_interval
 from modtools._types import FloatMatrix
+from modtools.retraining import labels_at
 
-__all__ = ["factors", "labels_at", "reach", "rising"]
-
-_ROUNDING = 1e-12  # the mean of draws that are all .95 may lie below .95 by as little
-
-
-def rising(curves: FloatMatrix) -> FloatMatrix:
-    """Return the nearest curves (..., n_counts) that never fall, by isotonic regression.
-
-    >>> rising(np.array([[0.1, 0.5, 0.3, 0.9]])).tolist()
-    [[0.1, 0.4, 0.4, 0.9]]
-    """
-    flat = curves.reshape(-1, curves.shape[-1])
-    return np.array([isotonic_regression(curve).x for curve in flat]).reshape(curves.shape)
-
-
-def labels_at(curves: FloatMatrix, levels: FloatMatrix, counts: NDArray[np.intp]) -> FloatMatrix:
-    """Return where each curve reaches its level: linear in the logarithm of the label count.
-
-    Parameters
-    ----------
-    curves : ndarray of shape (n_curves, n_counts)
-        Curves that never fall.
-    levels : ndarray of shape (n_curves,)
-        One level a curve.
-    counts : ndarray of shape (n_counts,)
-        Rising label counts.
-
-    Returns
-    -------
-    ndarray of shape (n_curves,)
-        Label counts; 0 where the smallest lies above the level already, infinity where the largest
-        does not reach it.
-
-    Examples
-    --------
-    >>> curves = np.array([[0.2, 0.4]] * 4)
-    >>> labels_at(curves, np.array([0.1, 0.2, 0.3, 0.5]), np.array([1, 100])).round(9).tolist()
-    [0.0, 1.0, 10.0, inf]
-    """
-    is_above = curves[:, 0] > levels + _ROUNDING
-    levels = levels - _ROUNDING
-    places = np.count_nonzero(curves < levels[:, None], axis=1)
-    inside = np.clip(places, 1, max(len(counts) - 1, 1))
-    at = np.arange(len(curves))
-    low, high = curves[at, inside - 1], curves[at, np.minimum(inside, len(counts) - 1)]
-    step = np.where(high > low, high - low, 1.0)
-    logs = np.log(counts)
-    width = logs[np.minimum(inside, len(counts) - 1)] - logs[inside - 1]
-    share = np.clip((levels - low) / step, 0.0, 1.0)
-    found = np.exp(logs[inside - 1] + share * width)
-    found = np.where(places == 0, np.where(is_above, 0.0, counts[0]), found)
-    return np.where(places == len(counts), np.inf, found)
+__all__ = ["factors", "reach"]
 
 
 def reach(

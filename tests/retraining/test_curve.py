@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining import learning_curve
-from modtools.retraining._curve import first_reaching
+from modtools.retraining._label_counts import first_reaching
 
 pytestmark = pytest.mark.floating_point
 

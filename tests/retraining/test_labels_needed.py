@@ -8,8 +8,8 @@ import pytest
 
 from modtools._intervals import MeasuredAccuracy
 from modtools.retraining import Forecast
-from modtools.retraining._curve import Reach
 from modtools.retraining._error_law import ErrorLaw
+from modtools.retraining._label_counts import Reach
 from modtools.retraining._labels_needed import labels_needed
 
 N, FURTHEST = 60, 1200
