@@ -1,5 +1,6 @@
 """Results: declared columns become text, HTML, JSON and CSV, the same way for every result."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ __all__ = [
     "Result",
     "html_of",
     "html_table",
+    "interval_text",
     "percent",
     "percent_interval",
     "text_table",
@@ -69,6 +71,16 @@ def percent_interval(low: float, high: float) -> str:
     '[80.0, 90.0]'
     """
     return f"[{percent(low)}, {percent(high)}]"
+
+
+def interval_text(low: float, high: float, form: str) -> str:
+    """Return an interval that may be open, each end in the form of a format string.
+
+    >>> interval_text(1.25, float("inf"), "{:.1f}")
+    '[1.2, ∞]'
+    """
+    ends = [form.format(end) if math.isfinite(end) else "∞" for end in (low, high)]
+    return f"[{ends[0]}, {ends[1]}]"
 
 
 def where_known(text: Callable[..., str]) -> Callable[..., str]:

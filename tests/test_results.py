@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from modtools import Task, Zoo
 from modtools._results import (
     Column,
     Result,
@@ -107,3 +108,11 @@ def test_csv_holds_the_rows_and_no_formula(tmp_path):
 
 def test_what_is_no_table_becomes_html_line_by_line():
     assert html_of("Zoo <a>\n  b\x1b[2J") == "<pre>Zoo &lt;a&gt;\n  b\\x1b[2J</pre>"
+
+
+def test_tasks_and_zoos_are_shown_in_notebooks(tmp_path):
+    task = Task(np.eye(4), [0, 1, 0, 1], name="<b>")
+    assert task._repr_html_() == html_of(repr(task))
+    assert "&lt;b&gt;" in task._repr_html_()
+    zoo = Zoo(tmp_path)
+    assert zoo._repr_html_() == html_of(repr(zoo))

@@ -9,13 +9,7 @@ import numpy as np
 
 from modtools._intervals import MeasuredAccuracy
 from modtools.cli._demo_tasks import Outcome, new_output
-from modtools.cli._forecast import (
-    forecast_content,
-    forecast_rows,
-    forecast_text,
-    next_target,
-    reached_row,
-)
+from modtools.cli._forecast import forecast_rows, reached_row
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
@@ -69,6 +63,8 @@ class LabelWorth:
     @property
     def target(self) -> float | None:
         """The next round accuracy above the one predicted with all labels that there are."""
+        from modtools.retraining import next_target
+
         return next_target(self.outcome.ranking.display().frame()["value"][0])
 
     def achieved(self) -> dict[int, float]:
@@ -162,7 +158,7 @@ def labels_lines(worth: LabelWorth) -> list[str]:
     parts = [f"{count}: {100 * value:.1f} %" for count, value in worth.achieved().items()]
     return [
         f"Retrain  {worth.outcome.ranking.best} with so many labels a class: {', '.join(parts)}",
-        f"Labels   {forecast_text(worth.forecast, worth.target, worth.measured())}",
+        f"Labels   {worth.forecast.verdict(worth.target, measured=worth.measured())}",
     ]
 
 
@@ -178,7 +174,7 @@ def decision_text(worth: LabelWorth) -> str:
         f"reuse {pick} for {worth.name}: {known} is predicted with the {n_labels} labels, "
         f"and the odds that none of the {len(outcome.achieved)} modules does better are "
         f"{odds_text(100 * best['probability_best'])} %; "
-        f"{forecast_text(worth.forecast, worth.target, worth.measured())} "
+        f"{worth.forecast.verdict(worth.target, measured=worth.measured())} "
         f"It costs {outcome.milliseconds[pick]:.2f} ms an image and "
         f"{outcome.n_parameters[pick] / 1e6:.2g} million parameters."
     )
@@ -210,5 +206,5 @@ def worth_figures(worth: LabelWorth) -> dict[str, Any]:
         f"accuracy_of_pick_{count}_a_class_{worth.name}": 100 * value
         for count, value in worth.achieved().items()
     }
-    said = forecast_content(worth.forecast, worth.target, worth.measured())
+    said = worth.forecast.figures(worth.target, measured=worth.measured())
     return {**figures, **{f"{name}_{worth.name}": value for name, value in said.items()}}

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modtools._escape import csv_text
 from modtools._intervals import MeasuredAccuracy, wilson
 from modtools._writing import json_text, write_file
-from modtools.cli._forecast import (
-    forecast_content,
-    forecast_rows,
-    forecast_text,
-    next_target,
-    reached_row,
-)
+from modtools.cli._forecast import forecast_rows, reached_row
 from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._show import echo_outcome, echo_registry
 
@@ -77,11 +71,17 @@ def _lines(done: "Retrained") -> list[tuple[str, str]]:
         lines.append(("Named", _named_text(done)))
     if done.wanted.use_pool:
         lines.append(("Pool", _pool_text(done)))
-    lines.append(("Labels", forecast_text(done.forecast, _target(done), _measured(done))))
+    lines.append(("Labels", _forecast_text(done)))
     return [*lines, ("Time", f"{model.seconds:.1f} s")]
 
 
+def _forecast_text(done: "Retrained") -> str:
+    return done.forecast.verdict(_target(done), measured=_measured(done))
+
+
 def _target(done: "Retrained") -> float | None:
+    from modtools.retraining import next_target
+
     return next_target(done.accuracy) if done.wanted.target is None else done.wanted.target
 
 
@@ -154,7 +154,7 @@ def _content(done: "Retrained") -> dict[str, Any]:
         "nameless": model.nameless.tolist(),
         "accuracy_of_named": done.accuracy_of_named,
         "labelled_rows": done.labelled.rows.tolist(),
-        "forecast": forecast_content(done.forecast, _target(done), _measured(done)),
+        "forecast": done.forecast.figures(_target(done), measured=_measured(done)),
         "curve": None if curve is None else curve.frame(),
         "seconds": model.seconds,
         "seed": wanted.seed,

@@ -177,17 +177,13 @@ def retrain_wanted(wanted: Wanted) -> Retrained:
 
 
 def _forecast(wanted: Wanted, features: NDArray[Any], labelled: "Task") -> "Forecast":
-    """Return what more labels would bring; chosen rows are no sample to carry on from."""
+    """Return what more labels would bring."""
     from modtools.retraining import Forecast, extrapolate
 
-    refused = None
-    if wanted.strategy not in (None, "random"):
-        refused = f"rows chosen by {wanted.strategy} are no random sample of the task."
-    elif np.count_nonzero(labelled.encoded.counts()) < 2:
-        refused = "all labels are of one class."
-    if refused is not None:
-        return Forecast(n_labels=len(labelled), law=None, refused=refused)
-    return extrapolate(features, labelled.labels, seed=wanted.seed)
+    strategy = wanted.strategy or "random"
+    if strategy == "random" and np.count_nonzero(labelled.encoded.counts()) < 2:
+        return Forecast(n_labels=len(labelled), law=None, refused="all labels are of one class.")
+    return extrapolate(features, labelled.labels, strategy=strategy, seed=wanted.seed)
 
 
 def _check(wanted: Wanted) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import typer
 
 from modtools._escape import csv_text
+from modtools._results import interval_text
 from modtools._writing import json_text
-from modtools.cli._forecast import next_target
 from modtools.cli._outputs import Writing, write_outputs
 from modtools.cli._say import say
 from modtools.cli._show import echo_table
@@ -25,7 +25,6 @@ __all__ = ["report"]
 
 Line: TypeAlias = tuple[str, str, str]
 _KEYS: Final = ["module", "output", "strategy"]
-_FROM_SCRATCH: Final = "from scratch"
 _N_SHOWN: Final = 5  # label counts in the table; --csv has all
 _MOST_LINES: Final = 20
 _NICE: Final = np.array([1, 2, 5])
@@ -74,29 +73,26 @@ class _Result:
         return self.table[_KEYS].assign(area=self.table["accuracy"])
 
     @cached_property
+    def _names(self) -> dict[Line, str]:
+        """The name of each curve by its module, output module and strategy, the best first."""
+        table = self.done.study.standings()
+        lines = [(module, output, how) for module, output, how in table[_KEYS].to_numpy().tolist()]
+        return dict(zip(lines, table["line"], strict=True))
+
+    @property
     def lines(self) -> list[Line]:
         """Module, output module and strategy of each curve, the largest area first."""
-        rows = self.area.sort_values("area", ascending=False, kind="stable")
-        return [(module, output, how) for module, output, how in rows[_KEYS].to_numpy().tolist()]
+        return list(self._names)
 
     def name(self, line: Line) -> str:
         """Return the module, with output module and strategy where several are compared."""
-        own = [other for other in self.lines if other[0] != _FROM_SCRATCH]
-        told = [place for place in (1, 2) if len({other[place] for other in own}) > 1]
-        if line[0] == _FROM_SCRATCH:
-            told = []
-        return ", ".join([line[0], *(line[place] for place in told)])
+        return self._names[line]
 
     @cached_property
     def target(self) -> float | None:
         """The accuracy asked for, else the last round one that half of the lines reach."""
         wanted = self.done.wanted.target
-        if wanted is not None:
-            return wanted
-        level, middle = None, self.table.groupby(_KEYS)["accuracy"].max().median()
-        while (further := next_target(level or 0.0)) is not None and further <= middle:
-            level = further
-        return level
+        return self.done.study.round_target() if wanted is None else wanted
 
     @cached_property
     def reached(self) -> "pd.DataFrame | None":
@@ -146,41 +142,13 @@ class _Result:
         sign = {"above": "> ", "below": "≤ "}.get(row["censored"], "")
         if math.isinf(row["low"]):  # no resample reaches it within the budgets
             return [f"{sign}{row['n_labels']:.0f}", ""]
-        return [f"{sign}{row['n_labels']:.0f}", _interval(row["low"], row["high"], "{:.0f}")]
+        return [f"{sign}{row['n_labels']:.0f}", interval_text(row["low"], row["high"], "{:.0f}")]
 
     def _sentences(self) -> list[tuple[str, str]]:
         """Say which line is best, and what it saves beside the next module."""
-        best, *others = self.lines
-        by = "by the area under its curve, in which every doubling of the labels counts alike"
-        said = [("Best", self.name(best) + (f", {by}" if len(self.counts) > 1 else ""))]
-        other = next((line for line in others if self._is_pair(best, line)), None)
-        if other is not None and len(self.counts) > 1:
-            said.append(("Saves", self._saved(best, other)))
-        return said
-
-    def _is_pair(self, best: Line, other: Line) -> bool:
-        """Return whether two lines differ in their module, and a study compares them."""
-        is_alone = sum(line[0] == other[0] for line in self.lines) == 1
-        return best[0] != other[0] and (best[1:] == other[1:] or is_alone)
-
-    def _saved(self, best: Line, other: Line) -> str:
-        """Return what the best line's labels are worth in labels of another module."""
-        table = self.done.study.savings(best[0], other[0])
-        table = table[(table["output"] == best[1]) & (table["strategy"] == best[2])]
-        known = table[table["censored"] == ""]
-        rows = table if known.empty else known
-        middle = math.log(self.counts[0] * self.counts[-1]) / 2
-        row = rows.loc[(np.log(rows["n_labels"]) - middle).abs().idxmin()]
-        n_labels, equal = f"{row['n_labels']:.0f}", f"{row['equivalent']:.0f}"
-        if row["censored"] == "above":
-            return f"with {n_labels} labels it is more accurate than {other[0]} with {equal}"
-        if row["censored"] == "below":
-            return f"with {n_labels} labels it is less accurate than {other[0]} with {equal}"
-        interval = _interval(row["factor_low"], row["factor_high"], "{:.1f}")
-        return (
-            f"with {n_labels} labels it is as accurate as {other[0]} with {equal}: "
-            f"{row['factor']:.1f} x, 95 % interval {interval}"
-        )
+        said = [("Best", self.done.study.verdict())]
+        saved = self.done.study.savings_text()
+        return [*said, ("Saves", saved)] if saved else said
 
     def content(self) -> dict[str, Any]:
         """Return what JSON holds; null is what lies beyond the budgets."""
@@ -226,11 +194,6 @@ def _shown_counts(counts: Sequence[int]) -> list[int]:
     rounded = nice[np.abs(np.log(nice)[:, None] - np.log(wanted)).argmin(axis=0)]
     near = known[np.abs(np.log(known)[:, None] - np.log(rounded)).argmin(axis=0)]
     return sorted({int(known[0]), *(int(count) for count in near[1:-1]), int(known[-1])})
-
-
-def _interval(low: float, high: float, form: str) -> str:
-    ends = [form.format(end) if math.isfinite(end) else "∞" for end in (low, high)]
-    return f"[{ends[0]}, {ends[1]}]"
 
 
 def _finite(table: "pd.DataFrame") -> "pd.DataFrame":

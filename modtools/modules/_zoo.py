@@ -12,6 +12,7 @@ from torch import nn
 from modtools._checks import did_you_mean
 from modtools._folders import new_folder, put_back, read_steadily
 from modtools._reading import as_path
+from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
     FORMAT,
@@ -101,6 +102,9 @@ class Zoo(Mapping[str, PretrainedModule]):
 
     def __repr__(self) -> str:
         return f"Zoo({str(self.folder)!r}: {len(self.names)} modules, {len(self)} taps)"
+
+    def _repr_html_(self) -> str:
+        return html_of(repr(self))
 
     def card(self, name: str) -> dict[str, Any]:
         """Return the card of a module: what it is, how it is rebuilt, where it comes from.

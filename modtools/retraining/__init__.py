@@ -5,6 +5,7 @@ from modtools.retraining._curve import LearningCurve
 from modtools.retraining._extrapolation import extrapolate
 from modtools.retraining._forecast import Forecast
 from modtools.retraining._label_counts import labels_at as labels_at, rising as rising
+from modtools.retraining._labels_needed import next_target as next_target
 from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._retrain import retrain
 from modtools.retraining._reused import ReusedModel

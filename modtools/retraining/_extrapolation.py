@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modtools._checks import check_features, check_integer, check_lengths, raise_if_not_finite
+from modtools._checks import (
+    check_choice,
+    check_features,
+    check_integer,
+    check_lengths,
+    raise_if_not_finite,
+)
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import (
@@ -19,6 +25,7 @@ from modtools.outputs import (
     ridge_leave_one_out,
     row_content,
 )
+from modtools.retraining._choose import STRATEGIES
 from modtools.retraining._error_law import ErrorLaw
 from modtools.retraining._forecast import Forecast
 from modtools.tasks import encode_labels
@@ -34,16 +41,19 @@ _FACTORED_ROWS = 10_000  # in all draws together
 _SHARE_OF_PACE = 0.25
 
 
-def extrapolate(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> Forecast:
+def extrapolate(
+    features: ArrayLike, labels: ArrayLike, *, strategy: str = "random", seed: int = 0
+) -> Forecast:
     """Return what accuracy more labels would give the ridge output module, with 80 % intervals.
 
     The exact leave-one-out error of the labels there are is carried on by one law for all modules
     and tasks, whose pace and spread were measured on other tasks (`ErrorLaw`; from 50 to 400
     labels, 2 to 10 classes, up to 2000 labels ahead). What the labels themselves say decides
     whether there is a forecast at all: it is refused, with a reason and never a number, for fewer
-    than 30 labels or 4 a class, where the module cannot be told apart from naming the largest
-    class, and where errors on held-out rows become fewer at less than a quarter of the usual pace
-    from a quarter to 85 % of the labels, as for a module that a few labels suffice.
+    than 30 labels or 4 a class, for labels that were not drawn at random, where the module cannot
+    be told apart from naming the largest class, and where errors on held-out rows become fewer at
+    less than a quarter of the usual pace from a quarter to 85 % of the labels, as for a module that
+    a few labels suffice.
 
     Parameters
     ----------
@@ -52,6 +62,8 @@ def extrapolate(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> For
         for chosen rows the forecast is biased, in a direction that depends on the choice.
     labels : array-like of shape (n_samples,)
         Their classes, at least two.
+    strategy : str, default="random"
+        How the rows were chosen, as in `choose_labels`.
     seed : int, default=0
         Seed of the random orders; the order in which rows are given changes nothing.
 
@@ -77,10 +89,13 @@ def extrapolate(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> For
     started = time.perf_counter()
     matrix = check_features(features)
     raise_if_not_finite(matrix)
+    check_choice(strategy, list(STRATEGIES), name="strategy")
     codes, n_classes = _encode(labels)
     check_lengths(features=matrix, labels=codes)
     seed = check_integer(seed, name="seed", minimum=0)
-    law, refused = None, _too_few(len(codes), n_classes)
+    if strategy == "random" and n_classes < 2:
+        raise ModtoolsError("labels must hold at least two classes; all rows are in one.")
+    law, refused = None, _chosen(strategy) or _too_few(len(codes), n_classes)
     if refused is None:
         measured = measure(matrix, codes, seed=seed)
         law = ErrorLaw(len(codes), measured.error)
@@ -189,9 +204,13 @@ def _encode(labels: Any) -> tuple[ClassCodes, int]:
             f"extrapolate is defined for classification labels; these are {found.kind}."
         )
     present, codes = np.unique(np.asarray(found.codes), return_inverse=True)
-    if len(present) < 2:
-        raise ModtoolsError("labels must hold at least two classes; all rows are in one.")
     return codes.astype(np.intp), len(present)
+
+
+def _chosen(strategy: str) -> str | None:
+    if strategy == "random":
+        return None
+    return f"rows chosen by {strategy} are no random sample of the task."
 
 
 def _too_few(n_labels: int, n_classes: int) -> str | None:

@@ -1,5 +1,6 @@
 """What `extrapolate` gives back: accuracies of more labels with intervals, or a refusal."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modtools._checks import check_fraction, check_integer
+from modtools._intervals import MeasuredAccuracy
 from modtools._results import Column, Result, percent, percent_interval
 from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._error_law import ErrorLaw
 from modtools.retraining._label_counts import Reach, labels_at
+from modtools.retraining._labels_needed import LabelsNeeded, labels_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +24,10 @@ __all__ = ["FURTHEST", "ExpectedAccuracy", "Forecast"]
 FURTHEST = 20  # times the labels there are
 _SHOWN = (1, 1.5, 2, 3, 5, 10, 20)
 _STEPS = 600
+_N_MORE = 10
+_MULTIPLE = 5  # how many times the labels a picture looks ahead
+_N_DRAWN = 12
+_REACHED = ("labels_to_reach", "labels_to_reach_low", "labels_to_reach_high")
 
 
 class ExpectedAccuracy(NamedTuple):
@@ -144,6 +151,129 @@ class Forecast(Result):
         labels = check_integer(labels, name="labels", minimum=1)
         return self.accuracy(self.n_labels + labels).value - self.accuracy(self.n_labels).value
 
+    def labels_needed(
+        self, target: float, *, measured: MeasuredAccuracy | None = None
+    ) -> LabelsNeeded:
+        """Return how many labels an accuracy needs; what was measured is never contradicted.
+
+        Parameters
+        ----------
+        target : float
+            The accuracy asked for, strictly between 0 and 1.
+        measured : MeasuredAccuracy, optional
+            What was measured with the labels there are, as `ReusedModel.evaluate` returns it.
+
+        Returns
+        -------
+        LabelsNeeded
+            Its attributes are the numbers, with an 80 % interval; `text` has them in words.
+
+        Raises
+        ------
+        ModtoolsError
+            Where the forecast is refused.
+
+        Examples
+        --------
+        >>> forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2))
+        >>> forecast.labels_needed(0.86).text()
+        '86 % needs about 370 labels, 80 % interval [100 or more]'
+        """
+        return labels_needed(
+            target,
+            self.labels_to_reach(target),
+            n_there=self.n_labels,
+            furthest=self._furthest,
+            measured=measured,
+        )
+
+    def verdict(
+        self, target: float | None = None, *, measured: MeasuredAccuracy | None = None
+    ) -> str:
+        """Return in words how many labels a target needs and what ten more bring, or why not.
+
+        Parameters
+        ----------
+        target : float, optional
+            The accuracy asked for, strictly between 0 and 1.
+        measured : MeasuredAccuracy, optional
+            What was measured with the labels there are, as `ReusedModel.evaluate` returns it; it is
+            never contradicted.
+
+        Returns
+        -------
+        str
+            One sentence.
+
+        Examples
+        --------
+        >>> Forecast(n_labels=100, law=ErrorLaw(100, error=0.2)).verdict()
+        '10 more labels now are worth about +0.7 points.'
+        """
+        if self.refused:
+            return f"what more would bring cannot be said: {self.refused.rstrip('.')}."
+        gain = f"{_N_MORE} more labels now are worth about {100 * self.gain(_N_MORE):+.1f} points."
+        if target is None:
+            return gain
+        return f"{self.labels_needed(target, measured=measured).text()}; {gain}"
+
+    def figures(
+        self, target: float | None = None, *, measured: MeasuredAccuracy | None = None
+    ) -> dict[str, Any]:
+        """Return the numbers of `verdict` by name.
+
+        Parameters
+        ----------
+        target, measured
+            As in `verdict`.
+
+        Returns
+        -------
+        dict
+            refused, target, labels_to_reach, labels_to_reach_low, labels_to_reach_high and
+            points_of_10_more_labels; None is what is refused or not known.
+
+        Examples
+        --------
+        >>> figures = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2)).figures(0.86)
+        >>> figures["labels_to_reach"], round(figures["points_of_10_more_labels"], 1)
+        (373.0, 0.7)
+        """
+        refused = self.refused or None
+        numbers: dict[str, Any] = dict.fromkeys(_REACHED)
+        if not refused and target is not None:
+            numbers = self.labels_needed(target, measured=measured).content()
+        gain = None if refused else 100 * self.gain(_N_MORE)
+        named = {"refused": refused, "target": target}
+        return {**named, **numbers, f"points_of_{_N_MORE}_more_labels": gain}
+
+    def ahead(self, target: float | None = None) -> "pd.DataFrame":
+        """Return what a picture shows of a forecast: five times ahead, or as far as the target.
+
+        Parameters
+        ----------
+        target : float, optional
+            The accuracy asked for, strictly between 0 and 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `frame`, at round label counts evenly on a logarithmic axis; empty where refused.
+
+        Examples
+        --------
+        >>> forecast = Forecast(n_labels=180, law=ErrorLaw(180, error=0.2))
+        >>> forecast.ahead()["n_labels"].tolist()
+        [180, 200, 210, 240, 280, 320, 370, 430, 500, 580, 670, 780, 900]
+        """
+        if self.refused is not None:
+            return self.frame()
+        furthest = _MULTIPLE * self.n_labels
+        reached = math.inf if target is None else self.labels_to_reach(target).n_labels
+        if math.isfinite(reached):
+            furthest = min(max(furthest, int(1.3 * reached)), self._furthest)
+        return self.frame(_round_counts(self.n_labels, furthest))
+
     def frame(self, n_labels: Iterable[int] | None = None) -> "pd.DataFrame":
         """Return expected accuracies as a table, one row a label count; empty where refused.
 
@@ -202,3 +332,13 @@ class Forecast(Result):
 
     def _content(self) -> dict[str, Any]:
         return {"n_labels": self.n_labels, "refused": self.refused, "results": self.frame()}
+
+
+def _round_counts(first: int, last: int) -> list[int]:
+    """Return counts evenly on a log axis, both ends and all of 1, 2, 5, 10, ... between them."""
+    evenly = np.geomspace(first, last, _N_DRAWN)
+    units = 10.0 ** np.maximum(np.floor(np.log10(evenly)) - 1, 0)
+    nice = np.outer(10.0 ** np.arange(8), [1, 2, 5]).ravel()
+    counts = np.concatenate([[first], np.round(evenly / units) * units, nice, [last]])
+    kept = np.unique(counts[(counts >= first) & (counts <= last)])
+    return [int(count) for count in kept]

@@ -6,9 +6,11 @@ from typing import Any, Final, NamedTuple
 from modtools._intervals import MeasuredAccuracy
 from modtools.retraining._label_counts import Reach
 
-__all__ = ["LabelsNeeded", "labels_needed", "rounded_count"]
+__all__ = ["LabelsNeeded", "labels_needed", "next_target", "rounded_count"]
 
 _ROUNDING: Final = 1e-12
+_ROUND: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+_MARGIN: Final = 0.01  # a target nearer than that is reached already, for all that is known
 
 
 class LabelsNeeded(NamedTuple):
@@ -132,6 +134,15 @@ measured with these 500'
     if n_labels is None:
         return LabelsNeeded(*given, None, furthest, low, None, measured)
     return LabelsNeeded(*given, n_labels, None, low, high, measured)
+
+
+def next_target(accuracy: float) -> float | None:
+    """Return the next round accuracy that is worth asking for, None where none is left.
+
+    >>> next_target(0.84), next_target(0.895), next_target(0.99)
+    (0.9, 0.95, None)
+    """
+    return next((level for level in _ROUND if level > accuracy + _MARGIN), None)
 
 
 def rounded_count(count: float) -> str:

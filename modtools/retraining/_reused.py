@@ -11,7 +11,9 @@ from sklearn.metrics import r2_score
 
 from modtools._checks import rows_per_block
 from modtools._escape import terminal_text
+from modtools._intervals import MeasuredAccuracy, wilson
 from modtools._reading import as_path
+from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._reused_files import read_model, write_model
 from modtools.retraining._test_task import check_test_task
@@ -110,6 +112,9 @@ class ReusedModel:
             f"{self.n_labels} labels of {terminal_text(self.task_name)}, "
             f"{terminal_text(self.describe_classes())})"
         )
+
+    def _repr_html_(self) -> str:
+        return html_of(repr(self))
 
     def describe_classes(self) -> str:
         """Return how many classes, label columns or targets there are, and how many have a name.
@@ -273,6 +278,36 @@ class ReusedModel:
         if only_named and self.kind == "multilabel":
             is_right = is_right[:, np.isin(self.classes, self.named)]
         return float(np.mean(is_right))
+
+    def evaluate(
+        self,
+        task: Task,
+        *,
+        allow_overlap: bool = False,
+        only_named: bool = False,
+        device: "str | torch.device | None" = None,
+    ) -> MeasuredAccuracy:
+        """Return the accuracy with its 95 % Wilson interval: the examples as a sample.
+
+        The interval does not hold what other labelled examples would change.
+
+        Parameters
+        ----------
+        task, allow_overlap, only_named, device
+            As in `accuracy`.
+
+        Returns
+        -------
+        MeasuredAccuracy
+            (value, low, high), each in [0, 1]; low and high are None for several labels an example,
+            which are not independent of each other.
+        """
+        options: dict[str, Any] = {"allow_overlap": allow_overlap, "device": device}
+        value = self.accuracy(task, only_named=only_named, **options)
+        if self.kind == "multilabel":
+            return MeasuredAccuracy(value)
+        counted = np.isin(task.labels, self.named) if only_named else np.ones(len(task))
+        return MeasuredAccuracy(value, *wilson(value, int(np.count_nonzero(counted))))
 
     def r2(
         self,

@@ -86,11 +86,14 @@ class Curves:
 
     def named(self, table: "pd.DataFrame") -> "pd.DataFrame":
         """Return the table with a column that names its lines as briefly as they differ."""
-        own = [line for line in self.lines if line.module != FROM_SCRATCH.module]
-        told = [0, *(part for part in (1, 2) if len({line[part] for line in own}) > 1)]
-        names = {line: ", ".join(line[part] for part in told) for line in own}
         rows = zip(table["module"], table["output"], table["strategy"], strict=True)
-        return table.assign(line=[names.get(Line(*row), row[0]) for row in rows])
+        return table.assign(line=[self._names.get(Line(*row), row[0]) for row in rows])
+
+    @cached_property
+    def _names(self) -> dict[Line, str]:
+        own = [line for line in self.lines if line.module != FROM_SCRATCH.module]
+        parts = [0, *(part for part in (1, 2) if len({line[part] for line in own}) > 1)]
+        return {line: ", ".join(line[part] for part in parts) for line in own}
 
     def cells(self, line: Line, places: Sequence[int]) -> list[str]:
         """Return mean and deviation of a line at some label counts, in percent, as text."""

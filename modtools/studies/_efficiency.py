@@ -1,15 +1,17 @@
 """What a label-efficiency study gives back: tables with intervals, and the picture."""
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from modtools._checks import check_fraction, check_integer, check_positive
 from modtools._intervals import percentile_interval
-from modtools._results import Column, Result
+from modtools._results import Column, Result, interval_text
 from modtools.exceptions import ModtoolsError
-from modtools.retraining import rising
+from modtools.retraining import next_target, rising
 from modtools.studies._cells import Line, Measured
 from modtools.studies._code import description_length, mean_area
 from modtools.studies._curves import Curves, deviation
@@ -187,6 +189,94 @@ class LabelEfficiency(Result):
             return {"area": area, "low": float(low), "high": float(high), **ends}
 
         return self._curves.tidy(columns)
+
+    def standings(self) -> "pd.DataFrame":
+        """Return the lines, the best first: by the area under the curve.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns line (its name, as brief as lines differ), module, output, strategy and area; of
+            a single label count, the area is the accuracy there.
+        """
+        return self._standings.copy()
+
+    @cached_property
+    def _standings(self) -> "pd.DataFrame":
+        keys = list(Line._fields)
+        if len(self._plan.counts) > 1:
+            table = self.area()[[*keys, "area"]]
+        else:
+            table = self.frame()[[*keys, "accuracy"]].rename(columns={"accuracy": "area"})
+        table = table.sort_values("area", ascending=False, kind="stable", ignore_index=True)
+        return self._curves.named(table)[["line", *keys, "area"]]
+
+    @property
+    def best(self) -> str:
+        """Name of the module of the best line, as in `standings`."""
+        return str(self._standings["module"][0])
+
+    def round_target(self) -> float | None:
+        """Return the highest round accuracy that half of the lines reach.
+
+        Returns
+        -------
+        float or None
+            From 0.5 to 0.99; None where half of the lines do not reach 0.5.
+        """
+        highest = self.frame().groupby(list(Line._fields))["accuracy"].max()
+        level, middle = None, float(highest.median())
+        while (further := next_target(level or 0.0)) is not None and further <= middle:
+            level = further
+        return level
+
+    def verdict(self) -> str:
+        """Return in words which line is best, and by what.
+
+        Returns
+        -------
+        str
+            The name of the line, and what orders the lines where there are several label counts.
+        """
+        name = str(self._standings["line"][0])
+        by = ", by the area under its curve, in which every doubling of the labels counts alike"
+        return name + (by if len(self._plan.counts) > 1 else "")
+
+    def savings_text(self) -> str:
+        """Return in words what the labels of the best line are worth in those of the next module.
+
+        Returns
+        -------
+        str
+            For example "with 20 labels it is as accurate as pixels with 61: 3.0 x, 95 % interval
+            [2.1, 4.4]"; empty where there is a single label count, or no module to compare with.
+        """
+        best, *others = (Line(*row) for row in self._standings[list(Line._fields)].to_numpy())
+        other = next((line for line in others if self._is_compared(best, line)), None)
+        if other is None or len(self._plan.counts) == 1:
+            return ""
+        table = self.savings(best.module, other.module)
+        table = table[(table["output"] == best.output) & (table["strategy"] == best.strategy)]
+        known = table[table["censored"] == ""]
+        rows = table if known.empty else known
+        # Where the labels are neither the fewest nor the most, on a logarithmic axis.
+        first, *_, last = self._plan.counts.tolist()
+        middle = math.log(first * last) / 2
+        row = rows.loc[(np.log(rows["n_labels"]) - middle).abs().idxmin()]
+        start = f"with {row['n_labels']:.0f} labels it is"
+        end = f"than {other.module} with {row['equivalent']:.0f}"
+        if row["censored"]:
+            return f"{start} {'more' if row['censored'] == 'above' else 'less'} accurate {end}"
+        interval = interval_text(row["factor_low"], row["factor_high"], "{:.1f}")
+        return (
+            f"{start} as accurate as {other.module} with {row['equivalent']:.0f}: "
+            f"{row['factor']:.1f} x, 95 % interval {interval}"
+        )
+
+    def _is_compared(self, best: Line, other: Line) -> bool:
+        """Return whether two lines differ in their module, and `savings` compares them."""
+        is_alone = sum(line.module == other.module for line in self._curves.lines) == 1
+        return best.module != other.module and (best[1:] == other[1:] or is_alone)
 
     def codelength(self) -> "pd.DataFrame":
         """Return the prequential code length: the labels' price, each predicted from those before.

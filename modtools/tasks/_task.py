@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from modtools._checks import check_fraction, check_groups, check_integer, check_lengths
 from modtools._escape import terminal_text
+from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
 from modtools.tasks._fingerprint import iter_row_digests, label_values, task_digest
 from modtools.tasks._inputs import (
@@ -131,6 +132,9 @@ class Task:
             f"Task({terminal_text(self.name)}: {len(self)} {rows} of {what}, {self.kind}, "
             f"{count} {noun}{plural}{groups})"
         )
+
+    def _repr_html_(self) -> str:
+        return html_of(repr(self))
 
     @property
     def kind(self) -> Kind:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modtools._intervals import MeasuredAccuracy, wilson
 from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
@@ -157,6 +158,22 @@ class TrainingResult(Result):
         """
         codes = codes_of(task, self._run.task.classes)
         return float(np.mean(self._predicted_codes(task) == codes))
+
+    def evaluate(self, task: Task) -> MeasuredAccuracy:
+        """Return the accuracy with its 95 % Wilson interval: the examples as a sample.
+
+        Parameters
+        ----------
+        task : Task
+            Examples with labels of the training task.
+
+        Returns
+        -------
+        MeasuredAccuracy
+            (value, low, high), each in [0, 1].
+        """
+        value = self.accuracy(task)
+        return MeasuredAccuracy(value, *wilson(value, len(task)))
 
     @torch.no_grad()
     def _predicted_codes(self, task: Task) -> NDArray[np.intp]:

@@ -10,7 +10,6 @@ from torch import nn
 
 from modtools import ReusedModel
 from modtools._intervals import MeasuredAccuracy, wilson
-from modtools.cli._forecast import forecast_text
 from modtools.cli._retrain_report import STRATEGY_TEXTS
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.outputs import LogisticOutput
@@ -77,7 +76,7 @@ def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, 
     forecast = extrapolate(extract(pixels(), few), few.labels, seed=0)
     measured = MeasuredAccuracy(1.0, *wilson(1.0, 30))
     said = lines_of(cli(*words).stdout)["Labels"]
-    assert said == forecast_text(forecast, 0.97, measured)
+    assert said == forecast.verdict(0.97, measured=measured)
     # The forecast alone says that more are needed; what was measured counts more.
     assert forecast.labels_to_reach(0.97).n_labels > 40
     assert said.startswith("97 % is reached: 100.0 % [88.6, 100.0] was measured with these 40; ")

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modtools.cli._forecast import next_target
 from modtools.cli._study_report import _shown_counts
 from modtools.modules import extract, pixels
+from modtools.retraining import next_target
 from modtools.studies import label_efficiency
 from modtools.tasks import load_task
 

@@ -1,5 +1,7 @@
 """Forecasts: exact where they count, in range, and never a number where they are refused."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -203,6 +205,22 @@ def test_where_it_is_refused_every_question_gives_the_reason(rows, reason):
     assert len(forecast.frame()) == 0
     assert repr(forecast) == f"No forecast: {forecast.refused}"
     assert "No forecast" in forecast._repr_html_()
+
+
+@pytest.mark.parametrize("labels", [np.arange(40) % 2, np.zeros(40, int)])
+def test_chosen_rows_are_no_sample(labels):
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    forecast = extrapolate(features, labels, strategy="k_center")
+    assert forecast.refused == "rows chosen by k_center are no random sample of the task."
+    with pytest.raises(ModtoolsError, match='unknown strategy "other"'):
+        extrapolate(features, labels, strategy="other")
+
+
+def test_a_forecast_travels_as_json(forecast):
+    content = json.loads(forecast.to_json())
+    assert list(content) == ["n_labels", "refused", "results", "settings", "seconds", "versions"]
+    assert [row["n_labels"] for row in content["results"]] == forecast.frame()["n_labels"].tolist()
+    assert (content["n_labels"], content["refused"]) == (200, None)
 
 
 def test_less_than_a_quarter_of_the_usual_pace_is_refused():

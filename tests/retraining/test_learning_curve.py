@@ -1,5 +1,7 @@
 """The curve against a ridge output module refitted at every label count."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -172,6 +174,10 @@ def test_frame_and_table():
     assert repr(curve).startswith("Learning curve to 60 labels, 3 classes, 40 test rows, ridge")
     assert len(repr(curve).splitlines()) <= 22
     assert "<table>" in curve._repr_html_()
+    content = json.loads(curve.to_json())
+    assert list(content) == ["results", "settings", "seconds", "versions"]
+    assert [row["accuracy"] for row in content["results"]] == curve.accuracy.tolist()
+    assert curve.to_csv().count("\n") == 61
 
 
 @pytest.mark.parametrize(

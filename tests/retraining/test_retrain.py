@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from modtools._intervals import wilson
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, extract, image_preprocess, pixels
 from modtools.outputs import RidgeOutput
@@ -103,6 +104,17 @@ def test_allows_nameless_classes_and_says_which(digits):
     assert "9 of 10 classes" in repr(model)
 
 
+def test_an_accuracy_has_the_interval_of_the_rows_it_was_counted_on(parts, model):
+    test = parts[1]
+    value, low, high = model.evaluate(test)
+    assert value == model.accuracy(test)
+    assert (low, high) == wilson(value, len(test))
+    zeros_and_ones = parts[0].subset(parts[0].labels < 2)
+    partly = retrain(pixels(), zeros_and_ones, output="ridge", allow_nameless=True)
+    named = test.subset(test.labels < 2)
+    assert partly.evaluate(test, only_named=True) == partly.evaluate(named)
+
+
 def test_refuses_test_rows_that_were_learned(parts, digits, model):
     both = digits.subset(np.concatenate([parts[1].rows[:5], parts[0].rows[:3]]))
     with pytest.raises(ModtoolsError, match="3 of 8 rows of digits equal training rows, first row"):
@@ -148,3 +160,4 @@ def test_refuses_features_that_do_not_vary(parts):
 def test_says_what_it_is(model):
     assert isinstance(model, ReusedModel)
     assert repr(model) == "ReusedModel(pixels + RidgeOutput: 40 labels of digits, 10 classes)"
+    assert model._repr_html_() == f"<pre>{model!r}</pre>"

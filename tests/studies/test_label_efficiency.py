@@ -1,6 +1,7 @@
 """A study against output modules fitted one by one on the same rows."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from scipy.special import log_softmax
 
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
+from modtools.retraining import next_target
 from modtools.retraining._choose import STRATEGIES
 from modtools.studies import label_efficiency
 from modtools.studies._cells import Line, Store
@@ -87,6 +89,34 @@ def test_log_losses_are_those_of_refitting(data, study):
     expected = -np.log((1 - 1 / 21) * own + 1 / 21 / 3).mean()
     assert table["noisy", "logistic", 2, 20] == pytest.approx(expected, abs=1e-9)
     assert table.xs("class_mean", level="output").isna().all()
+
+
+def test_the_best_line_and_what_its_labels_are_worth(data, study):
+    table = study.standings()
+    assert list(table) == ["line", "module", "output", "strategy", "area"]
+    assert table["area"].is_monotonic_decreasing
+    assert len(table) == 6
+    assert study.best == table["module"][0] == "clear"
+    assert table["line"][0] == f"clear, {table['output'][0]}"
+    assert study.verdict().startswith(f"{table['line'][0]}, by the area under its curve")
+    worth = study.savings("clear", "noisy")
+    own = worth[worth["output"] == table["output"][0]].set_index("n_labels")
+    said = re.match(
+        r"with (\d+) labels it is (.*) (as|than) noisy with (\d+)", study.savings_text()
+    )
+    assert float(said[4]) == round(own.loc[int(said[1]), "equivalent"])
+    single = study_of(data, budgets=[20], repeats=2)
+    assert single.savings_text() == ""
+    assert single.verdict() == single.standings()["line"][0] == "clear"
+    accuracies = single.frame().set_index("module")["accuracy"]
+    assert single.standings()["area"].tolist() == accuracies[["clear", "noisy"]].tolist()
+
+
+def test_a_round_target_is_reached_by_half_of_the_lines(study):
+    target = study.round_target()
+    highest = study.frame().groupby(["module", "output"])["accuracy"].max()
+    assert (highest >= target).mean() >= 0.5
+    assert (highest >= next_target(target)).mean() <= 0.5
 
 
 def test_the_table(study):

@@ -10,6 +10,7 @@ from torch import nn
 
 import modtools as mt
 from modtools import ModtoolsError
+from modtools._intervals import wilson
 from modtools.proxies import SupCon
 from modtools.tasks import Task
 from modtools.training import Recipe, networks, train_end_to_end, train_modular
@@ -198,3 +199,20 @@ def test_what_is_shown_of_a_result(result):
     assert "2 hidden modules" in text
     assert isinstance(result.history, pd.DataFrame)
     assert 0 < result.history["seconds"].iloc[-1] <= result.seconds
+    assert "<caption>MultilayerPerceptron on digits 0-4, sequential (nmse, " in result._repr_html_()
+    assert result.table()[0][:3] == ["module", "epoch", "loss"]
+
+
+def test_a_result_travels_as_json_and_csv(result):
+    content = json.loads(result.to_json())
+    assert list(content["results"][0]) == list(result.history)
+    assert content["peak_activation_bytes"] == result.peak_activation_bytes
+    assert content["settings"] == json.loads(json.dumps(result.settings))
+    assert result.to_csv().count("\n") == len(result.history) + 1
+
+
+def test_an_accuracy_has_the_interval_of_its_rows(result, halves):
+    test = halves[0]
+    value, low, high = result.evaluate(test)
+    assert value == result.accuracy(test)
+    assert (low, high) == wilson(value, len(test))

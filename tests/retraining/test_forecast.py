@@ -1,4 +1,4 @@
-"""What the commands say about labels that are not there yet."""
+"""What is said about labels that are not there yet."""
 
 import json
 import math
@@ -6,22 +6,18 @@ import math
 import pytest
 
 from modtools._writing import json_text
-from modtools.cli._forecast import (
-    forecast_content,
-    forecast_rows,
-    forecast_text,
-    next_target,
-    reached_row,
-)
+from modtools.cli._forecast import forecast_rows, reached_row
+from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
 from modtools.retraining._forecast import Forecast
+from modtools.retraining._label_counts import Reach
 
 
-class Power:
+class Power(Forecast):
     """A forecast that knows the truth: error 0.4 n^-0.5 and an interval a fifth wide."""
 
-    refused = None
-    n_labels = 10
+    def __init__(self):
+        super().__init__(n_labels=10, law=None)
 
     def accuracy(self, n_labels):
         value = 1 - 0.4 * (n_labels / 10) ** -0.5
@@ -29,24 +25,25 @@ class Power:
 
     def labels_to_reach(self, accuracy):
         n_labels = 10 * (0.4 / (1 - accuracy)) ** 2
-        return n_labels, 0.8 * n_labels, 1.2 * n_labels
+        return Reach(n_labels, 0.8 * n_labels, 1.2 * n_labels)
 
-    def gain(self, n_more):
-        return self.accuracy(10 + n_more)[0] - self.accuracy(10)[0]
+    def gain(self, labels):
+        return self.accuracy(10 + labels)[0] - self.accuracy(10)[0]
 
 
 class Flat(Power):
     def labels_to_reach(self, _accuracy):
-        return math.inf, 150.0, math.inf
+        return Reach(math.inf, 150.0, math.inf)
 
 
 class Steep(Power):
     def labels_to_reach(self, _accuracy):
-        return 1234.5, 60.4, math.inf
+        return Reach(1234.5, 60.4, math.inf)
 
 
-class Refusing:
-    refused = "12 labels are too few for a trend."
+class Refusing(Forecast):
+    def __init__(self):
+        super().__init__(n_labels=12, law=None, refused="12 labels are too few for a trend.")
 
     def labels_to_reach(self, _accuracy):
         raise AssertionError("never asked")
@@ -90,18 +87,18 @@ class Refusing:
     ],
 )
 def test_the_line_says_what_is_known_and_no_more(forecast, target, text):
-    assert forecast_text(forecast, target) == text
+    assert forecast.verdict(target) == text
 
 
 def test_a_real_forecast_is_put_into_words():
     halving = Calibration(pace=20 * math.log(2), level_variance=1.5, drift=0.1)  # 100 to 400 labels
     forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2, calibration=halving))
-    text = forecast_text(forecast, 0.9)
+    text = forecast.verdict(0.9)
     low, high = forecast.labels_to_reach(0.9)[1:]
     assert text.startswith("90 % needs about 400 labels, 80 % interval [")
     assert 100 <= low < 400 < high
     assert text.endswith("; 10 more labels now are worth about +1.2 points.")
-    rows = forecast_rows(forecast, "a", 0.9)
+    rows = forecast.ahead(0.9)
     assert rows["accuracy_low"].lt(rows["accuracy_high"]).all()
     assert (rows["n_labels"].iloc[0], rows["n_labels"].iloc[-1]) == (100, 520)
 
@@ -114,7 +111,7 @@ def test_the_target_is_the_next_round_accuracy_that_is_not_there_yet():
 
 @pytest.mark.parametrize("forecast", [Power(), Flat(), Refusing()])
 def test_json_has_null_for_what_is_not_known(forecast):
-    content = json.loads(json_text({"forecast": forecast_content(forecast, 0.9)}))["forecast"]
+    content = json.loads(json_text({"forecast": forecast.figures(0.9)}))["forecast"]
     numbers = [content[name] for name in content if name.startswith("labels_to_reach")]
     if isinstance(forecast, Flat):
         assert numbers == [None, 150.0, None]
@@ -123,20 +120,21 @@ def test_json_has_null_for_what_is_not_known(forecast):
         assert content["points_of_10_more_labels"] == pytest.approx(100 * 0.4 * (1 - 0.5**0.5))
     else:
         assert numbers == [None, None, None]
-        assert content["refused"] == Refusing.refused
+        assert content["refused"] == forecast.refused
         assert content["points_of_10_more_labels"] is None
 
 
 def test_a_picture_looks_five_times_ahead_or_to_the_target():
-    rows = forecast_rows(Power(), "a")
+    rows = Power().ahead()
     counts = rows["n_labels"].tolist()
     assert (counts[0], counts[-1]) == (10, 50)
     assert counts == sorted(set(counts))
     assert 20 in counts
     assert rows["accuracy"].tolist() == [Power().accuracy(n)[0] for n in counts]
-    assert forecast_rows(Power(), "a", 0.9)["n_labels"].iloc[-1] == 200
-    assert forecast_rows(Power(), "a", 0.86)["n_labels"].iloc[-1] == 106
-    assert forecast_rows(Flat(), "a", 0.9)["n_labels"].iloc[-1] == 50
+    assert Power().ahead(0.9)["n_labels"].iloc[-1] == 200
+    assert Power().ahead(0.86)["n_labels"].iloc[-1] == 106
+    assert Flat().ahead(0.9)["n_labels"].iloc[-1] == 50
+    assert Refusing().ahead().empty
     assert forecast_rows(Refusing(), "a") is None
 
 
