@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from modtools.tasks import Task
 from modtools.training._objective import CrossEntropy
-from modtools.training._options import Options, as_network, check_task
-from modtools.training._recipe import Recipe
+from modtools.training._options import Options, Recipe, as_network, check_task
 from modtools.training._result import TrainingResult, describe
 from modtools.training._run import Run, Stage, check_trainable
 

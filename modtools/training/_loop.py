@@ -16,11 +16,10 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import one_line
 from modtools.proxies import Pairs
 from modtools.training._batches import Batch, Source, derive_seed, rows_of_step
-from modtools.training._interrupt import Interrupt
-from modtools.training._memory import count_saved_bytes
+from modtools.training._checkpoint import Interrupt
 from modtools.training._objective import Objective
-from modtools.training._precision import autocast
-from modtools.training._recipe import Recipe
+from modtools.training._options import Recipe, autocast
+from modtools.training._split import count_saved_bytes
 
 __all__ = ["Clock", "Learner", "Phase", "Trainer"]
 

@@ -15,8 +15,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.proxies import Pairs, Proxy
 from modtools.tasks import Task
 from modtools.training._objective import CrossEntropy, ProxyObjective, make_objective
-from modtools.training._options import Options, as_network, check_task
-from modtools.training._recipe import Recipe
+from modtools.training._options import Options, Recipe, as_network, check_task
 from modtools.training._result import TrainingResult, describe
 from modtools.training._run import Run, Stage, check_trainable
 from modtools.training._split import split

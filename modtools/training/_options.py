@@ -1,25 +1,164 @@
-"""What both ways of training are asked for, checked once at the public door."""
+"""What both ways of training are asked for: limits, recipe, precision."""
 
+import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 
-from modtools._checks import check_integer, check_positive
+from modtools._checks import check_choice, check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.modules import check_device
 from modtools.tasks import Task
+from modtools.training._batches import Augmentation
 from modtools.training._checkpoint import check_checkpoint_place
-from modtools.training._precision import check_precision
-from modtools.training._recipe import Recipe
 
-__all__ = ["Options", "as_network", "check_task"]
+__all__ = [
+    "Options",
+    "Recipe",
+    "as_network",
+    "autocast",
+    "check_precision",
+    "check_task",
+    "measured_precision",
+]
 
+_START: Final = 1 / 25  # of the peak, as in torch's OneCycleLR: the first step is not wasted
 _EPOCHS = 10
+_CHOICES: Final = ("float32", "bfloat16", "auto")
+_ROUNDS: Final = 4
+_LONG_ENOUGH: Final = 3.0  # seconds; steps this slow are told apart by one of each
+_WORTHWHILE: Final = 0.9  # bfloat16 costs digits, so it must save a tenth of the time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that every learner of a training run shares.
+
+    The optimiser is AdamW. The learning rate follows the share of the epochs, or of the time, that
+    has passed, so that runs of any length end at rate zero.
+
+    Parameters
+    ----------
+    batch_size : int, default=128
+        Rows of a step.
+    learning_rate : float, default=3e-3
+        The peak of the curve.
+    weight_decay : float, default=0.05
+        Decoupled decay of matrices and kernels; biases and norms are left alone.
+    betas : tuple of float, default=(0.9, 0.98)
+        Memory of AdamW for the gradient and for its square.
+    curve : {"onecycle", "constant"}, default="onecycle"
+        Linear warm-up from a 25th of the peak and half a cosine down to zero, or the peak
+        throughout.
+    warmup : float, default=0.2
+        Share of the run that the warm-up of ``"onecycle"`` takes.
+    augmentation : Augmentation, optional
+        What happens to each batch of images; by default nothing.
+
+    Examples
+    --------
+    >>> recipe = Recipe(learning_rate=0.01, augmentation=Augmentation(shift=1))
+    >>> [round(recipe.learning_rate_at(progress), 4) for progress in (0, 0.2, 0.6, 1)]
+    [0.0004, 0.01, 0.005, 0.0]
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    curve: Literal["onecycle", "constant"] = "onecycle"
+    warmup: float = 0.2
+    augmentation: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.curve, ["onecycle", "constant"], name="curve")
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise ModtoolsError(f"betas must be two numbers; got {self.betas!r}.")
+        if not isinstance(self.augmentation, Augmentation | None):
+            raise ModtoolsError(
+                f"augmentation must be an Augmentation or None; got {self.augmentation!r}."
+            )
+        plain = {  # numpy numbers become Python's, so that the settings are JSON
+            "batch_size": check_integer(self.batch_size, name="batch_size"),
+            "learning_rate": check_positive(self.learning_rate, name="learning_rate"),
+            "weight_decay": _at_least_zero(self.weight_decay, name="weight_decay"),
+            "betas": tuple(_at_least_zero(beta, name="betas", below=1) for beta in self.betas),
+            "warmup": _at_least_zero(self.warmup, name="warmup", below=1),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Return the learning rate after a share of the run.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the run that has passed; what lies outside [0, 1] counts as its nearer end.
+
+        Returns
+        -------
+        float
+            The learning rate, 0 at the end of a one-cycle curve.
+        """
+        if self.curve == "constant":
+            return self.learning_rate
+        progress = min(max(progress, 0.0), 1.0)
+        if progress < self.warmup:
+            return self.learning_rate * (_START + (1 - _START) * progress / self.warmup)
+        angle = math.pi * (progress - self.warmup) / (1 - self.warmup)
+        return self.learning_rate * (1 + math.cos(angle)) / 2
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> AdamW:
+        """Return AdamW for the parameters of one learner, at the peak of the learning rate.
+
+        Parameters
+        ----------
+        parameters : iterable of Tensor
+            What is trained; only tensors of more than one axis are decayed.
+
+        Returns
+        -------
+        AdamW
+            One group with weight decay, then one without; a group that would be empty is left out.
+        """
+        weights: list[Tensor] = []
+        others: list[Tensor] = []
+        for parameter in parameters:
+            (weights if parameter.ndim > 1 else others).append(parameter)
+        if not weights + others:
+            raise ModtoolsError("there is nothing to train: the module has no parameters.")
+        groups = [
+            {"params": weights, "weight_decay": self.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        filled = [group for group in groups if group["params"]]
+        return AdamW(filled, lr=self.learning_rate, betas=self.betas)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON: what is written and read back is equal to it.
+
+        Returns
+        -------
+        dict
+            Settings by name; the augmentation as a dict of its own, or None.
+        """
+        return {**asdict(self), "betas": list(self.betas)}
+
+
+def _at_least_zero(value: Any, *, name: str, below: float = math.inf) -> float:
+    """Return a number of [0, below) as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < below:
+        raise ModtoolsError(f"{name} must lie in [0, {below:g}); got {value!r}.")
+    return float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +257,67 @@ def as_network(network: Any) -> nn.Module:
             f"network must be a torch.nn.Module or a list of blocks; got {type(network).__name__}."
         )
     return network
+
+
+def check_precision(precision: str) -> str:
+    """Return a known precision; ``"auto"`` stands for the one that `measured_precision` finds.
+
+    >>> check_precision("float16")
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: unknown precision "float16"; did you mean...
+    """
+    return check_choice(precision, _CHOICES, name="precision")
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context for a forward pass; parameters and optimiser states stay float32.
+
+    In float32 it switches off an autocast that surrounds it, so that numbers can be compared.
+
+    >>> with autocast(torch.device("cpu"), "bfloat16"):
+    ...     torch.nn.Linear(2, 3)(torch.ones(1, 2)).dtype
+    torch.bfloat16
+    """
+    bfloat16 = precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16)
+
+
+def measured_precision(step: Callable[[str], None]) -> str:
+    """Return the precision in which a step is faster; float32 unless bfloat16 saves a tenth.
+
+    Each is timed a few times in turn and judged by its best, so that neither the first call, which
+    also prepares, nor a busy moment decides.
+
+    Parameters
+    ----------
+    step : callable
+        Called with ``"float32"`` or ``"bfloat16"``: one forward and backward pass that leaves no
+        trace in what is trained.
+
+    Returns
+    -------
+    {"float32", "bfloat16"}
+        The precision to train in.
+
+    Examples
+    --------
+    >>> measured_precision(lambda precision: time.sleep(0.02 if precision == "float32" else 0))
+    'bfloat16'
+    """
+    best = {"float32": float("inf"), "bfloat16": float("inf")}
+    begin = time.perf_counter()
+    for _ in range(_ROUNDS):
+        for precision, least in best.items():
+            best[precision] = min(least, _seconds(step, precision))
+        if time.perf_counter() - begin > _LONG_ENOUGH:
+            break
+    return "bfloat16" if best["bfloat16"] < _WORTHWHILE * best["float32"] else "float32"
+
+
+def _seconds(step: Callable[[str], None], precision: str) -> float:
+    """Return how long one step takes, on a GPU until its work is done."""
+    begin = time.perf_counter()
+    step(precision)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin

@@ -26,18 +26,16 @@ from modtools.training._batches import (
     derive_seed,
 )
 from modtools.training._checkpoint import (
+    Interrupt,
     check_state,
     read_checkpoint,
     remove_checkpoint,
     write_checkpoint,
 )
 from modtools.training._held_out import HeldOut, codes_of
-from modtools.training._interrupt import Interrupt
 from modtools.training._loop import Learner, Phase, Trainer
 from modtools.training._objective import Objective
-from modtools.training._options import Options
-from modtools.training._precision import autocast, measured_precision
-from modtools.training._recipe import Recipe
+from modtools.training._options import Options, Recipe, autocast, measured_precision
 
 __all__ = ["Run", "Stage", "check_trainable"]
 

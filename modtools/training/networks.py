@@ -283,68 +283,10 @@ class ResNet18(_BlockNetwork):
         )
 
 
-def compact_convnet(n_classes: int = 10, in_channels: int = 1) -> CompactConvNet:
-    """Return a `CompactConvNet`.
-
-    Parameters
-    ----------
-    n_classes, in_channels : int
-        As for the class.
-
-    Returns
-    -------
-    CompactConvNet
-        The network, untrained.
-
-    Examples
-    --------
-    >>> compact_convnet(n_classes=5).output
-    Linear(in_features=128, out_features=5, bias=True)
-    """
-    return CompactConvNet(n_classes, in_channels)
-
-
-def multilayer_perceptron(sizes: Sequence[int]) -> MultilayerPerceptron:
-    """Return a `MultilayerPerceptron`.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        As for the class.
-
-    Returns
-    -------
-    MultilayerPerceptron
-        The network, untrained.
-
-    Examples
-    --------
-    >>> multilayer_perceptron([64, 32, 10]).output
-    Linear(in_features=32, out_features=10, bias=True)
-    """
-    return MultilayerPerceptron(sizes)
-
-
-def resnet18(n_classes: int = 10, in_channels: int = 1) -> ResNet18:
-    """Return a `ResNet18`.
-
-    Parameters
-    ----------
-    n_classes, in_channels : int
-        As for the class.
-
-    Returns
-    -------
-    ResNet18
-        The network, untrained.
-
-    Examples
-    --------
-    >>> resnet18(n_classes=5).output
-    Linear(in_features=512, out_features=5, bias=True)
-    """
-    return ResNet18(n_classes, in_channels)
-
+# As commands name them; in Python each is a second name of its class.
+compact_convnet = CompactConvNet
+multilayer_perceptron = MultilayerPerceptron
+resnet18 = ResNet18
 
 NETWORKS: Final[Mapping[str, Callable[..., nn.Sequential]]] = MappingProxyType(
     {

@@ -23,8 +23,8 @@ from modtools.proxies import SupCon
 from modtools.tasks import Task
 from modtools.training import Recipe, networks, split, train_end_to_end, train_modular
 from modtools.training._batches import default_preprocess, derive_seed, iter_rows, rows_of_step
-from modtools.training._memory import count_saved_bytes
 from modtools.training._objective import CrossEntropy, make_objective
+from modtools.training._split import count_saved_bytes
 
 SIDE, N_CLASSES = 28, 10
 OUTPUT_STEPS, OUTPUT_RATE = 300, 5  # of the phase that trains the output module

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modtools import ModtoolsError
-from modtools.training._augmentation import Augmentation
+from modtools.training._batches import Augmentation
 
 SHAPES = [(6, 1, 9, 9), (5, 3, 7, 11), (1, 2, 8, 5)]
 FORMATS = [torch.contiguous_format, torch.channels_last]

@@ -11,7 +11,7 @@ from torch import nn
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 from modtools.training import _loop, train_end_to_end, train_modular
-from modtools.training._interrupt import Interrupt
+from modtools.training._checkpoint import Interrupt
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from modtools.training._memory import count_saved_bytes
+from modtools.training._split import count_saved_bytes
 from modtools.training.networks import CompactConvNet
 
 pytestmark = pytest.mark.floating_point

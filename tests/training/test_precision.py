@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from modtools import ModtoolsError
-from modtools.training import _precision
-from modtools.training._precision import autocast, check_precision, measured_precision
+from modtools.training import _options
+from modtools.training._options import autocast, check_precision, measured_precision
 
 pytestmark = pytest.mark.floating_point
 
@@ -30,7 +30,7 @@ class Clock:
 
 def measured(monkeypatch, float32, bfloat16):
     clock = Clock({"float32": float32, "bfloat16": bfloat16})
-    monkeypatch.setattr(_precision, "time", clock)
+    monkeypatch.setattr(_options, "time", clock)
     return measured_precision(clock.step), clock.calls
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from modtools import ModtoolsError
-from modtools.training._augmentation import Augmentation
-from modtools.training._recipe import Recipe
+from modtools.training._batches import Augmentation
+from modtools.training._options import Recipe
 
 
 def network():

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from modtools import ModtoolsError
-from modtools.training._memory import count_saved_bytes
-from modtools.training._split import split
+from modtools.training._split import count_saved_bytes, split
 from modtools.training.networks import MultilayerPerceptron, ResNet18
 
 pytestmark = pytest.mark.floating_point
