@@ -1,19 +1,36 @@
-"""What a module is trained to minimise: a loss with parameters of its own, then discarded."""
+"""What modules in training minimise, and how well they do on held-out examples."""
 
 import copy
 import inspect
 from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Final
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from modtools.exceptions import ModtoolsError
+from modtools.outputs import ClassMeanOutput
 from modtools.proxies import PROXIES, Pairs, Proxy
+from modtools.tasks import Task, encode_labels
+from modtools.training._batches import Source, iter_rows
 
-__all__ = ["CrossEntropy", "Objective", "ProxyObjective", "make_objective"]
+__all__ = [
+    "CrossEntropy",
+    "HeldOut",
+    "Learner",
+    "Objective",
+    "ProxyObjective",
+    "codes_of",
+    "make_objective",
+]
 
 _PROJECTED = 128  # features that a projection makes of maps
 _SIDE = 2  # places in height and width that it keeps
+_N_REFERENCES: Final = 2000
 
 
 class Objective(nn.Module):
@@ -151,3 +168,107 @@ def _projection(channels: int, height: int, width: int) -> nn.Sequential:
         nn.Linear(channels * side[0] * side[1], _PROJECTED, bias=False),
         nn.BatchNorm1d(_PROJECTED),
     )
+
+
+@dataclass
+class Learner:
+    """A module in training: its name, its own objective and its own optimizer."""
+
+    name: str
+    module: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+
+    def parts(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside the network's weights."""
+        return {
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, parts: dict[str, Any]) -> None:
+        """Take over what `parts` returned."""
+        self.objective.load_state_dict(parts["objective"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+
+
+class HeldOut:
+    """Measures the learners of a phase on a validation task.
+
+    The accuracy of an output module is its own; that of a hidden module is the accuracy of class
+    means on its features (averaged over places), found on at most 2000 training rows.
+
+    Parameters
+    ----------
+    task : Task
+        The validation task.
+    source : Source
+        What the first learner reads of its rows.
+    training : Task
+        The task in training.
+    training_source : Source
+        What the first learner reads of that task's rows.
+    """
+
+    def __init__(
+        self, task: Task, source: Source, *, training: Task, training_source: Source
+    ) -> None:
+        self._source, self._training_source = source, training_source
+        # Shuffled: a block of rows sorted by class would give kernel proxies no pair to compare.
+        self._rows = np.random.default_rng(0).permutation(len(task))
+        self._codes = codes_of(task, training.classes)[self._rows]
+        n_rows = len(training)
+        self._references = np.linspace(0, n_rows - 1, min(n_rows, _N_REFERENCES)).astype(int)
+        self._reference_codes = codes_of(training, training.classes)[self._references]
+
+    def measure(self, learners: list[Learner]) -> dict[str, dict[str, float]]:
+        """Return validation_loss and validation_accuracy of each learner by name."""
+        for learner in learners:
+            learner.module.eval()
+            learner.objective.eval()
+        sums, outputs = _outputs_of(learners, self._source, self._rows, self._codes)
+        needs_means = any(not isinstance(one.objective, CrossEntropy) for one in learners)
+        chosen = self._references[: len(self._references) if needs_means else 0]
+        references = _outputs_of(learners, self._training_source, chosen, self._reference_codes)[1]
+        found = {}
+        for place, learner in enumerate(learners):
+            if isinstance(learner.objective, CrossEntropy):
+                predicted: NDArray[Any] = outputs[place].argmax(axis=1)
+            else:
+                means = ClassMeanOutput().fit(references[place], self._reference_codes)
+                predicted = means.predict(outputs[place])
+            found[learner.name] = {
+                "validation_loss": sums[place] / len(self._codes),
+                "validation_accuracy": float(np.mean(predicted == self._codes)),
+            }
+        return found
+
+
+def codes_of(task: Task, classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the position of each label of a task in `classes`; a label not among them raises."""
+    codes = encode_labels(task.labels, kind="classification", classes=list(classes)).codes
+    assert codes is not None  # classification always has codes
+    return codes
+
+
+@torch.no_grad()
+def _outputs_of(
+    learners: list[Learner], source: Source, rows: NDArray[Any], codes: NDArray[np.intp]
+) -> tuple[list[float], list[NDArray[Any]]]:
+    """Return each learner's summed loss and its outputs, one row an example."""
+    sums = [0.0] * len(learners)
+    outputs: list[list[NDArray[Any]]] = [[] for _ in learners]
+    for block in iter_rows(len(rows)):
+        inputs, features = source.batch(rows[block])
+        labels = torch.as_tensor(codes[block])
+        for place, learner in enumerate(learners):
+            features = learner.module(features).float()
+            loss = float(learner.objective(features, labels, inputs))
+            sums[place] += loss * len(block)
+            # Copied, because the next module may work in place.
+            outputs[place].append(_to_rows(features).cpu().numpy().copy())
+    return sums, [np.concatenate(blocks) if blocks else np.empty((0, 1)) for blocks in outputs]
+
+
+def _to_rows(features: Tensor) -> Tensor:
+    return features.flatten(2).mean(dim=2) if features.ndim > 2 else features

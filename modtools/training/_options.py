@@ -1,13 +1,13 @@
 """What both ways of training are asked for: limits, recipe, precision."""
 
+import inspect
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ from torch.optim import AdamW
 
 from modtools._checks import check_choice, check_integer, check_positive
 from modtools.exceptions import ModtoolsError
-from modtools.modules import check_device
 from modtools.tasks import Task
 from modtools.training._batches import Augmentation
 from modtools.training._checkpoint import check_checkpoint_place
 
 __all__ = [
+    "GivenOptions",
     "Options",
     "Recipe",
     "as_network",
@@ -28,7 +28,10 @@ __all__ = [
     "check_precision",
     "check_task",
     "measured_precision",
+    "takes_options",
 ]
+
+Trains = TypeVar("Trains", bound=Callable[..., Any])
 
 _START: Final = 1 / 25  # of the peak, as in torch's OneCycleLR: the first step is not wasted
 _EPOCHS = 10
@@ -161,70 +164,80 @@ def _at_least_zero(value: Any, *, name: str, below: float = math.inf) -> float:
     return float(value)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options that `train_modular` and `train_end_to_end` share; they document them."""
+class GivenOptions(TypedDict, total=False):
+    """The keyword arguments that `train_modular` and `train_end_to_end` share."""
 
     epochs: int | None
     max_seconds: float | None
-    recipe: Recipe
+    recipe: Recipe | None
     preprocess: Callable[[Any], Tensor] | None
     validation: Task | None
     patience: int | None
-    device: torch.device
-    precision: str
-    checkpoint: Path | None
+    device: str | torch.device | None
+    precision: Literal["float32", "bfloat16", "auto"]
+    checkpoint: str | os.PathLike[str] | None
     keep_checkpoint: bool
     seed: int
 
-    @classmethod
-    def checked(
-        cls,
-        *,
-        network: nn.Module,
-        epochs: int | None,
-        max_seconds: float | None,
-        recipe: Recipe | None,
-        patience: int | None,
-        validation: Task | None,
-        device: str | torch.device | None,
-        precision: str,
-        checkpoint: str | os.PathLike[str] | None,
-        keep_checkpoint: bool,
-        seed: int,
-        preprocess: Callable[[Any], Tensor] | None,
-    ) -> "Options":
-        """Return the options, or raise with the one that is wrong."""
-        if epochs is None and max_seconds is None:
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The same, each with its default, checked here once; `train_modular` documents them."""
+
+    epochs: int | None = None
+    max_seconds: float | None = None
+    recipe: Recipe | None = None
+    preprocess: Callable[[Any], Tensor] | None = None
+    validation: Task | None = None
+    patience: int | None = None
+    device: str | torch.device | None = None
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    checkpoint: str | os.PathLike[str] | None = None
+    keep_checkpoint: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_kinds()
+        epochs, seconds, place = self.epochs, self.max_seconds, self.checkpoint
+        if epochs is None and seconds is None:
             epochs = _EPOCHS
-        _check_validation(validation, patience)
-        if recipe is not None and not isinstance(recipe, Recipe):
-            raise ModtoolsError(f"recipe must be a Recipe; got {type(recipe).__name__}.")
-        return cls(
-            epochs=None if epochs is None else check_integer(epochs, name="epochs"),
-            max_seconds=None
-            if max_seconds is None
-            else check_positive(max_seconds, name="max_seconds"),
-            recipe=recipe or Recipe(),
-            preprocess=preprocess,
-            validation=validation,
-            patience=None if patience is None else check_integer(patience, name="patience"),
-            device=check_device(device, network),
-            precision=check_precision(precision),
-            checkpoint=None if checkpoint is None else check_checkpoint_place(checkpoint),
-            keep_checkpoint=keep_checkpoint,
-            seed=check_integer(seed, name="seed", minimum=0),
-        )
+        checked = {
+            "epochs": None if epochs is None else check_integer(epochs, name="epochs"),
+            "max_seconds": None if seconds is None else check_positive(seconds, name="max_seconds"),
+            "precision": check_precision(self.precision),
+            "checkpoint": None if place is None else check_checkpoint_place(place),
+            "seed": check_integer(self.seed, name="seed", minimum=0),
+        }
+        if self.patience is not None:
+            checked["patience"] = check_integer(self.patience, name="patience")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def _check_kinds(self) -> None:
+        if self.patience is not None and self.validation is None:
+            raise ModtoolsError(
+                "patience= counts epochs without a better validation loss; give validation=, a "
+                "task held out from training."
+            )
+        if not isinstance(self.validation, Task | None):
+            raise ModtoolsError(f"validation must be a Task; got {type(self.validation).__name__}.")
+        if not isinstance(self.recipe, Recipe | None):
+            raise ModtoolsError(f"recipe must be a Recipe; got {type(self.recipe).__name__}.")
 
 
-def _check_validation(validation: Task | None, patience: int | None) -> None:
-    if patience is not None and validation is None:
-        raise ModtoolsError(
-            "patience= counts epochs without a better validation loss; give validation=, a task "
-            "held out from training."
-        )
-    if not isinstance(validation, Task | None):
-        raise ModtoolsError(f"validation must be a Task; got {type(validation).__name__}.")
+def takes_options(function: Trains) -> Trains:
+    """Have the signature of a function that takes the options as ``**options`` name them.
+
+    >>> @takes_options
+    ... def train(network, **options): ...
+    >>> list(inspect.signature(train).parameters)[:3]
+    ['network', 'epochs', 'max_seconds']
+    """
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    shown = [*own, *inspect.signature(Options).parameters.values()]
+    function.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return function
 
 
 def check_task(task: Any) -> Task:

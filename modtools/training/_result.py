@@ -16,9 +16,8 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
 from modtools.tasks import Task
 from modtools.training._batches import TaskSource, iter_rows
-from modtools.training._held_out import codes_of
-from modtools.training._loop import Trainer
-from modtools.training._run import Run
+from modtools.training._objective import codes_of
+from modtools.training._trainer import Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["TrainingResult", "describe"]
 
 
-def describe(run: Run, *, method: str, proxy: Sequence[str], at: Sequence[str]) -> dict[str, Any]:
+def describe(
+    trainer: Trainer, *, method: str, proxy: Sequence[str], at: Sequence[str]
+) -> dict[str, Any]:
     """Return all that decides what a run gives, as plain JSON."""
-    options, task = run.options, run.task
+    options, task = trainer.options, trainer.task
     return {
         "method": method,
         "proxy": list(proxy),
         "at": list(at),
         "epochs": options.epochs,
         "max_seconds": options.max_seconds,
-        "recipe": options.recipe.as_dict(),
-        "preprocess": _described(run.preprocess),
+        "recipe": trainer.recipe.as_dict(),
+        "preprocess": _described(trainer.preprocess),
         "patience": options.patience,
         "precision": options.precision,
         "seed": options.seed,
@@ -48,8 +49,8 @@ def describe(run: Run, *, method: str, proxy: Sequence[str], at: Sequence[str]) 
         "n_rows": len(task),
         "task_fingerprint": task.fingerprint,
         "validation_fingerprint": options.validation and options.validation.fingerprint,
-        "network": type(run.network).__name__,
-        "n_parameters": sum(p.numel() for p in run.network.parameters()),
+        "network": type(trainer.network).__name__,
+        "n_parameters": sum(p.numel() for p in trainer.network.parameters()),
     }
 
 
@@ -91,7 +92,6 @@ class TrainingResult(Result):
 
     def __init__(
         self,
-        run: Run,
         trainer: Trainer,
         settings: dict[str, Any],
         taps: Sequence[str | None],
@@ -101,8 +101,8 @@ class TrainingResult(Result):
         import pandas as pd
 
         super().__init__(settings=settings, seconds=trainer.clock.seconds())
-        self._run = run
-        self.network = run.network
+        self._trainer = trainer
+        self.network = trainer.network
         self.history: pd.DataFrame = pd.DataFrame(trainer.history)
         self.peak_activation_bytes = trainer.peak_bytes
         self.labels_needed = labels_needed
@@ -123,7 +123,7 @@ class TrainingResult(Result):
             self.network,
             name=name,
             tap=self._taps,
-            preprocess=self._run.preprocess,
+            preprocess=self._trainer.preprocess,
             source_head=True,
             build=build,
         )
@@ -141,7 +141,7 @@ class TrainingResult(Result):
         ndarray of shape (n_samples,)
             Label values of the training task.
         """
-        return self._run.task.classes[self._predicted_codes(task)]
+        return self._trainer.task.classes[self._predicted_codes(task)]
 
     def accuracy(self, task: Task) -> float:
         """Return the share of rows whose label the network predicts.
@@ -156,7 +156,7 @@ class TrainingResult(Result):
         float
             Accuracy in [0, 1].
         """
-        codes = codes_of(task, self._run.task.classes)
+        codes = codes_of(task, self._trainer.task.classes)
         return float(np.mean(self._predicted_codes(task) == codes))
 
     def evaluate(self, task: Task) -> MeasuredAccuracy:
@@ -177,7 +177,7 @@ class TrainingResult(Result):
 
     @torch.no_grad()
     def _predicted_codes(self, task: Task) -> NDArray[np.intp]:
-        source = TaskSource(task, self._run.preprocess, device=self._run.options.device)
+        source = TaskSource(task, self._trainer.preprocess, device=self._trainer.device)
         self.network.eval()
         blocks = [
             self.network(source.batch(rows).inputs).argmax(dim=1).cpu().numpy()

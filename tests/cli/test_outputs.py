@@ -219,9 +219,9 @@ def test_a_network_that_cannot_be_saved_keeps_its_checkpoint(
         "or another.\n"
     )
     full_zoo.undo()
-    from modtools.training import _loop
+    from modtools.training import _trainer
 
-    monkeypatch.setattr(_loop.Trainer, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(_trainer.Trainer, "_step", lambda *_: pytest.fail("trained again"))
     again = cli(*words, "--csv", tmp_path / "history.csv")
     assert again.exit_code == 0, again.stderr
     assert list(Zoo(zoo).names) == ["four-supcon-sequential-seed0"]

@@ -129,7 +129,7 @@ def test_a_training_ends_its_step_and_leaves_its_checkpoint(number, images, tmp_
     checkpoint = tmp_path / "run.pt"
     words = ("train", "--task", images, "--epochs", "2", "--network", "multilayer_perceptron")
     words = (*words, "--batch-size", "16", "--checkpoint", checkpoint)
-    place = "modtools.training._loop:Trainer._step"
+    place = "modtools.training._trainer:Trainer._step"
     done = run(AT_CALL, place, int(number), *words)
     assert (done.returncode, done.stdout) == (CODES[number], "")
     assert done.stderr == (

@@ -309,11 +309,11 @@ def test_ctrl_c_says_how_to_go_on(cli, images, monkeypatch, tmp_path):
 
 
 def test_a_stopped_run_goes_on_from_its_checkpoint(cli, images, monkeypatch, tmp_path):
-    from modtools.training import _loop
+    from modtools.training import _trainer
 
     words = ("train", "--task", images, *QUICK, "--json", "-")
     whole = json.loads(cli(*words).stdout)
-    step, seen = _loop.Trainer._step, []
+    step, seen = _trainer.Trainer._step, []
 
     def stop_at_the_third(self, *args):
         seen.append(args)
@@ -323,7 +323,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(cli, images, monkeypatch, tmp
             signal.raise_signal(signal.SIGINT)
         return step(self, *args)
 
-    monkeypatch.setattr(_loop.Trainer, "_step", stop_at_the_third)
+    monkeypatch.setattr(_trainer.Trainer, "_step", stop_at_the_third)
     words = (*words, "--checkpoint", tmp_path / "run.pt")
     done = cli(*words)
     assert done.exit_code == 130

@@ -8,21 +8,21 @@ import torch
 from torch import nn
 
 from modtools.tasks import Task
-from modtools.training import Augmentation, Recipe, _run
+from modtools.training import Augmentation, Recipe, _trainer
 
-_OUTPUT_STEPS = _run._OUTPUT_STEPS
+_OUTPUT_STEPS = _trainer._OUTPUT_STEPS
 
 
 @pytest.fixture(autouse=True)
 def _few_output_steps(monkeypatch):
     """Let an output module take few steps at least, instead of 300."""
-    monkeypatch.setattr(_run, "_OUTPUT_STEPS", 12)
+    monkeypatch.setattr(_trainer, "_OUTPUT_STEPS", 12)
 
 
 @pytest.fixture
 def all_output_steps(_few_output_steps, monkeypatch):
     """Let it take all of them."""
-    monkeypatch.setattr(_run, "_OUTPUT_STEPS", _OUTPUT_STEPS)
+    monkeypatch.setattr(_trainer, "_OUTPUT_STEPS", _OUTPUT_STEPS)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from torch import nn
 from modtools import ModtoolsError
 from modtools.proxies import Pairs, SupCon
 from modtools.tasks import Task
-from modtools.training import Augmentation, Recipe, _loop, train_end_to_end, train_modular
+from modtools.training import Augmentation, Recipe, _trainer, train_end_to_end, train_modular
 
 pytestmark = pytest.mark.floating_point
 
@@ -24,7 +24,7 @@ def no_steps(monkeypatch):
     def step(*_):
         pytest.fail("something was trained")
 
-    monkeypatch.setattr(_loop.Trainer, "_step", step)
+    monkeypatch.setattr(_trainer.Trainer, "_step", step)
 
 
 def refused(match, train, *arguments, **options):
@@ -258,7 +258,7 @@ def test_a_learning_rate_that_is_absurd(recipe, train, name, options, images, co
 
 def test_weights_after_the_last_good_epoch_are_kept(images, conv, state, differ, monkeypatch):
     # The loss of the seventh step is NaN: two in the second epoch of five steps.
-    good, forward, steps = [], _loop.Trainer._forward, []
+    good, forward, steps = [], _trainer.Trainer._forward, []
 
     def spoilt(self, *arguments):
         steps.append(1)
@@ -267,7 +267,7 @@ def test_weights_after_the_last_good_epoch_are_kept(images, conv, state, differ,
         outputs, loss = forward(self, *arguments)
         return outputs, loss * float("nan") if len(steps) == 7 else loss
 
-    monkeypatch.setattr(_loop.Trainer, "_forward", spoilt)
+    monkeypatch.setattr(_trainer.Trainer, "_forward", spoilt)
     network = conv()
     message = refused(
         "loss of module network became nan at step 6 with",
@@ -282,7 +282,7 @@ def test_weights_after_the_last_good_epoch_are_kept(images, conv, state, differ,
 
 def test_a_spoilt_last_step_is_noticed(rows, mlp, monkeypatch, tmp_path):
     # Its loss is finite, what it did to the weights is not, and no step comes after it.
-    step = _loop.Trainer._step
+    step = _trainer.Trainer._step
 
     def spoiling(self, phase, position, progress):
         losses = step(self, phase, position, progress)
@@ -291,8 +291,8 @@ def test_a_spoilt_last_step_is_noticed(rows, mlp, monkeypatch, tmp_path):
                 next(phase.learners[0].module.parameters())[0] = float("inf")
         return losses
 
-    monkeypatch.setattr(_loop.Trainer, "_step", spoiling)
-    monkeypatch.setattr(_loop, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(_trainer.Trainer, "_step", spoiling)
+    monkeypatch.setattr(_trainer, "_SAVE_SECONDS", -1.0)
     network, checkpoint = mlp(), tmp_path / "run.pt"
     message = refused(
         "weights of module network are no longer finite at step 7",

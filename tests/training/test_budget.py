@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from modtools.training import Recipe, _loop, _modular, _run, train_end_to_end, train_modular
-from modtools.training._run import Run
+from modtools.training import Recipe, _train, _trainer, train_end_to_end, train_modular
+from modtools.training._trainer import Trainer
 
 METHODS = ["sequential", "simultaneous", "end_to_end"]
 
@@ -27,15 +27,15 @@ def steady(monkeypatch):
     """Have a step take one second of the run's clock, and nothing else any time."""
     now = itertools.count()
     clock = {"seconds": 0.0}
-    step = _loop.Trainer._step
+    step = _trainer.Trainer._step
 
     def stepping(self, *arguments):
         clock["seconds"] = float(next(now)) + 1
         return step(self, *arguments)
 
-    monkeypatch.setattr(_loop.Trainer, "_step", stepping)
-    monkeypatch.setattr(_loop.Clock, "seconds", lambda self: clock["seconds"])
-    monkeypatch.setattr(Run, "seconds_to_read", lambda self: 0.0)
+    monkeypatch.setattr(_trainer.Trainer, "_step", stepping)
+    monkeypatch.setattr(_trainer.Clock, "seconds", lambda self: clock["seconds"])
+    monkeypatch.setattr(Trainer, "seconds_to_read", lambda self: 0.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -52,7 +52,7 @@ def test_every_module_is_trained_however_short_the_time(method, seconds, train, 
 @pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("method", METHODS)
 def test_training_ends_with_its_time(method, train, monkeypatch):
-    monkeypatch.setattr(_run, "_OUTPUT_STEPS", 1)
+    monkeypatch.setattr(_trainer, "_OUTPUT_STEPS", 1)
     result = train(method, max_seconds=100)
     assert 100 <= result.seconds <= 103  # each of three phases may end a step of one second late
     assert result.history["seconds"].iloc[-1] == result.seconds
@@ -63,26 +63,26 @@ def test_training_ends_with_its_time(method, train, monkeypatch):
 @pytest.mark.usefixtures("steady")
 class TestSteadyClock:
     def test_hidden_modules_share_the_time_equally(self, train, monkeypatch):
-        monkeypatch.setattr(_modular, "_OUTPUT_SHARE", 0.1)
-        monkeypatch.setattr(_run, "_OUTPUT_STEPS", 1)
+        monkeypatch.setattr(_train, "_OUTPUT_SHARE", 0.1)
+        monkeypatch.setattr(_trainer, "_OUTPUT_STEPS", 1)
         history = train("sequential", max_seconds=100, recipe=Recipe(batch_size=60)).history
         assert history.groupby("module")["step"].max().to_dict() == {"0": 45, "2": 45, "3": 10}
 
     def test_modules_at_once_have_all_of_it(self, train, monkeypatch):
-        monkeypatch.setattr(_modular, "_OUTPUT_SHARE", 0.1)
-        monkeypatch.setattr(_run, "_OUTPUT_STEPS", 1)
+        monkeypatch.setattr(_train, "_OUTPUT_SHARE", 0.1)
+        monkeypatch.setattr(_trainer, "_OUTPUT_STEPS", 1)
         history = train("simultaneous", max_seconds=50, recipe=Recipe(batch_size=60)).history
         assert history.groupby("module")["step"].max().to_dict() == {"0": 45, "2": 45, "3": 5}
 
     def test_time_for_the_features_of_the_output_module_is_kept(self, train, monkeypatch):
-        monkeypatch.setattr(_modular, "_OUTPUT_SHARE", 0.1)
-        monkeypatch.setattr(_modular, "_SLOWER", 2.0)
-        monkeypatch.setattr(Run, "seconds_to_read", lambda self: 15.0)
+        monkeypatch.setattr(_train, "_OUTPUT_SHARE", 0.1)
+        monkeypatch.setattr(_train, "_SLOWER", 2.0)
+        monkeypatch.setattr(Trainer, "seconds_to_read", lambda self: 15.0)
         history = train("simultaneous", max_seconds=100, recipe=Recipe(batch_size=60)).history
         assert history.groupby("module")["step"].max().to_dict() == {"0": 60, "2": 60, "3": 40}
 
     def test_that_time_is_half_of_all_at_most(self, train, monkeypatch):
-        monkeypatch.setattr(Run, "seconds_to_read", lambda self: 1e9)
+        monkeypatch.setattr(Trainer, "seconds_to_read", lambda self: 1e9)
         history = train("simultaneous", max_seconds=40, recipe=Recipe(batch_size=60)).history
         assert history.groupby("module")["step"].max().to_dict() == {"0": 20, "2": 20, "3": 20}
 
@@ -130,13 +130,13 @@ def test_output_modules_take_at_least_300_steps(train):
 
 
 def test_rows_that_fill_no_batch_wait_for_another_epoch(rows, mlp, monkeypatch):
-    seen, rows_of = [], _loop.Trainer._rows
+    seen, rows_of = [], _trainer.Trainer._rows
 
     def noting(self, phase, step):
         seen.append(rows_of(self, phase, step))
         return seen[-1]
 
-    monkeypatch.setattr(_loop.Trainer, "_rows", noting)
+    monkeypatch.setattr(_trainer.Trainer, "_rows", noting)
     train_end_to_end(mlp(), rows, epochs=3, recipe=Recipe(batch_size=25))
     assert [len(part) for part in seen] == [25] * 6
     epochs = [set(seen[k]) | set(seen[k + 1]) for k in (0, 2, 4)]

@@ -11,7 +11,7 @@ import torch
 from modtools import ModtoolsError, _places
 from modtools.modules import image_preprocess
 from modtools.proxies import LocalClassifier, Pairs, SupCon
-from modtools.training import Recipe, _loop, train_end_to_end, train_modular
+from modtools.training import Recipe, _trainer, train_end_to_end, train_modular
 from modtools.training._checkpoint import read_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.floating_point
@@ -30,8 +30,8 @@ def stopped(monkeypatch, tmp_path):
 
     def stop(train, *arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(_loop, "_SAVE_SECONDS", -1.0)
-            patch.setattr(_loop.Interrupt, "raise_if_asked", lambda self: 1 / 0)
+            patch.setattr(_trainer, "_SAVE_SECONDS", -1.0)
+            patch.setattr(_trainer.Interrupt, "raise_if_asked", lambda self: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 train(*arguments, checkpoint=checkpoint, **options)
         return checkpoint
@@ -98,7 +98,7 @@ def test_other_files_of_torch_and_pickles_are_refused(tmp_path):
 
 @pytest.mark.parametrize("train", [train_modular, train_end_to_end])
 def test_a_place_that_cannot_be_written_is_told_at_once(train, tmp_path, rows, mlp, monkeypatch):
-    monkeypatch.setattr(_loop.Trainer, "_step", lambda *_: pytest.fail("something was trained"))
+    monkeypatch.setattr(_trainer.Trainer, "_step", lambda *_: pytest.fail("something was trained"))
     (tmp_path / "file").write_text("")
     with pytest.raises(ModtoolsError, match=r"checkpoint .*run\.pt cannot be written: Not a dir"):
         train(mlp(), rows, checkpoint=tmp_path / "file" / "run.pt")
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, rows, mlp, monkeypat
     expected = train_end_to_end(mlp(), rows, epochs=8)
     with monkeypatch.context() as patch:
         patch.setattr(_places, "_write_all", filling)
-        patch.setattr(_loop, "_SAVE_SECONDS", -1.0)
+        patch.setattr(_trainer, "_SAVE_SECONDS", -1.0)
         with pytest.raises(ModtoolsError, match=r"run\.pt could not be written: No space left"):
             train_end_to_end(mlp(), rows, **options)
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modtools.training import _loop, train_end_to_end, train_modular
+from modtools.training import _trainer, train_end_to_end, train_modular
 
 pytestmark = pytest.mark.floating_point
 
@@ -29,7 +29,7 @@ def graphs(monkeypatch):
     parameter of the whole network.
     """
     found = []
-    forward = _loop.Trainer._forward
+    forward = _trainer.Trainer._forward
 
     def spy(self, learner, batch, labels):
         outputs, loss = forward(self, learner, batch, labels)
@@ -38,7 +38,7 @@ def graphs(monkeypatch):
         found.append((learner, dict(zip(names, gradients, strict=True)), batch))
         return outputs, loss
 
-    monkeypatch.setattr(_loop.Trainer, "_forward", spy)
+    monkeypatch.setattr(_trainer.Trainer, "_forward", spy)
     return found
 
 
@@ -46,7 +46,7 @@ def graphs(monkeypatch):
 def phases(monkeypatch):
     """Return a list that gets of every phase its learners and the network before and after."""
     found = []
-    run = _loop.Trainer.run
+    run = _trainer.Trainer.run
 
     def spy(self, phase, *arguments):
         before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
@@ -57,7 +57,7 @@ def phases(monkeypatch):
         after = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         found.append((phase.learners, before, after, objectives))
 
-    monkeypatch.setattr(_loop.Trainer, "run", spy)
+    monkeypatch.setattr(_trainer.Trainer, "run", spy)
     return found
 
 

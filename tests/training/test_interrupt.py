@@ -10,7 +10,7 @@ from torch import nn
 
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
-from modtools.training import _loop, train_end_to_end, train_modular
+from modtools.training import _trainer, train_end_to_end, train_modular
 from modtools.training._checkpoint import Interrupt
 
 
@@ -71,7 +71,7 @@ def test_a_kept_checkpoint_gives_the_trained_network_at_once(train, rows, tmp_pa
     options = {"epochs": 2, "checkpoint": tmp_path / "run.pt"}
     first = train(small_network(), rows, **options, keep_checkpoint=True)
     assert (tmp_path / "run.pt").is_file()
-    monkeypatch.setattr(_loop.Trainer, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(_trainer.Trainer, "_step", lambda *_: pytest.fail("trained again"))
     again = train(small_network(), rows, **options)
     for name, weights in first.network.state_dict().items():
         assert torch.equal(weights, again.network.state_dict()[name])
@@ -90,7 +90,9 @@ def test_a_link_to_a_checkpoint_is_followed_and_stays(rows, tmp_path):
 
 
 def test_a_checkpoint_is_a_file(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("modtools.training._run.Run.__init__", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(
+        "modtools.training._trainer.Trainer.__init__", lambda *_: pytest.fail("it ran")
+    )
     for place in (tmp_path, "/dev/null"):
         with pytest.raises(ModtoolsError, match="is not a whole checkpoint of a training run"):
             train_end_to_end(small_network(), rows, epochs=1, checkpoint=place)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modtools.training import _run, train_end_to_end, train_modular
+from modtools.training import _trainer, train_end_to_end, train_modular
 
 pytestmark = pytest.mark.floating_point
 
@@ -65,7 +65,7 @@ def test_random_states_are_left_alone(method, precision, train, conv, monkeypatc
         step("bfloat16")
         return "float32"
 
-    monkeypatch.setattr(_run, "measured_precision", try_both)
+    monkeypatch.setattr(_trainer, "measured_precision", try_both)
     network = conv()
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     train(method, network, epochs=1, precision=precision)
@@ -81,7 +81,7 @@ def test_measuring_the_precision_leaves_no_trace(method, train, conv, state, dif
         step("bfloat16")
         return "float32"
 
-    monkeypatch.setattr(_run, "measured_precision", try_both)
+    monkeypatch.setattr(_trainer, "measured_precision", try_both)
     states = []
     for precision in ("float32", "auto"):
         network = conv()

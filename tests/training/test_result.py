@@ -37,7 +37,7 @@ def result(halves):
     torch.manual_seed(0)
     network = networks.MultilayerPerceptron(SIZES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("modtools.training._run._OUTPUT_STEPS", 12)
+        patch.setattr("modtools.training._trainer._OUTPUT_STEPS", 12)
         return train_modular(
             network,
             halves[0],

@@ -19,8 +19,8 @@ from torch import nn
 
 from modtools import ModtoolsError
 from modtools.tasks import load_task
-from modtools.training import Augmentation, Recipe, _loop, train_end_to_end, train_modular
-from modtools.training._held_out import HeldOut
+from modtools.training import Augmentation, Recipe, _trainer, train_end_to_end, train_modular
+from modtools.training._objective import HeldOut
 
 pytestmark = pytest.mark.floating_point
 
@@ -70,10 +70,10 @@ def train(case, checkpoint=None, **options):
 
 def save_every_third_step(phase_and_step=None, act=None):
     """Have a checkpoint written every third step; do something at the end of one step."""
-    maybe_save, step = _loop.Trainer._maybe_save, _loop.Trainer._step
+    maybe_save, step = _trainer.Trainer._maybe_save, _trainer.Trainer._step
 
     def saving(self, phase, position, interrupt):
-        _loop._SAVE_SECONDS = -1.0 if position.step % 3 == 0 else math.inf
+        _trainer._SAVE_SECONDS = -1.0 if position.step % 3 == 0 else math.inf
         maybe_save(self, phase, position, interrupt)
 
     def stepping(self, phase, position, progress):
@@ -82,7 +82,7 @@ def save_every_third_step(phase_and_step=None, act=None):
             act()
         return losses
 
-    _loop.Trainer._maybe_save, _loop.Trainer._step = saving, stepping
+    _trainer.Trainer._maybe_save, _trainer.Trainer._step = saving, stepping
 
 
 def be_killed(folder):
@@ -131,7 +131,7 @@ def killed(tmp_path_factory):
 def whole():
     """Return the results of runs that nothing disturbed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("modtools.training._run._OUTPUT_STEPS", 12)
+        patch.setattr("modtools.training._trainer._OUTPUT_STEPS", 12)
         return {case: train(case) for case in {case.partition(",")[0] for case in KILLED}}
 
 
@@ -139,8 +139,8 @@ def whole():
 def stopping(monkeypatch):
     """Return `save_every_third_step`, which is undone after the test."""
     for name in ("_maybe_save", "_step"):
-        monkeypatch.setattr(_loop.Trainer, name, getattr(_loop.Trainer, name))
-    monkeypatch.setattr(_loop, "_SAVE_SECONDS", _loop._SAVE_SECONDS)
+        monkeypatch.setattr(_trainer.Trainer, name, getattr(_trainer.Trainer, name))
+    monkeypatch.setattr(_trainer, "_SAVE_SECONDS", _trainer._SAVE_SECONDS)
     return save_every_third_step
 
 
@@ -148,14 +148,14 @@ def stopping(monkeypatch):
 def test_a_killed_run_is_resumed_to_the_same_result(number, case, killed, whole, monkeypatch):
     checkpoint, steps = killed / f"{number}.pt", []
     assert checkpoint.exists()
-    step = _loop.Trainer._step
+    step = _trainer.Trainer._step
 
     def noting(self, phase, position, progress):
         steps.append((phase.number, position.step))
         return step(self, phase, position, progress)
 
-    monkeypatch.setattr(_loop.Trainer, "_step", noting)
-    monkeypatch.setattr("modtools.training._run._OUTPUT_STEPS", 12)
+    monkeypatch.setattr(_trainer.Trainer, "_step", noting)
+    monkeypatch.setattr("modtools.training._trainer._OUTPUT_STEPS", 12)
     assert_same(train(case, checkpoint), whole[case.partition(",")[0]])
     assert steps[0] == KILLED[case][1]
     assert list(killed.glob(f"*{number}.pt*")) == []
@@ -279,10 +279,10 @@ def test_seconds_go_on_where_the_first_part_ended(stopping, tmp_path):
 def test_a_checkpoint_appears_within_seconds_although_phases_are_short(monkeypatch, tmp_path):
     # The time since the last checkpoint runs on from one phase to the next.
     now = itertools.count(step=2)  # so that a hidden phase of four steps takes 12 seconds
-    monkeypatch.setattr(_loop.Clock, "seconds", lambda self: float(next(now)))
+    monkeypatch.setattr(_trainer.Clock, "seconds", lambda self: float(next(now)))
     written = []
     monkeypatch.setattr(
-        "modtools.training._run.write_checkpoint",
+        "modtools.training._trainer.write_checkpoint",
         lambda path, settings, state: written.append(state),
     )
     train("sequential", tmp_path / "run.pt", epochs=1)
@@ -311,10 +311,10 @@ def test_nothing_of_another_network_is_taken_over(stopping, tmp_path):
 
 
 if __name__ == "__main__":
-    from modtools.training import _run
+    from modtools.training import _trainer
 
     torch.set_num_threads(1)
-    _run._OUTPUT_STEPS = 12
+    _trainer._OUTPUT_STEPS = 12
     np.seterr(all="ignore")
     train("sequential", epochs=1)  # whatever is imported late is imported once for all children
     be_killed(sys.argv[1])

@@ -7,7 +7,7 @@ from torch import nn
 
 from modtools.outputs import ClassMeanOutput
 from modtools.training import Recipe, train_end_to_end, train_modular
-from modtools.training._held_out import HeldOut
+from modtools.training._objective import HeldOut
 
 pytestmark = pytest.mark.floating_point
 

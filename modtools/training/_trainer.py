@@ -1,11 +1,14 @@
-"""The one training loop: a phase trains its learners behind a frozen prefix."""
+"""One training run: its phases in order, their steps, checkpoints and clean stops."""
 
+import copy
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,47 +16,37 @@ from torch import Tensor, nn
 
 from modtools._progress import meter
 from modtools.exceptions import ModtoolsError
-from modtools.modules import one_line
+from modtools.modules import check_device, one_line
 from modtools.proxies import Pairs
-from modtools.training._batches import Batch, Source, derive_seed, rows_of_step
-from modtools.training._checkpoint import Interrupt
-from modtools.training._objective import Objective
-from modtools.training._options import Recipe, autocast
+from modtools.tasks import Task
+from modtools.training._batches import (
+    Batch,
+    CachedSource,
+    FrozenSource,
+    Source,
+    TaskSource,
+    default_preprocess,
+    derive_seed,
+    rows_of_step,
+)
+from modtools.training._checkpoint import (
+    Interrupt,
+    check_state,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from modtools.training._objective import HeldOut, Learner, Objective, codes_of
+from modtools.training._options import Options, Recipe, autocast, measured_precision
 from modtools.training._split import count_saved_bytes
 
-__all__ = ["Clock", "Learner", "Phase", "Trainer"]
+__all__ = ["Clock", "Phase", "Trainer"]
 
-_ORDER, _STEP = 0, 1  # what a derived seed is for
+_ORDER, _STEP, _HEADS = 0, 1, 2  # what a derived seed is for
 _SAVE_SECONDS: Final = 20.0
-
-
-@dataclass
-class Learner:
-    """A module in training: its name, its own objective and its own optimizer."""
-
-    name: str
-    module: nn.Module
-    objective: Objective
-    optimizer: torch.optim.Optimizer
-
-    def parts(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps beside the network's weights."""
-        return {
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, parts: dict[str, Any]) -> None:
-        """Take over what `parts` returned."""
-        self.objective.load_state_dict(parts["objective"])
-        self.optimizer.load_state_dict(parts["optimizer"])
-
-
-class HeldOutRows(Protocol):
-    """Measures learners on rows that they do not learn from."""
-
-    def measure(self, learners: list[Learner]) -> dict[str, dict[str, float]]:
-        """Return validation_loss and validation_accuracy of each learner by name."""
+_OUTPUT_RATE: Final = 5.0  # times the learning rate of the recipe: features are of length 1
+_OUTPUT_STEPS: Final = 300
+_NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
 
 
 @dataclass
@@ -74,10 +67,8 @@ class Phase:
         Batch size, learning rates, augmentation.
     n_epochs, deadline : int or None, float or None
         Where it ends: after so many epochs, or when the run's clock shows so many seconds.
-    held_out : object with `measure`, or None
+    held_out : HeldOut or None
         Gives validation_loss and validation_accuracy of each learner.
-    patience : int or None
-        Ends it after so many epochs without a better validation loss.
     least_steps : int
         Steps that it takes however few epochs or seconds it was given.
     """
@@ -89,8 +80,7 @@ class Phase:
     recipe: Recipe
     n_epochs: int | None
     deadline: float | None
-    held_out: "HeldOutRows | None" = None
-    patience: int | None = None
+    held_out: HeldOut | None = None
     least_steps: int = 1
 
 
@@ -119,43 +109,208 @@ class _Position:
 
 
 class Trainer:
-    """Runs phases on one network: steps, history, checkpoints, stops.
+    """One training run of a network on a task.
 
     Parameters
     ----------
     network : torch.nn.Module
-        The whole network; its weights are what checkpoints keep.
-    n_rows : int
-        Rows of the task.
-    device, precision
-        Where and how forward passes run.
-    seed : int
-        Decides order, augmentation and dropout, step by step.
-    save : callable, optional
-        Keeps a state; None keeps nothing.
+        Trained in place; its weights are what checkpoints keep.
+    task : Task
+        What it learns from.
+    options : Options
+        The checked options.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        n_rows: int,
-        device: torch.device,
-        precision: str,
-        seed: int,
-        save: Callable[[dict[str, Any]], None] | None,
-    ) -> None:
-        self.network, self.n_rows = network, n_rows
-        self._device, self.precision, self._seed = device, precision, seed
-        self._save = save
+    def __init__(self, network: nn.Module, task: Task, options: Options) -> None:
+        self.device = check_device(options.device, network)
+        # Convolutions on a processor take a third less time with channels innermost.
+        network.to(self.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.task, self.options, self.recipe = task, options, options.recipe or Recipe()
+        self._place = None if options.checkpoint is None else Path(options.checkpoint)
+        self.preprocess = options.preprocess or default_preprocess(task)
+        self.codes = torch.as_tensor(codes_of(task, task.classes))
+        rows = np.arange(min(len(task), self.recipe.batch_size))
+        self.example = self._source(task).batch(rows).inputs
+        self._check_outputs(task, self.example[:2])
+        if options.validation is not None:
+            codes_of(options.validation, task.classes)
+            first = self._source(options.validation).batch(np.arange(1)).inputs
+            self._check_outputs(options.validation, first)
+        self.precision: str = options.precision
         self.clock = Clock()
         self.history: list[dict[str, Any]] = []
         self.peak_bytes = 0
+        self._save: Callable[[dict[str, Any]], None] | None = None
         self._saved_at = 0.0
         self._good: dict[str, Tensor] = {}
         self._good_since = ""
         self._best: dict[str, Tensor] = {}
         self._order: tuple[tuple[int, int], Any] | None = None
+
+    @torch.no_grad()
+    def _check_outputs(self, task: Task, inputs: Tensor) -> None:
+        """Raise unless the network reads a task's inputs and has an output for each class."""
+        self.network.eval()
+        try:
+            outputs = self.network(inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ModtoolsError(
+                f"the network cannot read inputs of shape {tuple(inputs.shape[1:])} and type "
+                f"{inputs.dtype} of task {task.name}: {one_line(error)}."
+            ) from error
+        n_classes = len(self.task.classes)
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        if shape != (len(inputs), n_classes):
+            raise ModtoolsError(
+                f"the network must return one number a class, (n_samples, {n_classes}) for task "
+                f"{task.name}; it returns {shape} for n_samples={len(inputs)}. Build it with "
+                f"n_classes={n_classes}."
+            )
+
+    @torch.no_grad()
+    def seconds_to_read(self) -> float:
+        """Return about how long one forward pass over the whole task takes, after a first one."""
+        rows = np.arange(len(self.example))
+        self.network.eval()
+        begin = time.perf_counter()
+        self.network(self._source(self.task).batch(rows).inputs).cpu()
+        return (time.perf_counter() - begin) * len(self.task) / len(rows)
+
+    def train(self, phases: Sequence[Callable[[int], Phase]], settings: dict[str, Any]) -> None:
+        """Train the phases in order, or what a checkpoint left of them.
+
+        Each is made, given its number, when it begins: its heads draw their weights then.
+        """
+        path = self._place
+        state = None if path is None else read_checkpoint(path, settings, self.device)
+        self.clock = Clock()
+        if path is not None:
+            self._save = partial(write_checkpoint, path, settings)
+        if path is not None and state is not None:
+            check_state(path, state)
+            self.resume(state)
+        reached = 0 if state is None else state["phase"]
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(cuda), Interrupt(self._advice()) as interrupt:
+            if self.precision == "auto":
+                self.precision = self._measured_precision()
+            for number, make_phase in enumerate(phases[reached:], start=reached):
+                torch.manual_seed(derive_seed(self.options.seed, number, _HEADS))
+                self.run(make_phase(number), interrupt, state)
+                state = None
+            self.network.eval()
+            self._good = {}
+            if path is not None:
+                self._end_checkpoint(path, settings, n_phases=len(phases))
+
+    def _end_checkpoint(self, path: Path, settings: dict[str, Any], *, n_phases: int) -> None:
+        """Remove the checkpoint, or leave one of the finished network where it is to be kept.
+
+        The network is trained: whether there is room for its checkpoint does not change that.
+        """
+        with suppress(ModtoolsError):
+            if self.options.keep_checkpoint:
+                write_checkpoint(path, settings, self.finished(n_phases))
+            else:
+                remove_checkpoint(path)
+
+    def _advice(self) -> str:
+        path = self._place
+        if path is None:
+            return "training stopped; nothing was kept (checkpoint= makes a run resumable)."
+        return f"training stopped; the same call goes on from the checkpoint {path}."
+
+    def _measured_precision(self) -> str:
+        """Return the precision to train in, measured on a copy of the network."""
+        network = copy.deepcopy(self.network).train()
+
+        def step(precision: str) -> None:
+            with autocast(self.device, precision):
+                outputs = network(self.example)
+            outputs.float().square().mean().backward()
+
+        return measured_precision(step)
+
+    def _source(self, task: Task, prefix: Sequence[nn.Module] = (), **how: Any) -> Source:
+        source: Source = TaskSource(task, self.preprocess, device=self.device, **how)
+        return FrozenSource(source, nn.Sequential(*prefix).eval()) if prefix else source
+
+    def phase(
+        self,
+        number: int,
+        parts: Sequence[tuple[str, nn.Module, Objective]],
+        labels: Tensor | Pairs,
+        *,
+        deadline: float | None,
+        prefix: Sequence[nn.Module] = (),
+        is_output: bool = False,
+    ) -> Phase:
+        """Return the phase that trains some modules behind frozen ones.
+
+        Parameters
+        ----------
+        number : int
+            Place in the run, from 0.
+        parts : sequence of (str, nn.Module, Objective)
+            Name, module and objective of each learner, in the order of the forward pass.
+        labels : Tensor or Pairs
+            What the objectives are told of the examples.
+        deadline : float or None
+            Seconds on the run's clock at which the phase ends.
+        prefix : sequence of nn.Module
+            The modules before, frozen.
+        is_output : bool
+            Whether this is an output module on frozen features: it needs neither augmentation nor
+            small steps.
+        """
+        recipe = self.recipe
+        if is_output:
+            rate = _OUTPUT_RATE * recipe.learning_rate
+            recipe = replace(recipe, learning_rate=rate, augmentation=None)
+        learners = [self._learner(*part, recipe=recipe) for part in parts]
+        return Phase(
+            number=number,
+            learners=learners,
+            source=self._training_source(learners, prefix, recipe),
+            labels=labels,
+            recipe=recipe,
+            n_epochs=self.options.epochs,
+            deadline=deadline,
+            held_out=self._held_out(prefix, is_output=is_output),
+            least_steps=_OUTPUT_STEPS if is_output else 1,
+        )
+
+    def _learner(
+        self, name: str, module: nn.Module, objective: Objective, *, recipe: Recipe
+    ) -> Learner:
+        objective.to(self.device)
+        trained = [p for part in (module, objective) for p in part.parameters() if p.requires_grad]
+        return Learner(name, module, objective, recipe.optimizer(trained))
+
+    def _training_source(
+        self, learners: Sequence[Learner], prefix: Sequence[nn.Module], recipe: Recipe
+    ) -> Source:
+        """Return what the first learner reads: kept where it is the same in every epoch."""
+        source = self._source(self.task, prefix, augmentation=recipe.augmentation)
+        reads_inputs = any(learner.objective.uses_inputs for learner in learners)
+        if not prefix or recipe.augmentation is not None or reads_inputs:
+            return source
+        return CachedSource.of(source, len(self.task)) or source
+
+    def _held_out(self, prefix: Sequence[nn.Module], *, is_output: bool) -> HeldOut | None:
+        validation = self.options.validation
+        if validation is None:
+            return None
+        source = self._source(validation, prefix)
+        if is_output:  # its epochs take less time than a pass through the frozen modules
+            source = CachedSource.of(source, len(validation)) or source
+        return HeldOut(
+            validation,
+            source,
+            training=self.task,
+            training_source=self._source(self.task, prefix),
+        )
 
     def resume(self, state: dict[str, Any]) -> None:
         """Take over weights, history and clock of a checkpoint."""
@@ -166,6 +321,7 @@ class Trainer:
                 f"the checkpoint belongs to another network: {one_line(error)}. Give the same "
                 "network, or another checkpoint file."
             ) from error
+        self.precision = state["precision"]
         self._best = state["best"]
         self.history = list(state["history"])
         self.peak_bytes = state["peak_bytes"]
@@ -226,11 +382,11 @@ class Trainer:
         return position
 
     def _steps_per_epoch(self, phase: Phase) -> int:
-        return max(1, self.n_rows // phase.recipe.batch_size)
+        return max(1, len(self.task) // phase.recipe.batch_size)
 
     def _progress(self, phase: Phase, position: _Position) -> float:
         """Return the share of a phase that is done: of its steps or of its seconds, the larger."""
-        if phase.patience is not None and position.n_worse >= phase.patience:
+        if self.options.patience is not None and position.n_worse >= self.options.patience:
             return 1.0
         shares = []
         if phase.n_epochs is not None:
@@ -245,9 +401,9 @@ class Trainer:
     def _step(self, phase: Phase, position: _Position, progress: float) -> list[float]:
         """Train every learner on one batch; each one's graph is gone before the next is built."""
         rows = self._rows(phase, position.step)
-        seed = derive_seed(self._seed, phase.number, _STEP, position.step)
+        seed = derive_seed(self.options.seed, phase.number, _STEP, position.step)
         generator = torch.Generator().manual_seed(seed)
-        _seed(self._device, seed)
+        _seed(self.device, seed)
         batch = phase.source.batch(rows, generator)
         labels = phase.labels
         chosen = labels.take(rows) if isinstance(labels, Pairs) else labels[torch.as_tensor(rows)]
@@ -275,14 +431,14 @@ class Trainer:
         epoch, within = divmod(step, self._steps_per_epoch(phase))
         key = (phase.number, epoch)
         if self._order is None or self._order[0] != key:
-            rng = np.random.default_rng(derive_seed(self._seed, phase.number, _ORDER, epoch))
-            self._order = (key, rng.permutation(self.n_rows))
+            rng = np.random.default_rng(derive_seed(self.options.seed, phase.number, _ORDER, epoch))
+            self._order = (key, rng.permutation(len(self.task)))
         return rows_of_step(self._order[1], within, phase.recipe.batch_size)
 
     def _forward(
         self, learner: Learner, batch: Batch, labels: Tensor | Pairs
     ) -> tuple[Tensor, Tensor]:
-        with autocast(self._device, self.precision):
+        with autocast(self.device, self.precision):
             outputs = learner.module(batch.features)
         outputs = outputs.float()
         return outputs, learner.objective(outputs, labels, batch.inputs)
@@ -316,7 +472,7 @@ class Trainer:
         position.sums, position.n_summed = [0.0] * len(phase.learners), 0
         self._good = _copy(self.network)
         self._good_since = f"step {position.step} of this phase"
-        if phase.patience is None:
+        if self.options.patience is None:
             return
         value = sum(part["validation_loss"] for part in measured.values())
         if value < position.best:
@@ -327,7 +483,7 @@ class Trainer:
 
     def _restore_best(self, phase: Phase) -> None:
         """Go back to the weights with the least validation loss, where that was asked for."""
-        if phase.patience is not None and self._best:
+        if self.options.patience is not None and self._best:
             self.network.load_state_dict(self._best)
         self._best = {}
 
@@ -369,9 +525,6 @@ class Trainer:
             f"{what} at step {step} with learning rate {rate:.3g}. The network has its weights "
             f"from {self._good_since}{kept}. Lower the learning rate, or look at the inputs."
         )
-
-
-_NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
 
 
 def _seed(device: torch.device, seed: int) -> None:

@@ -1,11 +1,9 @@
-"""Modular training: every module learns from its own objective, none from another's."""
+"""The ways to train a network: module by module, each from its own objective, or end to end."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
-from itertools import repeat
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +13,18 @@ from modtools.exceptions import ModtoolsError
 from modtools.proxies import Pairs, Proxy
 from modtools.tasks import Task
 from modtools.training._objective import CrossEntropy, ProxyObjective, make_objective
-from modtools.training._options import Options, Recipe, as_network, check_task
+from modtools.training._options import (
+    GivenOptions,
+    Options,
+    as_network,
+    check_task,
+    takes_options,
+)
 from modtools.training._result import TrainingResult, describe
-from modtools.training._run import Run, Stage, check_trainable
 from modtools.training._split import split
+from modtools.training._trainer import Phase, Trainer
 
-__all__ = ["train_modular"]
+__all__ = ["train_end_to_end", "train_modular"]
 
 _OUTPUT_SHARE: Final = 0.01  # of the time, when its features are there: the module is small
 _LARGEST_SHARE: Final = 0.5  # with the time for its features
@@ -28,6 +32,7 @@ _SLOWER: Final = 1.1  # than one batch promised
 ProxyChoice = str | Proxy | Sequence[str | Proxy]
 
 
+@takes_options
 def train_modular(
     network: nn.Module | Sequence[nn.Module],
     task: Task,
@@ -36,17 +41,7 @@ def train_modular(
     schedule: Literal["sequential", "simultaneous"] = "sequential",
     at: int | Sequence[str] = 2,
     pairs: Pairs | None = None,
-    epochs: int | None = None,
-    max_seconds: float | None = None,
-    recipe: Recipe | None = None,
-    preprocess: Callable[[Any], Tensor] | None = None,
-    validation: Task | None = None,
-    patience: int | None = None,
-    device: str | torch.device | None = None,
-    precision: Literal["float32", "bfloat16", "auto"] = "float32",
-    checkpoint: str | os.PathLike[str] | None = None,
-    keep_checkpoint: bool = False,
-    seed: int = 0,
+    **options: Unpack[GivenOptions],
 ) -> TrainingResult:
     """Train a network module by module, with no backward pass between modules.
 
@@ -133,23 +128,73 @@ def train_modular(
     """
     check_choice(schedule, ["sequential", "simultaneous"], name="schedule")
     task, network = check_task(task), as_network(network)
-    options = Options.checked(
-        network=network,
-        epochs=epochs,
-        max_seconds=max_seconds,
-        recipe=recipe,
-        preprocess=preprocess,
-        validation=validation,
-        patience=patience,
-        device=device,
-        precision=precision,
-        checkpoint=checkpoint,
-        keep_checkpoint=keep_checkpoint,
-        seed=seed,
+    trainer = Trainer(network, task, Options(**options))
+    plan = _Plan(trainer, split(network, at=at, example=trainer.example), proxy, pairs)
+    settings = {
+        **describe(trainer, method=schedule, proxy=plan.proxy_names, at=plan.names[:-1]),
+        "pairs": None if pairs is None else _describe_pairs(pairs),
+    }
+    trainer.train(plan.phases(schedule), settings)
+    return TrainingResult(trainer, settings, plan.names[:-1], labels_needed=plan.labels_needed)
+
+
+@takes_options
+def train_end_to_end(
+    network: nn.Module | Sequence[nn.Module], task: Task, **options: Unpack[GivenOptions]
+) -> TrainingResult:
+    """Train a network end to end with cross-entropy: the baseline of modular training.
+
+    Batches, optimiser, schedules, augmentation, checkpoints and budget are those of
+    `train_modular`, so that the two are compared at equal cost.
+
+    Parameters
+    ----------
+    network : torch.nn.Module or list of torch.nn.Module
+        Any network with one output a class. It is trained in place.
+    task : Task
+        Labelled rows to learn from; classification.
+    epochs : int, optional
+        10 where `max_seconds` is not given either.
+    max_seconds : float, optional
+        Wall-clock budget in seconds; the learning rate reaches its end with it.
+    recipe, preprocess, validation, patience
+        As in `train_modular`.
+    device, precision, checkpoint, keep_checkpoint, seed
+        As in `train_modular`.
+
+    Returns
+    -------
+    TrainingResult
+        The network, its hidden part ready to be scored or saved, and the history.
+
+    Raises
+    ------
+    ModtoolsError
+        As `train_modular`.
+
+    Examples
+    --------
+    >>> import modtools as mt
+    >>> from modtools.training import networks
+    >>> train, test = mt.load_task("digits").split(seed=0)
+    >>> _ = torch.manual_seed(0)
+    >>> result = train_end_to_end(networks.multilayer_perceptron([64, 64, 10]), train, epochs=3)
+    >>> result.labels_needed, result.accuracy(test) > 0.8
+    ('classes', True)
+    """
+    task, network, checked = check_task(task), as_network(network), Options(**options)
+    _check_trainable("network", network)
+    trainer = Trainer(network, task, checked)
+    settings = describe(trainer, method="end_to_end", proxy=[], at=[])
+    whole = [("network", network, CrossEntropy())]
+    deadline = checked.max_seconds
+    trainer.train(
+        [lambda number: trainer.phase(number, whole, trainer.codes, deadline=deadline)], settings
     )
-    run = Run(network, task, options)
-    modules = split(network, at=at, example=run.example)
-    return _Plan(run, modules, proxy, pairs).train(schedule)
+    blocks = list(network._modules)
+    is_sequence = isinstance(network, nn.Sequential) and len(blocks) > 1
+    taps = [blocks[-2]] if is_sequence else [None]
+    return TrainingResult(trainer, settings, taps, labels_needed="classes")
 
 
 class _Plan:
@@ -157,67 +202,69 @@ class _Plan:
 
     def __init__(
         self,
-        run: Run,
+        trainer: Trainer,
         modules: Sequence[nn.Sequential],
         proxy: ProxyChoice,
         pairs: Pairs | None,
     ) -> None:
-        self._run, self._modules, self._pairs = run, modules, pairs
-        self.taps = [list(module._modules)[-1] for module in modules]
-        for name, module in zip(self.taps, modules, strict=True):
-            check_trainable(name, module)
+        self._trainer, self._modules, self._pairs = trainer, modules, pairs
+        self.names = [list(module._modules)[-1] for module in modules]
+        for name, module in zip(self.names, modules, strict=True):
+            _check_trainable(name, module)
         self._proxies = _one_each(proxy, len(modules) - 1)
-        self._shapes = _shapes(modules[:-1], run.example)
+        self._shapes = _shapes(modules[:-1], trainer.example)
         with torch.random.fork_rng(devices=[]):  # heads draw their weights
             needs = [self._objective(place).required_labels for place in range(len(modules) - 1)]
         self.proxy_names = [_proxy_name(one) for one in self._proxies]
         self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
         if pairs is not None:
-            _check_pairs(pairs, len(run.task), dict(zip(self.proxy_names, needs, strict=True)))
+            _check_pairs(pairs, len(trainer.task), dict(zip(self.proxy_names, needs, strict=True)))
 
-    def train(self, schedule: str) -> TrainingResult:
-        """Train every module by a schedule and return what came out."""
-        settings = self.settings(schedule)
-        trainer = self._run.train(self.stages(schedule), settings)
-        needed = self.labels_needed
-        return TrainingResult(self._run, trainer, settings, self.taps[:-1], labels_needed=needed)
-
-    def settings(self, schedule: str) -> dict[str, Any]:
-        """Return all that decides what the run gives."""
-        named = describe(self._run, method=schedule, proxy=self.proxy_names, at=self.taps[:-1])
-        return {**named, "pairs": None if self._pairs is None else _describe_pairs(self._pairs)}
-
-    def stages(self, schedule: str) -> list[Callable[[], Stage]]:
+    def phases(self, schedule: str) -> list[Callable[[int], Phase]]:
         """Return the phases in order; each is made when it begins."""
         n_hidden = len(self._modules) - 1
         groups = [[place] for place in range(n_hidden)]
         if schedule == "simultaneous":
             groups = [list(range(n_hidden))]
         deadlines = self._deadlines(len(groups))
-        return [*map(partial, repeat(self._hidden), groups, deadlines), self._output]
+        timed = zip(groups, deadlines, strict=True)
+        return [*(partial(self._hidden, *one) for one in timed), self._output]
 
     def _deadlines(self, n_phases: int) -> list[float | None]:
         """Share the time between the hidden phases, less what the output module will need."""
-        seconds = self._run.options.max_seconds
+        seconds = self._trainer.options.max_seconds
         if seconds is None:
             return [None] * n_phases
-        needed = _SLOWER * self._run.seconds_to_read() + _OUTPUT_SHARE * seconds
+        needed = _SLOWER * self._trainer.seconds_to_read() + _OUTPUT_SHARE * seconds
         left = seconds - min(needed, _LARGEST_SHARE * seconds)
         return [left * (k + 1) / n_phases for k in range(n_phases)]
 
-    def _hidden(self, places: list[int], deadline: float | None) -> Stage:
-        parts = [(self.taps[k], self._modules[k], self._objective(k)) for k in places]
-        labels = self._run.codes if self._pairs is None else self._pairs
-        return Stage(parts, self._modules[: places[0]], labels, deadline)
+    def _hidden(self, places: list[int], deadline: float | None, number: int) -> Phase:
+        parts = [(self.names[k], self._modules[k], self._objective(k)) for k in places]
+        labels = self._trainer.codes if self._pairs is None else self._pairs
+        prefix = self._modules[: places[0]]
+        return self._trainer.phase(number, parts, labels, deadline=deadline, prefix=prefix)
 
-    def _output(self) -> Stage:
-        part = (self.taps[-1], self._modules[-1], CrossEntropy())
-        deadline = self._run.options.max_seconds
-        return Stage([part], self._modules[:-1], self._run.codes, deadline, is_output=True)
+    def _output(self, number: int) -> Phase:
+        trainer = self._trainer
+        return trainer.phase(
+            number,
+            [(self.names[-1], self._modules[-1], CrossEntropy())],
+            trainer.codes,
+            deadline=trainer.options.max_seconds,
+            prefix=self._modules[:-1],
+            is_output=True,
+        )
 
     def _objective(self, place: int) -> ProxyObjective:
-        n_classes = len(self._run.task.classes)
+        n_classes = len(self._trainer.task.classes)
         return make_objective(self._proxies[place], self._shapes[place], n_classes)
+
+
+def _check_trainable(name: str, module: nn.Module) -> None:
+    """Raise, before anything is trained, where a module has nothing to train."""
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ModtoolsError(f"module {name} has no parameters to train. Cut the network elsewhere.")
 
 
 def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
