@@ -183,6 +183,8 @@ class FrozenSource:
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
         """Return the inputs, and the prefix's output for them as features."""
         inputs, features = self._source.batch(rows, generator)
+        if any(module.training for module in self._prefix.modules()):
+            self._prefix.eval()  # a callback may have had the whole network be in training mode
         with torch.no_grad():
             return Batch(inputs, self._prefix(features).float())
 

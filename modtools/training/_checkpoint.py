@@ -27,7 +27,6 @@ __all__ = [
 _PARTS: Final = {
     "phase": int,
     "network": Mapping,
-    "best": Mapping,
     "history": list,
     "peak_bytes": int,
     "precision": str,

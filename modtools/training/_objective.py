@@ -179,6 +179,11 @@ class Learner:
     objective: Objective
     optimizer: torch.optim.Optimizer
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def parts(self) -> dict[str, Any]:
         """Return what a checkpoint keeps beside the network's weights."""
         return {

@@ -17,6 +17,7 @@ from modtools._checks import check_choice, check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 from modtools.training._batches import Augmentation
+from modtools.training._callbacks import Callback
 from modtools.training._checkpoint import check_checkpoint_place
 
 __all__ = [
@@ -178,6 +179,7 @@ class GivenOptions(TypedDict, total=False):
     checkpoint: str | os.PathLike[str] | None
     keep_checkpoint: bool
     seed: int
+    callbacks: Sequence[Callback]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +197,7 @@ class Options:
     checkpoint: str | os.PathLike[str] | None = None
     keep_checkpoint: bool = False
     seed: int = 0
+    callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -223,6 +226,14 @@ class Options:
             raise ModtoolsError(f"validation must be a Task; got {type(self.validation).__name__}.")
         if not isinstance(self.recipe, Recipe | None):
             raise ModtoolsError(f"recipe must be a Recipe; got {type(self.recipe).__name__}.")
+        if not isinstance(self.callbacks, Sequence):
+            raise ModtoolsError(f"callbacks must be a list; got {type(self.callbacks).__name__}.")
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise ModtoolsError(
+                    "callbacks must be objects of subclasses of modtools.training.Callback; got "
+                    f"{callback!r}."
+                )
 
 
 def takes_options(function: Trains) -> Trains:

@@ -33,7 +33,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return all that decides what a run gives, as plain JSON."""
     options, task = trainer.options, trainer.task
-    return {
+    settings = {
         "method": method,
         "proxy": list(proxy),
         "at": list(at),
@@ -52,6 +52,9 @@ def describe(
         "network": type(trainer.network).__name__,
         "n_parameters": sum(p.numel() for p in trainer.network.parameters()),
     }
+    if options.callbacks:
+        settings["callbacks"] = [type(callback).__qualname__ for callback in options.callbacks]
+    return settings
 
 
 def _described(preprocess: Any) -> str | None:
@@ -101,7 +104,8 @@ class TrainingResult(Result):
         import pandas as pd
 
         super().__init__(settings=settings, seconds=trainer.clock.seconds())
-        self._trainer = trainer
+        self._task, self._device = trainer.task, trainer.device
+        self._preprocess = trainer.preprocess
         self.network = trainer.network
         self.history: pd.DataFrame = pd.DataFrame(trainer.history)
         self.peak_activation_bytes = trainer.peak_bytes
@@ -123,7 +127,7 @@ class TrainingResult(Result):
             self.network,
             name=name,
             tap=self._taps,
-            preprocess=self._trainer.preprocess,
+            preprocess=self._preprocess,
             source_head=True,
             build=build,
         )
@@ -141,7 +145,7 @@ class TrainingResult(Result):
         ndarray of shape (n_samples,)
             Label values of the training task.
         """
-        return self._trainer.task.classes[self._predicted_codes(task)]
+        return self._task.classes[self._predicted_codes(task)]
 
     def accuracy(self, task: Task) -> float:
         """Return the share of rows whose label the network predicts.
@@ -156,7 +160,7 @@ class TrainingResult(Result):
         float
             Accuracy in [0, 1].
         """
-        codes = codes_of(task, self._trainer.task.classes)
+        codes = codes_of(task, self._task.classes)
         return float(np.mean(self._predicted_codes(task) == codes))
 
     def evaluate(self, task: Task) -> MeasuredAccuracy:
@@ -177,7 +181,7 @@ class TrainingResult(Result):
 
     @torch.no_grad()
     def _predicted_codes(self, task: Task) -> NDArray[np.intp]:
-        source = TaskSource(task, self._trainer.preprocess, device=self._trainer.device)
+        source = TaskSource(task, self._preprocess, device=self._device)
         self.network.eval()
         blocks = [
             self.network(source.batch(rows).inputs).argmax(dim=1).cpu().numpy()

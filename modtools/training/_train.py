@@ -97,6 +97,9 @@ def train_modular(
         Remove it when the result is saved.
     seed : int, default=0
         Decides order, augmentation and heads. The initial weights are those of `network`.
+    callbacks : sequence of Callback, default=()
+        Called at the begin and end of each phase and after every step and epoch: loggers,
+        schedulers, early stopping of your own (see `modtools.training.Callback`).
 
     Returns
     -------
@@ -159,7 +162,7 @@ def train_end_to_end(
         Wall-clock budget in seconds; the learning rate reaches its end with it.
     recipe, preprocess, validation, patience
         As in `train_modular`.
-    device, precision, checkpoint, keep_checkpoint, seed
+    device, precision, checkpoint, keep_checkpoint, seed, callbacks
         As in `train_modular`.
 
     Returns

@@ -3,8 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modtools._progress import meter
 from modtools.exceptions import ModtoolsError
 from modtools.modules import check_device, one_line
 from modtools.proxies import Pairs
@@ -28,6 +27,15 @@ from modtools.training._batches import (
     default_preprocess,
     derive_seed,
     rows_of_step,
+)
+from modtools.training._callbacks import (
+    Callback,
+    EarlyStopping,
+    History,
+    ProgressBar,
+    TrainingState,
+    check_kept_state,
+    copy_weights,
 )
 from modtools.training._checkpoint import (
     Interrupt,
@@ -46,7 +54,6 @@ _ORDER, _STEP, _HEADS = 0, 1, 2  # what a derived seed is for
 _SAVE_SECONDS: Final = 20.0
 _OUTPUT_RATE: Final = 5.0  # times the learning rate of the recipe: features are of length 1
 _OUTPUT_STEPS: Final = 300
-_NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
 
 
 @dataclass
@@ -104,8 +111,11 @@ class _Position:
     began: float = 0.0
     sums: list[float] = field(default_factory=list)
     n_summed: int = 0
-    best: float = math.inf
-    n_worse: int = 0
+    is_stopped: bool = False
+
+    def stop(self) -> None:
+        """End the phase here."""
+        self.is_stopped = True
 
 
 class Trainer:
@@ -145,7 +155,9 @@ class Trainer:
         self._saved_at = 0.0
         self._good: dict[str, Tensor] = {}
         self._good_since = ""
-        self._best: dict[str, Tensor] = {}
+        self._callbacks: list[Callback] = []
+        self._shown: TrainingState
+        self._n_phases = 0
         self._order: tuple[tuple[int, int], Any] | None = None
 
     @torch.no_grad()
@@ -190,6 +202,7 @@ class Trainer:
         if path is not None and state is not None:
             check_state(path, state)
             self.resume(state)
+        self._callbacks, self._n_phases = self._all_callbacks(), len(phases)
         reached = 0 if state is None else state["phase"]
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda), Interrupt(self._advice()) as interrupt:
@@ -200,18 +213,24 @@ class Trainer:
                 self.run(make_phase(number), interrupt, state)
                 state = None
             self.network.eval()
-            self._good = {}
             if path is not None:
-                self._end_checkpoint(path, settings, n_phases=len(phases))
+                self._end_checkpoint(path, settings)
 
-    def _end_checkpoint(self, path: Path, settings: dict[str, Any], *, n_phases: int) -> None:
+    def _all_callbacks(self) -> list[Callback]:
+        """Return those of the caller, then those that training adds; they end in reverse order."""
+        callbacks = [*self.options.callbacks, History(self.history, self.clock.seconds)]
+        if self.options.patience is not None:
+            callbacks.append(EarlyStopping(self.options.patience))
+        return [*callbacks, ProgressBar()]
+
+    def _end_checkpoint(self, path: Path, settings: dict[str, Any]) -> None:
         """Remove the checkpoint, or leave one of the finished network where it is to be kept.
 
         The network is trained: whether there is room for its checkpoint does not change that.
         """
         with suppress(ModtoolsError):
             if self.options.keep_checkpoint:
-                write_checkpoint(path, settings, self.finished(n_phases))
+                write_checkpoint(path, settings, self.finished())
             else:
                 remove_checkpoint(path)
 
@@ -322,18 +341,16 @@ class Trainer:
                 "network, or another checkpoint file."
             ) from error
         self.precision = state["precision"]
-        self._best = state["best"]
         self.history = list(state["history"])
         self.peak_bytes = state["peak_bytes"]
         self.clock = Clock(before=state["seconds"])
         self._saved_at = state["seconds"]
 
-    def finished(self, n_phases: int) -> dict[str, Any]:
+    def finished(self) -> dict[str, Any]:
         """Return the state of a run whose phases are all done, for `resume`."""
         return {
-            "phase": n_phases,
+            "phase": self._n_phases,
             "network": self.network.state_dict(),
-            "best": {},
             "history": self.history,
             "peak_bytes": self.peak_bytes,
             "precision": self.precision,
@@ -344,49 +361,94 @@ class Trainer:
         """Train the learners of a phase until it ends; `state` is where it stood."""
         position = _Position(began=self.clock.seconds(), sums=[0.0] * len(phase.learners))
         if state is not None:
-            position = self._take_over(phase, state)
-        self._good = _copy(self.network)
-        self._good_since = "the start of this phase" if state is None else "the checkpoint"
-        names = ", ".join(learner.name for learner in phase.learners)
-        with meter(f"training {names}") as show:
-            while (progress := self._progress(phase, position)) < 1:
-                losses = self._step(phase, position, progress)
-                position.sums = [a + b for a, b in zip(position.sums, losses, strict=True)]
-                position.n_summed += 1
-                position.step += 1
-                show(progress, f"loss {sum(losses):.4g}")
-                if position.step % self._steps_per_epoch(phase) == 0:
-                    self._end_epoch(phase, position, progress)
-                self._maybe_save(phase, position, interrupt)
-        if position.n_summed:
-            self._end_epoch(phase, position, 1.0)
-            self._maybe_save(phase, position, interrupt)
-        self._restore_best(phase)
+            position = self._position(phase, state)
+        self._shown = self._show(phase, position)
+        with ExitStack() as ends:
+            for callback in self._callbacks:
+                callback.on_train_begin(self._shown)
+                ends.callback(self._end, callback)
+                if self._save is not None:
+                    check_kept_state(callback)
+            if state is not None:
+                self._take_over(phase, state)
+                self._shown = self._show(phase, position)  # with the rates of its optimizers
+            self._good = copy_weights(self.network)
+            self._good_since = "the start of this phase" if state is None else "the checkpoint"
+            self._train(phase, position, interrupt)
+            self._shown = replace(self._shown, is_finished=True)
         for learner in phase.learners:
             learner.optimizer.zero_grad(set_to_none=True)  # a frozen module keeps no gradient
 
+    def _train(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
+        """Train until the phase ends, and end its last epoch, whole or not."""
+        while (progress := self._progress(phase, position)) < 1:
+            losses = self._step(phase, position, progress)
+            position.sums = [a + b for a, b in zip(position.sums, losses, strict=True)]
+            position.n_summed += 1
+            position.step += 1
+            self._shown = self._show(phase, position, progress=progress, losses=losses)
+            for callback in self._callbacks:
+                callback.on_batch_end(self._shown)
+            if position.step % self._steps_per_epoch(phase) == 0:
+                self._end_epoch(phase, position)
+            self._maybe_save(phase, position, interrupt)
+        if position.n_summed:
+            self._shown = replace(self._shown, progress=1.0)
+            if phase.recipe.curve != "constant":
+                rates = dict.fromkeys(self._shown.modules, phase.recipe.learning_rate_at(1.0))
+                self._shown = replace(self._shown, learning_rates=rates)
+            self._end_epoch(phase, position)
+            self._maybe_save(phase, position, interrupt)
+
+    def _end(self, callback: Callback) -> None:
+        callback.on_train_end(self._shown)
+
+    def _show(
+        self,
+        phase: Phase,
+        position: _Position,
+        *,
+        progress: float = 0.0,
+        losses: Sequence[float] = (),
+    ) -> TrainingState:
+        """Return what callbacks are shown."""
+        names = [learner.name for learner in phase.learners]
+        return TrainingState(
+            phase=phase.number,
+            n_phases=self._n_phases,
+            step=position.step,
+            epoch=position.step / self._steps_per_epoch(phase),
+            progress=progress,
+            losses=dict(zip(names, losses, strict=False)),
+            learning_rates={learner.name: learner.rate for learner in phase.learners},
+            network=self.network,
+            optimizers={learner.name: learner.optimizer for learner in phase.learners},
+            _stop=position.stop,
+        )
+
     @staticmethod
-    def _take_over(phase: Phase, state: dict[str, Any]) -> _Position:
-        """Return where a phase stood, its learners as they were."""
-        try:
+    def _position(phase: Phase, state: Mapping[str, Any]) -> _Position:
+        """Return where a phase stood."""
+        with _only_if_it_fits():
             position = _Position(**state["position"])
-            for learner, parts in zip(phase.learners, state["learners"], strict=True):
-                learner.restore(parts)
             if len(position.sums) != len(phase.learners):
                 raise ValueError(f"it has {len(position.sums)} losses")
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise ModtoolsError(
-                f"the checkpoint does not fit this run: {one_line(error)}. Give another checkpoint "
-                "file, or remove this one."
-            ) from error
         return position
+
+    def _take_over(self, phase: Phase, state: Mapping[str, Any]) -> None:
+        """Have learners and callbacks be as they were."""
+        with _only_if_it_fits():
+            for learner, parts in zip(phase.learners, state["learners"], strict=True):
+                learner.restore(parts)
+            for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
+                callback.load_state_dict(kept)
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return max(1, len(self.task) // phase.recipe.batch_size)
 
     def _progress(self, phase: Phase, position: _Position) -> float:
         """Return the share of a phase that is done: of its steps or of its seconds, the larger."""
-        if self.options.patience is not None and position.n_worse >= self.options.patience:
+        if position.is_stopped:
             return 1.0
         shares = []
         if phase.n_epochs is not None:
@@ -407,11 +469,9 @@ class Trainer:
         batch = phase.source.batch(rows, generator)
         labels = phase.labels
         chosen = labels.take(rows) if isinstance(labels, Pairs) else labels[torch.as_tensor(rows)]
-        rate = phase.recipe.learning_rate_at(progress)
+        self._set_rates(phase, progress)
         features, losses = batch.features, []
         for learner in phase.learners:
-            for group in learner.optimizer.param_groups:
-                group["lr"] = rate
             learner.module.train()
             learner.objective.train()
             learner.optimizer.zero_grad(set_to_none=True)
@@ -421,11 +481,23 @@ class Trainer:
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 what = f"the loss of module {learner.name} became {losses[-1]}"
-                raise self._diverged(what, position.step, rate)
+                raise self._diverged(what, position.step, learner.rate)
             loss.backward()  # type: ignore[no-untyped-call]
             learner.optimizer.step()
             features = features.detach()
         return losses
+
+    @staticmethod
+    def _set_rates(phase: Phase, progress: float) -> None:
+        """Set the learning rates; a constant one is set when the optimizer is made.
+
+        Since then a callback may have changed it.
+        """
+        if phase.recipe.curve != "constant":
+            rate = phase.recipe.learning_rate_at(progress)
+            for learner in phase.learners:
+                for group in learner.optimizer.param_groups:
+                    group["lr"] = rate
 
     def _rows(self, phase: Phase, step: int) -> Any:
         epoch, within = divmod(step, self._steps_per_epoch(phase))
@@ -451,41 +523,18 @@ class Trainer:
         kept = [t for part in parts for t in (*part.parameters(), *part.buffers())]
         return count_saved_bytes(exclude=kept)
 
-    def _end_epoch(self, phase: Phase, position: _Position, progress: float) -> None:
-        """Add an epoch to the history, and keep its weights as good, and best where they are."""
+    def _end_epoch(self, phase: Phase, position: _Position) -> None:
+        """Measure an epoch and keep its weights as good; callbacks are told."""
         self._check_weights(phase, position)
-        measured = {}
-        if phase.held_out is not None:
-            measured = phase.held_out.measure(phase.learners)
-        for learner, total in zip(phase.learners, position.sums, strict=True):
-            self.history.append(
-                {
-                    "module": learner.name,
-                    "epoch": position.step / self._steps_per_epoch(phase),
-                    "step": position.step,
-                    "seconds": self.clock.seconds(),
-                    "learning_rate": phase.recipe.learning_rate_at(progress),
-                    "loss": total / position.n_summed,
-                    **measured.get(learner.name, _NOT_VALIDATED),
-                }
-            )
+        means = [total / position.n_summed for total in position.sums]
+        losses = dict(zip(self._shown.modules, means, strict=True))
+        measured = {} if phase.held_out is None else phase.held_out.measure(phase.learners)
+        self._shown = replace(self._shown, losses=losses, validation=measured)
         position.sums, position.n_summed = [0.0] * len(phase.learners), 0
-        self._good = _copy(self.network)
+        self._good = copy_weights(self.network)
         self._good_since = f"step {position.step} of this phase"
-        if self.options.patience is None:
-            return
-        value = sum(part["validation_loss"] for part in measured.values())
-        if value < position.best:
-            position.best, position.n_worse = value, 0
-            self._best = _copy(self.network)
-        else:
-            position.n_worse += 1
-
-    def _restore_best(self, phase: Phase) -> None:
-        """Go back to the weights with the least validation loss, where that was asked for."""
-        if self.options.patience is not None and self._best:
-            self.network.load_state_dict(self._best)
-        self._best = {}
+        for callback in self._callbacks:
+            callback.on_epoch_end(self._shown)
 
     def _maybe_save(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
         now = self.clock.seconds()
@@ -500,8 +549,8 @@ class Trainer:
             "phase": phase.number,
             "position": vars(position).copy(),
             "network": self.network.state_dict(),
-            "best": self._best,
             "learners": [learner.parts() for learner in phase.learners],
+            "callbacks": [callback.state_dict() for callback in self._callbacks],
             "history": self.history,
             "peak_bytes": self.peak_bytes,
             "precision": self.precision,
@@ -513,9 +562,8 @@ class Trainer:
         for learner in phase.learners:
             state = learner.module.state_dict()
             if not all(bool(part.isfinite().all()) for part in state.values()):
-                rate = learner.optimizer.param_groups[0]["lr"]
                 what = f"the weights of module {learner.name} are no longer finite"
-                raise self._diverged(what, position.step - 1, rate)
+                raise self._diverged(what, position.step - 1, learner.rate)
 
     def _diverged(self, what: str, step: int, rate: float) -> ModtoolsError:
         """Go back to the last good weights; return an error that says so."""
@@ -536,5 +584,13 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+@contextmanager
+def _only_if_it_fits() -> Iterator[None]:
+    """Say of whatever a state of another run raises that it is of another run."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ModtoolsError(
+            f"the checkpoint does not fit this run: {one_line(error)}. Give another checkpoint "
+            "file, or remove this one."
+        ) from error
