@@ -38,10 +38,15 @@ class Proxy(nn.Module):
         or the class of each row.
     uses_inputs : bool
         Whether `forward` takes the network's inputs as a third argument, ``inputs=``.
+    needs_shape : bool
+        Whether it has a head for features of one shape: training then makes it with the shape of a
+        module's output, ``n_features`` or ``(channels, height, width)``, and the number of classes,
+        and gives it maps as they are. Others are made without arguments and get rows of features.
     """
 
     required_labels: ClassVar[RequiredLabels]
     uses_inputs: ClassVar[bool] = False
+    needs_shape: ClassVar[bool] = False
 
     @abstractmethod
     def optimum(self, labels: ProxyLabels) -> float:

@@ -25,6 +25,7 @@ class _HeadProxy(Proxy):
     """A proxy that owns heads for features of one known shape and a known number of classes."""
 
     required_labels: ClassVar[RequiredLabels] = "classes"
+    needs_shape: ClassVar[bool] = True
     _name: ClassVar[str]
 
     def __init__(self, shape: Shape, n_classes: int) -> None:

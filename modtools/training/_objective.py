@@ -1,10 +1,11 @@
 """What modules in training minimise, and how well they do on held-out examples."""
 
 import copy
-import inspect
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules import one_line
 from modtools.outputs import ClassMeanOutput
 from modtools.proxies import PROXIES, Pairs, Proxy
 from modtools.tasks import Task, encode_labels
@@ -23,10 +25,14 @@ __all__ = [
     "HeldOut",
     "Learner",
     "Objective",
+    "ProxyChoice",
     "ProxyObjective",
     "codes_of",
     "make_objective",
+    "name_of",
 ]
+
+ProxyChoice: TypeAlias = str | Proxy | Callable[[Tensor, Tensor], Tensor]
 
 _PROJECTED = 128  # features that a projection makes of maps
 _SIDE = 2  # places in height and width that it keeps
@@ -111,7 +117,62 @@ class ProxyObjective(Objective):
         return loss
 
 
-def make_objective(proxy: str | Proxy, shape: tuple[int, ...], n_classes: int) -> ProxyObjective:
+class _FunctionProxy(Proxy):
+    """A proxy made of a function of the features and the class codes of a batch."""
+
+    required_labels: ClassVar[Literal["none", "pairs", "classes"]] = "classes"
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function  # one that is a torch module is trained, moved and kept with this
+
+    def forward(self, features: Tensor, labels: Tensor | Pairs) -> Tensor:
+        """Return what the function returns, a scalar."""
+        if isinstance(labels, Pairs):
+            raise ModtoolsError(f"{name_of(self.function)} needs the class of each row; got Pairs.")
+        try:
+            loss = self.function(features, labels.to(features.device))
+        except Exception as error:  # whatever a function of the user raises
+            raise ModtoolsError(
+                f"the proxy {name_of(self.function)} failed on features {tuple(features.shape)} "
+                f"and labels {tuple(labels.shape)}: {type(error).__name__}: {one_line(error)}."
+            ) from error
+        if not isinstance(loss, Tensor) or loss.ndim:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise ModtoolsError(
+                f"the proxy {name_of(self.function)} must return a loss, a tensor with one number; "
+                f"got {got}."
+            )
+        if features.requires_grad and not loss.requires_grad:
+            raise ModtoolsError(
+                f"the loss of the proxy {name_of(self.function)} has no gradient: compute it from "
+                "the features by operations of torch."
+            )
+        return loss
+
+    def optimum(self, labels: Any) -> float:
+        """Return no bound: nothing is known of the function."""
+        return -float("inf")
+
+
+def name_of(proxy: ProxyChoice) -> str:
+    """Return how settings name a proxy: with its own settings, where it shows them.
+
+    >>> name_of("supcon"), name_of(functional.mse_loss), name_of(PROXIES["supcon"]())
+    ('supcon', 'mse_loss', "SupCon(feature_map='unit', temperature=0.1)")
+    """
+    if isinstance(proxy, str):
+        return proxy
+    if isinstance(proxy, nn.Module):
+        return f"{type(proxy).__name__}({proxy.extra_repr()})"
+    if isinstance(proxy, partial):
+        given = [f"{value!r}" for value in proxy.args]
+        given += [f"{key}={value!r}" for key, value in proxy.keywords.items()]
+        return f"{name_of(proxy.func)}({', '.join(given)})"
+    return str(getattr(proxy, "__name__", type(proxy).__name__))
+
+
+def make_objective(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -> ProxyObjective:
     """Return the objective that trains a module with a proxy.
 
     Rows pass to the proxy unchanged. Maps do so where the proxy has a head for them (predsim,
@@ -120,8 +181,9 @@ def make_objective(proxy: str | Proxy, shape: tuple[int, ...], n_classes: int) -
 
     Parameters
     ----------
-    proxy : str or Proxy
-        Name in `modtools.proxies.PROXIES`, or a proxy, of which a copy is used.
+    proxy : str, Proxy or callable
+        Name in `modtools.proxies.PROXIES`, a proxy, of which a copy is used, or a function of
+        features and class codes that returns a loss.
     shape : tuple of int
         Shape of the module's output for one example: (n_features,) or (channels, height, width).
     n_classes : int
@@ -143,21 +205,32 @@ def make_objective(proxy: str | Proxy, shape: tuple[int, ...], n_classes: int) -
             "that pools or flattens."
         )
     made = _make_proxy(proxy, shape, n_classes)
-    if len(shape) == 1 or hasattr(made, "shape"):
+    if len(shape) == 1 or made.needs_shape:
         return ProxyObjective(made, nn.Identity())
     return ProxyObjective(made, _projection(*shape))
 
 
-def _make_proxy(proxy: str | Proxy, shape: tuple[int, ...], n_classes: int) -> Proxy:
+def _make_proxy(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -> Proxy:
     if isinstance(proxy, Proxy):
         return copy.deepcopy(proxy)
+    if callable(proxy) and not isinstance(proxy, type):
+        return _FunctionProxy(copy.deepcopy(proxy) if isinstance(proxy, nn.Module) else proxy)
     if not isinstance(proxy, str):
-        raise ModtoolsError(f'proxy must be a name, as "supcon", or a Proxy; got {proxy!r}.')
-    made: type[Proxy] = PROXIES[proxy]
-    if "shape" not in inspect.signature(made).parameters:
-        return made()
-    arguments = (shape[0] if len(shape) == 1 else shape, n_classes)
-    return made(*arguments)
+        raise ModtoolsError(
+            f'proxy must be a name, as "supcon", a function, or a Proxy; got {proxy!r}.'
+        )
+    kind = PROXIES[proxy]
+    arguments: tuple[Any, ...] = ()
+    if kind.needs_shape:
+        arguments = (shape[0] if len(shape) == 1 else shape, n_classes)
+    try:
+        return kind(*arguments)
+    except TypeError as error:
+        what = "of shape and n_classes" if arguments else "without arguments"
+        raise ModtoolsError(
+            f'proxy "{proxy}" cannot be made {what}: {one_line(error)}. A class with a head for '
+            "features of one shape declares needs_shape = True; of others give an object."
+        ) from error
 
 
 def _projection(channels: int, height: int, width: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """What training gives back: the network, its modules, the history, and the way into a zoo."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ class TrainingResult(Result):
     def _name(self) -> str:
         proxies = dict.fromkeys(proxy.partition("(")[0] for proxy in self.settings["proxy"])
         method = "-".join(proxies) or self.settings["method"]
-        return f"{self.settings['network'].lower()}-{method}"
+        # A function may be called <lambda>.
+        return re.sub(r"[^\w .+-]", "", f"{self.settings['network'].lower()}-{method}")
 
     def _module(self, name: str, build: tuple[str, Mapping[str, Any]] | None = None) -> Any:
         kind = type(self.network)

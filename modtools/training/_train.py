@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
-from modtools.proxies import Pairs, Proxy
+from modtools.proxies import Pairs
 from modtools.tasks import Task
-from modtools.training._objective import CrossEntropy, ProxyObjective, make_objective
+from modtools.training._objective import (
+    CrossEntropy,
+    ProxyChoice,
+    ProxyObjective,
+    make_objective,
+    name_of,
+)
 from modtools.training._options import (
     GivenOptions,
     Options,
@@ -29,7 +35,6 @@ __all__ = ["train_end_to_end", "train_modular"]
 _OUTPUT_SHARE: Final = 0.01  # of the time, when its features are there: the module is small
 _LARGEST_SHARE: Final = 0.5  # with the time for its features
 _SLOWER: Final = 1.1  # than one batch promised
-ProxyChoice = str | Proxy | Sequence[str | Proxy]
 
 
 @takes_options
@@ -37,7 +42,7 @@ def train_modular(
     network: nn.Module | Sequence[nn.Module],
     task: Task,
     *,
-    proxy: ProxyChoice = "supcon",
+    proxy: ProxyChoice | Sequence[ProxyChoice] = "supcon",
     schedule: Literal["sequential", "simultaneous"] = "sequential",
     at: int | Sequence[str] = 2,
     pairs: Pairs | None = None,
@@ -58,8 +63,9 @@ def train_modular(
         trained in place.
     task : Task
         Labelled rows to learn from; classification.
-    proxy : str, Proxy or sequence of either, default="supcon"
-        Proxy objective of all hidden modules, or one for each.
+    proxy : str, Proxy, callable or sequence of these, default="supcon"
+        Proxy objective of all hidden modules, or one for each. A function gets the features
+        (n_samples, n_features) of a batch, and class codes, and returns a loss.
     schedule : {"sequential", "simultaneous"}, default="sequential"
         Whether hidden modules are trained one after the other or at the same time.
     at : int or sequence of str, default=2
@@ -207,7 +213,7 @@ class _Plan:
         self,
         trainer: Trainer,
         modules: Sequence[nn.Sequential],
-        proxy: ProxyChoice,
+        proxy: ProxyChoice | Sequence[ProxyChoice],
         pairs: Pairs | None,
     ) -> None:
         self._trainer, self._modules, self._pairs = trainer, modules, pairs
@@ -218,7 +224,7 @@ class _Plan:
         self._shapes = _shapes(modules[:-1], trainer.example)
         with torch.random.fork_rng(devices=[]):  # heads draw their weights
             needs = [self._objective(place).required_labels for place in range(len(modules) - 1)]
-        self.proxy_names = [_proxy_name(one) for one in self._proxies]
+        self.proxy_names = [name_of(one) for one in self._proxies]
         self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
         if pairs is not None:
             _check_pairs(pairs, len(trainer.task), dict(zip(self.proxy_names, needs, strict=True)))
@@ -292,23 +298,20 @@ def _describe_pairs(pairs: Pairs) -> str:
     return f"{len(pairs)} pairs, sha256 {sha256(columns.tobytes()).hexdigest()[:16]}"
 
 
-def _one_each(proxy: Any, n_hidden: int) -> list[str | Proxy]:
-    if not isinstance(proxy, str | Proxy | Sequence):
+def _one_each(proxy: Any, n_hidden: int) -> list[ProxyChoice]:
+    is_one = isinstance(proxy, str) or (callable(proxy) and not isinstance(proxy, type))
+    if not is_one and not isinstance(proxy, Sequence):
         raise ModtoolsError(
-            f'proxy must be a name, as "supcon", a Proxy, or a list of these; got {proxy!r}.'
+            'proxy must be a name, as "supcon", a Proxy, a function, or a list of these; got '
+            f"{proxy!r}."
         )
-    listed = [proxy] * n_hidden if isinstance(proxy, str | Proxy) else list(proxy)
+    listed = [proxy] * n_hidden if is_one else list(proxy)
     if len(listed) != n_hidden:
         raise ModtoolsError(
             f"proxy must be one objective, or one for each of the {n_hidden} hidden modules; got "
             f"{len(listed)}."
         )
     return listed
-
-
-def _proxy_name(proxy: str | Proxy) -> str:
-    """Return a name, or what a proxy shows of itself with its settings."""
-    return proxy if isinstance(proxy, str) else f"{type(proxy).__name__}({proxy.extra_repr()})"
 
 
 @torch.no_grad()

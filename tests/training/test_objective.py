@@ -182,6 +182,7 @@ class OwnHead(Proxy):
     """A proxy of a user, with a head that is built like those of modtools."""
 
     required_labels = "classes"
+    needs_shape = True
 
     def __init__(self, shape, n_classes):
         super().__init__()
