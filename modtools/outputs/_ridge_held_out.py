@@ -33,8 +33,9 @@ from modtools.outputs._standardize import StandardizedRows
 
 __all__ = ["HeldOutDecisions", "HeldOutJudge", "KernelInverse", "refitted_decisions"]
 
-# Numbers of some held-out examples, and their decision values (n_held_out, n_classes).
-HeldOutDecisions: TypeAlias = tuple[NDArray[np.intp], FloatMatrix]
+# Which examples, each decided about without its fold, and their decision values
+# (n_examples, n_classes).
+HeldOutDecisions: TypeAlias = tuple[NDArray[np.intp] | slice, FloatMatrix]
 
 # Equal examples, less their mean, leave no more than this of their size.
 _RESOLUTION = 100 * float(np.finfo(float).eps)
@@ -135,9 +136,9 @@ class HeldOutJudge:
         measure: Callable[[FloatMatrix, ClassCodes], NDArray[Any]],
     ) -> FloatMatrix:
         sums, times = np.zeros(len(self.codes)), np.zeros(len(self.codes))
-        for held_out, values in decisions:
-            sums[held_out] += measure(values, self.codes[held_out])
-            times[held_out] += 1
+        for examples, values in decisions:
+            sums[examples] += measure(values, self.codes[examples])
+            times[examples] += 1
         return sums / times
 
 
@@ -149,19 +150,20 @@ class KernelInverse:
     ----------
     inverse : ndarray of shape (n_samples, n_samples)
         Inverse of kernel + strength I, freed of the intercept: its rows sum to 0.
-    targets : ndarray of shape (n_samples, n_targets)
-        One-hot or real targets.
+    targets, solved : ndarray of shape (n_samples, n_targets)
+        One-hot or real targets, and the inverse times them.
 
     Examples
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0], [2.0]])
-    >>> solved = KernelInverse.of(rows @ rows.T, rows, strength=1e-9)
-    >>> [values.round(3).tolist() for _, values in solved.decisions([np.array([0, 1, 1, 1])])]
-    [[[-1.0]], [[-1.0], [-1.0], [-1.0]]]
+    >>> inverse = KernelInverse.of(rows @ rows.T, rows, strength=1e-9)
+    >>> [values.round(3).tolist() for _, values in inverse.decisions([np.array([0, 1, 1, 1])])]
+    [[[-1.0], [-1.0], [-1.0], [-1.0]]]
     """
 
     inverse: FloatMatrix
     targets: FloatMatrix
+    solved: FloatMatrix
 
     @classmethod
     def of(cls, kernel: NDArray[Any], targets: FloatMatrix, strength: float) -> "KernelInverse":
@@ -175,10 +177,10 @@ class KernelInverse:
         # To project the ones out is to leave the intercept without a penalty.
         sums = inverse.sum(axis=0)
         inverse -= np.outer(sums / sums.sum(), sums)
-        return cls(np.asarray(inverse), targets)
+        return cls(np.asarray(inverse), targets, inverse @ targets)
 
     def decisions(self, divisions: Iterable[ClassCodes]) -> Iterator[HeldOutDecisions]:
-        """Yield what is decided about each fold of each division without it.
+        """Yield what is decided about each example without its fold, one division at a time.
 
         Parameters
         ----------
@@ -187,18 +189,19 @@ class KernelInverse:
 
         Yields
         ------
-        held_out : ndarray of int
-            The examples of a fold.
-        decisions : ndarray of shape (n_held_out, n_targets)
+        examples : slice
+            All of them.
+        decisions : ndarray of shape (n_samples, n_targets)
             Decision values.
         """
-        solved = self.inverse @ self.targets
         for folds in divisions:
+            decisions = np.empty_like(self.solved)
             for fold in range(int(folds.max()) + 1):
                 held_out = np.flatnonzero(folds == fold)
                 block = self.inverse[np.ix_(held_out, held_out)]
-                residuals = solve(block, solved[held_out], assume_a="pos", overwrite_a=True)
-                yield held_out, self.targets[held_out] - residuals
+                residuals = solve(block, self.solved[held_out], assume_a="pos", overwrite_a=True)
+                decisions[held_out] = self.targets[held_out] - residuals
+            yield slice(None), decisions
 
 
 def refitted_decisions(
@@ -222,9 +225,9 @@ def refitted_decisions(
 
     Yields
     ------
-    held_out : ndarray of int
+    examples : ndarray of int
         Examples of a fold, all of them or a block.
-    decisions : ndarray of shape (n_held_out, n_classes)
+    decisions : ndarray of shape (n_examples, n_classes)
         Decision values.
 
     Examples
@@ -232,7 +235,7 @@ def refitted_decisions(
     >>> rows = StandardizedRows.of(np.array([[0.0], [8.0], [1.0], [9.0]]))
     >>> codes, folds = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     >>> decisions = refitted_decisions(rows, codes, 2, [folds])
-    >>> [(held_out.tolist(), values.argmax(axis=1).tolist()) for held_out, values in decisions]
+    >>> [(examples.tolist(), values.argmax(axis=1).tolist()) for examples, values in decisions]
     [([0, 1], [0, 1]), ([2, 3], [0, 1])]
     """
     decide = _through_kernel if len(rows) < rows.n_features else _through_scatters

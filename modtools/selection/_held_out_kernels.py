@@ -156,8 +156,8 @@ class KernelJudge:
         >>> KernelJudge(codes, seed=0).judge(kernel).accuracy
         1.0
         """
-        solved = KernelInverse.of(kernel, self._targets, _STRENGTH * total)
+        inverse = KernelInverse.of(kernel, self._targets, _STRENGTH * total)
         return HeldOut(
-            self._judge.accuracies(solved.decisions(self._folds)),
-            self._judge.log_losses(solved.decisions(self._halves)),
+            self._judge.accuracies(inverse.decisions(self._folds)),
+            self._judge.log_losses(inverse.decisions(self._halves)),
         )
