@@ -75,8 +75,8 @@ def class_mean_leave_one_out(
     [0, 0, 1, 1]
     """
     predicted = np.empty(len(codes), dtype=np.intp)
-    for own, decisions in left_out_decisions(rows, codes, n_classes, groups, metric=metric):
-        predicted[own] = decisions.argmax(axis=1)
+    for place, decisions in left_out_decisions(rows, codes, n_classes, groups, metric=metric):
+        predicted[place] = decisions.argmax(axis=1)
     return predicted
 
 
@@ -100,9 +100,10 @@ def left_out_decisions(
         return
     means = sums / counts[:, None]
     for block_rows, block in rows.blocks():
-        decisions, own = mean_decisions(block, means, metric), codes[block_rows]
-        without = own_decisions_without(block, sums[own], counts[own], metric)
-        decisions[np.arange(len(block)), own] = without
+        decisions, true = mean_decisions(block, means, metric), codes[block_rows]
+        # Without the row only the mean of its own class is another.
+        without = own_decisions_without(block, sums[true], counts[true], metric)
+        decisions[np.arange(len(block)), true] = without
         yield block_rows, decisions
 
 

@@ -112,8 +112,8 @@ def find_clusters(
     # In the type of the features: a float64 copy of a large pool would be the largest array.
     dense: NDArray[Any] = np.empty_like(rows.features)
     places = np.argsort(row_content(rows).order(np.zeros(len(rows), dtype=np.intp)))
-    for own, block in rows.blocks():
-        dense[places[own]] = block
+    for place, block in rows.blocks():
+        dense[places[place]] = block
     # Divided by one number, squares of very small and very large float32 values stay in range.
     unit = max(float(dense.max()), -float(dense.min())) or 1.0
     dense /= unit
@@ -220,15 +220,17 @@ def held_out_names(
     is_right, chance = np.zeros(len(codes), dtype=bool), np.full(len(codes), 1 / n_clusters)
     for fold in range(folds.max() + 1):
         held = np.flatnonzero(folds == fold)
-        own = codes[held]
-        left = counts - np.bincount(own, minlength=n_classes)
+        true = codes[held]
+        left = counts - np.bincount(true, minlength=n_classes)
         known = np.flatnonzero(left)
-        clusters = _assign((votes - _votes(decisions[held], own, n_classes))[known])
+        clusters = _assign((votes - _votes(decisions[held], true, n_classes))[known])
         names = np.full(n_clusters, -1)
         names[clusters] = known
         named[held] = known[decisions[np.ix_(held, clusters)].argmax(axis=1)]
-        expected = np.where(left[own] > 0, own, -1)
+        expected = np.where(left[true] > 0, true, -1)
         is_right[held] = names[nearest[held]] == expected
-        chance[held[left[own] == 0]] = np.mean(names < 0)
+        # A row alone in its class is right in any nameless cluster, so by chance in their share.
+        chance[held[left[true] == 0]] = np.mean(names < 0)
+    # Agreement beyond chance, as a share of what chance leaves (Cohen's kappa, 1960).
     evidence = (is_right.mean() - chance.mean()) / (1 - chance.mean())
     return HeldOutNames(named, is_right, float(evidence))

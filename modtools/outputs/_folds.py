@@ -98,9 +98,9 @@ def row_content(rows: StandardizedRows) -> RowContent:
     direction = np.zeros(rows.n_features)
     direction[varying] = rng.standard_normal(rows.n_varying)
     squares, along = np.empty((2, len(rows)))
-    for own, block in rows.blocks():
-        squares[own] = np.einsum("ij,ij->i", block, block)
-        along[own] = block @ direction
+    for place, block in rows.blocks():
+        squares[place] = np.einsum("ij,ij->i", block, block)
+        along[place] = block @ direction
     unit = max(rows.n_varying, 1)
     keys = (squares + _DIRECTION_WEIGHT * along) / unit
     return RowContent(keys, np.cos(squares / unit) + _DIRECTION_WEIGHT * np.cos(along + 1))
@@ -145,8 +145,8 @@ def stratified_folds(
     [2, 2, 2]
     """
     if groups is not None and content is not None:
-        unit, own, content = content.of_groups(codes, groups)
-        return stratified_folds(own, n_folds, seed, content=content)[unit]
+        unit, of_groups, content = content.of_groups(codes, groups)
+        return stratified_folds(of_groups, n_folds, seed, content=content)[unit]
     if groups is not None:
         _, first, unit = np.unique(groups, return_index=True, return_inverse=True)
         return stratified_folds(codes[first], n_folds, seed)[unit]

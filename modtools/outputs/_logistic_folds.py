@@ -194,8 +194,8 @@ def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> 
 def _summed_losses(design: FloatMatrix, codes: ClassCodes, weights: FloatMatrix) -> FloatMatrix:
     """Return the log loss of each strength, summed over the rows (n_strengths,)."""
     logits = np.tensordot(design.astype(np.float64), weights.astype(np.float64), axes=1)
-    own = logits[np.arange(len(codes)), :, codes]
-    return np.asarray((logsumexp(logits, axis=2) - own).sum(axis=0))
+    of_true = logits[np.arange(len(codes)), :, codes]
+    return np.asarray((logsumexp(logits, axis=2) - of_true).sum(axis=0))
 
 
 def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -334,12 +334,12 @@ def _solve_the_rest(
     n_unsolved = 0
     for fold in rest:
         used, classes = folds.training[:, fold], known[fold]
-        own = np.searchsorted(np.flatnonzero(classes), folds.codes[used])
+        codes = np.searchsorted(np.flatnonzero(classes), folds.codes[used])
         rows, penalty, start = (
             part.astype(np.float64)
             for part in (folds.design[used], folds.penalty[:, fold], weights[:, fold, classes])
         )
-        solution = newton_weights(rows, own, penalty, start)
+        solution = newton_weights(rows, codes, penalty, start)
         weights[:, fold, classes] = solution.weights
         n_unsolved += not solution.has_converged
     if n_unsolved:
@@ -512,11 +512,11 @@ def _losses(
         # The largest logit is taken off, so that no exponential overflows.
         logits -= _largest(logits.reshape(-1, n_classes)).reshape(-1, n_folds, 1)
         each = np.arange(len(logits))
-        own = logits[each, :, codes[rows]]
+        of_true = logits[each, :, codes[rows]]
         np.exp(logits, out=logits)
         total = (logits.reshape(-1, n_classes) @ ones).reshape(-1, n_folds)  # a sum, but faster
         used = training[rows]
-        losses += ((np.log(total) - own) * used).sum(axis=0, dtype=np.float64)
+        losses += ((np.log(total) - of_true) * used).sum(axis=0, dtype=np.float64)
         logits *= (used / total).astype(design.dtype)[:, :, None]
         logits[each, :, codes[rows]] -= used
         gradient += design[rows].T @ logits.reshape(len(logits), -1)

@@ -1,4 +1,11 @@
-"""Accuracy, log loss and code length at label counts: what one curve and whole studies share."""
+"""Accuracy, log loss and code length at label counts: what one curve and whole studies share.
+
+The code length is prequential: each label is coded by what the labels before it predict, so that
+its sum is a description length of the labels given the features (Dawid, J. R. Statist. Soc. A 147,
+1984; Blier & Ollivier, "The description length of deep learning models", NeurIPS 2018).
+Probabilities are those of temperature scaling (Guo, Pleiss, Sun & Weinberger, "On calibration of
+modern neural networks", ICML 2017), the temperature chosen one step ahead, too.
+"""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -18,9 +25,9 @@ from modtools.outputs._standardize import StandardizedRows, column_moments
 
 __all__ = ["PrequentialCoder", "RidgeCurve", "evaluate_ridge_path", "prequential"]
 
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 1024  # times temperatures: what is kept of their losses at a time
 _ROUNDING = 1e-12
-_TEMPERATURES = 10.0 ** (np.arange(-32, 17) / 16)
+_TEMPERATURES = 10.0 ** (np.arange(-32, 17) / 16)  # from 0.01 to 10
 _NO_TEMPERATURE = 32  # the position of 1
 _MOST_EVERY_COUNT = 5000  # examples whose kernel matrix is kept: 200 MB in float64
 
@@ -107,6 +114,7 @@ def evaluate_ridge_path(
     if strength is None:
         strength = _strength_of_labels(rows, targets)
     solved = _solve(rows, targets, strength, tests, counts=counts, precision=precision)
+    # Position m - 1 is what m labels have taught.
     code, at = prequential(solved.one_step_ahead, codes), solved.counts - 1
     is_seen = np.cumsum(targets, axis=0)[at] > 0
     right = np.empty((len(at), len(test_codes)), dtype=np.bool_) if with_right else None
@@ -195,6 +203,7 @@ def _evaluate(
     hits, nats = np.zeros(len(is_seen)), np.zeros(len(is_seen))
     shares = 1 / (solved.counts + 1)
     for at, places, decisions in solved.blocks:
+        # A class without a label so far is never predicted.
         if not is_seen[at].all():
             decisions[~is_seen[at].T] = -np.inf
         true, best = codes[places], decisions.max(axis=0)
@@ -206,6 +215,7 @@ def _evaluate(
             right[at, places] = is_right
         likelihoods = _likelihoods(of_true, decisions, best, 1 / temperatures[at][:, None])
         share = shares[at][:, None].astype(np.float32)
+        # The share of all classes keeps the loss of one without a label finite.
         likelihoods *= 1 - share
         likelihoods += share / is_seen.shape[1]
         nats[at] -= np.log(likelihoods, out=likelihoods).sum(axis=1, dtype=np.float64)
@@ -324,7 +334,7 @@ class PrequentialCoder:
         counts = np.vstack([self._counts, one_hot(codes, len(self._counts))[:-1]])
         decisions = np.where(np.cumsum(counts, axis=0) > 0, predictions, -np.inf)
         if not self._counts.any():
-            decisions[0] = 0
+            decisions[0] = 0  # before any label all classes are alike
         decisions = np.ascontiguousarray(decisions.T)  # sums over few classes are slow along rows
         decisions -= decisions.max(axis=0)
         of_true = decisions[codes, np.arange(len(codes))]

@@ -255,6 +255,7 @@ def _through_kernel(
             towards = system.mean(axis=0)
             # The products are of size trace before their means are taken off: so is the rounding.
             resolution = _RESOLUTION * float(np.trace(system))
+            # Centred over the training part, as the free intercept asks.
             system += towards.mean() - towards - towards[:, None]
             solution = _solve_at_trace(system, targets, len(targets), resolution)
             # The solution sums to 0, so what is common to an example's products drops out.

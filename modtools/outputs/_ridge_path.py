@@ -158,6 +158,7 @@ class KernelPath:
                 "features: the kernel is not positive definite. Use a larger strength"
                 + (" or dtype=float64." if kernel.dtype == np.float32 else ".")
             ) from error
+        # Sums over examples lose digits in float32: only the solve is in the kernel's precision.
         right = np.column_stack([targets, np.ones(len(targets))]).astype(factor.dtype)
         solved = solve_triangular(factor, right, lower=True, check_finite=False).astype(np.float64)
         deviations = np.diag(factor)[:, None].astype(np.float64)
@@ -221,6 +222,7 @@ class KernelPath:
         self, rows: NDArray[Any], tests: StandardizedRows
     ) -> Iterator[DecisionBlock]:
         n_classes = self.whitened.residuals.shape[1]
+        # All classes at some counts of so many tests fit the cache; products of few are slow.
         step = _BLOCK_ENTRIES // (_COUNTS * n_classes)
         step = min(max(step, 16), _MOST_TEST_ROWS)
         for first, projected in self._projected(rows, tests):
@@ -263,6 +265,7 @@ class KernelPath:
         dtype = projected.dtype
         residuals, ones, _ = (part.astype(dtype) for part in self.whitened)
         intercepts = self.whitened.intercepts().astype(dtype)
+        # sum V_i Z_i and 1 - sum V_i u_i over the examples before the block.
         carried = np.zeros((residuals.shape[1], projected.shape[1]), dtype)
         not_carried = np.ones((1, projected.shape[1]), dtype)
         buffer = np.empty((len(carried), _COUNTS, projected.shape[1]), dtype)
@@ -286,8 +289,9 @@ class KernelPath:
     ) -> Iterator[DecisionBlock]:
         residuals, ones, _ = self.whitened
         intercepts = self.whitened.intercepts()[counts - 1].T
+        # The weights are Phi' L'^-1 (Z - u b_m), its entries beyond m set to 0.
         duals = residuals[:, :, None] - ones[:, :, None] * intercepts
-        # L' is upper triangular: examples beyond a count stay 0 in its solution.
+        # L' is upper triangular: entries beyond a count stay 0 in its solution.
         duals *= (np.arange(len(ones))[:, None] < counts)[:, None, :]
         duals = duals.reshape(len(ones), -1).astype(self.factor.dtype)
         duals = solve_triangular(
@@ -422,6 +426,8 @@ class ScatterPath:
             rows, targets = self._examples(block)
             learned = np.column_stack([targets, np.ones(len(targets))])
             factor, _ = dpotrf(precision, lower=1, clean=0)
+            # What the earlier examples predict is B P^-1 cross = spread' solved, both halves of it
+            # in the coordinates of the factor of P.
             solved = dtrsm(1.0, factor, cross, lower=1)
             precision = dsyrk(1.0, rows.T, beta=1.0, c=precision, lower=1, overwrite_c=1)
             cross += rows.T @ learned
@@ -450,6 +456,7 @@ class ScatterPath:
                 class_sums += targets.sum(axis=0)
             start = count
             mean, class_mean = sums / count, class_sums / count
+            # Standardised rows lie around 0, so that taking off their mean afterwards is safe.
             scatter = products - np.outer(sums, mean)
             scatter[np.diag_indices_from(scatter)] += self.strength
             weights = solve(
@@ -491,6 +498,8 @@ class RidgeChain:
     @classmethod
     def of(cls, rows: StandardizedRows, strength: float) -> "RidgeChain":
         """Return the chain, its kernel matrix computed where it will be used."""
+        # A factor of all pairs costs n^3 / 3 and blocks about 3 n d^2, which is even near n = 3 d;
+        # and all orders share the kernel, as long as it is small.
         if len(rows) > max(rows.n_features, min(4 * rows.n_features, _LARGEST_DENSE)):
             return cls(rows, strength, None)
         return cls(rows, strength, mirrored(row_products(rows)))

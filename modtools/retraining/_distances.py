@@ -85,13 +85,13 @@ class SquaredDistances:
         """
         for first in range(0, len(rows), _TILE):
             place = slice(first, min(first + _TILE, len(rows)))
-            own = rows[place]
-            left = self._left(own)
+            chosen = rows[place]
+            left = self._left(chosen)
             for start in range(0, len(self), _TILE):
                 columns = slice(start, min(start + _TILE, len(self)))
                 distances = left @ self._right[columns].T
-                itself = np.flatnonzero((own >= columns.start) & (own < columns.stop))
-                distances[itself, own[itself] - start] = np.inf
+                itself = np.flatnonzero((chosen >= columns.start) & (chosen < columns.stop))
+                distances[itself, chosen[itself] - start] = np.inf
                 yield place, columns, distances
 
     def _left(self, rows: NDArray[np.intp]) -> FloatArray:

@@ -198,12 +198,12 @@ def _slope(counts: NDArray[np.intp], errors: FloatMatrix) -> float:
 
 
 def _encode(labels: Any) -> tuple[ClassCodes, int]:
-    found = encode_labels(labels)
-    if found.kind != "classification":
+    encoded = encode_labels(labels)
+    if encoded.kind != "classification":
         raise ModtoolsError(
-            f"extrapolate is defined for classification labels; these are {found.kind}."
+            f"extrapolate is defined for classification labels; these are {encoded.kind}."
         )
-    present, codes = np.unique(np.asarray(found.codes), return_inverse=True)
+    present, codes = np.unique(np.asarray(encoded.codes), return_inverse=True)
     return codes.astype(np.intp), len(present)
 
 
@@ -242,8 +242,9 @@ def _not_rising(measured: Measured, law: ErrorLaw) -> str | None:
     usual = law.slope(np.sqrt(first * last))
     if measured.slope >= _SHARE_OF_PACE * usual:
         return None
-    found, expected = (100 * (1 - 2.0**-slope) for slope in (max(measured.slope, 0.0), usual))
+    slopes = (max(measured.slope, 0.0), usual)
+    fall, usual_fall = (100 * (1 - 2.0**-slope) for slope in slopes)
     return (
-        f"twice the labels took away {found:.0f} % of the held-out errors, from {first} to {last} "
-        f"labels, where {expected:.0f} % are usual: more of the same kind may not help."
+        f"twice the labels took away {fall:.0f} % of the held-out errors, from {first} to {last} "
+        f"labels, where {usual_fall:.0f} % are usual: more of the same kind may not help."
     )
