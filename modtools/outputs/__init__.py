@@ -24,12 +24,10 @@ from modtools.outputs._logistic_folds import N_FOLDS as N_FOLDS, cold_fold_codes
 from modtools.outputs._ridge import (
     RidgeBasis as RidgeBasis,
     RidgeLeaveOneOut as RidgeLeaveOneOut,
-    mirrored as mirrored,
     one_hot as one_hot,
     ridge_basis as ridge_basis,
     ridge_leave_one_out as ridge_leave_one_out,
     ridge_solution as ridge_solution,
-    row_products as row_products,
     strength_of_evidence as strength_of_evidence,
 )
 from modtools.outputs._ridge_curve import (

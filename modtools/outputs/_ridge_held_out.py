@@ -70,9 +70,10 @@ class HeldOutJudge:
 
     Examples
     --------
-    >>> judge = HeldOutJudge(np.arange(20) % 2, 2, 0, fewest=3, most=20)
-    >>> len(judge.divisions(2)), len(judge.divisions(5))
-    (20, 8)
+    >>> codes = [np.arange(10 * per_class) % 10 for per_class in (5, 20, 100)]
+    >>> judges = [HeldOutJudge(each, 10, seed=0, fewest=4, most=30) for each in codes]
+    >>> [(len(judge.divisions(2)), len(judge.divisions(5))) for judge in judges]
+    [(30, 12), (15, 6), (4, 2)]
     """
 
     codes: ClassCodes

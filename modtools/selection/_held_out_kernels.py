@@ -16,11 +16,9 @@ __all__ = ["HeldOut", "KernelJudge", "unit_kernel"]
 Kernel = NDArray[np.float32]
 # Penalty in units of a kernel's mean diagonal; the choice hardly depends on it.
 _STRENGTH: Final = 1.0
-_SHARPNESS: Final = 6.0
 _N_FOLDS: Final = 5
 # Fewer divisions than the score `half_split` makes (4 to 30): many sums of kernels are tried, and
 # all of them on the same divisions.
-_EXAMPLES_PER_CLASS: Final = 300
 _FEWEST_SPLITS, _MOST_SPLITS = 3, 20
 # Folds share most of their training rows, so their errors vary more than independent ones would.
 _INFLATION: Final = 1.4
@@ -121,8 +119,6 @@ class KernelJudge:
             self.seed,
             fewest=_FEWEST_SPLITS,
             most=_MOST_SPLITS,
-            examples_per_class=_EXAMPLES_PER_CLASS,
-            sharpness=_SHARPNESS,
             groups=self.groups,
         )
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modtools._checks import check_integer
-from modtools._types import ClassCodes, FloatArray
-from modtools.outputs import HeldOutJudge, RowContent, refitted_decisions, row_content
+from modtools._types import FloatArray
+from modtools.outputs import HeldOutJudge, refitted_decisions, row_content
 from modtools.tasks import Labels
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._held_out import (
@@ -23,8 +23,7 @@ __all__ = ["half_split", "half_split_of_rows"]
 # `select_modules` judges sums of kernels alike, but in 3 to 20 divisions and at one strength: it
 # tries many sums, and one inverse then serves all divisions. A score judges a module once, so it
 # affords more of them, and a strength that follows each training half.
-_SHARPNESS = 6.0
-_FEWEST_SPLITS, _MOST_SPLITS, _EXAMPLES_PER_CLASS = 4, 30, 300
+_FEWEST_SPLITS, _MOST_SPLITS = 4, 30
 
 
 def half_split_of_rows(
@@ -38,7 +37,15 @@ def half_split_of_rows(
     rows = standardized(features, score="half_split")
     codes, n_classes = present_codes(labels)
     warn_about_lone_rows(codes, score="half_split")
-    judge = _judge(codes, n_classes, seed, groups, row_content(rows))
+    judge = HeldOutJudge(
+        codes,
+        n_classes,
+        seed,
+        fewest=_FEWEST_SPLITS,
+        most=_MOST_SPLITS,
+        groups=groups,
+        content=row_content(rows),
+    )
     losses = judge.log_losses(refitted_decisions(rows, codes, n_classes, judge.divisions(2)))
     return Estimate(-float(losses.mean()), float(losses.std(ddof=1) / np.sqrt(len(losses))))
 
@@ -87,29 +94,3 @@ def half_split(
     matrix, encoded = check_rows(features, labels, score="half_split")
     seed = check_integer(seed, name="seed", minimum=0)
     return half_split_of_rows(matrix, encoded, seed, groups=group_codes(groups, len(matrix))).value
-
-
-def _judge(
-    codes: ClassCodes,
-    n_classes: int,
-    seed: int,
-    groups: ClassCodes | None = None,
-    content: RowContent | None = None,
-) -> HeldOutJudge:
-    """Return the judge of a score: 30 divisions up to 10 examples per class, 4 from 75 on.
-
-    >>> judges = [_judge(np.arange(10 * per_class) % 10, 10, 0) for per_class in (5, 20, 100)]
-    >>> [len(judge.divisions(2)) for judge in judges]
-    [30, 15, 4]
-    """
-    return HeldOutJudge(
-        codes,
-        n_classes,
-        seed,
-        fewest=_FEWEST_SPLITS,
-        most=_MOST_SPLITS,
-        examples_per_class=_EXAMPLES_PER_CLASS,
-        sharpness=_SHARPNESS,
-        groups=groups,
-        content=content,
-    )
