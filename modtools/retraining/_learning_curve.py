@@ -1,6 +1,7 @@
 """`learning_curve`: what each label is worth, from one factorisation."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,13 @@ def learning_curve(
     _check_lengths(learned, codes, tests, test_codes)
     rows, precision = _standardized(learned, tests, pool), _check_dtype(dtype)
     given = None if strength is None else check_positive(strength, name="strength")
-    _check_apart(learned, tests, allow_overlap)
-    learned, codes = _in_order(learned, codes, seed)
+    if not allow_overlap:
+        raise_if_shared(rows_also_in(tests, learned), tests="test_features", learned="features")
+    rows, codes = _in_order(rows, codes, seed)
     result = evaluate_ridge_path(
-        StandardizedRows(learned, rows.mean, rows.scale),
+        rows,
         codes,
-        StandardizedRows(tests, rows.mean, rows.scale),
+        replace(rows, features=tests),
         test_codes,
         n_classes=len(classes),
         strength=given,
@@ -117,14 +119,14 @@ def learning_curve(
 
 
 def _in_order(
-    features: FloatArray, codes: ClassCodes, seed: int | None
-) -> tuple[FloatArray, ClassCodes]:
-    """Return the rows in the order in which they are learned."""
+    rows: StandardizedRows, codes: ClassCodes, seed: int | None
+) -> tuple[StandardizedRows, ClassCodes]:
+    """Return the rows and their classes in the order in which they are learned."""
     if seed is None:
-        return features, codes
+        return rows, codes
     rng = np.random.default_rng(check_integer(seed, name="seed", minimum=0))
-    rows = rng.permutation(len(codes))
-    return features[rows], codes[rows]
+    order = rng.permutation(len(codes))
+    return replace(rows, features=rows.features[order]), codes[order]
 
 
 def _checked(features: Any, name: str, minimum_rows: int) -> FloatArray:
@@ -138,12 +140,6 @@ def _check_lengths(
 ) -> None:
     check_lengths(features=learned, labels=codes)
     check_lengths(test_features=tests, test_labels=test_codes)
-
-
-def _check_apart(learned: FloatArray, tests: FloatArray, allow_overlap: bool) -> None:
-    if not allow_overlap:
-        is_shared = rows_also_in(tests, learned)
-        raise_if_shared(is_shared, tests="test_features", learned="features")
 
 
 def _check_dtype(dtype: Any) -> str:
