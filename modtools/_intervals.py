@@ -39,6 +39,15 @@ class MeasuredAccuracy(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @classmethod
+    def of(cls, value: float, n_samples: int) -> "MeasuredAccuracy":
+        """Return an accuracy with its Wilson interval: the examples as a sample.
+
+        >>> [round(number, 3) for number in MeasuredAccuracy.of(1.0, 100)]
+        [1.0, 0.963, 1.0]
+        """
+        return cls(value, *map(float, wilson(value, n_samples)))
+
 
 @overload
 def wilson(shares: float, n_samples: int, *, quantile: float = ...) -> tuple[float, float]: ...

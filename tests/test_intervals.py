@@ -8,6 +8,7 @@ from modtools._intervals import (
     NORMAL_95,
     ROUNDED_80,
     ROUNDED_95,
+    MeasuredAccuracy,
     agresti_coull,
     student_95,
     wilson,
@@ -21,6 +22,8 @@ def test_wilson_is_that_of_scipy_for_every_count(n_samples):
     for place, count in enumerate(counts.tolist()):
         other = binomtest(count, n_samples).proportion_ci(method="wilson")
         assert (low[place], high[place]) == pytest.approx(tuple(other), abs=1e-8)
+        found = MeasuredAccuracy.of(count / n_samples, n_samples)
+        assert found == (count / n_samples, low[place], high[place])
 
 
 def test_quantiles_are_as_near_as_they_say():

@@ -87,7 +87,7 @@ def _target(done: "Retrained") -> float | None:
 
 def _measured(done: "Retrained") -> MeasuredAccuracy:
     """Return the accuracy on the rows held out, with its interval."""
-    return MeasuredAccuracy(done.accuracy, *wilson(done.accuracy, len(done.test)))
+    return MeasuredAccuracy.of(done.accuracy, len(done.test))
 
 
 def _how_chosen(done: "Retrained") -> str:

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 
 from modtools._checks import rows_per_block
 from modtools._escape import terminal_text
-from modtools._intervals import MeasuredAccuracy, wilson
+from modtools._intervals import MeasuredAccuracy
 from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
@@ -307,7 +307,7 @@ class ReusedModel:
         if self.kind == "multilabel":
             return MeasuredAccuracy(value)
         counted = np.isin(task.labels, self.named) if only_named else np.ones(len(task))
-        return MeasuredAccuracy(value, *wilson(value, int(np.count_nonzero(counted))))
+        return MeasuredAccuracy.of(value, int(np.count_nonzero(counted)))
 
     def r2(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modtools._intervals import MeasuredAccuracy, wilson
+from modtools._intervals import MeasuredAccuracy
 from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
@@ -178,8 +178,7 @@ class TrainingResult(Result):
         MeasuredAccuracy
             (value, low, high), each in [0, 1].
         """
-        value = self.accuracy(task)
-        return MeasuredAccuracy(value, *wilson(value, len(task)))
+        return MeasuredAccuracy.of(self.accuracy(task), len(task))
 
     @torch.no_grad()
     def _predicted_codes(self, task: Task) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from modtools.selection import rank_modules
+from modtools.selection._prediction import Prediction
 
 pytestmark = pytest.mark.floating_point
 
@@ -42,6 +43,24 @@ def test_regression_targets_are_counted(columns, what):
     labels = targets[:, 0] if columns == 1 else targets
     ranked = rank_modules({"a": np.column_stack([targets, targets**2])}, labels, by="ridge")
     assert repr(ranked).splitlines()[0].endswith(f"by ridge (30 labels, {what})")
+
+
+def test_predictions_are_computed_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    features = {name: rng.normal(size=(60, 3)) + labels[:, None] for name in "abc"}
+    ranked = rank_modules(features, labels)
+    calls = []
+    compared = Prediction.differences
+    monkeypatch.setattr(
+        Prediction, "differences", lambda *given: calls.append(1) or compared(*given)
+    )
+    texts = [repr(ranked), ranked._repr_html_(), ranked.to_json(), ranked.verdict()]
+    assert all(texts)
+    copied = ranked.predictions()
+    copied["predicted"] = 0.0
+    assert ranked.predictions()["predicted"].gt(0).all()
+    assert len(calls) == 1
 
 
 def test_html_is_a_table_with_escaped_names(ranking):
