@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._checks import check_fraction
-from modtools._intervals import ROUNDED_95, wilson
+from modtools._intervals import ROUNDED_95, MeasuredAccuracy, wilson
 from modtools._results import Column, Result, percent, percent_interval
 from modtools._types import FloatMatrix
 from modtools._writing import versions
 from modtools.outputs import log_spaced_counts
 from modtools.plotting import LabelEfficiencyDisplay
+from modtools.retraining._forecast import Forecast
 from modtools.retraining._label_counts import Reach, first_reaching
 
 if TYPE_CHECKING:
@@ -113,13 +114,15 @@ class LearningCurve(Result):
             }
         )
 
-    def labels_to_reach(self, accuracy: float) -> Reach:
+    def labels_to_reach(self, accuracy: float, *, forecast: Forecast | None = None) -> Reach:
         """Return with how many labels of this order the curve reaches an accuracy.
 
         Parameters
         ----------
         accuracy : float
             Strictly between 0 and 1.
+        forecast : Forecast, optional
+            What more labels would bring, by `extrapolate`; asked where the curve ends before.
 
         Returns
         -------
@@ -127,16 +130,24 @@ class LearningCurve(Result):
             Labels, and where the ends of `interval` reach it: (n_labels, low, high). Infinite where
             the curve ends before; the first count where it suffices already. The interval holds
             what other test rows would change; for that of other labels, see `label_efficiency`.
+            From a forecast, its 80 % interval.
         """
         accuracy = check_fraction(accuracy, name="accuracy")
         low, high = self.interval()
         found = [
             first_reaching(self.n_labels, part, accuracy) for part in (self.accuracy, high, low)
         ]
-        return Reach(*found)
+        if np.isfinite(found[0]) or forecast is None or forecast.refused is not None:
+            return Reach(*found)
+        measured = MeasuredAccuracy(float(self.accuracy[-1]), float(low[-1]), float(high[-1]))
+        return forecast.labels_needed(accuracy, measured=measured).reach()
 
     def plot(
-        self, ax: "Axes | None" = None, *, target: float | None = None
+        self,
+        ax: "Axes | None" = None,
+        *,
+        target: float | None = None,
+        forecast: Forecast | None = None,
     ) -> LabelEfficiencyDisplay:
         """Draw accuracy against labels on `ax`, or on a new figure.
 
@@ -146,6 +157,8 @@ class LearningCurve(Result):
             Where to draw.
         target : float, optional
             Accuracy that is marked where the curve reaches it, strictly between 0 and 1.
+        forecast : Forecast, optional
+            What more labels would bring, by `extrapolate`; drawn as a dashed continuation.
 
         Returns
         -------
@@ -154,12 +167,18 @@ class LearningCurve(Result):
         """
         import pandas as pd
 
-        reached = None
+        reached = ahead = None
         if target is not None:
-            row = {"line": _LINE} | self.labels_to_reach(target)._asdict()
-            reached = pd.DataFrame([row])
-        table = self.frame().assign(line=_LINE)
-        return LabelEfficiencyDisplay(table, target=target, reached=reached).plot(ax)
+            found = self.labels_to_reach(target, forecast=forecast)
+            reached = pd.DataFrame([{"line": _LINE, **found._asdict()}])
+        if forecast is not None and forecast.refused is None:
+            ahead = forecast.ahead(target).assign(line=_LINE)
+        return LabelEfficiencyDisplay(
+            self.frame().assign(line=_LINE),
+            target=target,
+            reached=reached,
+            forecast=ahead,
+        ).plot(ax)
 
     def title(self) -> str:
         """Return one line that says what was measured.

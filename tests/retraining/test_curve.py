@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from modtools._intervals import MeasuredAccuracy
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import LabelEfficiencyDisplay
-from modtools.retraining import learning_curve
+from modtools.retraining import Forecast, learning_curve
+from modtools.retraining._error_law import ErrorLaw
 from modtools.retraining._label_counts import first_reaching
 
 pytestmark = pytest.mark.floating_point
@@ -45,6 +47,26 @@ def test_labels_to_reach_are_on_the_curve_with_its_interval(curve):
     assert low == first_reaching(curve.n_labels, curve.interval()[1], wanted)
     assert curve.labels_to_reach(0.9999) == (np.inf, np.inf, np.inf)
     assert curve.labels_to_reach(1e-6).n_labels == 1
+
+
+def test_where_the_curve_ends_before_a_forecast_is_asked(curve):
+    highest = float(curve.accuracy.max())
+    law = ErrorLaw(60, error=1 - float(curve.accuracy[-1]))
+    forecast = Forecast(n_labels=60, law=law)
+    further = (1 + highest) / 2
+    found = curve.labels_to_reach(further, forecast=forecast)
+    last = curve.frame().iloc[-1][["accuracy", "accuracy_low", "accuracy_high"]]
+    assert found == forecast.labels_needed(further, measured=MeasuredAccuracy(*last)).reach()
+    assert found.n_labels > 60
+    wanted = float(curve.accuracy[30:].mean())
+    assert curve.labels_to_reach(wanted, forecast=forecast) == curve.labels_to_reach(wanted)
+    refused = Forecast(n_labels=60, law=None, refused="too few.")
+    assert curve.labels_to_reach(further, forecast=refused).n_labels == np.inf
+    ax = Figure().subplots()
+    drawn = curve.plot(ax, target=further, forecast=forecast)
+    assert max(line.get_xdata()[-1] for line in ax.get_lines() if len(line.get_xdata())) > 60
+    assert isinstance(drawn, LabelEfficiencyDisplay)
+    assert isinstance(curve.plot(Figure().subplots(), forecast=refused), LabelEfficiencyDisplay)
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0, 90])
