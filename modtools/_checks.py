@@ -6,6 +6,7 @@ argument, the rule, what came and where, and what to do.
 
 import difflib
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ __all__ = [
     "check_probabilities",
     "check_tensor",
     "did_you_mean",
+    "import_extra",
     "raise_if_not_finite",
     "rows_per_block",
     "to_numpy",
@@ -255,3 +257,17 @@ def check_probabilities(
             "If these are logits, apply a softmax first."
         )
     return array
+
+
+def import_extra(package: str, *, extra: str) -> Any:
+    """Return a package, or raise and name the extra that installs it.
+
+    >>> import_extra("no_such", extra="demo")
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: the package no_such is needed: pip install "modtools[demo]".
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        text = f'the package {package} is needed: pip install "modtools[{extra}]".'
+        raise ModtoolsError(text) from error

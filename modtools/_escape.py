@@ -17,6 +17,7 @@ __all__ = [
     "csv_text",
     "html_text",
     "markdown_text",
+    "one_line",
     "picture_text",
     "terminal_text",
     "without_apostrophes",
@@ -60,6 +61,17 @@ def terminal_text(text: str, *, keep: str = "") -> str:
 def _shown(letter: str) -> str:
     is_hidden = unicodedata.category(letter) in _INVISIBLE and letter not in _JOINERS
     return letter.encode("unicode_escape").decode() if is_hidden else letter
+
+
+def one_line(error: BaseException) -> str:
+    r"""Return the text of an error of any library on one line, without its last full stop.
+
+    >>> one_line(ValueError("size mismatch:\n\tfor weight."))
+    'size mismatch: for weight'
+    >>> one_line(ValueError("\x1b[2J"))
+    '\\x1b[2J'
+    """
+    return terminal_text(" ".join(str(error).split()).rstrip(". "))
 
 
 def html_text(text: str) -> str:

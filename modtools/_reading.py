@@ -13,11 +13,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from reprlib import repr as short
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -32,12 +34,13 @@ __all__ = [
     "read_arrays",
     "read_frame",
     "read_json",
+    "read_strict_json",
     "reading",
 ]
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, as on Linux, macOS and Windows
 _LARGEST_JSON: Final = 64 << 20
-_DEEPEST_JSON: Final = 100
+_DEEPEST_JSON, _DEEPEST_STRICT = 100, 32
 # Features, images and codes shrink tenfold; what shrinks more is made to fill the memory.
 _LARGEST_RATIO, _ALWAYS_UNPACKED = 100, 64 << 20
 _BYTES_A_CELL: Final = 8
@@ -63,7 +66,7 @@ def reading(what: str, advice: str = "") -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
+    text = one_line(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     is_plain = isinstance(error, OSError | ValueError | zipfile.BadZipFile)
@@ -171,20 +174,42 @@ def read_json(path: Path, *, what: str = "file") -> dict[str, Any]:
     with reading(f"{what} {path} cannot be read as JSON"):
         if path.stat().st_size > _LARGEST_JSON:
             raise ModtoolsError(f"{what} {path} is larger than {_LARGEST_JSON >> 20} MB.")
-        found = json.loads(
-            path.read_text(encoding="utf-8"),
-            object_pairs_hook=_once,
-            parse_constant=_refuse_constant,
-        )
+        found = _parse_json(path.read_bytes(), other="JSON")
     if not isinstance(found, dict):
         raise ModtoolsError(f"{what} {path} must hold a JSON object; got {type(found).__name__}.")
-    level: list[Any] = [found]
-    for _ in range(_DEEPEST_JSON):
-        inner = [part.values() if isinstance(part, dict) else part for part in level]
-        level = [value for part in inner for value in part if isinstance(value, dict | list)]
-    if level:
+    if _is_deeper(found, _DEEPEST_JSON):
         raise ModtoolsError(f"{what} {path} is nested more than {_DEEPEST_JSON} times.")
     return found
+
+
+def read_strict_json(path: Path, *, maximum_bytes: int) -> Any:
+    """Return the content of a JSON file that anyone may have written, such as a card.
+
+    Beside what `read_json` refuses, numbers that are infinite or endless and halves of a character
+    are refused, and so is a depth that no card needs.
+    """
+    with reading(f"{path} is not valid JSON"):
+        with path.open("rb") as file:
+            data = file.read(maximum_bytes + 1)
+        if len(data) > maximum_bytes:
+            raise ModtoolsError(f"{path} is larger than a card can be.")
+        content = _parse_json(data, other="number", parse_float=_finite)
+        if _is_deeper(content, _DEEPEST_STRICT):
+            raise ValueError(f"it is nested more than {_DEEPEST_STRICT} deep")
+        json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written
+    return content
+
+
+def _parse_json(
+    data: bytes, *, other: str, parse_float: Callable[[str], float] | None = None
+) -> Any:
+    """Return what JSON holds; what two programs could read in two ways raises `ValueError`."""
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no {other}")
+
+    text = data.decode("utf-8")
+    return json.loads(text, object_pairs_hook=_once, parse_constant=refuse, parse_float=parse_float)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -192,12 +217,24 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} occurs twice")
+        raise ValueError(f"it has a key twice: {short(twice)} occurs twice")
     return found
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{short(text)} is no number")
+    return number
+
+
+def _is_deeper(content: Any, most: int) -> bool:
+    """Return whether more lists and objects than these lie in each other."""
+    level = [content] if isinstance(content, dict | list) else []
+    for _ in range(most):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [value for part in inner for value in part if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def read_arrays(

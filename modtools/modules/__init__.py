@@ -1,7 +1,13 @@
 """Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
 
+from modtools._escape import one_line as one_line
 from modtools.modules._cache import Cache, clear_cache
-from modtools.modules._card import card_text as card_text, read_json as read_json
+from modtools.modules._card import (
+    CARD as CARD,
+    check_fields as check_fields,
+    read_card_file as read_card_file,
+    write_card as write_card,
+)
 from modtools.modules._combined import CombinedModule, networks_of as networks_of
 from modtools.modules._extraction import (
     Extraction,
@@ -13,7 +19,6 @@ from modtools.modules._extraction import (
 from modtools.modules._forward import ForwardReader as ForwardReader
 from modtools.modules._identity import extraction_keys as extraction_keys
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
-from modtools.modules._messages import one_line as one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import (
     ImagePreprocess,
@@ -23,7 +28,11 @@ from modtools.modules._preprocessing import (
 from modtools.modules._streaming import check_device as check_device
 from modtools.modules._text import TextPreprocess, text_module
 from modtools.modules._timing import milliseconds_per_example
-from modtools.modules._weights import check_files as check_files, file_digest as file_digest
+from modtools.modules._weights import (
+    axes_in_memory as axes_in_memory,
+    check_files as check_files,
+    file_digest as file_digest,
+)
 from modtools.modules._zoo import UnknownModuleError, Zoo
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The card of a module in a zoo: plain JSON, checked before anything is built."""
+"""Cards of modules and models: plain JSON, checked before anything is built, and a page to read."""
 
 import dataclasses
 import json
@@ -6,35 +6,40 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from modtools._escape import code_span, markdown_text
+from modtools._escape import code_span, markdown_text, one_line
+from modtools._reading import read_strict_json
 from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 from modtools.modules._text import TextPreprocess, _tokenizer
-from modtools.modules._training_card import training_rows
 
 __all__ = [
     "FORMAT",
+    "check_fields",
     "check_preprocess",
+    "plain_training",
     "read_card",
-    "read_json",
+    "read_card_file",
     "read_preprocess",
     "readme",
+    "training_rows",
+    "write_card",
     "write_preprocess",
 ]
 
+Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]
+
 FORMAT: Final = 1
+CARD: Final = "card.json"
 TOKENIZER: Final = "tokenizer.json"
 _OWN: Final[dict[str, type]] = {
     "ImagePreprocess": ImagePreprocess,
     "TextPreprocess": TextPreprocess,
 }
 _MAXIMUM_BYTES: Final = 1 << 20
-_DEEPEST: Final = 32
-_FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
+_FIELDS: Final[Fields] = {
     "name": str,
     "target": str,
     "arguments": dict,
@@ -51,6 +56,9 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "created": str,
 }
 _MAY_LACK: Final = {"training": None, "source_task": None, "proxy": None}
+_MAXIMUM_CHARACTERS: Final = 1 << 18  # a card has other fields too, and stays readable by people
+_MANY: Final = 20
+_DEEP: Final = 8
 
 
 def check_preprocess(preprocess: Any) -> None:
@@ -101,29 +109,28 @@ def _read_text_preprocess(tokenizer: str, fields: Mapping[str, Any]) -> TextPrep
     return made
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """Return the checked card of a module's folder."""
-    path = folder / "card.json"
+def read_card_file(folder: Path, *, maximum_bytes: int) -> Any:
+    """Return the content of the card in a folder; neither may be a link."""
+    path = folder / CARD
     if folder.is_symlink() or path.is_symlink() or not path.is_file():
-        raise ModtoolsError(f"{folder} must be a folder with a card.json, not a link.")
-    card = read_json(path, _MAXIMUM_BYTES)
-    found = card.get("format") if isinstance(card, dict) else None
-    if type(found) is not int or found != FORMAT:
-        raise ModtoolsError(f"{path} has format {short(found)}; this modtools reads {FORMAT}.")
-    card = {**_MAY_LACK, **card}  # cards did not always have these
-    wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
-    wrong += ["n_parameters"] if isinstance(card.get("n_parameters"), bool) else []
-    if wrong or not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
-        raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong) or 'taps'}.")
-    if card["name"] != folder.name:
-        raise ModtoolsError(
-            f"{path} belongs to {json.dumps(card['name'][:100])}, not to {folder.name}."
-        )
-    return card
+        raise ModtoolsError(f"{folder} must be a folder with a {CARD}, not a link.")
+    return read_strict_json(path, maximum_bytes=maximum_bytes)
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """Return a card as JSON that `read_json` takes, or raise where its text is no Unicode."""
+def check_fields(path: Path, card: Mapping[str, Any], fields: Fields) -> None:
+    """Raise unless a card has all fields, each of its type; True and False are no numbers."""
+    wrong = [name for name, kind in fields.items() if not _is_of(card.get(name, ...), kind)]
+    if wrong:
+        raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong)}.")
+
+
+def _is_of(value: Any, kind: type | tuple[type, ...]) -> bool:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+
+
+def write_card(folder: Path, card: Mapping[str, Any], page: str) -> None:
+    """Write a card and the page beside it, or raise where a text of the card is no Unicode."""
     text = json_text(card)
     try:
         json.dumps(json.loads(text), ensure_ascii=False).encode()
@@ -132,60 +139,25 @@ def card_text(card: Mapping[str, Any]) -> str:
             f"a card cannot keep {error.object[error.start : error.end]!r}, half of a character; "
             "mend the names and texts that go into it."
         ) from error
-    return text
+    (folder / CARD).write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(page, encoding="utf-8")
 
 
-def read_json(path: Path, maximum_bytes: int) -> Any:
-    """Return the content of a JSON file that anyone may have written.
-
-    What two programs could read in two ways is refused: repeated keys, NaN, infinite and endless
-    numbers, broken text; so is a depth that no card needs.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(maximum_bytes + 1)
-        content = _parse(data) if len(data) <= maximum_bytes else None
-    except (ValueError, RecursionError, OSError) as error:
-        raise ModtoolsError(f"{path} is not valid JSON: {one_line(error)}.") from error
-    if len(data) > maximum_bytes:
-        raise ModtoolsError(f"{path} is larger than a card can be.")
-    return content
-
-
-def _parse(data: bytes) -> Any:
-    content = json.loads(
-        data.decode("utf-8"),
-        parse_constant=_refuse,
-        parse_float=_finite,
-        object_pairs_hook=_without_repeats,
-    )
-    _check_depth(content)
-    json.dumps(content, ensure_ascii=False).encode()  # halves of a character cannot be written
-    return content
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is no number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if isfinite(number) else _refuse(short(text))
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("it has a key twice")
-    return found
-
-
-def _check_depth(content: Any, depth: int = 0) -> None:
-    if depth > _DEEPEST:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep")
-    if isinstance(content, dict | list):
-        for item in content.values() if isinstance(content, dict) else content:
-            _check_depth(item, depth + 1)
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the checked card of a module's folder."""
+    path, card = folder / CARD, read_card_file(folder, maximum_bytes=_MAXIMUM_BYTES)
+    found = card.get("format") if isinstance(card, dict) else None
+    if type(found) is not int or found != FORMAT:
+        raise ModtoolsError(f"{path} has format {short(found)}; this modtools reads {FORMAT}.")
+    card = {**_MAY_LACK, **card}  # cards did not always have these
+    check_fields(path, card, _FIELDS)
+    if not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
+        raise ModtoolsError(f"{path} lacks or mistypes taps.")
+    if card["name"] != folder.name:
+        raise ModtoolsError(
+            f"{path} belongs to {json.dumps(card['name'][:100])}, not to {folder.name}."
+        )
+    return card
 
 
 def readme(card: Mapping[str, Any]) -> str:
@@ -213,3 +185,92 @@ def readme(card: Mapping[str, Any]) -> str:
 def _told(text: Any) -> str:
     """Return what the user said of a module, as text without markup; empty where nothing is."""
     return markdown_text(str(text)) if text else ""
+
+
+def plain_training(training: Any) -> dict[str, Any] | None:
+    """Return what was said about the training as plain JSON, or raise.
+
+    Numbers of numpy and torch become Python's, tuples become lists.
+
+    >>> plain_training({"proxy": "supcon", "at": ("block3",), "accuracy": 0.9})
+    {'proxy': 'supcon', 'at': ['block3'], 'accuracy': 0.9}
+    """
+    if training is None:
+        return None
+    if not isinstance(training, Mapping):
+        raise ModtoolsError(f"training must be a dict or None; got {training!r}.")
+    plain: dict[str, Any] = _plain(training, "training", depth=0)
+    length = len(json.dumps(plain))
+    if length > _MAXIMUM_CHARACTERS:
+        raise ModtoolsError(
+            f"training must be at most {_MAXIMUM_CHARACTERS} characters of JSON; got {length}. "
+            "A history belongs in a file of its own."
+        )
+    return plain
+
+
+def _plain(value: Any, where: str, *, depth: int) -> Any:
+    """Return a value as plain JSON, or raise and name where in the dict it stands."""
+    if depth > _DEEP:
+        raise ModtoolsError(f"{where} is nested more than {_DEEP} deep.")
+    if isinstance(value, Mapping):
+        strange = [key for key in value if not isinstance(key, str)]
+        if strange:
+            raise ModtoolsError(f"{where} must have text as keys; got {strange[0]!r}.")
+        plain = {k: _plain(v, f"{where}[{k!r}]", depth=depth + 1) for k, v in value.items()}
+        for key, item in plain.items():
+            if _is_accuracy(key, item) and not 0 <= item <= 1:
+                raise ModtoolsError(f"{where}[{key!r}] must be a fraction in [0, 1]; got {item!r}.")
+        return plain
+    if isinstance(value, list | tuple):
+        return [_plain(v, f"{where}[{i}]", depth=depth + 1) for i, v in enumerate(value)]
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, str | int | float | bool | None):
+        raise ModtoolsError(f"{where} must be plain JSON; got {type(value).__name__}.")
+    if isinstance(value, float) and not isfinite(value):
+        raise ModtoolsError(f"{where} must be finite; got {value}. Leave it out, or give None.")
+    return value
+
+
+def training_rows(training: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the rows of a model card's table; accuracies are in percent.
+
+    >>> training_rows({"labels_needed": "pairs", "accuracy": 0.9263, "patience": None})
+    {'Labels needed': 'pairs', 'Accuracy': '92.63 %'}
+    """
+    stated = {key: value for key, value in (training or {}).items() if value is not None}
+    return {
+        markdown_text(_label(key)): markdown_text(_text(key, value))
+        for key, value in stated.items()
+    }
+
+
+def _text(key: str, value: Any) -> str:
+    """Return a value of a card on one line."""
+    if isinstance(value, Mapping):
+        stated = {k: v for k, v in value.items() if v is not None}
+        return "; ".join(f"{_words(k)} {_text(k, v)}" for k, v in stated.items()) or "none"
+    if isinstance(value, list):
+        shown = ", ".join(_text(key, item) for item in value[:_MANY])
+        return f"{shown}, ... ({len(value)})" if len(value) > _MANY else shown or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if _is_accuracy(key, value):
+        return f"{100 * value:.2f} %"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_accuracy(key: str, value: Any) -> bool:
+    return (
+        key.endswith("accuracy") and isinstance(value, int | float) and not isinstance(value, bool)
+    )
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _label(key: str) -> str:
+    """Return the first cell of a row; the proxy has the same as in cards without training."""
+    return "Proxy objective" if key == "proxy" else _words(key).capitalize()

@@ -6,13 +6,16 @@ followed, by the names in the compiled code, through the user's code; installed 
 themselves by name and version. What cannot be told from another is an error, never a guess.
 """
 
+import ast
 import dis
 import hashlib
 import importlib
+import inspect
 import io
 import os
 import re
 import sys
+import textwrap
 import types
 import weakref
 import zipfile
@@ -39,11 +42,12 @@ import torch
 from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules._own_records import is_only_written, names_written
 
 __all__ = ["SCALARS", "Reader", "installed", "qualified"]
 
 SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), torch.dtype)
+_STORES: Final = {"STORE_SUBSCR", "STORE_ATTR", "DELETE_SUBSCR", "DELETE_ATTR"}
+_WRITERS: Final = {"append", "extend", "add", "update", "clear", "insert", "discard"}
 _LOADS: Final = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 # With these any attribute may be read under a name that the code does not show.
 _ANY_NAME: Final = {"getattr", "vars", "dir", "__dict__", "attrgetter", "methodcaller"}
@@ -294,7 +298,7 @@ class Reader:
             return
         if (id(place), name) in self._done:
             return
-        if _is_container(place[name]) and is_only_written(name, function):
+        if _is_container(place[name]) and _is_only_written(name, function):
             return
         self._done.add((id(place), name))
         self.found.append(f"{place.get('__name__')}.{name} = {self.text(place[name])}")
@@ -342,7 +346,7 @@ class Reader:
         parts = [item for scope in classes for item in vars(scope).items()]
         runs = [part for name, part in parts if name not in _NOT_CALLED]
         functions = [part for part in runs if isinstance(part, types.FunctionType)]
-        return set().union(*map(names_written, functions))
+        return set().union(*map(_names_written, functions))
 
     def _names_in(self, scope: Any, *, made: bool) -> set[str]:
         held = set(vars(scope)) - _OF_CLASSES - _OF_MODULES
@@ -397,3 +401,62 @@ def _holds_code(cell: Any) -> bool:
     except ValueError:
         return False
     return isinstance(held, types.FunctionType | types.MethodType | partial)
+
+
+# Counters and logs that code writes into itself are no settings of it.
+def _is_only_written(name: str, function: types.FunctionType) -> bool:
+    """Return whether code does nothing with a global but write into it: features cannot see it."""
+    tree = _syntax(function)
+    written = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load)
+    } | {id(target) for target in _written_by_calls(tree)}
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name]
+    return bool(uses) and all(id(node) in written for node in uses)
+
+
+def _names_written(function: types.FunctionType) -> set[str]:
+    """Return the names of what code writes items into, directly or through a local name."""
+    tree = _syntax(function)
+    aliases = {
+        target.id: _names_along(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            found |= _names_along(node.value)
+    for target in _written_by_calls(tree):
+        found |= _names_along(target)
+    return found.union(*(aliases.get(name, set()) for name in found))
+
+
+def _syntax(function: types.FunctionType) -> ast.AST:
+    """Return the syntax of a function that writes something; an empty one where it does not."""
+    steps = {step.opname for step in dis.get_instructions(function.__code__)}
+    if not steps & _STORES and not _WRITERS & set(function.__code__.co_names):
+        return ast.Module([], [])
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
+
+
+def _written_by_calls(tree: ast.AST) -> list[ast.expr]:
+    """Return what stands before `.append(...)` and the like, where the result is not used."""
+    calls = [n.value for n in ast.walk(tree) if isinstance(n, ast.Expr)]
+    heads = [call.func for call in calls if isinstance(call, ast.Call)]
+    return [h.value for h in heads if isinstance(h, ast.Attribute) and h.attr in _WRITERS]
+
+
+def _names_along(node: Any) -> set[str]:
+    """Return the names along `a.b[c].d`: a, b and d."""
+    found = set()
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        found |= {node.attr} if isinstance(node, ast.Attribute) else set()
+        node = node.value
+    return found | ({node.id} if isinstance(node, ast.Name) else set())

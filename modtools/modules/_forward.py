@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._one_path import can_be_watched, shape_of, watch_path
 from modtools.modules._pooling import pool

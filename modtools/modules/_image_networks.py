@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from modtools._checks import import_extra
 from modtools.exceptions import ModtoolsError
-from modtools.modules._extras import import_extra
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import image_preprocess
 

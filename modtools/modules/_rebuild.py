@@ -14,8 +14,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
 
 __all__ = ["ALLOWED_PACKAGES", "build_network", "check_build"]
 

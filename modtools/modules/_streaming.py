@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modtools._checks import check_choice, check_integer
+from modtools._escape import one_line
 from modtools._progress import track
 from modtools.exceptions import ModtoolsError
 from modtools.modules._forward import ForwardReader
-from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, to_tensor
 from modtools.modules._text import TextPreprocess

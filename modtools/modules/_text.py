@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modtools._checks import check_integer
+from modtools._checks import check_integer, import_extra
 from modtools._reading import as_path, reading
 from modtools.exceptions import ModtoolsError
-from modtools.modules._extras import import_extra
 from modtools.modules._module import PretrainedModule
 
 __all__ = ["TextPreprocess", "text_module"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from modtools._memory_order import axes_in_memory
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules._messages import one_line
 
-__all__ = ["check_files", "file_digest", "load_weights", "save_weights"]
+__all__ = ["axes_in_memory", "check_files", "file_digest", "load_weights", "save_weights"]
 
 # In the metadata: the axes in memory of each tensor that does not lie row by row, as JSON.
 _ORDERS: Final = "memory_orders"
@@ -82,6 +81,25 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise ModtoolsError(
             f"{path} does not hold the weights of this network: {one_line(error)}."
         ) from error
+
+
+def axes_in_memory(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """Return the axes of an array or tensor, the one of the largest steps in memory first.
+
+    An array without gaps, transposed to this order, lies row by row (C order).
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+        Lengths of the axes, and the step along each in any unit.
+
+    Examples
+    --------
+    >>> axes_in_memory((2, 3), (24, 8)), axes_in_memory((2, 3), (8, 16))
+    ([0, 1], [1, 0])
+    """
+    # Of two axes with one step, the one of length 1 is the inner: both lie where they were made.
+    return sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis] == 1))
 
 
 def _laid_out(tensor: torch.Tensor, dtype: torch.dtype, axes: Any) -> torch.Tensor:

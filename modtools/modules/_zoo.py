@@ -10,23 +10,24 @@ from safetensors import SafetensorError
 from torch import nn
 
 from modtools._checks import did_you_mean
+from modtools._escape import one_line
 from modtools._folders import new_folder, put_back, read_steadily
 from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
 from modtools.modules._card import (
+    CARD,
     FORMAT,
-    card_text,
     check_preprocess,
+    plain_training,
     read_card,
     read_preprocess,
     readme,
+    write_card,
     write_preprocess,
 )
-from modtools.modules._messages import one_line
 from modtools.modules._module import PretrainedModule
 from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
-from modtools.modules._training_card import plain_training
 from modtools.modules._weights import check_files, file_digest, load_weights, save_weights
 
 __all__ = ["UnknownModuleError", "Zoo"]
@@ -128,9 +129,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         >>> zoo.card("pixels")["target"]
         'torch.nn:Flatten'
         """
-        return read_steadily(
-            self.folder / Path(str(name)).name, "card.json", lambda: self._card(name)
-        )
+        return read_steadily(self.folder / Path(str(name)).name, CARD, lambda: self._card(name))
 
     def _card(self, name: str) -> dict[str, Any]:
         if name not in self.names:
@@ -166,9 +165,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         >>> zoo.load("raw")
         PretrainedModule(raw: Flatten, pooling=mean, 0 parameters)
         """
-        return read_steadily(
-            self.folder / Path(str(name)).name, "card.json", lambda: self._load(name)
-        )
+        return read_steadily(self.folder / Path(str(name)).name, CARD, lambda: self._load(name))
 
     def _load(self, name: str) -> PretrainedModule:
         card, folder = self._card(name), self.folder / name
@@ -248,8 +245,7 @@ class Zoo(Mapping[str, PretrainedModule]):
                 save_weights(network, fresh / _WEIGHTS)
                 card["preprocess"] = write_preprocess(module.preprocess, fresh)
                 card["sha256"] = {path.name: file_digest(path) for path in fresh.iterdir()}
-                (fresh / "card.json").write_text(card_text(card), encoding="utf-8")
-                (fresh / "README.md").write_text(readme(card), encoding="utf-8")
+                write_card(fresh, card, readme(card))
         except (OSError, SafetensorError, UnicodeEncodeError) as error:
             _check_place(final, overwrite=overwrite)  # another process may have taken it
             raise ModtoolsError(
@@ -287,7 +283,7 @@ def _check_place(final: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ModtoolsError(f"{final} exists; give another name, or overwrite=True.")
-    if final.is_symlink() or not (final / "card.json").is_file():
+    if final.is_symlink() or not (final / CARD).is_file():
         raise ModtoolsError(
             f"{final} is not a saved module or model, so it is not replaced; give another name."
         )

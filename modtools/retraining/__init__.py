@@ -7,13 +7,13 @@ from modtools.retraining._forecast import Forecast
 from modtools.retraining._label_counts import labels_at as labels_at, rising as rising
 from modtools.retraining._labels_needed import next_target as next_target
 from modtools.retraining._learning_curve import learning_curve
-from modtools.retraining._retrain import retrain
-from modtools.retraining._reused import ReusedModel
-from modtools.retraining._test_rows import (
+from modtools.retraining._overlap import (
     encode_both as encode_both,
     raise_if_shared as raise_if_shared,
     rows_also_in as rows_also_in,
 )
+from modtools.retraining._retrain import retrain
+from modtools.retraining._reused import ReusedModel
 
 __all__ = [
     "Forecast",

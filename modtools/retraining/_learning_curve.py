@@ -18,7 +18,7 @@ from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import StandardizedRows, column_moments, evaluate_ridge_path
 from modtools.retraining._curve import LearningCurve
-from modtools.retraining._test_rows import encode_both, raise_if_shared, rows_also_in
+from modtools.retraining._overlap import encode_both, raise_if_shared, rows_also_in
 
 __all__ = ["learning_curve"]
 

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
 from modtools._checks import rows_per_block
-from modtools._escape import terminal_text
+from modtools._escape import markdown_text, terminal_text
 from modtools._intervals import MeasuredAccuracy
 from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
-from modtools.retraining._reused_files import read_model, write_model
-from modtools.retraining._test_task import check_test_task
 from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
     from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["ReusedModel"]
+
+# What is kept of a model beside its module and its output module.
+_FACTS: Final = ("classes", "nameless", "task_name", "kind", "row_fingerprints", "seconds")
 
 _NOUNS: Final = {
     "classification": ("class", "classes"),
@@ -271,7 +272,7 @@ class ReusedModel:
         """
         if self.kind == "regression":
             raise ModtoolsError(f"accuracy counts classes; {self.task_name} has numbers. Use r2.")
-        task = check_test_task(self, task, allow_overlap=allow_overlap, measure="accuracy")
+        task = self._check_test_task(task, allow_overlap=allow_overlap, measure="accuracy")
         if only_named and self.kind == "classification":
             task = task.subset(np.isin(task.labels, self.named))
         is_right = self.predict(task, device=device) == task.labels
@@ -334,7 +335,7 @@ class ReusedModel:
         """
         if self.kind != "regression":
             raise ModtoolsError(f"r2 measures numbers; {self.task_name} has classes. Use accuracy.")
-        task = check_test_task(self, task, allow_overlap=allow_overlap, measure="r2")
+        task = self._check_test_task(task, allow_overlap=allow_overlap, measure="r2")
         return float(r2_score(task.labels, self.predict(task, device=device)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -361,7 +362,18 @@ class ReusedModel:
             The module lacks what a zoo needs to rebuild it (``build=``), or the output module is
             not one of modtools.
         """
-        return write_model(self, as_path(path), overwrite=overwrite)
+        from modtools.retraining._reused_files import write_model
+
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return write_model(
+            as_path(path),
+            self.module,
+            self.output,
+            facts,
+            name=repr(self),
+            readme=self._readme(),
+            overwrite=overwrite,
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> Self:
@@ -380,6 +392,8 @@ class ReusedModel:
             A copy: its arrays have the values, types and order in memory of those that were saved,
             so that it predicts the same to the last bit.
         """
+        from modtools.retraining._reused_files import read_model
+
         return cls(**read_model(as_path(path), allow))
 
     def to_torch(self, *, preprocess: bool = True) -> "nn.Module":
@@ -403,6 +417,44 @@ class ReusedModel:
         from modtools.retraining._torch_model import torch_network
 
         return torch_network(self.module, self.output, preprocess=preprocess)
+
+    def _check_test_task(self, task: Any, *, allow_overlap: bool, measure: str) -> Task:
+        """Return the task if it tells what this model is worth, else raise."""
+        if not isinstance(task, Task) or task.kind != self.kind:
+            raise ModtoolsError(f"{measure} needs a {self.kind} task; got {task!r}.")
+        if self.kind == "classification":
+            strange = np.flatnonzero(~np.isin(task.labels, self.classes))
+            if strange.size:
+                raise ModtoolsError(
+                    f"labels of {task.name} must be among the {len(self.classes)} classes of "
+                    f"{self.task_name}; got {task.labels[strange[0]].item()!r} in row {strange[0]} "
+                    f"({strange.size} such)."
+                )
+        elif len(task.classes) != len(self.classes):
+            raise ModtoolsError(
+                f"{task.name} must have the {len(self.classes)} label columns of "
+                f"{self.task_name}; got {len(task.classes)}."
+            )
+        if not allow_overlap and self.n_labels:
+            shared = np.flatnonzero(np.isin(task.row_fingerprints, self.row_fingerprints))
+            if shared.size:
+                raise ModtoolsError(
+                    f"{shared.size} of {len(task)} rows of {task.name} equal training rows, first "
+                    f"row {shared[0]}. Take them out, for example with complement, or use "
+                    "allow_overlap=True if inputs repeat by nature."
+                )
+        return task
+
+    def _readme(self) -> str:
+        name, task, classes = map(
+            markdown_text, (self.module.names[0], self.task_name, self.describe_classes())
+        )
+        return (
+            f"---\nlibrary_name: modtools\n---\n# {name} reused for {task}\n\n"
+            f"A frozen module with a {type(self.output).__name__} trained on "
+            f"{self.n_labels} labels of {classes}.\n\n"
+            "Load it with `modtools.ReusedModel.load(folder)`.\n"
+        )
 
     def _through(
         self, decide: Callable[[Any], Any], inputs: Any, device: "str | torch.device | None"

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from modtools._checks import check_choice
-from modtools._escape import markdown_text
 from modtools._folders import new_folder, read_steadily
-from modtools._memory_order import axes_in_memory
 from modtools.exceptions import ModtoolsError
+from modtools.modules import (
+    CARD,
+    CombinedModule,
+    PretrainedModule,
+    Zoo,
+    axes_in_memory,
+    check_fields,
+    check_files,
+    file_digest,
+    networks_of,
+    read_card_file,
+    write_card,
+)
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.tasks import Kind
-
-if TYPE_CHECKING:
-    from modtools.modules import CombinedModule, PretrainedModule, Zoo
-    from modtools.retraining._reused import ReusedModel
 
 __all__ = ["read_model", "write_model"]
 
@@ -53,48 +60,76 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def write_model(model: "ReusedModel", path: Path, *, overwrite: bool) -> Path:
-    """Write a model to its own folder, whole or not at all."""
-    from modtools.modules import Zoo, card_text, file_digest, networks_of
+def write_model(
+    path: Path,
+    module: PretrainedModule | CombinedModule,
+    output: Any,
+    facts: Mapping[str, Any],
+    *,
+    name: str,
+    readme: str,
+    overwrite: bool,
+) -> Path:
+    """Write a model to its own folder, whole or not at all.
 
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    module : PretrainedModule or CombinedModule
+        The frozen module.
+    output : estimator
+        The output module.
+    facts : mapping
+        classes, nameless, task_name, kind, row_fingerprints and seconds, as `ReusedModel` has them.
+    name : str
+        How a message calls the model.
+    readme : str
+        The page of the folder.
+    overwrite : bool
+        Whether a saved model is replaced.
+    """
     _check_place(path, overwrite=overwrite)
-    arrays, card = _describe(model)
+    arrays, card = _describe(output, facts)
     try:
         with new_folder(path, overwrite=overwrite) as fresh:
             zoo = Zoo(fresh)
-            for network in networks_of(model.module):
-                zoo.save(network, description=f"A frozen module of a model for {model.task_name}.")
-            card |= _module_card(model.module, zoo)
+            for network in networks_of(module):
+                zoo.save(
+                    network, description=f"A frozen module of a model for {facts['task_name']}."
+                )
+            card |= _module_card(module, zoo)
             save_file(arrays, fresh / _ARRAYS)
             card["sha256"] = {_ARRAYS: file_digest(fresh / _ARRAYS)}
-            (fresh / "card.json").write_text(card_text(card), encoding="utf-8")
-            (fresh / "README.md").write_text(_readme(model), encoding="utf-8")
+            write_card(fresh, card, readme)
     except (OSError, SafetensorError) as error:
         _check_place(path, overwrite=overwrite)  # another process may have taken it
-        raise ModtoolsError(f"{model!r} could not be saved: {error}. Nothing was left.") from error
+        raise ModtoolsError(f"{name} could not be saved: {error}. Nothing was left.") from error
     return path
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:
     """Raise unless a path is free, or a saved model that is to be replaced."""
-    is_saved = (path / "card.json").is_file() and not path.is_symlink()
+    is_saved = (path / CARD).is_file() and not path.is_symlink()
     if os.path.lexists(path) and not (overwrite and is_saved):
         raise ModtoolsError(
             f"{path} exists; give another path, or overwrite=True to replace a saved model."
         )
 
 
-def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _describe(
+    output: Any, facts: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the arrays and the card of a model, or say what cannot be kept."""
-    output = model.output
+    classes = facts["classes"]
     if type(output) not in _OUTPUTS.values():
         raise ModtoolsError(
             f"only the output modules of modtools can be saved without unpickling "
             f"({', '.join(_OUTPUTS)}); got {type(output).__name__}."
         )
-    if model.classes.dtype.kind not in "iufbU":
-        raise ModtoolsError(f"class labels of dtype {model.classes.dtype} cannot be kept; use str.")
-    digests = bytes.fromhex("".join(model.row_fingerprints.tolist()))
+    if classes.dtype.kind not in "iufbU":
+        raise ModtoolsError(f"class labels of dtype {classes.dtype} cannot be kept; use str.")
+    digests = bytes.fromhex("".join(facts["row_fingerprints"].tolist()))
     arrays = {_FINGERPRINTS: np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32).copy()}
     fitted, attributes, layouts = _fitted(output)
     # A pool of unlabelled rows served the fit; predictions do not need it.
@@ -109,12 +144,12 @@ def _describe(model: "ReusedModel") -> tuple[dict[str, NDArray[Any]], dict[str, 
         "parameters": parameters,
         "attributes": attributes,
         "layouts": layouts,
-        "classes": model.classes.tolist(),
-        "nameless": model.nameless.tolist(),
-        "class_dtype": model.classes.dtype.str,
-        "task_name": model.task_name,
-        "task_kind": model.kind,
-        "seconds": model.seconds,
+        "classes": classes.tolist(),
+        "nameless": facts["nameless"].tolist(),
+        "class_dtype": classes.dtype.str,
+        "task_name": facts["task_name"],
+        "task_kind": facts["kind"],
+        "seconds": facts["seconds"],
     }
     return {**arrays, **fitted}, card
 
@@ -137,18 +172,16 @@ def _fitted(output: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[
     return arrays, attributes, layouts
 
 
-def _module_card(module: "PretrainedModule | CombinedModule", zoo: "Zoo") -> dict[str, Any]:
+def _module_card(module: PretrainedModule | CombinedModule, zoo: Zoo) -> dict[str, Any]:
     """Return what a card says of the saved module, or of the saved modules of a combination."""
     digests = {name: zoo.card(name)["sha256"]["module.safetensors"] for name in zoo.names}
-    if hasattr(module, "members"):
+    if isinstance(module, CombinedModule):
         return {"module": list(module.members), "module_sha256": digests}
     return {"module": module.name, "module_sha256": digests[module.name]}
 
 
-def _read_module(card: dict[str, Any], zoo: "Zoo") -> "PretrainedModule | CombinedModule":
+def _read_module(card: dict[str, Any], zoo: Zoo) -> PretrainedModule | CombinedModule:
     """Load the module of a card, or build its combination, if the weights are those saved."""
-    from modtools.modules import CombinedModule
-
     digests = card["module_sha256"]
     if isinstance(card["module"], str):
         members, digests = [card["module"]], {card["module"]: digests}
@@ -165,26 +198,12 @@ def _read_module(card: dict[str, Any], zoo: "Zoo") -> "PretrainedModule | Combin
     return CombinedModule([loaded[name].at(tap or None) for name, _, tap in parts])
 
 
-def _readme(model: "ReusedModel") -> str:
-    name, task, classes = map(
-        markdown_text, (model.module.names[0], model.task_name, model.describe_classes())
-    )
-    return (
-        f"---\nlibrary_name: modtools\n---\n# {name} reused for {task}\n\n"
-        f"A frozen module with a {type(model.output).__name__} trained on {model.n_labels} labels "
-        f"of {classes}.\n\n"
-        "Load it with `modtools.ReusedModel.load(folder)`.\n"
-    )
-
-
 def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
     """Return what `ReusedModel` takes; files are checked first and nothing is unpickled."""
-    return read_steadily(path, "card.json", lambda: _read_model(path, allow))
+    return read_steadily(path, CARD, lambda: _read_model(path, allow))
 
 
 def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
-    from modtools.modules import Zoo, check_files
-
     card = _read_card(path)
     try:
         check_files(path, card["sha256"], needed=_ARRAYS)
@@ -215,18 +234,11 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    from modtools.modules import read_json
-
-    file = path / "card.json"
-    if path.is_symlink() or file.is_symlink() or not file.is_file():
-        raise ModtoolsError(f"{path} must be a folder with a card.json, not a link.")
-    card = read_json(file, _MAXIMUM_BYTES)
+    card = read_card_file(path, maximum_bytes=_MAXIMUM_BYTES)
     if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
-        raise ModtoolsError(f"{file} is not the card of a {_KIND} of format {_FORMAT}.")
-    card.setdefault("layouts", {})  # models were saved without them before
-    wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name, ...), kind)]
-    if wrong:
-        raise ModtoolsError(f"{file} lacks or mistypes {', '.join(wrong)}.")
+        raise ModtoolsError(f"{path / CARD} is not the card of a {_KIND} of format {_FORMAT}.")
+    card = {"layouts": {}, **card}  # models were saved without them before
+    check_fields(path / CARD, card, _FIELDS)
     return card
 
 

@@ -8,7 +8,7 @@ import torch
 
 from modtools import ModtoolsError
 from modtools.modules import Zoo
-from modtools.modules._training_card import plain_training, training_rows
+from modtools.modules._card import plain_training, training_rows
 
 TRAINING = {
     "proxy": "supcon",

@@ -1,4 +1,4 @@
-"""Labelled rows beside test rows: one set of classes for both, and no row in both."""
+"""Labelled examples beside test examples: one set of classes for both, and none in both."""
 
 from collections.abc import Iterator
 from typing import Any
