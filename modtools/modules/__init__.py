@@ -1,6 +1,5 @@
 """Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
 
-from modtools._escape import one_line as one_line
 from modtools.modules._cache import Cache, clear_cache
 from modtools.modules._card import (
     CARD as CARD,

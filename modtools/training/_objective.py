@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules import one_line
 from modtools.outputs import ClassMeanOutput
 from modtools.proxies import PROXIES, Pairs, Proxy
 from modtools.tasks import Task, encode_labels

@@ -12,8 +12,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from modtools._checks import check_choice, check_integer
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules import one_line
 
 __all__ = ["SavedBytes", "count_saved_bytes", "split"]
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
-from modtools.modules import check_device, one_line
+from modtools.modules import check_device
 from modtools.proxies import Pairs
 from modtools.tasks import Task
 from modtools.training._batches import (
