@@ -9,7 +9,7 @@ from typing import Final
 
 from modtools._escape import terminal_text
 
-__all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "warn"]
+__all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "ModuleError", "warn"]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
@@ -37,6 +37,10 @@ class ModtoolsError(ValueError):
     def __str__(self) -> str:
         # Not that of the next class: KeyError, the base of a child, shows its text in quotes.
         return terminal_text(Exception.__str__(self), keep="\n\t")
+
+
+class ModuleError(ModtoolsError):
+    """A `ModtoolsError` whose text names the module, so that nobody need name it again."""
 
 
 class ModtoolsWarning(UserWarning):

@@ -11,7 +11,7 @@ import torch
 
 from modtools._checks import check_probabilities
 from modtools._progress import quiet, track
-from modtools.exceptions import ModtoolsError, warn
+from modtools.exceptions import ModtoolsError, ModuleError, warn
 from modtools.modules._cache import Cache, open_cache
 from modtools.modules._combined import CombinedModule, networks_of
 from modtools.modules._identity import extraction_keys, source_place
@@ -47,7 +47,7 @@ def _fill(stack: Features | None, part: Features, rows: slice, n_rows: int, name
     if stack is None:
         stack = np.empty((n_rows, part.shape[1]), dtype=np.float32)
     if part.shape[1] != stack.shape[1]:
-        raise ModtoolsError(
+        raise ModuleError(
             f'module "{name}" returned {part.shape[1]} features at row {rows.start}, '
             f"{stack.shape[1]} before; choose a pooling that does not depend on the input's size."
         )
@@ -68,7 +68,10 @@ def _run_uncached(
             source = _fill(source, block.source_probabilities, block.rows, len(task), module.name)
     if source is not None:
         name = f'source probabilities of module "{module.name}"'
-        check_probabilities(source, name=name)
+        try:
+            check_probabilities(source, name=name)
+        except ModtoolsError as error:
+            raise ModuleError(str(error)) from error
     return features, source
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modtools._escape import one_line
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, ModuleError
 from modtools.modules._module import PretrainedModule
 from modtools.modules._one_path import can_be_watched, shape_of, watch_path
 from modtools.modules._pooling import pool
@@ -100,7 +100,7 @@ class ForwardReader:
         except ModtoolsError:
             raise
         except Exception as error:
-            raise ModtoolsError(
+            raise ModuleError(
                 f'source_head of module "{self.module.name}" failed on the output of the network: '
                 f"{type(error).__name__}: {one_line(error)}."
             ) from error
@@ -120,7 +120,7 @@ class ForwardReader:
         except Exception as error:
             shown = f" of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else ""
             hint = "" if self.module.preprocess else " Does it need preprocess=?"
-            raise ModtoolsError(
+            raise ModuleError(
                 f'module "{self.module.name}" failed on a batch of {n_rows} inputs{shown}: '
                 f"{type(error).__name__}: {one_line(error)}.{hint}"
             ) from error
@@ -147,12 +147,12 @@ class ForwardReader:
     def _check_calls(self, calls: list[str]) -> None:
         never = [tap for tap in self._hooked if tap not in calls]
         if never and self._is_first:
-            raise ModtoolsError(
+            raise ModuleError(
                 f'tap "{never[0]}" of {self.module.name} is never reached by the forward pass; '
                 "the network registers it but does not call it. Choose another tap."
             )
         if never:
-            raise ModtoolsError(
+            raise ModuleError(
                 f'tap "{never[0]}" of {self.module.name} was reached for some batches and is not '
                 "for this one: the network decides by its inputs which layers run. Choose a tap "
                 "that always runs, or the output (tap=None)."

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from modtools._checks import check_tensor
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, ModuleError
 
 __all__ = ["POOLINGS", "first_tensor", "pool"]
 
@@ -84,15 +84,18 @@ def pool(output: Any, pooling: str, *, n_rows: int, mask: Tensor | None, name: s
     """
     tensor = first_tensor(output)
     if tensor is None:
-        raise ModtoolsError(f'module "{name}" returned {type(output).__name__}, no tensor in it.')
-    check_tensor(tensor, name=f'the output of module "{name}"')
+        raise ModuleError(f'module "{name}" returned {type(output).__name__}, no tensor in it.')
+    try:
+        check_tensor(tensor, name=f'the output of module "{name}"')
+    except ModtoolsError as error:
+        raise ModuleError(str(error)) from error
     if tensor.ndim < 2 or len(tensor) != n_rows:
-        raise ModtoolsError(
+        raise ModuleError(
             f'module "{name}" returned shape {tuple(tensor.shape)} for a batch of {n_rows}: its '
             "output must have the batch as first axis and at least one more. Choose another tap."
         )
     if tensor.is_complex() or tensor.shape[1] == 0:
-        raise ModtoolsError(
+        raise ModuleError(
             f'module "{name}" returned {tensor.dtype} of shape {tuple(tensor.shape)}: its output '
             "must be real numbers, at least one a row. Choose another tap."
         )

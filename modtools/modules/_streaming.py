@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modtools._checks import check_choice, check_integer
 from modtools._escape import one_line
 from modtools._progress import track
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, ModuleError
 from modtools.modules._forward import ForwardReader
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import ImagePreprocess, to_tensor
@@ -147,7 +147,7 @@ def _preprocessed(module: PretrainedModule, batch: Any) -> Any:
     except ModtoolsError:
         raise
     except Exception as error:
-        raise ModtoolsError(
+        raise ModuleError(
             f'preprocess of module "{module.name}" failed on a batch of {len(batch)} inputs: '
             f"{type(error).__name__}: {one_line(error)}."
         ) from error
@@ -163,7 +163,7 @@ def _check_finite(features: Features, name: str, first_row: int) -> None:
     if np.isfinite(features).all():
         return
     row, column = (int(i) for i in np.argwhere(~np.isfinite(features))[0])
-    raise ModtoolsError(
+    raise ModuleError(
         f'features of module "{name}" must be finite: {features[row, column]} at row '
         f"{first_row + row}, column {column}. Drop this row or check the module's precision "
         "(float16 overflows above 65504)."

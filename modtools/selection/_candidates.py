@@ -26,7 +26,7 @@ class Candidate:
     extraction_seconds: float = 0.0
 
 
-def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
+def check_modules(modules: Any, task: Task, *, n_labels: int) -> None:
     """Raise before anything is computed if modules cannot be ranked on this task."""
     if not isinstance(modules, Mapping | Sequence) or isinstance(modules, str):
         raise ModtoolsError(
@@ -42,7 +42,7 @@ def check_modules(modules: Any, task: Any, *, n_labels: int) -> None:
     elif isinstance(modules, Sequence):
         _check_list(modules)
     holds_arrays = isinstance(modules, dict) and not any(map(is_module, modules.values()))
-    if not holds_arrays and not isinstance(task, Task):
+    if not holds_arrays and not task.has_inputs:
         raise ModtoolsError(
             "networks read the inputs of a task, and labels alone have none: pass a Task, "
             "for example Task(inputs, labels)."

@@ -15,8 +15,8 @@ from modtools.selection._candidates import check_modules
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
-from modtools.tasks import Task, labels_of, name_of
-from modtools.transferability import group_codes
+from modtools.tasks import Task
+from modtools.transferability import check_scorable
 
 if TYPE_CHECKING:
     import os
@@ -109,13 +109,14 @@ def race_modules(
     started = time.perf_counter()
     rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
     seed = check_integer(seed, name="seed", minimum=0)
-    labels = _check_labels(task)
+    task = Task.of(task)
+    labels = check_scorable(task.encoded, kinds=("classification",), score="a race")
     check_modules(modules, task, n_labels=len(labels))
     forward = {"device": device, "precision": precision, "batch_size": batch_size}
-    field = enter(modules, task, labels.codes, labels.n_classes, cache=cache, **forward)
-    field.groups = group_codes(task.groups if isinstance(task, Task) else None, len(labels))
+    field = enter(modules, task, np.asarray(labels.codes), labels.n_classes, cache=cache, **forward)
+    field.groups = task.group_codes
     order = _order(len(labels), field.groups if mode == "certified" else None, seed)
-    facts = _facts(task, labels, field)
+    facts = _facts(task, field)
     _run(rule, field, order, is_kept=cache is not None)
     failed = {runner.name: runner.reason for runner in field.runners if runner.reason}
     return Race(
@@ -148,18 +149,11 @@ def _check_rule(
     return Halving(passes, batch_size), {"mode": mode, "passes": passes}
 
 
-def _check_labels(task: Any) -> Any:
-    from modtools.transferability import check_scorable
-
-    labels = labels_of(task)
-    return check_scorable(labels, kinds=("classification",), score="a race")
-
-
-def _facts(task: Any, labels: Any, field: Field) -> dict[str, Any]:
+def _facts(task: Task, field: Field) -> dict[str, Any]:
     facts = {
-        "task": name_of(task),
-        "n_samples": len(labels),
-        "n_classes": labels.n_classes,
+        "task": task.name,
+        "n_samples": len(task),
+        "n_classes": task.encoded.n_classes,
         "n_modules": len(field.runners),
         "n_networks": field.n_networks,
     }

@@ -17,12 +17,11 @@ from modtools.selection._candidates import Candidate, check_modules, iter_candid
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
-from modtools.tasks import Task, labels_of, name_of
+from modtools.tasks import Labels, Task
+from modtools.transferability import SCORES, Scores, check_scorable, score
 
 if TYPE_CHECKING:
     from modtools.modules import PretrainedModule, Zoo
-    from modtools.tasks import Labels
-    from modtools.transferability import Scores
 
 __all__ = ["rank_modules"]
 
@@ -40,7 +39,7 @@ _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
 class _Request(NamedTuple):
     """What is computed of each module, and which scores predict (none where by= names a score)."""
 
-    labels: "Labels"
+    labels: Labels
     scores: list[str]
     evidence: list[str]
     groups: Any
@@ -124,21 +123,18 @@ def rank_modules(
     >>> ranking.best, ranking.top(2)
     ('good', ['good', 'noise'])
     """
-    from modtools.transferability import check_scorable
-
     start = time.perf_counter()
     named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)
     if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
-    labels = labels_of(task)
-    check_scorable(labels, kinds=(labels.kind,), score="a score")
-    _check_order(by, labels)
-    check_modules(modules, task, n_labels=len(labels))
+    task = Task.of(task)
+    _check_order(by, task.encoded)
+    check_modules(modules, task, n_labels=len(task))
     extraction = {"device": device, "precision": precision, "batch_size": batch_size}
-    request = _request(named, task, labels, seed)
+    request = _request(named, task, seed)
     options = {**extraction, "cache": cache, "with_source": _reads_source(request.scores)}
-    candidates = iter_candidates(modules, task, n_labels=len(labels), **options)
+    candidates = iter_candidates(modules, task, n_labels=len(task), **options)
     scored, skipped = _score_all(candidates, request, n_jobs=n_jobs)
     rows = [row for found in scored for row in found.rows]
     prediction = _predict(scored, request.evidence) if request.evidence else None
@@ -147,24 +143,22 @@ def rank_modules(
     settings = {"by": by, "scores": named, **extraction, "n_jobs": n_jobs, "seed": seed}
     return Ranking(
         _tidy(rows, list(dict.fromkeys([*named, *request.scores])), skipped),
-        settings={**_facts(task, labels), **settings},
+        settings={**_facts(task), **settings},
         skipped=skipped,
         seconds=time.perf_counter() - start,
         prediction=prediction,
     )
 
 
-def _request(named: list[str], task: Any, labels: "Labels", seed: int) -> _Request:
+def _request(named: list[str], task: Task, seed: int) -> _Request:
     """Return what is computed of each module: the named scores, and the evidence that predicts."""
-    from modtools.transferability import SCORES, group_codes
-
-    groups = group_codes(task.groups if isinstance(task, Task) else None, len(labels))
+    groups = task.group_codes
     evidence: list[str] = []
     if PREDICTED in named:
         # Copies of a row would flatter a score that does not hold them out together.
         evidence = [name for name in _EVIDENCE if groups is None or SCORES[name].knows_groups]
     wanted = [*evidence, *(name for name in named if name != PREDICTED)]
-    return _Request(labels, list(dict.fromkeys(wanted)), evidence, groups, seed)
+    return _Request(task.encoded, list(dict.fromkeys(wanted)), evidence, groups, seed)
 
 
 def _predict(scored: Sequence[_Scored], scores: list[str]) -> Prediction:
@@ -197,11 +191,12 @@ def _rows_of_prediction(
     return rows
 
 
-def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
+def _facts(task: Task) -> dict[str, Any]:
     """Return what was scored: the task, its size, and the accuracy of naming its largest class."""
+    labels = task.encoded
     is_classes = labels.kind == "classification"
     return {
-        "task": name_of(task),
+        "task": task.name,
         "kind": labels.kind,
         "n_samples": len(labels),
         "n_classes": labels.n_classes,
@@ -209,10 +204,9 @@ def _facts(task: Any, labels: "Labels") -> dict[str, Any]:
     }
 
 
-def _check_order(by: str, labels: "Labels") -> None:
+def _check_order(by: str, labels: Labels) -> None:
     """Raise before anything runs if `by` is not defined for these labels."""
-    from modtools.transferability import SCORES
-
+    check_scorable(labels, kinds=(labels.kind,), score="a score")
     # The prediction rests on scores, `logistic` among them, that are defined for the same labels.
     entry = SCORES["logistic" if by == PREDICTED else by]
     reason = entry.why_not(labels.kind, has_source=True)
@@ -228,8 +222,6 @@ def _check_order(by: str, labels: "Labels") -> None:
 
 def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> list[str]:
     """Return the names of the scores to compute, the one that orders the modules first."""
-    from modtools.transferability import SCORES
-
     if isinstance(scores, str) and scores != "all":
         raise ModtoolsError(f'scores must be a list of names or "all"; got {scores!r}.')
     others = (
@@ -240,8 +232,6 @@ def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> lis
 
 
 def _reads_source(names: Sequence[str]) -> bool:
-    from modtools.transferability import SCORES
-
     return any(SCORES[name].needs == "source_probabilities" for name in names)
 
 
@@ -272,8 +262,6 @@ def _score_one(item: Candidate, request: _Request) -> _Scored:
     """Score one module; warnings are returned, because those of a worker process are lost."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from modtools.transferability import SCORES, score
-
     labels, names = request.labels, request.scores
     has_source = item.source_probabilities is not None
     reasons = {name: SCORES[name].why_not(labels.kind, has_source=has_source) for name in names}
@@ -297,7 +285,7 @@ def _score_one(item: Candidate, request: _Request) -> _Scored:
     return _Scored(rows, rates, skipped, [_with_name(w, item.name) for w in caught])
 
 
-def _rows_of(item: Candidate, found: "Scores") -> list[dict[str, Any]]:
+def _rows_of(item: Candidate, found: Scores) -> list[dict[str, Any]]:
     """Return one row a score of a module."""
     facts = {
         "extraction_seconds": item.extraction_seconds,

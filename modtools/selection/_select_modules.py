@@ -22,8 +22,7 @@ from modtools.selection._costs import Costs, check_cost, given_costs
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
 from modtools.selection._shelf import Shelf
-from modtools.tasks import Task, labels_of, name_of
-from modtools.transferability import group_codes
+from modtools.tasks import Task
 
 if TYPE_CHECKING:
     import os
@@ -138,11 +137,12 @@ def select_modules(
     check_integer(seed, name="seed", minimum=0)
     cost = check_cost(cost)
     _check_wanted(k, budget, combine)
-    labels = labels_of(task)
+    task = Task.of(task)
+    labels = task.encoded
     check_modules(modules, task, n_labels=len(labels))
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
     shelf = Shelf(modules)
-    pool = _read(modules, task, labels, seed=seed, cache=cache, **forward)
+    pool = _read(modules, task, seed=seed, cache=cache, **forward)
     costs = given_costs(cost, pool.n_parameters, shelf, task, **forward)
     asked = {"combine": combine, "k": k, "budget": budget, "cost": cost, "seed": seed}
     chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
@@ -153,17 +153,17 @@ def select_modules(
         costs=costs,
         shelf=shelf,
         skipped=pool.skipped,
-        settings={**_facts(task, labels, pool), **asked, **forward},
+        settings={**_facts(task, pool), **asked, **forward},
         seconds=time.perf_counter() - started,
     )
 
 
-def _facts(task: Any, labels: "Labels", pool: _Pool) -> dict[str, Any]:
+def _facts(task: Task, pool: _Pool) -> dict[str, Any]:
     """Return what was judged: the task, its size, and how many modules."""
     return {
-        "task": name_of(task),
-        "n_samples": len(labels),
-        "n_classes": len(np.flatnonzero(labels.counts())),
+        "task": task.name,
+        "n_samples": len(task),
+        "n_classes": len(np.flatnonzero(task.encoded.counts())),
         "n_modules": len(pool.kernels),
         "n_rows_judged": len(pool.judge.codes),
     }
@@ -179,16 +179,12 @@ def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
             raise ModtoolsError('combine="all" takes every module; leave budget out.')
 
 
-def _read(
-    modules: Any, task: Any, labels: "Labels", *, seed: int, cache: Any, **forward: Any
-) -> _Pool:
+def _read(modules: Any, task: Task, *, seed: int, cache: Any, **forward: Any) -> _Pool:
     """Return every module as a kernel; its features are let go."""
-    rows, codes = _rows_to_judge(labels, seed)
-    groups = task.groups if isinstance(task, Task) else None
-    units = None if groups is None else group_codes(groups[rows], len(rows))
-    pool = _Pool(KernelJudge(codes, seed, units))
+    rows, codes = _rows_to_judge(task.encoded, seed)
+    pool = _Pool(KernelJudge(codes, seed, task.subset(rows).group_codes))
     options = {**forward, "cache": cache, "with_source": False}
-    for item in iter_candidates(modules, task, n_labels=len(labels), **options):
+    for item in iter_candidates(modules, task, n_labels=len(task), **options):
         features = as_float(item.features)
         raise_if_not_finite(features, name=f'features of "{item.name}"')
         kernel = unit_kernel(features[rows])

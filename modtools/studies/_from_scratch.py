@@ -70,7 +70,7 @@ class Baseline:
 
     @classmethod
     def checked(
-        cls, network: Any, training: Any, train: Any, test: Any, *, device: str | None = None
+        cls, network: Any, training: Any, train: Task, test: Task, *, device: str | None = None
     ) -> "Baseline | None":
         """Return the baseline of a study, None where no network is given, or raise."""
         if network is None:
@@ -86,7 +86,7 @@ class Baseline:
             raise ModtoolsError(
                 f"training= must leave out {name}: each draw and budget is a run of its own."
             )
-        if not isinstance(train, Task) or not isinstance(test, Task):
+        if not (train.has_inputs and test.has_inputs):
             raise ModtoolsError(
                 "a network from scratch reads the inputs of tasks, and labels alone have none: "
                 "pass Tasks, for example Task(inputs, labels)."

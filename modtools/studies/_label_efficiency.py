@@ -128,6 +128,7 @@ def label_efficiency(
     [['clear', 1.0], ['noisy', 0.59]]
     """
     started = time.perf_counter()
+    train, test = Task.of(train), Task.of(test)
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
     _check_jobs(n_jobs)
     place = None if folder is None else check_study_folder(at_home(folder, name="folder"))
@@ -150,9 +151,9 @@ def _check_jobs(n_jobs: int | None) -> None:
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
 
 
-def _check_overlap(sources: Sequence[Source], train: Any, test: Any) -> None:
+def _check_overlap(sources: Sequence[Source], train: Task, test: Task) -> None:
     """Raise if test rows occur in the pool; features are compared where inputs are not given."""
-    if isinstance(train, Task) and isinstance(test, Task):
+    if train.has_inputs and test.has_inputs:
         is_shared = np.isin(test.row_fingerprints, train.row_fingerprints)
     else:
         # Different inputs may share the features of a module, but hardly those of every module.

@@ -13,7 +13,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.retraining import STRATEGIES, encode_both
 from modtools.studies._measure import OUTPUTS, draws_of
 from modtools.studies._sources import digest
-from modtools.tasks import Task, labels_of
+from modtools.tasks import Task
 
 __all__ = ["Plan"]
 
@@ -54,8 +54,8 @@ class Plan:
     @classmethod
     def checked(
         cls,
-        train: Any,
-        test: Any,
+        train: Task,
+        test: Task,
         budgets: Any,
         repeats: int,
         seed: int,
@@ -64,7 +64,7 @@ class Plan:
         strategies: Any,
     ) -> "Plan":
         """Return the plan of a study, or raise if an argument is off."""
-        labels, tested = (labels_of(part) for part in (train, test))
+        labels, tested = train.encoded, test.encoded
         classes, codes, test_codes = encode_both(labels, tested, what="label_efficiency")
         return cls(
             counts=_check_budgets(budgets, len(codes), len(classes)),
@@ -95,9 +95,9 @@ class Plan:
             "seed": self.seed,
         }
 
-    def definition(self, train: Any, test: Any, **more: Any) -> dict[str, Any]:
+    def definition(self, train: Task, test: Task, **more: Any) -> dict[str, Any]:
         """Return all that decides the numbers of a study, as plain JSON."""
-        inputs = [part.fingerprint for part in (train, test) if isinstance(part, Task)]
+        inputs = [part.fingerprint for part in (train, test) if part.has_inputs]
         classes = [str(value) for value in self.classes.tolist()]
         labels = digest(self.codes, self.test_codes)
         data = {"format": _FORMAT, "inputs": inputs, "classes": classes, "labels": labels}

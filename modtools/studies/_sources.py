@@ -11,7 +11,6 @@ import numpy as np
 from modtools._checks import check_features, raise_if_not_finite
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.tasks import Task
 
 __all__ = ["Pair", "Source", "digest", "list_sources"]
 
@@ -127,7 +126,7 @@ def _network_source(
     name: str | None = None,
 ) -> Source:
     """Return the source of a network; `name` replaces its own in tables."""
-    if not isinstance(train, Task) or not isinstance(test, Task):
+    if not (train.has_inputs and test.has_inputs):
         raise ModtoolsError(
             "networks read the inputs of tasks, and labels alone have none: pass Tasks, for "
             "example Task(inputs, labels)."

@@ -10,7 +10,7 @@ from modtools._progress import quiet, track
 from modtools.exceptions import ModtoolsError
 from modtools.selection import PREDICTED, check_modules, rank_modules
 from modtools.studies._task_space_result import TaskSpace
-from modtools.tasks import Task, labels_of
+from modtools.tasks import Task
 from modtools.transferability import SCORES
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def _check_all(modules: Any, tasks: Mapping[str, Any], score: str) -> None:
 def _check_one(modules: Any, task: Any, name: str) -> None:
     """Raise before any network runs if the modules cannot be scored on one task."""
     try:
-        labels = labels_of(task)
-        check_modules(modules, task, n_labels=len(labels))
+        labelled = Task.of(task)
+        check_modules(modules, labelled, n_labels=len(labelled))
     except ModtoolsError as error:
         raise ModtoolsError(f'task "{name}": {error}') from error
 

@@ -2,6 +2,6 @@
 
 from modtools.tasks._labels import Kind, Labels, encode_labels
 from modtools.tasks._load import load_task
-from modtools.tasks._task import Task, labels_of as labels_of, name_of as name_of
+from modtools.tasks._task import Task, group_codes as group_codes
 
 __all__ = ["Kind", "Labels", "Task", "encode_labels", "load_task"]

@@ -1,5 +1,6 @@
 """A labelled task: inputs, labels, and the ways to divide them."""
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -25,11 +26,13 @@ from modtools.tasks._inputs import (
 from modtools.tasks._labels import Kind, Labels, encode_labels
 from modtools.tasks._splits import choose_few, choose_test
 
-__all__ = ["Task", "labels_of", "name_of"]
+__all__ = ["Task", "group_codes"]
 
 
 class _Root:
     """The inputs of a whole task, shared by every task cut from it, and their row hashes."""
+
+    has_inputs = True
 
     def __init__(self, inputs: Any) -> None:
         self.inputs = inputs
@@ -44,6 +47,33 @@ class _Root:
         if missing.size:
             self._digests[missing] = list(iter_row_digests(iter_blocks(self.inputs, missing)))
         return self._digests[rows]
+
+    def describe(self) -> str:
+        """Return what one row is, in a few words."""
+        return describe(self.inputs)
+
+
+class _LabelsAlone:
+    """Stands for the inputs of a task of which the labels alone are known."""
+
+    has_inputs = False
+
+    @property
+    def inputs(self) -> Any:
+        """Raise, because nothing was given."""
+        raise ModtoolsError(
+            "labels that came alone have no inputs to read: pass a Task, for example "
+            "Task(inputs, labels)."
+        )
+
+    def row_digests(self, rows: Rows) -> NDArray[np.str_]:
+        """Raise: what is not there has no hash."""
+        digests: NDArray[np.str_] = self.inputs
+        return digests
+
+    def describe(self) -> str:
+        """Return that there are no inputs."""
+        return "labels alone"
 
 
 class Task:
@@ -95,7 +125,7 @@ class Task:
     encoded: Labels
     name: str
     groups: NDArray[Any] | None
-    _root: _Root
+    _root: _Root | _LabelsAlone
     _rows: Rows | None  # None: all rows of the root, so that slices stay views
 
     def __init__(
@@ -118,11 +148,56 @@ class Task:
         self._root = _Root(inputs)
         self._rows = None
 
+    @classmethod
+    def of(cls, task_or_labels: Any) -> "Task":
+        """Return a task from a task, a torch Dataset, or labels that come alone.
+
+        The type decides: to ask an object for an attribute may read a whole Dataset, and a column
+        of a frame may have any name.
+
+        Parameters
+        ----------
+        task_or_labels : Task, torch Dataset, Labels or array-like of shape (n_samples,)
+            A task comes back as it is. Labels alone make a task called "these labels" without
+            inputs, which cached features can be judged on.
+
+        Returns
+        -------
+        Task
+            See `has_inputs`.
+
+        Raises
+        ------
+        ModtoolsError
+            A DataLoader, which gives batches and not examples, or labels of no known form.
+
+        Examples
+        --------
+        >>> Task.of(Task(["good", "bad"], [1, 0], name="reviews")).name
+        'reviews'
+        >>> Task.of([1, 0, 1])
+        Task(these labels: 3 rows of labels alone, classification, 2 classes)
+        """
+        if isinstance(task_or_labels, Task):
+            return task_or_labels
+        torch_data = sys.modules.get("torch.utils.data")  # who has a Dataset has loaded it
+        if torch_data is not None and isinstance(task_or_labels, torch_data.Dataset):
+            return cls(task_or_labels)
+        if torch_data is not None and isinstance(task_or_labels, torch_data.DataLoader):
+            raise ModtoolsError(
+                "a DataLoader gives batches, not examples; pass Task(loader.dataset)."
+            )
+        task = object.__new__(cls)
+        task.encoded = encode_labels(task_or_labels)
+        task.name, task.groups = "these labels", None
+        task._root, task._rows = _LabelsAlone(), None
+        return task
+
     def __len__(self) -> int:
         return len(self.encoded)
 
     def __repr__(self) -> str:
-        what = describe(self._root.inputs)
+        what = self._root.describe()
         count = self.encoded.n_classes
         noun = {"classification": "class", "multilabel": "label", "regression": "target"}[self.kind]
         plural = "" if count == 1 else "es" if noun == "class" else "s"
@@ -151,6 +226,16 @@ class Task:
         """Label values (n_samples,) or (n_samples, n_targets), in the order of the rows."""
         values: NDArray[Any] = label_values(self.encoded)
         return values
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether there are inputs to read; labels that came alone (`Task.of`) have none."""
+        return self._root.has_inputs
+
+    @property
+    def group_codes(self) -> NDArray[np.intp] | None:
+        """The group number of each row (n_samples,), or None; one group alone raises."""
+        return group_codes(self.groups, len(self))
 
     @property
     def inputs(self) -> Any:
@@ -349,22 +434,16 @@ class Task:
         return np.flatnonzero(np.isin(self.row_fingerprints, other.row_fingerprints))
 
 
-def labels_of(task: Any) -> Labels:
-    """Return the labels of a task, or labels that came alone.
+def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
+    """Return the group number of each row, or None where no groups are given.
 
-    The type decides, here and wherever a task may be a mere array of labels: to ask an object for
-    an attribute may read a whole Dataset, and a column of a frame may have any name.
-
-    >>> labels_of(Task(["good", "bad"], [1, 0])).codes.tolist(), labels_of([1, 0]).codes.tolist()
-    ([1, 0], [1, 0])
+    >>> group_codes(["b", "a", "b"], 3).tolist()
+    [1, 0, 1]
     """
-    return task.encoded if isinstance(task, Task) else encode_labels(task)
-
-
-def name_of(task: Any) -> str:
-    """Return how tables and pictures call a task, or labels that came alone.
-
-    >>> name_of(Task(["good", "bad"], [1, 0], name="reviews")), name_of([1, 0])
-    ('reviews', 'these labels')
-    """
-    return task.name if isinstance(task, Task) else "these labels"
+    if groups is None:
+        return None
+    values = check_groups(groups, n_samples)
+    codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
+    if len(np.unique(codes)) < 2:
+        raise ModtoolsError("groups must hold at least two groups; all rows are in one.")
+    return codes

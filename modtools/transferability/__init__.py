@@ -15,7 +15,6 @@ from modtools.transferability._dependence import hsic, nhsic
 from modtools.transferability._estimate import Estimate
 from modtools.transferability._gbc import gbc
 from modtools.transferability._half_split import half_split
-from modtools.transferability._held_out import group_codes as group_codes
 from modtools.transferability._hscore import hscore, regularized_hscore
 from modtools.transferability._inputs import check_scorable as check_scorable
 from modtools.transferability._leave_one_out import class_mean, lda, ridge

@@ -5,16 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import check_groups
-from modtools.exceptions import ModtoolsError, warn
+from modtools.exceptions import warn
 from modtools.outputs import StandardizedRows
-from modtools.tasks import Labels
+from modtools.tasks import Labels, group_codes as group_codes
 from modtools.transferability._estimate import Estimate
 
 __all__ = [
     "accuracy_of",
     "explained_variance",
-    "group_codes",
     "present_codes",
     "right_shares",
     "share_of",
@@ -35,17 +33,6 @@ def present_codes(labels: Labels) -> tuple[NDArray[np.intp], int]:
     """
     present, codes = np.unique(np.asarray(labels.codes), return_inverse=True)
     return codes.astype(np.intp), len(present)
-
-
-def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
-    """Return the group number of each row, or None where no groups are given."""
-    if groups is None:
-        return None
-    values = check_groups(groups, n_samples)
-    codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
-    if len(np.unique(codes)) < 2:
-        raise ModtoolsError("groups must hold at least two groups; all rows are in one.")
-    return codes
 
 
 def standardized(features: Any, *, score: str, rescale: bool = True) -> StandardizedRows:

@@ -212,7 +212,8 @@ def test_several_jobs_give_the_same_table(data):
 def test_what_a_process_is_sent_arrives_whole(data):
     modules, labels, test_labels = data
     rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
-    plan = Plan.checked(labels, test_labels, [5], 1, 0, outputs="logistic", strategies="random")
+    tasks = Task.of(labels), Task.of(test_labels)
+    plan = Plan.checked(*tasks, [5], 1, 0, outputs="logistic", strategies="random")
     job = _measure_draw, rows, _Draw("clear", "", "random", 0), plan, Store(None, "")
     function, *arguments = pickle.loads(pickle.dumps(job))
     [(line, draw, measured)] = function(*arguments)

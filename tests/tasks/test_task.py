@@ -359,3 +359,49 @@ def test_complement_of_a_stranger_is_refused():
 def test_a_source_that_is_no_name(source):
     with pytest.raises(ModtoolsError, match="a task must be a name or a path; got"):
         load_task(source)
+
+
+# --- tasks and labels at one door
+
+
+def test_labels_alone_make_a_task_without_inputs():
+    task = Task.of(np.array(["a", "b", "a"]))
+    assert repr(task) == "Task(these labels: 3 rows of labels alone, classification, 2 classes)"
+    assert (task.name, task.has_inputs, task.group_codes) == ("these labels", False, None)
+    part = task.subset([2, 1])
+    assert part.labels.tolist() == ["a", "b"]
+    message = "labels that came alone have no inputs to read: pass a Task"
+    for read in (
+        lambda: part.inputs,
+        lambda: part.batch([0]),
+        lambda: part.fingerprint,
+        lambda: part.row_fingerprints,
+    ):
+        with pytest.raises(ModtoolsError, match=message):
+            read()
+
+
+def test_a_task_and_encoded_labels_come_through_the_door_as_they_are():
+    task = Task(["x", "y"], [1, 0])
+    assert Task.of(task) is task
+    assert task.has_inputs
+    assert Task.of(task.encoded).encoded is task.encoded
+
+
+def test_a_dataset_is_a_task_and_a_loader_is_refused():
+    data = torch.utils.data.TensorDataset(torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))
+    task = Task.of(data)
+    assert task.has_inputs
+    assert task.labels.tolist() == [0, 1, 0, 1]
+    with pytest.raises(ModtoolsError) as caught:
+        Task.of(torch.utils.data.DataLoader(data))
+    assert str(caught.value) == (
+        "a DataLoader gives batches, not examples; pass Task(loader.dataset)."
+    )
+
+
+def test_groups_are_numbered_by_the_task():
+    task = Task(np.zeros((3, 1)), [0, 1, 0], groups=["b", "a", "b"])
+    assert task.group_codes.tolist() == [1, 0, 1]
+    with pytest.raises(ModtoolsError, match="at least two groups; all rows are in one"):
+        _ = task.subset([0, 2]).group_codes
