@@ -13,6 +13,7 @@ _HOMES = {
     "CombinedModule": "modtools.modules",
     "ModtoolsError": "modtools.exceptions",
     "ModtoolsWarning": "modtools.exceptions",
+    "ModuleCollection": "modtools.modules",
     "Moments": "modtools.transferability",
     "PretrainedModule": "modtools.modules",
     "Race": "modtools.selection",
@@ -42,6 +43,7 @@ __all__ = [
     "CombinedModule",
     "ModtoolsError",
     "ModtoolsWarning",
+    "ModuleCollection",
     "Moments",
     "PretrainedModule",
     "Race",
@@ -70,7 +72,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from modtools.exceptions import ModtoolsError, ModtoolsWarning
-    from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract, iter_features
+    from modtools.modules import (
+        CombinedModule,
+        ModuleCollection,
+        PretrainedModule,
+        Zoo,
+        extract,
+        iter_features,
+    )
     from modtools.retraining import ReusedModel, choose_labels, learning_curve, retrain
     from modtools.selection import (
         Race,

@@ -298,7 +298,7 @@ def test_in_python_every_writer_names_the_place(places):
 
 @pytest.mark.parametrize("name", ["file", "file/study", "n" * 300, "taken", "/proc/modtools"])
 def test_the_folder_of_a_study_is_looked_at_before_anything_is_read(places, name, monkeypatch):
-    monkeypatch.setattr("modtools.studies._label_efficiency.list_sources", lambda *_: 1 / 0)
+    monkeypatch.setattr("modtools.modules.ModuleCollection.of_pairs", lambda *_: 1 / 0)
     (places / "taken").mkdir()
     (places / "taken" / "cells").write_text("")
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 20)

@@ -7,7 +7,9 @@ from modtools.modules._card import (
     read_card_file as read_card_file,
     write_card as write_card,
 )
+from modtools.modules._collection import ModuleCollection, ModulesLike as ModulesLike
 from modtools.modules._combined import CombinedModule, networks_of as networks_of
+from modtools.modules._costs import Costs, check_cost as check_cost
 from modtools.modules._extraction import (
     Extraction,
     extract,
@@ -16,9 +18,13 @@ from modtools.modules._extraction import (
     run,
 )
 from modtools.modules._forward import ForwardReader as ForwardReader
-from modtools.modules._identity import extraction_keys as extraction_keys
+from modtools.modules._identity import (
+    array_digest as array_digest,
+    extraction_keys as extraction_keys,
+)
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule
+from modtools.modules._module_facts import ForwardOptions as ForwardOptions, ModuleFacts
 from modtools.modules._preprocessing import (
     ImagePreprocess,
     image_preprocess,
@@ -38,8 +44,11 @@ __all__ = [
     "EFFICIENTNET_LITE_TAPS",
     "Cache",
     "CombinedModule",
+    "Costs",
     "Extraction",
     "ImagePreprocess",
+    "ModuleCollection",
+    "ModuleFacts",
     "PretrainedModule",
     "TextPreprocess",
     "UnknownModuleError",

@@ -8,15 +8,31 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules._code_identity import SCALARS, Reader
 from modtools.modules._module import PretrainedModule
 
-__all__ = ["extraction_keys", "network_digest", "source_place"]
+__all__ = ["array_digest", "extraction_keys", "network_digest", "source_place"]
 
 _VERSION: Final = "modtools features 2"
+
+
+def array_digest(*arrays: NDArray[Any]) -> str:
+    """Return the sha256 of arrays: dtype, shape and bytes of each.
+
+    >>> one, other = np.zeros(2), np.ones(2)
+    >>> array_digest(one) == array_digest(one.copy()), array_digest(one) == array_digest(other)
+    (True, False)
+    """
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def _source(value: Any) -> str:

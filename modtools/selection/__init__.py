@@ -1,6 +1,5 @@
 """Selection: from scores of several modules on one task to a decision."""
 
-from modtools.selection._candidates import check_modules as check_modules
 from modtools.selection._race import race_modules
 from modtools.selection._race_result import Race
 from modtools.selection._rank_modules import rank_modules

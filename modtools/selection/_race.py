@@ -1,7 +1,6 @@
 """Race modules: stop the forward passes of a module as soon as it need not run on."""
 
 import time
-from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from modtools._checks import check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
 from modtools.exceptions import ModtoolsError
-from modtools.selection._candidates import check_modules
+from modtools.modules import ModuleCollection, ModulesLike
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
@@ -21,7 +20,6 @@ from modtools.transferability import check_scorable
 if TYPE_CHECKING:
     import os
 
-    from modtools.modules import PretrainedModule, Zoo
 
 __all__ = ["race_modules"]
 
@@ -29,7 +27,7 @@ _POINTS = 100.0  # of accuracy, in one
 
 
 def race_modules(
-    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    modules: ModulesLike,
     task: "Task | Any",
     *,
     mode: Literal["certified", "halving"] = "certified",
@@ -60,10 +58,10 @@ def race_modules(
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        The shelf, as for `rank_modules`. Taps of one network share its passes; cached features
-        ``{"network@tap": features}`` do too. Networks that still run are kept in memory.
-    task : Task or array-like of shape (n_samples,)
+    modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
+        The candidate modules, as for `rank_modules`. Taps of one network share its passes; cached
+        features ``{"network@tap": features}`` do too. All networks are kept in memory.
+    task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task, with classes. For cached features the labels alone are enough.
     mode : {"certified", "halving"}, default="certified"
         When a module is dropped.
@@ -110,12 +108,12 @@ def race_modules(
     rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
     seed = check_integer(seed, name="seed", minimum=0)
     task = Task.of(task)
-    labels = check_scorable(task.encoded, kinds=("classification",), score="a race")
-    check_modules(modules, task, n_labels=len(labels))
-    forward = {"device": device, "precision": precision, "batch_size": batch_size}
-    field = enter(modules, task, np.asarray(labels.codes), labels.n_classes, cache=cache, **forward)
-    field.groups = task.group_codes
-    order = _order(len(labels), field.groups if mode == "certified" else None, seed)
+    check_scorable(task.encoded, kinds=("classification",), score="a race")
+    candidates = ModuleCollection.of(modules)
+    candidates.check(task)
+    forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    field = enter(candidates, task, cache=cache, **forward)
+    order = _order(len(task), field.groups if mode == "certified" else None, seed)
     facts = _facts(task, field)
     _run(rule, field, order, is_kept=cache is not None)
     failed = {runner.name: runner.reason for runner in field.runners if runner.reason}
@@ -123,7 +121,7 @@ def race_modules(
         [runner.facts(failed) for runner in _final_order(field)],
         settings={**facts, **chosen, **forward, "seed": seed},
         failed=failed,
-        pass_fraction=field.passes / (facts["n_networks"] * len(labels)),
+        pass_fraction=field.passes / (facts["n_networks"] * len(task)),
         seconds=time.perf_counter() - started,
     )
 

@@ -3,76 +3,21 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
-from typing import Any, TypeAlias
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import as_float, check_matrix, raise_if_not_finite
+from modtools._checks import as_float, raise_if_not_finite
 from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
-from modtools.selection._candidates import extract_taps, is_module
+from modtools.modules import ForwardOptions, ModuleCollection
 from modtools.selection._race_output import LearningOutput
+from modtools.tasks import Task
 
 __all__ = ["Field", "Runner", "enter"]
 
 _NO_OVERFLOW = 690.0  # the exponential of more is no float
-
-
-class CachedSource:
-    """Features in memory of the taps of one network.
-
-    Parameters
-    ----------
-    matrices : dict of str to ndarray
-        Features (n_samples, n_features) by name.
-    """
-
-    def __init__(self, matrices: Mapping[str, NDArray[Any]]) -> None:
-        self._matrices = matrices
-
-    def read(self, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """Return the features of some taps at some rows, by name."""
-        return {name: self._matrices[name][rows] for name in names}
-
-
-class NetworkSource:
-    """A network with a task to run on, read at several taps in one forward pass.
-
-    Parameters
-    ----------
-    module : PretrainedModule
-        The network and what belongs to it.
-    task : Task
-        Its inputs.
-    taps : dict of str to (str or None)
-        Where to read, by name.
-    options : mapping
-        How it runs: device, precision, cache.
-    """
-
-    def __init__(
-        self, module: Any, task: Any, taps: Mapping[str, str | None], options: Mapping[str, Any]
-    ) -> None:
-        self._module, self._task, self._taps, self._options = module, task, taps, options
-
-    def is_of(self, module: Any) -> bool:
-        """Return whether one forward pass gives the taps of this module too."""
-        parts = ("network", "preprocess", "pooling")
-        return self._module.name == module.name and all(
-            getattr(self._module, part) is getattr(module, part, None) for part in parts
-        )
-
-    def read(self, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """Run the network on some rows and return the features of some taps, by name."""
-        reduced = self._module.at([self._taps[name] for name in names])
-        part = self._task.subset(rows)
-        found = extract_taps(reduced, part, with_source=False, **self._options)
-        return {candidate.name: candidate.features for candidate in found}
-
-
-Source: TypeAlias = CachedSource | NetworkSource
 
 
 @dataclass(eq=False)
@@ -150,21 +95,31 @@ class Field:
     ----------
     runners : list of Runner
         In the order given.
-    sources : dict
-        Network name to what gives its features.
+    candidates : ModuleCollection
+        Their modules, every network in memory.
+    task : Task
+        The labelled task, which networks read.
+    forward : dict
+        How they run: device, precision, batch_size, cache.
+    passes : int
+        Rows that networks have run on, each network counted for itself.
     codes : ndarray of shape (n_samples,)
         Class codes of all labels.
     groups : ndarray of shape (n_samples,) or None
         Group number of each row, where rows belong together.
-    passes : int
-        Rows that networks have run on, each network counted for itself.
     """
 
     runners: list[Runner]
-    sources: dict[str, Source]
-    codes: ClassCodes
-    groups: NDArray[np.intp] | None = None
-    passes: int = field(default=0)
+    candidates: ModuleCollection
+    task: Task
+    forward: ForwardOptions = field(default_factory=ForwardOptions)
+    passes: int = 0
+    codes: ClassCodes = field(init=False)
+    groups: NDArray[np.intp] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codes = np.asarray(self.task.encoded.codes)
+        self.groups = self.task.group_codes
 
     @property
     def running(self) -> list[Runner]:
@@ -191,13 +146,13 @@ class Field:
         features : ndarray of shape (n_rows, n_features)
             Its features.
         """
-        for network, source in self.sources.items():
+        for network in self.candidates.networks:
             taps = [runner for runner in self.running if runner.network == network]
             if not taps:
                 continue
             self.passes += len(rows)
             try:
-                found = source.read([runner.name for runner in taps], rows)
+                found = self._features([runner.name for runner in taps], rows)
             except ModtoolsError as error:
                 _fail(taps, error)
                 continue
@@ -209,6 +164,13 @@ class Field:
                     continue
                 runner.rows += len(rows)
                 yield runner, features
+
+    def _features(self, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """Return the features of modules of one network at some rows, by name."""
+        read = self.candidates.features(
+            self.task, names=names, rows=rows, with_source=False, **self.forward
+        )
+        return {name: features for name, features, _ in read}
 
     def groups_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
         """Return the group numbers of some rows, None where rows stand for themselves."""
@@ -241,21 +203,17 @@ def _fail(runners: Sequence[Runner], error: ModtoolsError) -> None:
         runner.leave("failed")
 
 
-def enter(modules: Any, task: Any, codes: ClassCodes, n_classes: int, **options: Any) -> Field:
-    """Return the field of checked modules; networks of a zoo are loaded and kept.
+def enter(candidates: ModuleCollection, task: Task, **forward: Unpack[ForwardOptions]) -> Field:
+    """Return the field of modules on a task with classes; networks of a zoo are loaded and kept.
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        As `check_modules` lets them through.
-    task : Task or array-like
+    candidates : ModuleCollection
+        At least two modules, checked.
+    task : Task
         The labelled task.
-    codes : ndarray of shape (n_samples,)
-        Class codes of its labels.
-    n_classes : int
-        Number of classes.
-    **options : object
-        How networks run: device, precision, cache.
+    **forward : object
+        How networks run: device, precision, batch_size, cache.
 
     Returns
     -------
@@ -264,64 +222,19 @@ def enter(modules: Any, task: Any, codes: ClassCodes, n_classes: int, **options:
 
     Examples
     --------
-    >>> field = enter({"a@1": np.eye(2), "a@2": np.eye(2)}, [0, 1], np.array([0, 1]), 2)
+    >>> candidates = ModuleCollection.of({"a@1": np.eye(2), "a@2": np.eye(2)})
+    >>> field = enter(candidates, Task.of([0, 1]))
     >>> field.n_networks, [runner.name for runner in field.running]
     (1, ['a@1', 'a@2'])
     """
-    sources: dict[str, Source] = {}
-    cached: dict[str, str] = {}  # what stands before the @ of cached features, to the network
-    pairs: list[tuple[str, str]] = []  # network and name of each tap, in the order given
-    taps: dict[str, dict[str, Any]] = {}  # network to its taps: where to read, or features
-    for key, value in _iter_modules(modules):
-        if is_module(value):
-            network = _network_name(value, sources)
-            found = dict(zip(value.names, value.taps, strict=True))
-            held = taps.setdefault(network, {})
-            held.update(found)
-            sources[network] = NetworkSource(value, task, held, options)
-        else:
-            prefix, found = key.partition("@")[0], {key: check_matrix(value)}
-            network = cached.setdefault(prefix, _free_name(prefix, sources))
-            held = taps.setdefault(network, {})
-            held.update(found)
-            sources[network] = CachedSource(held)
-        pairs.extend((network, name) for name in found)
-    _check_names([name for _, name in pairs])
-    runners = [
-        Runner(place, name, network, LearningOutput(n_classes))
-        for place, (network, name) in enumerate(pairs)
-    ]
-    return Field(runners, sources, codes)
-
-
-def _iter_modules(modules: Any) -> Iterator[tuple[str, Any]]:
-    if hasattr(modules, "load"):
-        yield from ((name, modules.load(name)) for name in modules.names)
-    elif isinstance(modules, Mapping):
-        yield from ((str(name), value) for name, value in modules.items())
-    else:
-        yield from ((module.name, module) for module in modules)
-
-
-def _network_name(module: Any, sources: Mapping[str, Source]) -> str:
-    """Return the name under which a network is known, or a free one for another network."""
-    for name, source in sources.items():
-        if isinstance(source, NetworkSource) and source.is_of(module):
-            return name
-    return _free_name(module.name, sources)
-
-
-def _free_name(name: str, sources: Mapping[str, Source]) -> str:
-    """Return a name no network has: another network of the same name gets a number."""
-    numbered = (f"{name} ({number})" for number in count(2))
-    return next(free for free in chain([name], numbered) if free not in sources)
-
-
-def _check_names(names: Sequence[str]) -> None:
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise ModtoolsError(f'two modules are named "{twice}"; give each its own name.')
-    if len(names) < 2:
+    if len(candidates) < 2:
         raise ModtoolsError(
-            f"a race needs at least two modules; got {len(names)} ({', '.join(names)})."
+            f"a race needs at least two modules; got {len(candidates)} "
+            f"({', '.join(candidates.names)})."
         )
+    network_of = {name: own for own, names in candidates.networks.items() for name in names}
+    runners = [
+        Runner(place, name, network_of[name], LearningOutput(task.encoded.n_classes))
+        for place, name in enumerate(candidates.names)
+    ]
+    return Field(runners, candidates.loaded(), task, forward)

@@ -3,25 +3,24 @@
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modtools._checks import as_float, check_integer
+from modtools._progress import track
 from modtools._workers import in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
-from modtools.selection._candidates import Candidate, check_modules, iter_candidates
+from modtools.modules import ModuleCollection, ModuleFacts, ModulesLike
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
 from modtools.tasks import Labels, Task
 from modtools.transferability import SCORES, Scores, check_scorable, score
-
-if TYPE_CHECKING:
-    from modtools.modules import PretrainedModule, Zoo
 
 __all__ = ["rank_modules"]
 
@@ -34,6 +33,9 @@ _SMALL = 1_000_000
 # What orders the modules by default, z-scores averaged: losses tell few labels apart where
 # accuracies are tied, accuracies catch up when labels are many (docs/picking.md).
 _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
+
+
+_Candidate: TypeAlias = tuple[str, NDArray[Any], ModuleFacts]
 
 
 class _Request(NamedTuple):
@@ -54,7 +56,7 @@ class _Scored(NamedTuple):
 
 
 def rank_modules(
-    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    modules: ModulesLike,
     task: "Task | Any",
     *,
     by: str = PREDICTED,
@@ -76,10 +78,10 @@ def rank_modules(
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        The shelf. A dict ``{name: features}`` holds cached features of shape (n_samples,
-        n_features), one row a label.
-    task : Task or array-like of shape (n_samples,)
+    modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
+        The candidate modules, in any form that `ModuleCollection.of` accepts. A dict ``{name:
+        features}`` holds cached features of shape (n_samples, n_features), one row a label.
+    task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task. For cached features the labels alone are enough.
     by : str, default="predicted_accuracy"
         What orders the modules: the prediction, for tasks with classes, or a name in `SCORES`.
@@ -130,17 +132,20 @@ def rank_modules(
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
     task = Task.of(task)
     _check_order(by, task.encoded)
-    check_modules(modules, task, n_labels=len(task))
-    extraction = {"device": device, "precision": precision, "batch_size": batch_size}
+    candidates = ModuleCollection.of(modules)
+    candidates.check(task)
+    forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
     request = _request(named, task, seed)
-    options = {**extraction, "cache": cache, "with_source": _reads_source(request.scores)}
-    candidates = iter_candidates(modules, task, n_labels=len(task), **options)
-    scored, skipped = _score_all(candidates, request, n_jobs=n_jobs)
-    rows = [row for found in scored for row in found.rows]
+    with_source = _reads_source(request.scores)
+    found = candidates.features(task, with_source=with_source, cache=cache, **forward)
+    # An extraction shows its own bar; two at a time would write over each other.
+    shown = found if candidates.has_networks else track(found, "Score", total=len(candidates))
+    scored, skipped = _score_all(shown, request, n_jobs=n_jobs)
+    rows = [row for own in scored for row in own.rows]
     prediction = _predict(scored, request.evidence) if request.evidence else None
     if prediction is not None:
         rows = _rows_of_prediction(scored, prediction, request.evidence) + rows
-    settings = {"by": by, "scores": named, **extraction, "n_jobs": n_jobs, "seed": seed}
+    settings = {"by": by, "scores": named, **forward, "n_jobs": n_jobs, "seed": seed}
     return Ranking(
         _tidy(rows, list(dict.fromkeys([*named, *request.scores])), skipped),
         settings={**_facts(task), **settings},
@@ -236,7 +241,7 @@ def _reads_source(names: Sequence[str]) -> bool:
 
 
 def _score_all(
-    candidates: Iterator[Candidate], request: _Request, *, n_jobs: int | None
+    candidates: Iterator[_Candidate], request: _Request, *, n_jobs: int | None
 ) -> tuple[list[_Scored], dict[str, dict[str, str]]]:
     """Score as many candidates at a time as there are workers, so that few features are held."""
     from joblib import Parallel, delayed, effective_n_jobs
@@ -252,54 +257,56 @@ def _score_all(
             for item, result in zip(batch, scored, strict=True):
                 results.append(result)
                 if result.skipped:
-                    skipped[item.name] = result.skipped
+                    skipped[item[0]] = result.skipped
                 for warning in result.warned:
                     warnings.warn(warning, stacklevel=3)
     return results, skipped
 
 
-def _score_one(item: Candidate, request: _Request) -> _Scored:
+def _score_one(item: _Candidate, request: _Request) -> _Scored:
     """Score one module; warnings are returned, because those of a worker process are lost."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     labels, names = request.labels, request.scores
-    has_source = item.source_probabilities is not None
+    module, features, facts = item
+    source = facts.source_probabilities
+    has_source = source is not None
     reasons = {name: SCORES[name].why_not(labels.kind, has_source=has_source) for name in names}
     skipped = {name: reason for name, reason in reasons.items() if reason}
     # All scores at once: then one that cannot be computed is a reason, not an error.
     wanted = None if len(names) == len(SCORES) else [n for n in names if n not in skipped]
     own: dict[str, Any] = {"groups": request.groups, "seed": request.seed}
-    source = item.source_probabilities
-    threads = 1 if item.features.size < _SMALL else None
+    threads = 1 if features.size < _SMALL else None
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
         warnings.simplefilter("always")
         try:
-            found = score(item.features, labels, wanted, source_probabilities=source, **own)
+            found = score(features, labels, wanted, source_probabilities=source, **own)
         except ModtoolsError as error:
-            raise ModtoolsError(f'module "{item.name}": {error}') from error
+            raise ModtoolsError(f'module "{module}": {error}') from error
         rates = None
         if request.evidence:
-            rates = held_out_rates(as_float(item.features), labels, **own)
+            rates = held_out_rates(as_float(features), labels, **own)
     rows = _rows_of(item, found)
     skipped = {**found.skipped, **skipped}
-    return _Scored(rows, rates, skipped, [_with_name(w, item.name) for w in caught])
+    return _Scored(rows, rates, skipped, [_with_name(w, module) for w in caught])
 
 
-def _rows_of(item: Candidate, found: Scores) -> list[dict[str, Any]]:
+def _rows_of(item: _Candidate, found: Scores) -> list[dict[str, Any]]:
     """Return one row a score of a module."""
-    facts = {
-        "extraction_seconds": item.extraction_seconds,
-        "n_features": item.features.shape[1],
-        "n_parameters": item.n_parameters,
+    module, features, facts = item
+    known = {
+        "extraction_seconds": facts.extraction_seconds,
+        "n_features": features.shape[1],
+        "n_parameters": facts.n_parameters,
     }
     return [
         {
-            "module": item.name,
+            "module": module,
             "score": name,
             "value": value,
             "standard_error": found.standard_errors.get(name),
             "seconds": found.seconds[name],
-            **facts,
+            **known,
         }
         for name, value in found.items()
     ]

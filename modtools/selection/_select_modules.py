@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,21 @@ from modtools._checks import (
 )
 from modtools._progress import track
 from modtools.exceptions import ModtoolsError
-from modtools.selection._candidates import check_modules, iter_candidates
-from modtools.selection._costs import Costs, check_cost, given_costs
+from modtools.modules import (
+    Costs,
+    ForwardOptions,
+    ModuleCollection,
+    ModuleFacts,
+    ModulesLike,
+    check_cost,
+)
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
-from modtools.selection._shelf import Shelf
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
     import os
 
-    from modtools.modules import PretrainedModule, Zoo
     from modtools.tasks import Labels
 
 __all__ = ["select_modules"]
@@ -44,7 +48,7 @@ class _Pool:
     judge: KernelJudge
     kernels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
-    n_parameters: dict[str, int | None] = field(default_factory=dict)
+    facts: dict[str, ModuleFacts] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     tried: dict[tuple[str, ...], HeldOut] = field(default_factory=dict)
 
@@ -59,7 +63,7 @@ class _Pool:
 
 
 def select_modules(
-    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    modules: ModulesLike,
     task: "Task | Any",
     *,
     k: int | None = 2,
@@ -81,10 +85,11 @@ def select_modules(
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        The shelf. A dict ``{name: features}`` holds cached features of shape (n_samples,
-        n_features), one row a label; ``network@tap`` names the taps of one network.
-    task : Task or array-like of shape (n_samples,)
+    modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
+        The candidate modules, as for `rank_modules`. A dict ``{name: features}`` holds cached
+        features of shape (n_samples, n_features), one row a label; ``network@tap`` names the taps
+        of one network.
+    task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled rows, classes. For cached features the labels alone are enough. Beyond 2,000
         rows a stratified 2,000 decide. Groups of rows (``Task(groups=)``) are held out as a whole.
     k : int or None, default=2
@@ -138,12 +143,13 @@ def select_modules(
     cost = check_cost(cost)
     _check_wanted(k, budget, combine)
     task = Task.of(task)
-    labels = task.encoded
-    check_modules(modules, task, n_labels=len(labels))
+    candidates = ModuleCollection.of(modules)
+    candidates.check(task)
+    candidates.check_one_network_a_name()
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
-    shelf = Shelf(modules)
-    pool = _read(modules, task, seed=seed, cache=cache, **forward)
-    costs = given_costs(cost, pool.n_parameters, shelf, task, **forward)
+    is_timed = cost == "milliseconds"
+    pool = _read(candidates, task, seed=seed, timed=is_timed, cache=cache, **forward)
+    costs = candidates.costs(cost, facts=pool.facts, **forward)
     asked = {"combine": combine, "k": k, "budget": budget, "cost": cost, "seed": seed}
     chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
     return Selection(
@@ -151,7 +157,7 @@ def select_modules(
         pool.tried,
         widths=pool.widths,
         costs=costs,
-        shelf=shelf,
+        shelf=candidates,
         skipped=pool.skipped,
         settings={**_facts(task, pool), **asked, **forward},
         seconds=time.perf_counter() - started,
@@ -179,23 +185,30 @@ def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
             raise ModtoolsError('combine="all" takes every module; leave budget out.')
 
 
-def _read(modules: Any, task: Task, *, seed: int, cache: Any, **forward: Any) -> _Pool:
+def _read(
+    candidates: ModuleCollection,
+    task: Task,
+    *,
+    seed: int,
+    timed: bool,
+    **forward: Unpack[ForwardOptions],
+) -> _Pool:
     """Return every module as a kernel; its features are let go."""
     rows, codes = _rows_to_judge(task.encoded, seed)
     pool = _Pool(KernelJudge(codes, seed, task.subset(rows).group_codes))
-    options = {**forward, "cache": cache, "with_source": False}
-    for item in iter_candidates(modules, task, n_labels=len(task), **options):
-        features = as_float(item.features)
-        raise_if_not_finite(features, name=f'features of "{item.name}"')
+    found = candidates.features(task, with_source=False, timed=timed, **forward)
+    # An extraction shows its own bar; two at a time would write over each other.
+    shown = found if candidates.has_networks else track(found, "Score", total=len(candidates))
+    for name, given, facts in shown:
+        features = as_float(given)
+        raise_if_not_finite(features, name=f'features of "{name}"')
         kernel = unit_kernel(features[rows])
-        if item.name in pool.kernels:
-            raise ModtoolsError(f'two modules are named "{item.name}"; give each its own name.')
         if kernel is None:
-            pool.skipped[item.name] = _NOTHING_VARIES
+            pool.skipped[name] = _NOTHING_VARIES
             continue
-        pool.kernels[item.name] = kernel
-        pool.widths[item.name] = features.shape[1]
-        pool.n_parameters[item.name] = item.n_parameters
+        pool.kernels[name] = kernel
+        pool.widths[name] = features.shape[1]
+        pool.facts[name] = facts
     if len(pool.kernels) < 2:
         left_out = "".join(f"; {name}: {why}" for name, why in pool.skipped.items())
         raise ModtoolsError(

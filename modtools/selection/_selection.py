@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from modtools._checks import check_lengths
 from modtools._results import Column, Result, percent, percent_interval, where_known
 from modtools.exceptions import ModtoolsError
+from modtools.modules import CombinedModule, Costs, ModuleCollection, PretrainedModule
 from modtools.plotting import ParetoDisplay
-from modtools.selection._costs import Costs
 from modtools.selection._held_out_kernels import HeldOut
-from modtools.selection._shelf import Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["Selection"]
 
@@ -55,7 +52,7 @@ class Selection(Result):
         *,
         widths: Mapping[str, int],
         costs: Costs,
-        shelf: Shelf,
+        shelf: ModuleCollection,
         skipped: Mapping[str, str],
         settings: Mapping[str, Any],
         seconds: float,
@@ -72,12 +69,9 @@ class Selection(Result):
         return len(self.modules)
 
     @property
-    def combined(self) -> "CombinedModule | PretrainedModule":
+    def combined(self) -> CombinedModule | PretrainedModule:
         """The chosen modules as one, for `retrain`; a single one as it is."""
-        from modtools.modules import CombinedModule
-
-        found = [self._shelf.take(name) for name in self.modules]
-        return CombinedModule(found) if len(found) > 1 else found[0]
+        return self._shelf.combined(self.modules)
 
     def join(self, features: Mapping[str, Any]) -> NDArray[Any]:
         """Return the features of the chosen modules side by side, for rows of any task.

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +12,24 @@ from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
 from modtools.exceptions import ModtoolsError
+from modtools.modules import ModuleCollection, ModulesLike
 from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store
 from modtools.studies._efficiency import LabelEfficiency
 from modtools.studies._from_scratch import Baseline
 from modtools.studies._plan import Plan
 from modtools.studies._run_cells import run_cells
-from modtools.studies._sources import Source, list_sources
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from modtools.modules import PretrainedModule, Zoo
 
 __all__ = ["label_efficiency"]
 
 
 def label_efficiency(
-    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    modules: ModulesLike,
     train: Task | ArrayLike,
     test: Task | ArrayLike,
     *,
@@ -63,11 +61,12 @@ def label_efficiency(
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        What is compared. A dict may hold modules, or pairs (train_features, test_features).
-    train : Task or array-like of shape (n_samples,)
+    modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
+        What is compared, in any form that `ModuleCollection.of_pairs` accepts. A dict may hold
+        modules, or pairs (train_features, test_features).
+    train : Task, torch Dataset or array-like of shape (n_samples,)
         The pool that labels are drawn from; for features that are given, its labels are enough.
-    test : Task or array-like of shape (n_test,)
+    test : Task, torch Dataset or array-like of shape (n_test,)
         Rows that all accuracies are measured on; nothing is learned from them.
     budgets : sequence of int, optional
         Label counts in all, not per class. By default some thirty, log-spaced from the number of
@@ -133,15 +132,17 @@ def label_efficiency(
     _check_jobs(n_jobs)
     place = None if folder is None else check_study_folder(at_home(folder, name="folder"))
     kept = cache if cache is not None or place is None else place / "features"
-    forward = {"device": device, "precision": precision, "batch_size": batch_size}
-    sources = list_sources(modules, train, test, {**forward, "cache": kept})
+    forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    candidates = ModuleCollection.of_pairs(modules)
+    candidates.check(train, test)
     baseline = Baseline.checked(network, training, train, test, device=device)
     if not allow_overlap:
-        _check_overlap(sources, train, test)
+        _check_overlap(candidates, train, test)
     facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}
     define = partial(plan.definition, train, test, **facts)
-    store, identities = _open(place, sources, define, n_test=len(plan.test_codes))
-    lines = run_cells(sources, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
+    store, identities = _open(place, candidates, define, precision, n_test=len(test))
+    read = partial(candidates.train_and_test, train, test, cache=kept, **forward)
+    lines = run_cells(candidates, read, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
     settings = {**plan.settings(), **forward, **facts, "n_jobs": n_jobs}
     return LabelEfficiency(lines, plan, settings=settings, seconds=time.perf_counter() - started)
 
@@ -151,28 +152,27 @@ def _check_jobs(n_jobs: int | None) -> None:
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
 
 
-def _check_overlap(sources: Sequence[Source], train: Task, test: Task) -> None:
+def _check_overlap(candidates: ModuleCollection, train: Task, test: Task) -> None:
     """Raise if test rows occur in the pool; features are compared where inputs are not given."""
     if train.has_inputs and test.has_inputs:
         is_shared = np.isin(test.row_fingerprints, train.row_fingerprints)
     else:
         # Different inputs may share the features of a module, but hardly those of every module.
-        pairs = [pair for source in sources for pair in source.read().values()]
+        pairs = [pair for _, pair in candidates.train_and_test(train, test)]
         is_shared = np.logical_and.reduce([rows_also_in(own[1], own[0]) for own in pairs])
     raise_if_shared(is_shared, tests="test", learned="train")
 
 
 def _open(
     folder: Path | None,
-    sources: Sequence[Source],
+    candidates: ModuleCollection,
     define: Callable[..., Mapping[str, Any]],
+    precision: str,
     *,
     n_test: int,
-) -> tuple[Store, list[Sequence[str]]]:
-    """Return where finished cells are, and what tells the modules of each source from others."""
+) -> tuple[Store, dict[str, str]]:
+    """Return where finished cells are, and what tells each module from others."""
     if folder is None:
-        return Store(None, ""), [[""] * len(source.names) for source in sources]
-    identities = [source.identify() for source in sources]
-    names = chain.from_iterable(source.names for source in sources)
-    modules = dict(zip(names, chain.from_iterable(identities), strict=True))
-    return open_store(folder, define(modules=modules), n_test), identities
+        return Store(None, ""), dict.fromkeys(candidates.names, "")
+    identities = candidates.identities(precision)
+    return open_store(folder, define(modules=identities), n_test), identities

@@ -1,7 +1,7 @@
 """One draw of labels on the features of one module: which rows, and how each output module does."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ from modtools.outputs import (
 )
 from modtools.retraining import choose_labels
 from modtools.studies._cells import Measured
-from modtools.studies._sources import Pair
 
-__all__ = ["OUTPUTS", "Rows", "draw_seed", "draws_of", "label_order", "measure"]
+__all__ = ["OUTPUTS", "Pair", "Rows", "draw_seed", "draws_of", "label_order", "measure"]
 
+Pair: TypeAlias = tuple[FloatArray, FloatArray]  # features of the pool and of the test rows
 OUTPUTS: Final = ("ridge", "logistic", "class_mean")
 # The same rows whatever the seed: a second draw would tell nothing.
 _WITHOUT_RANDOMNESS: Final = ("k_center", "herding", "variance")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from modtools._checks import check_choice, check_integer, to_numpy
 from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
+from modtools.modules import array_digest
 from modtools.retraining import STRATEGIES, encode_both
 from modtools.studies._measure import OUTPUTS, draws_of
-from modtools.studies._sources import digest
 from modtools.tasks import Task
 
 __all__ = ["Plan"]
@@ -99,7 +99,7 @@ class Plan:
         """Return all that decides the numbers of a study, as plain JSON."""
         inputs = [part.fingerprint for part in (train, test) if part.has_inputs]
         classes = [str(value) for value in self.classes.tolist()]
-        labels = digest(self.codes, self.test_codes)
+        labels = array_digest(self.codes, self.test_codes)
         data = {"format": _FORMAT, "inputs": inputs, "classes": classes, "labels": labels}
         return {**data, **self.settings(), **more}
 

@@ -1,7 +1,7 @@
 """Fill the cells of a study: read what is kept, compute the rest, several draws at a time."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -9,17 +9,18 @@ import numpy as np
 
 from modtools._progress import quiet, track
 from modtools._workers import in_worker, starting_workers
+from modtools.modules import ModuleCollection
 from modtools.studies._cells import Cell, Line, Measured, Store
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
-from modtools.studies._measure import Rows, draw_seed, label_order, measure
+from modtools.studies._measure import Pair, Rows, draw_seed, label_order, measure
 from modtools.studies._plan import Plan
-from modtools.studies._sources import Source
 
 __all__ = ["run_cells"]
 
 _THREADED = frozenset(
     ("ridge", "class_mean", "random", "oracle_balanced", "k_center", "herding", "variance")
 )
+Read: TypeAlias = Callable[..., Iterator[tuple[str, Pair]]]
 Found: TypeAlias = list[tuple[Line, int, Measured]]
 
 
@@ -33,8 +34,9 @@ class _Draw(NamedTuple):
 
 
 def run_cells(
-    sources: Sequence[Source],
-    identities: Sequence[Sequence[str]],
+    candidates: ModuleCollection,
+    read: Read,
+    identities: Mapping[str, str],
     plan: Plan,
     store: Store,
     *,
@@ -45,10 +47,12 @@ def run_cells(
 
     Parameters
     ----------
-    sources : sequence of Source
-        Where features come from.
-    identities : sequence of sequences of str
-        For each source, what tells its modules from others.
+    candidates : ModuleCollection
+        What is compared; a network is read once for all its modules.
+    read : callable
+        Yields the features of the modules of some ``names``.
+    identities : mapping from str to str
+        What tells each module from others.
     plan : Plan
         What is measured.
     store : Store
@@ -59,16 +63,16 @@ def run_cells(
         Draws measured at the same time.
     """
     work: Iterator[Found] = chain.from_iterable(
-        _source_cells(source, own, plan, store, n_jobs)
-        for source, own in zip(sources, identities, strict=True)
+        _network_cells({name: identities[name] for name in names}, read, plan, store, n_jobs)
+        for names in candidates.networks.values()
     )
-    total = len(plan.draws()) * sum(len(source.names) for source in sources)
+    total = len(plan.draws()) * len(candidates)
     if baseline is not None:
         work = chain(work, _baseline_cells(baseline, plan, store))
         total += plan.repeats * len(plan.counts)
     # What is kept arrives before what is missing: lines are in the order of the definition.
     lines: dict[Line, dict[int, list[Measured]]] = {
-        line: {} for line in _lines(sources, plan, baseline)
+        line: {} for line in _lines(candidates.names, plan, baseline)
     }
     for found in track(work, "Label efficiency", total=total):
         for line, draw, measured in found:
@@ -78,8 +82,7 @@ def run_cells(
     }
 
 
-def _lines(sources: Sequence[Source], plan: Plan, baseline: Baseline | None) -> list[Line]:
-    names = [name for source in sources for name in source.names]
+def _lines(names: Sequence[str], plan: Plan, baseline: Baseline | None) -> list[Line]:
     lines = [Line(n, o, s) for n in names for s in plan.strategies for o in plan.outputs]
     return lines if baseline is None else [*lines, FROM_SCRATCH]
 
@@ -88,15 +91,15 @@ def _join(parts: Sequence[Measured]) -> Measured:
     return Measured(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _source_cells(
-    source: Source, identities: Sequence[str], plan: Plan, store: Store, n_jobs: int | None
+def _network_cells(
+    identities: Mapping[str, str], read: Read, plan: Plan, store: Store, n_jobs: int | None
 ) -> Iterator[Found]:
-    """Yield the draws of every module of a source; it is read only if a cell is missing."""
+    """Yield the draws of every module of a network; it is run only if a cell is missing."""
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     missing: list[_Draw] = []
-    for name, identity in zip(source.names, identities, strict=True):
+    for name, identity in identities.items():
         for strategy, number in plan.draws():
             draw = _Draw(name, identity, strategy, number)
             kept = [store.get(_cell(draw, output, plan)) for output in plan.outputs]
@@ -107,10 +110,10 @@ def _source_cells(
     if not missing:
         return
     with quiet():  # one bar at a time
-        pairs = source.read()
+        pairs = dict(read(names=dict.fromkeys(draw.module for draw in missing)))
     rows = {
-        name: Rows.of(name, pairs[name], plan.codes, plan.test_codes, len(plan.classes))
-        for name in dict.fromkeys(draw.module for draw in missing)
+        name: Rows.of(name, pair, plan.codes, plan.test_codes, len(plan.classes))
+        for name, pair in pairs.items()
     }
     # Threads share the features and start at once; fits that silence warnings need processes.
     prefer = "threads" if _THREADED.issuperset([*plan.outputs, *plan.strategies]) else None

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from modtools._progress import quiet, track
 from modtools.exceptions import ModtoolsError
-from modtools.selection import PREDICTED, check_modules, rank_modules
+from modtools.modules import ModuleCollection, ModulesLike
+from modtools.selection import PREDICTED, rank_modules
 from modtools.studies._task_space_result import TaskSpace
 from modtools.tasks import Task
 from modtools.transferability import SCORES
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from modtools.modules import PretrainedModule, Zoo
 
 __all__ = ["task_space"]
 
+_Given: TypeAlias = tuple[ModuleCollection, Task]
+
 
 def task_space(
-    modules: "Zoo | Sequence[PretrainedModule] | Mapping[str, Any]",
+    modules: "ModulesLike | Mapping[str, Mapping[str, ArrayLike]]",
     tasks: "Sequence[Task] | Mapping[str, Any]",
     *,
     score: str = "nmse",
@@ -45,10 +48,10 @@ def task_space(
 
     Parameters
     ----------
-    modules : Zoo, sequence of PretrainedModule, or dict
-        The shelf, at least two modules, and two beside those that `source` says were trained on
-        either task of any pair. A dict ``{module: {task: features}}`` holds cached features, one
-        row a label.
+    modules : Zoo, path of a zoo, list of PretrainedModule, or dict
+        The candidate modules, in any form that `ModuleCollection.of_task` accepts; at least two,
+        and two beside those that `source` says were trained on either task of any pair. A dict
+        ``{module: {task: features}}`` holds cached features, one row a label.
     tasks : sequence of Task, or dict
         At least two labelled tasks of different names, or ``{name: Task}``. For cached features
         ``{name: labels}`` is enough.
@@ -97,18 +100,19 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
-    _check_all(modules, named, score)
-    names = _module_names(modules)
+    if score != PREDICTED:
+        SCORES.names(score)
+    given = _read_candidates(modules, named)
+    names = list(next(iter(given.values()))[0].names)
     known = _read_source(source or {}, names)
     _check_size(names, list(named), known)
     rows = {}
     for name in track(list(named), "Score tasks"):
-        shelf = _shelf_of(modules, name)
         with quiet():  # one bar for all tasks
-            rows[name] = _score_one(shelf, named[name], name, by=score, **options)
+            rows[name] = _score_one(*given[name], name, by=score, **options)
     matrix = _stack(rows, names)
     asked = {name: value for name, value in options.items() if name != "cache"}
-    sizes = {name: len(task) for name, task in named.items()}
+    sizes = {name: len(task) for name, (_, task) in given.items()}
     settings = {"score": score, "n_labels": sizes, **asked}
     seconds = time.perf_counter() - start
     return TaskSpace(matrix, source=known, settings=settings, seconds=seconds)
@@ -134,44 +138,22 @@ def _name_tasks(tasks: Any) -> dict[str, Any]:
     return named
 
 
-def _shelf_of(modules: Any, task: str) -> Any:
-    """Return what can be ranked on one task: its own rows where features are cached."""
-    if not isinstance(modules, dict) or not any(isinstance(m, Mapping) for m in modules.values()):
-        return modules
-    shelf = {}
-    for module, features in modules.items():
-        by_name = (
-            {str(name): rows for name, rows in features.items()}
-            if isinstance(features, Mapping)
-            else {}
-        )
-        if task not in by_name:
-            raise ModtoolsError(
-                f'module "{module}" has no features of task "{task}"; cached features are '
-                "{module: {task: features}}, every module on every task."
-            )
-        shelf[module] = by_name[task]
-    return shelf
-
-
-def _check_all(modules: Any, tasks: Mapping[str, Any], score: str) -> None:
-    """Raise before any network runs if the score is unknown or a task cannot be scored."""
-    if score != PREDICTED:
-        SCORES.names(score)
+def _read_candidates(modules: Any, tasks: Mapping[str, Any]) -> dict[str, _Given]:
+    """Return the modules and the task, by its name, or raise before any network runs."""
+    found = {}
     for name, task in tasks.items():
-        _check_one(_shelf_of(modules, name), task, name)
+        try:
+            candidates, labelled = ModuleCollection.of_task(modules, name), Task.of(task)
+            candidates.check(labelled)
+        except ModtoolsError as error:
+            raise ModtoolsError(f'task "{name}": {error}') from error
+        found[name] = candidates, labelled
+    return found
 
 
-def _check_one(modules: Any, task: Any, name: str) -> None:
-    """Raise before any network runs if the modules cannot be scored on one task."""
-    try:
-        labelled = Task.of(task)
-        check_modules(modules, labelled, n_labels=len(labelled))
-    except ModtoolsError as error:
-        raise ModtoolsError(f'task "{name}": {error}') from error
-
-
-def _score_one(modules: Any, task: Any, name: str, **options: Any) -> dict[str, float]:
+def _score_one(
+    modules: ModuleCollection, task: Task, name: str, **options: Any
+) -> dict[str, float]:
     try:
         ranking = rank_modules(modules, task, **options)
     except ModtoolsError as error:
@@ -186,16 +168,6 @@ def _score_one(modules: Any, task: Any, name: str, **options: Any) -> dict[str, 
     table = ranking.frame()
     table = table[table["score"] == by]
     return dict(zip(table["module"], table["value"], strict=True))
-
-
-def _module_names(modules: Any) -> list[str]:
-    """Return the names of all modules at all taps, in the order given."""
-    if isinstance(modules, dict):
-        named = ((str(key), module) for key, module in modules.items())
-        return [name for key, module in named for name in getattr(module, "names", (key,))]
-    if isinstance(modules, Mapping):  # a zoo
-        return list(modules)
-    return [name for module in modules for name in module.names]
 
 
 def _stack(rows: Mapping[str, Mapping[str, float]], modules: list[str]) -> "pd.DataFrame":

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from modtools.modules import ModuleCollection
 from modtools.outputs import RidgeOutput
 from modtools.selection import race_modules
-from modtools.selection._race_field import CachedSource, Field, Runner
+from modtools.selection._race_field import Field, Runner
 from modtools.selection._race_rules import Certified
+from modtools.tasks import Task
 
 ERROR, TOLERANCE = 0.05, 0.02
 FIELDS = {
@@ -54,14 +56,15 @@ def race_of(accuracies, *, seed, n_rows, tolerance=0.0, n_copies=1):
     rng = np.random.default_rng(seed)
     shared, own = rng.random(n_rows), rng.random((len(accuracies), n_rows))
     is_shared = rng.random(n_rows) < 0.5
-    runners, sources = [], {}
+    runners, features = [], {}
     for place, accuracy in enumerate(accuracies):
         right = np.repeat(np.where(is_shared, shared, own[place]) < accuracy, n_copies)
-        sources[str(place)] = CachedSource({str(place): right[:, None].astype(float)})
+        features[str(place)] = right[:, None].astype(float)
         runners.append(Runner(place, str(place), str(place), Oracle()))
     groups = None if n_copies == 1 else np.repeat(np.arange(n_rows), n_copies)
     n_all = n_rows * n_copies
-    field = Field(runners, sources, np.ones(n_all, dtype=int), groups)
+    task = Task(np.zeros(n_all), np.ones(n_all, dtype=int), classes=[0, 1], groups=groups)
+    field = Field(runners, ModuleCollection.of(features), task)
     rule = Certified(ERROR, tolerance, 100)
     rule.run(field, np.arange(n_all), lambda _share, _note: None)
     places = [runner.place for runner in field.running]

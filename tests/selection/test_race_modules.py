@@ -10,14 +10,14 @@ from torch import nn
 
 import modtools as mt
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule, Zoo
+from modtools.modules import ModuleCollection, PretrainedModule, Zoo
 from modtools.outputs import RidgeOutput
 from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out
 from modtools.outputs._standardize import StandardizedRows
 from modtools.selection import race_modules
 from modtools.selection._race import _order
 from modtools.selection._race_bets import PairedBets
-from modtools.selection._race_field import CachedSource, Field, Runner
+from modtools.selection._race_field import Field, Runner
 from modtools.selection._race_rules import Certified, _batches, _independent
 from modtools.tasks import Task
 
@@ -132,14 +132,15 @@ def simulate(accuracies, *, seed, n_rows=1500, n_copies=1, **rule):
     groups = None if n_copies == 1 else np.repeat(np.arange(n_rows), n_copies)
     shared, own = rng.random(n_rows), rng.random((len(accuracies), n_rows))
     is_shared = rng.random(n_rows) < 0.5
-    runners, sources = [], {}
+    runners, features = [], {}
     for place, accuracy in enumerate(accuracies):
         right = np.repeat(np.where(is_shared, shared, own[place]) < accuracy, n_copies)
         name = str(place)
-        sources[name] = CachedSource({name: np.where(right, 1.0, 0.0)[:, None]})
+        features[name] = np.where(right, 1.0, 0.0)[:, None]
         runners.append(Runner(place, name, name, Oracle()))
     n_all = n_rows * n_copies
-    field = Field(runners, sources, np.ones(n_all, dtype=int), groups)
+    task = Task(np.zeros(n_all), np.ones(n_all, dtype=int), classes=[0, 1], groups=groups)
+    field = Field(runners, ModuleCollection.of(features), task)
     rule = {"error": 0.05, "tolerance": 0.0, "batch_size": 100, **rule}
     Certified(**rule).run(field, np.arange(n_all), lambda share, note: None)
     return [runner.place for runner in field.running], field.passes / (len(accuracies) * n_all)
@@ -182,7 +183,7 @@ def test_a_tolerance_saves_passes_where_modules_are_nearly_equal():
 def test_a_keeper_leaves_only_by_a_test_without_tolerance_at_a_higher_level():
     rule = Certified(error=0.05, tolerance=0.5, batch_size=100)
     rng = np.random.default_rng(0)
-    field = Field([Runner(p, str(p), str(p), Oracle()) for p in range(3)], {}, np.ones(1))
+    field = Field([Runner(p, str(p), str(p), Oracle()) for p in range(3)], {}, Task.of([0, 1]))
     for runner, accuracy in zip(field.runners, (0.7, 0.69, 0.68), strict=True):
         runner.accuracy = accuracy
     bets, keepers = PairedBets(3), set()
@@ -275,7 +276,8 @@ def test_no_group_is_divided_between_batches():
     assert sum(map(len, seen)) == len(np.unique(groups))
     assert all(len(rows) >= 40 for rows in batches[:-1])
     for rows in batches:
-        counted = _independent(Field([], {}, groups, groups), rows)
+        task = Task(groups, groups, kind="classification", groups=groups)
+        counted = _independent(Field([], {}, task), rows)
         assert sorted(groups[rows[counted]]) == sorted(set(groups[rows]))
 
 

@@ -262,8 +262,7 @@ LINEAR = PretrainedModule(nn.Linear(4, 2), name="linear")
         (
             "zoo/",
             {},
-            "modules must be a Zoo, a list of PretrainedModule or a dict {name: features}; "
-            "got str.",
+            "there is no zoo folder zoo/.",
         ),
         (
             {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))},

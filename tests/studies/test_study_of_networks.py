@@ -36,11 +36,9 @@ def test_networks_give_what_their_features_give(tasks, tmp_path):
 
 
 def test_a_resumed_study_runs_no_network_again(tasks, tmp_path, monkeypatch):
-    from modtools import modules
-
     first = label_efficiency([pixels()], *tasks, budgets=[10, 40], repeats=2, folder=tmp_path)
     assert list((tmp_path / "features").iterdir())
-    monkeypatch.setattr(modules, "run", None)
+    monkeypatch.setattr("modtools.modules._module_facts.run", None)
     again = label_efficiency([pixels()], *tasks, budgets=[10, 40], repeats=2, folder=tmp_path)
     pd.testing.assert_frame_equal(first.frame(), again.frame(), check_exact=True)  # kept cells
 

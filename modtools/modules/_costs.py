@@ -3,17 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
 
-if TYPE_CHECKING:
-    from modtools.modules import PretrainedModule
-
-__all__ = ["COSTS", "Costs", "check_cost", "given_costs"]
+__all__ = ["COSTS", "Costs", "check_cost"]
 
 COSTS: Final = {"parameters": "parameters", "milliseconds": "ms an example"}
 
@@ -22,8 +19,8 @@ COSTS: Final = {"parameters": "parameters", "milliseconds": "ms an example"}
 class Costs:
     """The cost of each module, where known, and of several together.
 
-    Taps of one network (``network@tap``) cost as much as the dearest of them, because one forward
-    pass serves all.
+    Layers of one network (``network@layer``) cost as much as the most expensive of them, because
+    one forward pass serves all.
 
     Attributes
     ----------
@@ -78,29 +75,3 @@ def check_cost(cost: Any) -> str | Mapping[str, float]:
             f'cost must be "parameters", "milliseconds" or a dict {{module: number}}; got {cost!r}.'
         )
     return check_choice(cost, list(COSTS), name="cost")
-
-
-def given_costs(
-    cost: str | Mapping[str, float],
-    n_parameters: Mapping[str, int | None],
-    networks: Iterable["PretrainedModule"],
-    task: Any,
-    **options: Any,
-) -> Costs:
-    """Return the costs of all modules, measuring them where time is asked for."""
-    if isinstance(cost, Mapping):
-        missing = [name for name in n_parameters if name not in cost]
-        if missing:
-            raise ModtoolsError(f'cost lacks a number for "{missing[0]}" ({len(missing)} such).')
-        return Costs("", cost)
-    if cost == "parameters":
-        known = {name: float(n) for name, n in n_parameters.items() if n is not None}
-        return Costs(COSTS[cost], known)
-    from modtools.modules import milliseconds_per_example
-
-    values = {
-        name: milliseconds_per_example(network.at(tap), task, **options)
-        for network in networks
-        for tap, name in zip(network.taps, network.names, strict=True)
-    }
-    return Costs(f"{COSTS[cost]}, in batches of {options['batch_size']}", values)
