@@ -14,7 +14,7 @@ import pytest
 from torch import nn
 
 from modtools._reading import as_path, read_arrays, read_json
-from modtools.cli._sources import _read_features
+from modtools.cli._inputs import read_features
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.modules import PretrainedModule
 from modtools.retraining import ReusedModel, retrain
@@ -68,7 +68,7 @@ def test_npz(write, tmp_path):
     path = tmp_path / "a.npz"
     write(path, features=FEATURES, labels=LABELS)
     loads_or_names(lambda: load_task(path), path)
-    loads_or_names(lambda: _read_features(path), path, seed=1)
+    loads_or_names(lambda: read_features(path), path, seed=1)
 
 
 def test_tables(tmp_path):

@@ -1,27 +1,83 @@
 """``modtools agree``: how well scores rank what was achieved, beside rankers that never look."""
 
-from modtools.cli import _agree_options as wanted, _options as options
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modtools.cli._options import Seed, takes_options, words_of
+from modtools.cli._output import Outputs, emit, say, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools.studies import Agreement
 
 __all__ = ["agree"]
 
 
-def agree(
-    *,
-    table: wanted.TableFile,
-    truth: wanted.TruthFile = None,
-    static: wanted.StaticFile = None,
-    accuracy: wanted.AccuracyColumn = "accuracy",
-    unit: wanted.Unit = "fraction",
-    scores: wanted.Scores = None,
-    task_column: wanted.TaskColumn = "task",
-    module_column: wanted.ModuleColumn = "module",
-    against: wanted.Against = None,
-    json: options.Json = None,
-    csv: wanted.MeansCsv = None,
-    plot: wanted.AgreementPlot = None,
-    seed: options.Seed = 0,
-    quiet: wanted.QuietAgree = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    table: Annotated[
+        Path,
+        typer.Argument(metavar="TABLE", help="CSV or Parquet file, one row a task and module."),
+    ]
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth", metavar="FILE", help="Achieved accuracies, if not in the same table."
+        ),
+    ] = None
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            "--static",
+            metavar="FILE",
+            help="Rankers that never look at the labels: a column module, and one a ranker.",
+        ),
+    ] = None
+    accuracy: Annotated[
+        str,
+        typer.Option("--accuracy", metavar="COLUMN", help="Column of the achieved accuracies."),
+    ] = "accuracy"
+    unit: Annotated[
+        str,
+        typer.Option(
+            metavar="UNIT", help="Unit of the accuracies, fraction or percent; never guessed."
+        ),
+    ] = "fraction"
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN,...",
+            help="Columns that are scores (default: all others); none: static rankers only.",
+        ),
+    ] = None
+    task_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column that names the task, in all files.")
+    ] = "task"
+    module_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column that names the module, in all files.")
+    ] = "module"
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Scores or static rankers to compare with (default: the best static ranker).",
+        ),
+    ] = None
+
+
+@takes_options(
+    csv="Write the means over tasks with their intervals.",
+    plot="Draw predicted against achieved as FILE.png and FILE.svg.",
+    seed="The same seed gives the same intervals.",
+    quiet="Print the name of the most faithful score alone.",
+)
+def agree(wanted: _Tables, seed: Seed, outputs: Outputs) -> None:
     """Measure how well scores rank modules by the accuracy that was really achieved.
 
     For example:
@@ -34,8 +90,123 @@ def agree(
     column a score (higher is better; an empty cell leaves the module out). Columns budget and draw
     say with which labels a row was made. Intervals are 95 %, for other tasks and other modules.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._agree_run import Wanted, compare, report
+    from modtools._escape import csv_text
 
-    wanted_all = Wanted(**asked)
-    report(compare(wanted_all), wanted_all)
+    outputs.check()
+    agreement = _compare(wanted, seed.seed)
+    emit(
+        outputs,
+        show=lambda: _show(agreement, words_of(wanted.against)),
+        quiet=[agreement.best],
+        json=agreement.to_json,
+        csv=lambda: csv_text(agreement.means()),
+        plot=lambda path: agreement.plot().save(path),
+    )
+
+
+def _compare(wanted: _Tables, seed: int) -> "Agreement":
+    """Read the tables and measure the agreement."""
+    from modtools._checks import check_choice
+    from modtools.studies import score_agreement
+
+    table = _read(wanted.table, wanted)
+    if wanted.truth is None:
+        truth = _accuracies(table, wanted.table, wanted.accuracy)
+        table = table.drop(columns=wanted.accuracy)
+    else:
+        truth = _accuracies(_read(wanted.truth, wanted), wanted.truth, wanted.accuracy)
+    static: Any = None
+    if wanted.static is not None:
+        static = _read(wanted.static, wanted, is_static=True)
+    chosen = _chosen(table, wanted.scores)
+    agreement = score_agreement(chosen, truth, static=static, unit=wanted.unit, seed=seed)
+    for name in words_of(wanted.against):
+        check_choice(name, agreement.means()["score"].unique().tolist(), name="score")
+    return agreement
+
+
+def _read(path: Path, wanted: _Tables, *, is_static: bool = False) -> "pd.DataFrame":
+    """Return the table of a file, its columns of tasks and modules named as we name them.
+
+    Static rankers may serve all tasks: then they have no column of tasks.
+    """
+    from modtools.studies import read_table
+
+    table = read_table(path)
+    for name, column in (("task", wanted.task_column), ("module", wanted.module_column)):
+        if name == "task" and is_static and column not in table:
+            continue
+        _check_column(table, path, column, f"{name}s", f"--{name}-column")
+        if column != name and name in table:
+            raise ModtoolsError(f'{path} has both columns "{column}" and "{name}"; drop one.')
+        table = table.rename(columns={column: name})
+    return table
+
+
+def _check_column(table: "pd.DataFrame", path: Path, column: str, what: str, option: str) -> None:
+    if column not in table:
+        raise ModtoolsError(
+            f'{path} has no column "{column}"; it has {", ".join(map(str, table.columns))}. '
+            f"Name the column of the {what} with {option}."
+        )
+
+
+def _accuracies(table: "pd.DataFrame", path: Path, column: str) -> "pd.DataFrame":
+    _check_column(table, path, column, "achieved accuracies", "--accuracy")
+    return table[[*_keys(table), column]].rename(columns={column: "accuracy"})
+
+
+def _keys(table: "pd.DataFrame") -> list[str]:
+    return [name for name in ("task", "module", "budget", "draw") if name in table]
+
+
+def _chosen(table: "pd.DataFrame", scores: str | None) -> Any:
+    """Return the scores asked for: a table of their columns, or nothing."""
+    from modtools._checks import check_choice
+
+    keys = _keys(table)
+    others = [str(name) for name in table.columns if name not in keys]
+    if not others or scores == "none":
+        return {}
+    if {"score", "value"} <= set(others):  # one row a score
+        known = [str(name) for name in table["score"].unique()]
+        wanted = [check_choice(name, known, name="score") for name in words_of(scores)]
+        return table[table["score"].isin(wanted)] if wanted else table
+    names = [check_choice(name, others, name="score") for name in words_of(scores)]
+    return table[[*keys, *names]] if names else table
+
+
+def _show(agreement: "Agreement", against: Sequence[str]) -> None:
+    say(agreement.title())
+    show_table(*agreement.table(), bold=[0])
+    say(f"Best     {agreement.best}, by its mean weighted tau")
+    means = agreement.means()
+    static = means.loc[means["static"], "score"].unique().tolist()
+    for name in against or static[:1]:
+        for line in _verdicts(agreement, name):
+            say(f"Against  {line}")
+    for row in agreement.concordance().to_dict("records"):
+        say(f"Truth    {_concordance(row)}")
+
+
+def _verdicts(agreement: "Agreement", name: str) -> list[str]:
+    """Say of each budget whether the best score ranks better than another, in pairs."""
+    lines = []
+    for row in agreement.differences(name).to_dict("records"):
+        if row["score"] != agreement.best:
+            continue
+        mean, low, high = (row[f"weighted_tau{end}"] for end in ("", "_low", "_high"))
+        verdict = "ranks better" if low > 0 else "ranks worse"
+        verdict = "cannot be told apart" if low <= 0 <= high else verdict
+        at = f" with budget {row['budget']}" if "budget" in row else ""
+        lines.append(f"{name}{at}: {verdict}, weighted tau {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return lines
+
+
+def _concordance(row: dict[Any, Any]) -> str:
+    at = f" with budget {row['budget']}" if "budget" in row else ""
+    return (
+        f"{row['n_tasks']} tasks order {row['n_modules']} modules with Kendall's W "
+        f"{row['concordance']:.2f} [{row['low']:.2f}, {row['high']:.2f}]{at}; at 1 one fixed order "
+        "serves all tasks"
+    )

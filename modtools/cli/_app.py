@@ -4,17 +4,22 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from modtools._stopping import STOPPED, running_stop
 from modtools.cli._agree import agree
+from modtools.cli._choose import choose
 from modtools.cli._demo import demo
+from modtools.cli._extract import extract
+from modtools.cli._output import say
 from modtools.cli._retrain import retrain
-from modtools.cli._say import say
 from modtools.cli._score import score
+from modtools.cli._select import select
 from modtools.cli._space import space
 from modtools.cli._study import study
 from modtools.cli._train import train
@@ -23,6 +28,8 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 __all__ = ["app"]
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
+# What the drivers of NVIDIA, of WSL and of AMD put there where there is a device.
+_DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 # The base of everything that goes wrong on a command line; typer names only this child of it.
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -108,23 +115,29 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if not wanted:
+def _print_version(is_asked: bool) -> None:
+    if not is_asked:
         return
+    from modtools import __version__
+
+    typer.echo(f"modtools {__version__} (torch {version('torch')}, device: {_device()})")
+    raise typer.Exit
+
+
+def _device() -> str:
+    """Return the device that torch finds; it takes seconds to load, and is asked in doubt only."""
+    if not any(Path(place).exists() for place in _DRIVERS) and sys.platform == "linux":
+        return "cpu"
     import torch
 
-    from modtools._writing import versions
-
-    found = versions()
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    device = "mps" if device == "cpu" and torch.backends.mps.is_available() else device
-    typer.echo(f"modtools {found['modtools']} (torch {found['torch']}, device: {device})")
-    raise typer.Exit
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @app.callback()
 def modtools(
-    version: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option(
             "--version",
@@ -148,6 +161,9 @@ def modtools(
         modtools space --help
         modtools agree --help
         modtools train --help
+        modtools select --help
+        modtools choose --help
+        modtools extract --help
     """
 
 
@@ -157,4 +173,7 @@ app.command()(study)
 app.command()(space)
 app.command()(agree)
 app.command()(train)
+app.command()(select)
+app.command()(choose)
+app.command()(extract)
 app.command()(demo)

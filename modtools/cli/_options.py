@@ -1,108 +1,145 @@
-"""The options of the commands, worded once."""
+"""Options of the commands: each is declared once, as a field of a dataclass of options."""
 
+import re
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import partial
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final, get_args
 
 import typer
+from typer.models import ArgumentInfo
 
-Sources = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[ZOO]...", help="Zoo folders, or .npz files of cached features."),
-]
-Modules = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--module",
-        metavar="PACKAGE:FACTORY",
-        help="A function without arguments that returns a PretrainedModule or a torch network; may "
-        "be repeated. This imports and runs that code, from the current folder too.",
-    ),
-]
-Taps = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tap",
-        metavar="NAME",
-        help="Inner module of each --module to read, such as _blocks.10; may be repeated, one "
-        "forward pass serves all.",
-    ),
-]
-Features = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--features",
-        metavar="FILE.npz...",
-        help="Cached features instead of networks: array features, and labels unless --task.",
-    ),
-]
-TaskName = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        metavar="NAME|PATH",
-        help="digits, fashion-mnist, a folder with one folder of images a class, or a .npz, .csv "
-        "or .parquet file.",
-    ),
-]
-Split = Annotated[str | None, typer.Option(help="Part of the task, such as train or test.")]
-LabelColumn = Annotated[
-    str | None, typer.Option("--label-column", help="Column of a table that holds the labels.")
-]
-Classes = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,...", help="Only the rows of these classes; the rest stay unseen."),
-]
-NLabels = Annotated[
-    int | None, typer.Option("--labels", help="Use only this many labelled rows, stratified.")
-]
-PerClass = Annotated[int | None, typer.Option(help="Use only this many labelled rows a class.")]
-TestFraction = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        help="Part of the rows held out for the accuracy (default: 0.25), the same rows for every "
-        "seed. fashion-mnist has its own test rows.",
-    ),
-]
-AllowOverlap = Annotated[
-    bool,
-    typer.Option(
-        "--allow-overlap", help="Go on where held-out rows equal labelled ones, as free text may."
-    ),
-]
-Target = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        help="Accuracy to reach, such as 0.9: how many labels it needs (default: the next round "
-        "one).",
-    ),
-]
-By = Annotated[str | None, typer.Option(help="Score that orders the modules.")]
-MoreScores = Annotated[
-    str | None,
-    typer.Option("--scores", metavar="NAME,NAME|all", help="More scores to compute."),
-]
-Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is standard output.")
-]
-Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table as CSV.")]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw the ranking as FILE.png and FILE.svg.")
-]
-ListScores = Annotated[bool, typer.Option("--list", help="Show all scores and stop.")]
-Device = Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")]
-BatchSize = Annotated[
-    int, typer.Option(help="Inputs a forward pass; in a race also the rows between two looks.")
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache", metavar="DIR", help="Keep features there, so that the next run reads them."
-    ),
-]
-NJobs = Annotated[int | None, typer.Option(help="Modules scored at a time; -1: all cores.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same table.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the name of the best module alone.")
-]
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["Forward", "Seed", "takes_options", "words_of"]
+
+_VALUE: Final = r'"[^"]*"|\{[^}]*\}|\w+'
+_NO_WORD: Final = r"(?<![\w\"'./-])"
+
+
+def takes_options(**texts: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose arguments are dataclasses of options.
+
+    typer reads one argument an option, so the command has the fields of all of them. What goes
+    wrong inside is said in the words of the command line.
+
+    Parameters
+    ----------
+    **texts : str or None
+        Help of a field that is to speak of this command; None leaves the option out.
+    """
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        groups = {
+            name: {field.name: field for field in fields(argument.annotation)}
+            for name, argument in signature(run).parameters.items()
+        }
+        kinds = {name: argument.annotation for name, argument in signature(run).parameters.items()}
+        options = [
+            _parameter(field, texts.get(name, ""))
+            for group in groups.values()
+            for name, field in group.items()
+            if texts.get(name, "") is not None
+        ]
+
+        def command(**given: Any) -> None:
+            asked = {
+                name: kinds[name](**{key: given[key] for key in group if key in given})
+                for name, group in groups.items()
+            }
+            try:
+                run(**asked)
+            except ModtoolsError as error:
+                raise ModtoolsError(_with_options(str(error), options)) from error
+
+        command.__name__, command.__doc__ = run.__name__, run.__doc__
+        command.__annotations__ = {option.name: option.annotation for option in options}
+        command.__dict__["__signature__"] = Signature(options)
+        return command
+
+    return decorate
+
+
+def _parameter(field: "Field[Any]", text: str | None) -> Parameter:
+    """Return a field as the argument that typer reads, with another help where one is given."""
+    annotation: Any = field.type
+    if text:
+        kind, info = get_args(annotation)
+        info = copy(info)
+        info.help = text
+        annotation = Annotated[kind, info]
+    default = Parameter.empty if field.default is MISSING else field.default
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _with_options(message: str, options: Sequence[Parameter]) -> str:
+    """Return a message of the library that names options instead of arguments of Python."""
+    for option in options:
+        _, info = get_args(option.annotation)
+        if isinstance(info, ArgumentInfo):
+            continue
+        # typer keeps the first word as the default, until it reads the annotation.
+        word = info.default if isinstance(info.default, str) else None
+        word = word or f"--{option.name.replace('_', '-')}"
+        message = re.sub(_argument(option.name), partial(_given, word), message)
+        # A name without an underscore may be a word of the sentence.
+        name = (
+            rf"{option.name}(?![\w\"'./(-])" if "_" in option.name else f"^{option.name}(?= must )"
+        )
+        message = re.sub(rf"{_NO_WORD}{name}", word, message)
+    return message
+
+
+def _argument(name: str) -> str:
+    """Return what finds an argument with its value, and calls with others, which stay."""
+    alone = rf"\b\w+\({name}=(?P<alone>{_VALUE})?\)"
+    given = rf"{name}=(?!\d)" if len(name) == 1 else f"{name}="  # n=20 is what was found
+    return rf"{alone}|(?P<call>\w\([^()]*\))|{_NO_WORD}{given}(?P<value>{_VALUE})?"
+
+
+def _given(word: str, argument: re.Match[str]) -> str:
+    """Return how an argument that has a value is written on a command line."""
+    if argument["call"]:
+        return argument[0]
+    value = (argument["alone"] or argument["value"] or "").strip('"')
+    if value == "None":
+        return f"no {word}"
+    return word if value in ("", "True") else f"{word} {value}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """What makes a command repeatable."""
+
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward(Seed):
+    """How networks run, and what is kept of that."""
+
+    device: Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")] = None
+    batch_size: Annotated[int, typer.Option(help="Inputs a forward pass.")] = 64
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep features there, so that the next run reads them."),
+    ] = None
+    n_jobs: Annotated[int | None, typer.Option(help="Modules scored at a time; -1: all cores.")] = (
+        None
+    )
+
+    def options(self) -> dict[str, Any]:
+        """Return what every function that runs networks takes."""
+        return {"device": self.device, "batch_size": self.batch_size, "cache": self.cache}
+
+
+def words_of(text: str | None) -> list[str]:
+    """Return the words of a list with commas, each once.
+
+    >>> words_of("knn, logme,knn")
+    ['knn', 'logme']
+    """
+    return [] if text is None else list(dict.fromkeys(word.strip() for word in text.split(",")))

@@ -1,42 +1,131 @@
 """``modtools retrain``: reuse a frozen module with few labels, and know what more would bring."""
 
-from contextlib import nullcontext
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
-from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options, _retrain_options as wanted
+import typer
+
+from modtools.cli._choose import show_strategies
+from modtools.cli._inputs import (
+    TASK,
+    Candidates,
+    FewLabels,
+    HeldOut,
+    TaskOptions,
+    load_module,
+    split_task,
+)
+from modtools.cli._options import Forward, takes_options
+from modtools.cli._output import Outputs, accuracy_text, emit, reached_row, rows_ahead, say_lines
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from modtools._intervals import MeasuredAccuracy
+    from modtools.modules import PretrainedModule
+    from modtools.retraining import Forecast, LearningCurve, ReusedModel
+    from modtools.tasks import Task
 
 __all__ = ["retrain"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ReusedTask(TaskOptions):
+    task: Annotated[str, TASK] = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Retraining:
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which module to reuse, such as supcon@features, if there are several.",
+        ),
+    ] = None
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the --labels rows are chosen, without seeing any label, such as typical or "
+            "cover; without it they are drawn class by class. --list shows all.",
+        ),
+    ] = None
+    output: Annotated[
+        str, typer.Option(metavar="NAME", help="Output module: logistic, ridge or class_mean.")
+    ] = "logistic"
+    pool: Annotated[
+        bool,
+        typer.Option(
+            "--pool",
+            help="Let class_mean find clusters in all rows that are not held out, unlabelled.",
+        ),
+    ] = False
+    allow_nameless: Annotated[
+        bool,
+        typer.Option(
+            "--allow-nameless", help="Go on where a class has no label; it is never predicted."
+        ),
+    ] = False
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap",
+            help="Go on where held-out rows equal labelled ones, as free text may.",
+        ),
+    ] = False
+    target: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Accuracy to reach, such as 0.9: how many labels it needs (default: the next "
+            "round one).",
+        ),
+    ] = None
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write module and output module there, without pickles."),
+    ] = None
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write label and prediction of each held-out row as CSV."
+        ),
+    ] = None
+    show_list: Annotated[bool, typer.Option("--list", help="Show all strategies and stop.")] = False
+
+
+@takes_options(
+    features=None,
+    split=None,
+    n_jobs=None,
+    sources="Zoo folders.",
+    task="digits, fashion-mnist, a folder with one folder of images a class (or train/ and test/ "
+    "of such), or a .npz, .csv or .parquet file.",
+    csv="Write accuracy at every number of labels as CSV.",
+    plot="Draw accuracy against labels as FILE.png and FILE.svg.",
+    seed="The same seed gives the same labels and the same result.",
+    quiet="Print the accuracy in percent alone.",
+)
 def retrain(
     *,
-    sources: wanted.Zoos = None,
-    modules: options.Modules = None,
-    taps: options.Taps = None,
-    pick: wanted.Pick = None,
-    task: wanted.ReusedTask = "digits",
-    label_column: options.LabelColumn = None,
-    classes: options.Classes = None,
-    test_fraction: options.TestFraction = None,
-    per_class: options.PerClass = None,
-    n_labels: options.NLabels = None,
-    strategy: wanted.Strategy = None,
-    output: wanted.Output = "logistic",
-    use_pool: wanted.UsePool = False,
-    allow_nameless: wanted.AllowNameless = False,
-    allow_overlap: options.AllowOverlap = False,
-    target: options.Target = None,
-    save: wanted.Save = None,
-    predictions: wanted.Predictions = None,
-    json: options.Json = None,
-    csv: wanted.CurveCsv = None,
-    plot: wanted.CurvePlot = None,
-    show_list: wanted.ListStrategies = False,
-    device: options.Device = None,
-    batch_size: options.BatchSize = 64,
-    cache: options.Cache = None,
-    seed: options.Seed = 0,
-    quiet: wanted.QuietRetrained = False,
+    given: Candidates,
+    task: _ReusedTask,
+    held_out: HeldOut,
+    labels: FewLabels,
+    wanted: _Retraining,
+    forward: Forward,
+    outputs: Outputs,
 ) -> None:
     """Retrain the output module of a frozen module with few labels, and measure it.
 
@@ -57,13 +146,422 @@ def retrain(
     (random, typical, ...) reads none before it asks. --pool lets class means find clusters in all
     rows, which few labels then name. --save writes what mt.ReusedModel.load reads.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._retrain_report import report, show_strategies
-    from modtools.cli._retrain_run import Wanted, retrain_wanted
-
-    if asked.pop("show_list"):
-        show_strategies(json)
+    if wanted.show_list:
+        show_strategies(outputs.json)
         return
-    with no_progress() if quiet else nullcontext():
-        done = retrain_wanted(Wanted(**asked))
-    report(done)
+    with outputs.silence():
+        _check(wanted, labels, outputs, forward)
+        module = _load(given, wanted)
+        parts = split_task(task, held_out.test_fraction)
+        done = _retrain(module, *parts, labels=labels, wanted=wanted, forward=forward)
+    _report(done, outputs)
+
+
+def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Forward) -> None:
+    """Raise for options that contradict each other, and for places that cannot be written."""
+    from modtools._checks import check_choice, check_fraction
+    from modtools._places import check_file, check_new_folder
+    from modtools.retraining import OUTPUTS, STRATEGIES
+
+    check_choice(wanted.output, list(OUTPUTS), name="output")
+    if wanted.pool and wanted.output != "class_mean":
+        raise ModtoolsError("--pool is for class means: add --output class_mean.")
+    if wanted.strategy is not None:
+        hint = "modtools retrain --list shows all of them."
+        check_choice(wanted.strategy, list(STRATEGIES), name="strategy", hint=hint)
+        if labels.n is None:
+            raise ModtoolsError("--strategy says which rows to label: add --labels N.")
+    if wanted.target is not None:
+        check_fraction(wanted.target, name="--target")
+    outputs.check(cache=forward.cache)
+    if wanted.predictions is not None:
+        check_file(wanted.predictions)
+    if wanted.save is not None:
+        if os.path.lexists(wanted.save):
+            raise ModtoolsError(f"{wanted.save} exists; give another --save.")
+        check_new_folder(wanted.save)
+
+
+def _load(given: Candidates, wanted: _Retraining) -> "PretrainedModule":
+    if given.files:
+        raise ModtoolsError(
+            "modtools retrain needs the module itself, to run it on new rows later; for cached "
+            "features there is modtools study."
+        )
+    module = load_module(given, wanted.pick)
+    if wanted.save is not None and module.build is None:
+        raise ModtoolsError(
+            f"{module.name} cannot be saved: nothing says how to build its network again. Return a "
+            'PretrainedModule(..., build=("package:Class", {arguments})), or leave out --save.'
+        )
+    return module
+
+
+@dataclass
+class _Retrained:
+    """A reused model with the features it was made from and measured on.
+
+    Attributes
+    ----------
+    pool, labelled, test : Task
+        Examples that were not held out, those of them whose labels were read, and the held-out
+        ones.
+    features, test_features : ndarray of shape (n_samples, n_features)
+        Of the labelled and of the held-out examples.
+    forecast : Forecast
+        What more labels would bring.
+    saved : Path or None
+        Where the model is, once it is saved.
+    """
+
+    wanted: _Retraining
+    seed: int
+    are_drawn: bool
+    model: "ReusedModel"
+    pool: "Task"
+    labelled: "Task"
+    test: "Task"
+    features: "NDArray[Any]"
+    test_features: "NDArray[Any]"
+    forecast: "Forecast"
+    saved: Path | None = None
+
+    @cached_property
+    def predicted(self) -> "NDArray[Any]":
+        """Predicted class of each held-out example."""
+        import numpy as np
+
+        return np.asarray(self.model.output.predict(self.test_features))
+
+    @cached_property
+    def is_right(self) -> "NDArray[np.bool_]":
+        """Whether each held-out example is predicted rightly."""
+        import numpy as np
+
+        return np.asarray(self.predicted == self.test.labels)
+
+    @cached_property
+    def measured(self) -> "MeasuredAccuracy":
+        """The accuracy on the held-out examples, with its interval."""
+        from modtools._intervals import MeasuredAccuracy
+
+        return MeasuredAccuracy.of(float(self.is_right.mean()), len(self.test))
+
+    @property
+    def accuracy_of_named(self) -> float:
+        """The accuracy where the class has a label; 0 where there are no such examples."""
+        import numpy as np
+
+        is_named = np.isin(self.test.labels, self.model.named)
+        return float(self.is_right[is_named].mean()) if is_named.any() else 0.0
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy asked for, else the next round one."""
+        from modtools.retraining import next_target
+
+        wanted = self.wanted.target
+        return next_target(self.measured.value) if wanted is None else wanted
+
+    @cached_property
+    def curve(self) -> "LearningCurve | None":
+        """Accuracy of the ridge output module at each number of labels, in their order.
+
+        None where all labels are of one class.
+        """
+        from modtools.retraining import learning_curve
+
+        if len(self.model.named) < 2:
+            return None
+        labels = (self.labelled.labels, self.test_features, self.test.labels)
+        # All rows come as the task has them, maybe class by class; chosen ones are in their order.
+        order = None if self.are_drawn else self.seed
+        # That no input is shared is checked before; different inputs may have equal features.
+        return learning_curve(self.features, *labels, seed=order, allow_overlap=True)
+
+
+def _retrain(
+    module: "PretrainedModule",
+    pool: "Task",
+    test: "Task",
+    *,
+    labels: FewLabels,
+    wanted: _Retraining,
+    forward: Forward,
+) -> _Retrained:
+    """Choose the labelled rows, retrain on them, and measure on held-out rows.
+
+    All that can be wrong is looked at before the network runs, so that no time is lost.
+    """
+    import numpy as np
+
+    from modtools.modules import extract
+    from modtools.retraining import retrain
+
+    are_drawn = labels.n is not None or labels.per_class is not None
+    is_read_once = are_drawn and wanted.strategy is None and not wanted.pool
+    with _kept_features(forward.cache, is_read_once=is_read_once) as cache:
+        options = {**forward.options(), "cache": cache}
+        labelled = _label(pool, module, labels, wanted, seed=forward.seed, options=options)
+        _check_labelled(wanted, labelled, test)
+        model = retrain(
+            module,
+            labelled,
+            output=wanted.output,
+            pool=pool if wanted.pool else None,
+            allow_nameless=wanted.allow_nameless,
+            **options,
+        )
+        features = np.asarray(extract(module, labelled, **options))
+        test_features = np.asarray(extract(module, test, **options))
+    forecast = _forecast(features, labelled, wanted.strategy or "random", forward.seed)
+    tasks, both = (pool, labelled, test), (features, test_features)
+    return _Retrained(wanted, forward.seed, are_drawn, model, *tasks, *both, forecast)
+
+
+def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: int) -> "Forecast":
+    """Return what more labels would bring."""
+    import numpy as np
+
+    from modtools.retraining import Forecast, extrapolate
+
+    if strategy == "random" and np.count_nonzero(labelled.encoded.counts()) < 2:
+        return Forecast(n_labels=len(labelled), law=None, refused="all labels are of one class.")
+    return extrapolate(features, labelled.labels, strategy=strategy, seed=seed)
+
+
+@contextmanager
+def _kept_features(cache: Path | None, *, is_read_once: bool) -> Iterator[Path | None]:
+    """Give the folder where features are kept, one for this run where rows are read twice."""
+    if cache is not None or is_read_once:
+        yield cache
+        return
+    with TemporaryDirectory(prefix="modtools-") as own:
+        yield Path(own)
+
+
+def _label(
+    pool: "Task",
+    module: "PretrainedModule",
+    labels: FewLabels,
+    wanted: _Retraining,
+    *,
+    seed: int,
+    options: dict[str, Any],
+) -> "Task":
+    """Return the rows whose labels are read, in the order in which they are labelled."""
+    if wanted.strategy is None or labels.n is None or labels.per_class is not None:
+        return labels.of(pool, seed=seed)
+    from modtools.modules import extract
+    from modtools.retraining import choose_labels
+
+    features = extract(module, pool, **options)
+    return pool.subset(choose_labels(features, labels.n, strategy=wanted.strategy, seed=seed))
+
+
+def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None:
+    """Raise where a class has no label, or where held-out rows were labelled."""
+    absent = labelled.classes[labelled.encoded.counts() == 0].tolist()
+    if absent and not wanted.allow_nameless:
+        noun, verb = ("class", "has") if len(absent) == 1 else ("classes", "have")
+        raise ModtoolsError(
+            f"{noun} {', '.join(map(str, absent))} of {labelled.name} {verb} none of the "
+            f"{len(labelled)} labels. Give more --labels, or --allow-nameless: such a class is "
+            "then never predicted."
+        )
+    shared = test.overlap(labelled)
+    if shared.size and not wanted.allow_overlap:
+        raise ModtoolsError(
+            f"{shared.size} of {len(test)} held-out rows of {test.name} equal labelled rows, first "
+            f"row {shared[0]}: their accuracy says little. Take them out, or add --allow-overlap "
+            "if inputs repeat by nature."
+        )
+
+
+def _report(done: _Retrained, outputs: Outputs) -> None:
+    """Print the result, save the model, and write the files asked for."""
+    from modtools._escape import csv_text
+    from modtools._writing import json_text
+
+    # Where all labels are of one class there is no curve to write.
+    curve = done.curve if outputs.csv or outputs.plot else None
+    emit(
+        outputs,
+        show=lambda: say_lines(_lines(done)),
+        quiet=[f"{100 * done.measured.value:.2f}"],
+        json=lambda: json_text(_content(done)),
+        csv=None if curve is None else lambda: csv_text(curve.frame()),
+        plot=None if curve is None else lambda path: _draw(done, curve, path),
+        save=lambda: _save(done),
+        more=lambda: _write_predictions(done),
+        advice=lambda: _next(done),
+        indent=10,
+    )
+
+
+def _save(done: _Retrained) -> list[Path]:
+    if done.wanted.save is None:
+        return []
+    done.saved = done.model.save(done.wanted.save)
+    return [done.saved]
+
+
+def _lines(done: _Retrained) -> list[tuple[str, str]]:
+    model = done.model
+    lines = [
+        (
+            "Task",
+            f"{done.pool.name}: {len(done.labelled)} of {len(done.pool)} rows labelled, "
+            f"{_how_chosen(done)}; {len(done.test)} held out, {len(model.classes)} classes",
+        ),
+        (
+            "Module",
+            f"{model.module.names[0]}: {done.features.shape[1]} features, frozen; output module "
+            f"{done.wanted.output}",
+        ),
+        ("Accuracy", accuracy_text(done.measured, len(done.test))),
+    ]
+    if len(model.nameless):
+        lines.append(("Named", _named_text(done)))
+    if done.wanted.pool:
+        lines.append(("Pool", _pool_text(done)))
+    lines.append(("Labels", done.forecast.verdict(done.target, measured=done.measured)))
+    return [*lines, ("Time", f"{model.seconds:.1f} s")]
+
+
+def _how_chosen(done: _Retrained) -> str:
+    if done.wanted.strategy is not None:
+        return f"chosen by {done.wanted.strategy}, which saw no label"
+    if len(done.labelled) == len(done.pool):
+        return "all there are"
+    return "drawn class by class"
+
+
+def _named_text(done: _Retrained) -> str:
+    model = done.model
+    names = ", ".join(map(str, model.nameless.tolist()))
+    text = (
+        f"{len(model.named)} of {len(model.classes)} classes; without a label: {names}. Of the "
+        f"rows of named classes {100 * done.accuracy_of_named:.1f} % are right"
+    )
+    if not done.wanted.pool:
+        return text
+    n_nameless = int(model.output.is_nameless(done.test_features).sum())
+    return f"{text}; {n_nameless} rows held out lie in clusters without a name"
+
+
+def _pool_text(done: _Retrained) -> str:
+    output = done.model.output
+    if not output.uses_pool_:
+        return (
+            f"its clusters do not follow the classes (evidence {output.evidence_:.2f}); class "
+            "means are used"
+        )
+    return f"its clusters follow the classes (evidence {output.evidence_:.2f}) and took their names"
+
+
+def _next(done: _Retrained) -> str:
+    wanted = done.wanted
+    if wanted.save is not None:
+        return f'model = mt.ReusedModel.load("{wanted.save}"); model.predict(inputs)'
+    return "add --save model/ to keep it, --plot curve.png to see what each label was worth"
+
+
+def _content(done: _Retrained) -> dict[str, Any]:
+    model, wanted = done.model, done.wanted
+    curve = done.curve
+    return {
+        "task": done.pool.name,
+        "module": model.module.names[0],
+        "n_features": done.features.shape[1],
+        "output": wanted.output,
+        "strategy": wanted.strategy,
+        "n_labels": len(done.labelled),
+        "n_pool": len(done.pool),
+        "n_test": len(done.test),
+        "accuracy": done.measured.value,
+        "interval": list(done.measured[1:]),
+        "classes": model.classes.tolist(),
+        "nameless": model.nameless.tolist(),
+        "accuracy_of_named": done.accuracy_of_named,
+        "labelled_rows": done.labelled.rows.tolist(),
+        "forecast": done.forecast.figures(done.target, measured=done.measured),
+        "curve": None if curve is None else curve.frame(),
+        "seconds": model.seconds,
+        "seed": done.seed,
+        "saved": None if done.saved is None else str(done.saved),
+    }
+
+
+def _write_predictions(done: _Retrained) -> list[Path]:
+    from modtools._writing import write_file
+
+    path = done.wanted.predictions
+    return [] if path is None else [write_file(path, _predictions(done))]
+
+
+def _predictions(done: _Retrained) -> str:
+    """Return a table of the held-out rows, with the probability of the prediction where known."""
+    import pandas as pd
+
+    from modtools._escape import csv_text
+
+    columns = {"row": done.test.rows, "label": done.test.labels, "predicted": done.predicted}
+    table = pd.DataFrame({**columns, "right": done.is_right})
+    output = done.model.output
+    if hasattr(output, "predict_proba"):
+        table["probability"] = output.predict_proba(done.test_features).max(axis=1)
+    return csv_text(table)
+
+
+def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
+    """Draw the ridge curve of these labels, its forecast and target, and what was achieved."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from modtools.plotting import LabelEfficiencyDisplay
+
+    target, name = done.target, done.model.module.names[0]
+    line = f"{name}, ridge"
+    table = curve.frame().assign(line=line)
+    table = table[table["n_labels"] >= len(done.model.named)]
+    display = LabelEfficiencyDisplay(
+        table if done.wanted.output == "ridge" else pd.concat([table, _achieved_row(done)]),
+        target=target,
+        reached=_reached(done, curve, line),
+        forecast=rows_ahead(done.forecast, line, target),
+        chance=float(done.test.encoded.counts().max() / len(done.test)),
+        title=f"{name} on {done.pool.name}: what each label is worth",
+    )
+    ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
+    return display.plot(ax).save(path)
+
+
+def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFrame | None":
+    """Return where the ridge curve reaches the target, as measured, else where it is to be."""
+    import pandas as pd
+
+    from modtools._intervals import MeasuredAccuracy
+
+    if done.target is None:
+        return None
+    measured = curve.labels_to_reach(done.target)
+    if math.isfinite(measured.n_labels):
+        return pd.DataFrame([{"line": line, **measured._asdict()}])
+    last = curve.frame().iloc[-1]
+    known = MeasuredAccuracy(last["accuracy"], last["accuracy_low"], last["accuracy_high"])
+    return reached_row(done.forecast, line, done.target, known)
+
+
+def _achieved_row(done: _Retrained) -> "pd.DataFrame":
+    """Return what the output module achieved, beside the curve of another one."""
+    import pandas as pd
+
+    row = {
+        "line": f"{done.model.module.names[0]}, {done.wanted.output}",
+        "n_labels": len(done.labelled),
+        "accuracy": done.measured.value,
+        "accuracy_low": done.measured.low,
+        "accuracy_high": done.measured.high,
+    }
+    return pd.DataFrame([row])

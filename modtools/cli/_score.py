@@ -1,41 +1,125 @@
 """``modtools score``: rank modules on a labelled task, or race them."""
 
-from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options, _race_options as race_options
+import typer
 
-__all__ = ["score"]
+from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
+from modtools.cli._options import Forward, takes_options, words_of
+from modtools.cli._output import Outputs, echo_registry, emit, say, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from modtools.selection import Race, Ranking
+
+__all__ = ["pick_text", "score"]
+
+_PANEL: Final = "Options of a race"
+# What the registry says of each score, in its order: it takes seconds to load, and a list should be
+# there at once. A test compares the two.
+_SCORES: Final = """\
+nce | source probabilities | classification | [-H(Y), 0] nats | Tran et al., ICCV 2019
+leep | source probabilities | classification | [-H(Y), 0] nats | Nguyen et al., ICML 2020
+hscore | moments | classification | [0, C-1] | Bao et al., ICIP 2019
+regularized_hscore | moments | classification | [0, C-1] | Ibrahim et al., arXiv 2110.06893
+logme | moments | classification, multilabel, regression | unbounded, nats a row and column | \
+You et al., ICML 2021
+transrate | moments | classification | [0, R(F)] nats | Huang et al., ICML 2022
+gbc | moments | classification | [-C(C-1), 0] | Pandy et al., CVPR 2022
+sfda | features | classification | (0, 1] | Shao et al., ECCV 2022
+lfc | moments | classification | [-1, 1] | Deshpande et al., arXiv 2102.00084
+parc | features | classification, multilabel | \
+[-100, 100]; without ties at most 100 sqrt(3 p q) | Bolya et al., NeurIPS 2021
+alignment | moments | classification, multilabel | [0, 1] | Duan, Yu & Principe, arXiv 2005.05541
+upper_triangle_alignment | moments | classification | [0, 1] | \
+Duan, Yu & Principe, arXiv 2005.05541
+centered_alignment | moments | classification, multilabel, regression | [0, 1] | \
+Cortes et al., JMLR 2012
+nmse | moments | classification | [-1, 0] | Duan, Yu & Principe, arXiv 2005.05541
+raw | moments | classification | [-1, 1] | Duan, Yu & Principe, arXiv 2005.05541
+hsic | moments | classification, multilabel, regression | unbounded, squared units | \
+Song et al., ICML 2007
+nhsic | moments | classification, multilabel, regression | \
+[0, C-1]; [0, m] for m target columns | Fukumizu et al., NIPS 2007
+knn | features | classification, regression | \
+[0, 1], leave-one-out accuracy; R2 <= 1 for regression | Cover & Hart, IEEE TIT 1967
+class_mean | features | classification | [0, 1], leave-one-out accuracy | \
+exact leave-one-out, closed form
+lda | features | classification | [0, 1], leave-one-out accuracy | \
+Lachenbruch & Mickey, Technometrics 1968
+ridge | features | classification, regression | \
+[0, 1], leave-one-out accuracy; R2 <= 1 for regression | Allen, Technometrics 1974 (PRESS)
+logistic | features | classification | [0, 1], held-out accuracy | 5 cold folds at one strength
+linear_probe | features | classification | [0, 1], held-out accuracy | \
+5-fold, strength chosen inside
+half_split | features | classification | (-inf, 0], nats a label | \
+held-out log loss of ridge machines on stratified halves
+codelength | features | classification | (-inf, 0], bits a label | Blier & Ollivier, NeurIPS 2018
+"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    by: Annotated[str | None, typer.Option(help="Score that orders the modules.")] = None
+    scores: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME|all", help="More scores to compute.")
+    ] = None
+    show_list: Annotated[bool, typer.Option("--list", help="Show all scores and stop.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Race:
+    is_race: Annotated[
+        bool,
+        typer.Option(
+            "--race",
+            help="Do not run every module on every row: drop a module once a test decides against "
+            "it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Accepted chance that the best module is dropped (default: 0.05).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Points of accuracy that you would give up for fewer passes (default: 0).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    passes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Spend this share of the forward passes, such as 0.15, by halving; no guarantee.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+
+@takes_options(
+    plot="Draw the ranking as FILE.png and FILE.svg.",
+    batch_size="Inputs a forward pass; in a race also the rows between two looks.",
+    seed="The same seed gives the same table.",
+)
 def score(
     *,
-    sources: options.Sources = None,
-    modules: options.Modules = None,
-    taps: options.Taps = None,
-    features: options.Features = None,
-    task: options.TaskName = None,
-    split: options.Split = None,
-    label_column: options.LabelColumn = None,
-    classes: options.Classes = None,
-    n_labels: options.NLabels = None,
-    per_class: options.PerClass = None,
-    by: options.By = None,
-    scores: options.MoreScores = None,
-    json: options.Json = None,
-    csv: options.Csv = None,
-    plot: options.Plot = None,
-    show_list: options.ListScores = False,
-    device: options.Device = None,
-    batch_size: options.BatchSize = 64,
-    n_jobs: options.NJobs = None,
-    cache: options.Cache = None,
-    is_race: race_options.IsRace = False,
-    error: race_options.Error = None,
-    tolerance: race_options.Tolerance = None,
-    passes: race_options.Passes = None,
-    seed: options.Seed = 0,
-    quiet: options.Quiet = False,
+    given: Candidates,
+    task: TaskOptions,
+    labels: FewLabels,
+    wanted: _Scores,
+    race: _Race,
+    forward: Forward,
+    outputs: Outputs,
 ) -> None:
     """Rank pretrained modules by how well a retrained output module on them will do.
 
@@ -56,8 +140,96 @@ def score(
     With many labels --race spends a part of these passes: rows stream through all modules, and a
     module is dropped once a test decides against it.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._score_run import Wanted, report_score
+    if wanted.show_list:
+        _show_scores(outputs.json)
+        return
+    ranked = {"by": wanted.by, "scores": _names(wanted.scores), "n_jobs": forward.n_jobs}
+    raced = {"error": race.error, "tolerance": race.tolerance, "passes": race.passes}
+    _check_mode(race.is_race, _given(ranked), _given(raced))
+    outputs.check(cache=forward.cache)
+    with outputs.silence():
+        shelf, labelled = gather(given, task, labels, seed=forward.seed)
+        run = {**forward.options(), "seed": forward.seed}
+        if race.is_race:
+            _report(_run_race(shelf, labelled, **_given(raced), **run), outputs, _show_race)
+        else:
+            from modtools.selection import rank_modules
 
-    with no_progress() if quiet else nullcontext():
-        report_score(Wanted(**asked))
+            _report(rank_modules(shelf, labelled, **_given(ranked), **run), outputs, _show_ranking)
+
+
+def _show_scores(json: str | None) -> None:
+    """Print every score with what it needs, what it applies to, its range and its source."""
+    rows = [line.split(" | ") for line in _SCORES.splitlines()]
+    echo_registry("scores", ["score", "needs", "labels", "range", "reference"], rows, json=json)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _check_mode(is_race: bool, ranked: dict[str, Any], raced: dict[str, Any]) -> None:
+    """Raise where an option of a race comes without one, or one of a ranking with a race."""
+    strange = list(ranked if is_race else raced)
+    if strange:
+        why = "belongs to a ranking, not to a race" if is_race else "needs --race"
+        raise ModtoolsError(f"--{strange[0].replace('_', '-')} {why}.")
+
+
+def _run_race(shelf: Any, labelled: Any, **options: Any) -> "Race":
+    from modtools.selection import race_modules
+
+    if {"passes", "error"} <= set(options):
+        raise ModtoolsError("--error is the level of a test, and --passes makes none; give one.")
+    mode: Literal["certified", "halving"] = "halving" if "passes" in options else "certified"
+    return race_modules(shelf, labelled, mode=mode, **options)
+
+
+def _names(scores: str | None) -> list[str] | Literal["all"] | None:
+    return "all" if scores == "all" else words_of(scores) or None
+
+
+def _report(result: "Ranking | Race", outputs: Outputs, show: Any) -> None:
+    from modtools._escape import csv_text
+
+    emit(
+        outputs,
+        show=lambda: show(result),
+        quiet=[result.best],
+        json=result.to_json,
+        csv=lambda: csv_text(result.frame()),
+        plot=lambda path: _draw(result, path),
+    )
+
+
+def _show_ranking(ranking: "Ranking") -> None:
+    """Print the table of a ranking, what it picks, and what should be known about it."""
+    alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
+    say(ranking.title())
+    show_table(*ranking.table(), bold=alike)
+    say(pick_text(ranking))
+    for note in ranking.notes():
+        say(note)
+
+
+def pick_text(ranking: "Ranking") -> str:
+    """Return one line: the best module, its probability, and which others may be as good."""
+    return f"Pick     {ranking.verdict()}"
+
+
+def _show_race(race: "Race") -> None:
+    """Print the table of a race, what it picks, and what should be known about it."""
+    say(race.title())
+    show_table(*race.table(), bold=range(len(race.remaining)))
+    say(f"Pick     {race.best}")
+    for note in race.notes():
+        say(note)
+
+
+def _draw(result: "Ranking | Race", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    height = 1.3 + 0.34 * len(result)
+    ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
+    return result.plot(ax).save(path)

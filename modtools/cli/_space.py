@@ -1,60 +1,62 @@
 """``modtools space``: how several tasks relate, seen from how the same modules serve them."""
 
-from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options
+from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, load_shelf
+from modtools.cli._options import Forward, takes_options
+from modtools.cli._output import Outputs, emit, say, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from modtools.studies import TaskSpace
+    from modtools.tasks import Task
 
 __all__ = ["space"]
 
-_Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--task",
-        metavar="NAME|PATH",
-        help="A task, as for modtools score; repeat it for each, or give one with --pairs.",
-    ),
-]
-_Pairs = Annotated[
-    bool,
-    typer.Option("--pairs", help="Every two classes of the one task are a task of their own."),
-]
-_Score = Annotated[str, typer.Option("--score", help="Score that relates the tasks.")]
-_Plot = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Draw tree and matrix as FILE.png and FILE.svg."),
-]
-_Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the two tasks nearest to each other alone.")
-]
+_MOST_TASKS: Final = 20  # in the table
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tasks:
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="NAME|PATH",
+            help="A task, as for modtools score; repeat it for each, or give one with --pairs.",
+        ),
+    ] = None
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Every two classes of the one task are a task of their own."),
+    ] = False
+    score: Annotated[str, typer.Option("--score", help="Score that relates the tasks.")] = "nmse"
+
+
+@takes_options(
+    features=None,
+    sources="Zoo folders.",
+    task=None,
+    split="Part of each task, such as train or test.",
+    n="Use only this many labelled rows of each task, stratified.",
+    per_class="Use only this many labelled rows a class of each task.",
+    csv="Write the score of each module on each task as CSV.",
+    plot="Draw tree and matrix as FILE.png and FILE.svg.",
+    seed="The same seed gives the same distances.",
+    quiet="Print the two tasks nearest to each other alone.",
+)
 def space(
-    *,
-    sources: options.Sources = None,
-    modules: options.Modules = None,
-    taps: options.Taps = None,
-    tasks: _Tasks = None,
-    pairs: _Pairs = False,
-    split: options.Split = None,
-    label_column: options.LabelColumn = None,
-    classes: options.Classes = None,
-    n_labels: options.NLabels = None,
-    per_class: options.PerClass = None,
-    score: _Score = "nmse",
-    json: options.Json = None,
-    csv: options.Csv = None,
-    plot: _Plot = None,
-    device: options.Device = None,
-    batch_size: options.BatchSize = 64,
-    cache: options.Cache = None,
-    n_jobs: options.NJobs = None,
-    seed: options.Seed = 0,
-    quiet: _Quiet = False,
+    given: Candidates,
+    wanted: _Tasks,
+    part: TaskOptions,
+    labels: FewLabels,
+    forward: Forward,
+    outputs: Outputs,
 ) -> None:
     """Relate tasks: two are near each other where the same modules serve both well.
 
@@ -67,10 +69,94 @@ def space(
     No task is learnt for this. The distance is 0 where the modules serve two tasks in the same
     proportions, 0.71 where the one says nothing about the other.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._space_run import Wanted, relate, report
+    from modtools._escape import csv_text
+    from modtools.studies import task_space
 
-    wanted = Wanted(**asked)
-    with no_progress() if quiet else nullcontext():
-        found = relate(wanted)
-    report(found, wanted)
+    outputs.check(cache=forward.cache)
+    with outputs.silence():
+        whole = _load_tasks(wanted, part)
+        tasks = {name: labels.of(task, seed=forward.seed) for name, task in whole.items()}
+        found = task_space(
+            _load_modules(given),
+            tasks,
+            score=wanted.score,
+            n_jobs=forward.n_jobs,
+            seed=forward.seed,
+            **forward.options(),
+        )
+    emit(
+        outputs,
+        show=lambda: _show(found),
+        quiet=[str(name) for name in _nearest(found)[:2]],
+        json=found.to_json,
+        csv=lambda: csv_text(found.frame()),
+        plot=lambda path: _draw(found, path),
+    )
+
+
+def _load_modules(given: Candidates) -> Any:
+    if given.files:
+        raise ModtoolsError(
+            f"{given.files[0]} holds cached features of one task; a space needs modules that read "
+            "every task. In Python, task_space takes {module: {task: features}}."
+        )
+    if not (given.zoos or given.modules):
+        raise ModtoolsError("nothing to score: give a zoo folder or --module PACKAGE:FACTORY.")
+    return load_shelf(given)
+
+
+def _load_tasks(wanted: _Tasks, part: TaskOptions) -> dict[str, "Task"]:
+    """Return the tasks by name: those given, or every two classes of the only one."""
+    from modtools.tasks import load_task
+
+    names, many = wanted.tasks or [], 1 if wanted.pairs else 2
+    if len(names) < many or (wanted.pairs and len(names) > 1):
+        raise ModtoolsError(
+            "give at least two --task, or one --task with --pairs for every two of its classes; "
+            f"got {len(names)}{' with --pairs' if wanted.pairs else ''}."
+        )
+    loaded = [load_task(name, split=part.split, label=part.label) for name in names]
+    loaded = [part.of_classes(task) for task in loaded]
+    if wanted.pairs:
+        return _pairs_of(loaded[0])
+    called = [task.name for task in loaded]
+    if len(set(called)) < len(called):  # two files of one name are told by their paths
+        called = list(names)
+    return dict(zip(called, loaded, strict=True))
+
+
+def _pairs_of(task: "Task") -> dict[str, "Task"]:
+    names = [str(value) for value in task.classes]
+    return {
+        f"{one} / {other}": task.of_classes([one, other]) for one, other in combinations(names, 2)
+    }
+
+
+def _show(space: "TaskSpace") -> None:
+    header, rows = space.table()
+    say(space.title())
+    show_table(header, rows[:_MOST_TASKS])
+    if len(rows) > _MOST_TASKS:
+        say(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
+    one, other, distance = _nearest(space)
+    say(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
+
+
+def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
+    """Return the two tasks nearest to each other, and their distance."""
+    import numpy as np
+
+    table = space.distances()
+    distances = table.to_numpy() + 2.0 * np.eye(len(table))
+    row, column = divmod(int(distances.argmin()), len(table))
+    return str(table.index[row]), str(table.index[column]), float(distances[row, column])
+
+
+def _draw(space: "TaskSpace", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    n_tasks, n_modules = space.matrix().shape
+    width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+    figure = Figure(figsize=(3.0 + width, height), layout="constrained")
+    panels = figure.subplots(ncols=2, width_ratios=[3.0, width])
+    return space.plot(panels).save(path)

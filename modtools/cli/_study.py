@@ -1,40 +1,115 @@
 """``modtools study``: how many labels each module needs."""
 
-from contextlib import nullcontext
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options, _study_options as wanted
+import typer
+
+from modtools.cli._inputs import Candidates, HeldOut, TaskOptions, gather_parts
+from modtools.cli._options import Forward, takes_options, words_of
+from modtools.cli._output import Outputs, emit, say, say_lines, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools.studies import LabelEfficiency
+    from modtools.tasks import Task
 
 __all__ = ["study"]
 
+_KEYS: Final = ["module", "output", "strategy"]
+_N_SHOWN: Final = 5  # label counts in the table; --csv has all
+_MOST_LINES: Final = 20
+_NICE: Final = [1, 2, 5]
 
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Label counts in all (default: about thirty, evenly on a log axis, to 2000).",
+        ),
+    ] = None
+    repeats: Annotated[
+        int,
+        typer.Option(metavar="N", help="Draws of labelled rows, the same ones for every module."),
+    ] = 10
+    outputs: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Output modules: ridge, logistic or class_mean.")
+    ] = "ridge"
+    strategies: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="How rows to label are chosen, such as random,typical; modtools retrain --list "
+            "shows all.",
+        ),
+    ] = "random"
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--from-scratch",
+            metavar="NETWORK",
+            help="Also train this network end-to-end on the same labels, as the baseline: "
+            "compact_convnet, resnet18 or multilayer_perceptron.",
+        ),
+    ] = None
+    target: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Accuracy to reach, such as 0.9: how many labels each module needs (default: the "
+            "last round one that half of the curves reach).",
+        ),
+    ] = None
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="FOLDER",
+            help="Keep what is finished there; the same command goes on from it after a stop.",
+        ),
+    ] = None
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap", help="Go on where test rows equal rows to label, as free text may."
+        ),
+    ] = False
+
+    def counts(self) -> list[int] | None:
+        """Return the label counts asked for."""
+        if self.budgets is None:
+            return None
+        try:
+            return [int(word) for word in self.budgets.split(",")]
+        except ValueError:
+            raise ModtoolsError(
+                f'--budgets must be whole numbers such as 10,20,50; got "{self.budgets}".'
+            ) from None
+
+
+@takes_options(
+    split=None,
+    n_jobs="Parts of the study at a time; -1: all cores.",
+    csv="Write accuracy at every number of labels, with intervals, as CSV.",
+    plot="Draw accuracy against labels as FILE.png and FILE.svg.",
+    seed="The same seed gives the same study.",
+    quiet="Print the name of the module with the largest area alone.",
+)
 def study(
-    *,
-    sources: options.Sources = None,
-    modules: options.Modules = None,
-    taps: options.Taps = None,
-    features: options.Features = None,
-    task: options.TaskName = None,
-    label_column: options.LabelColumn = None,
-    classes: options.Classes = None,
-    test_fraction: options.TestFraction = None,
-    budgets: wanted.Budgets = None,
-    repeats: wanted.Repeats = 10,
-    outputs: wanted.Outputs = "ridge",
-    strategies: wanted.Strategies = "random",
-    scratch: wanted.Scratch = None,
-    target: options.Target = None,
-    resume: wanted.Resume = None,
-    allow_overlap: options.AllowOverlap = False,
-    json: options.Json = None,
-    csv: options.Csv = None,
-    plot: wanted.StudyPlot = None,
-    device: options.Device = None,
-    batch_size: options.BatchSize = 64,
-    cache: options.Cache = None,
-    n_jobs: options.NJobs = None,
-    seed: options.Seed = 0,
-    quiet: wanted.QuietStudy = False,
+    given: Candidates,
+    task: TaskOptions,
+    held_out: HeldOut,
+    wanted: _Study,
+    forward: Forward,
+    outputs: Outputs,
 ) -> None:
     """Measure accuracy against labels: how many labels each module needs, and which saves some.
 
@@ -51,10 +126,196 @@ def study(
     that differences are those of the modules. Intervals are 95 %, over draws and test rows.
     With --resume a run that was stopped, however roughly, goes on without doing anything twice.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._study_report import report
-    from modtools.cli._study_run import Wanted, study_wanted
+    with outputs.silence():
+        _check(wanted, outputs, forward)
+        modules, train, test = gather_parts(given, task, held_out.test_fraction)
+        done = _run(modules, train, test, wanted, forward, _network(wanted, given, train))
+    _report(done, train, test, wanted.target, outputs)
 
-    with no_progress() if quiet else nullcontext():
-        done = study_wanted(Wanted(**asked))
-    report(done)
+
+def _check(wanted: _Study, outputs: Outputs, forward: Forward) -> None:
+    """Raise for options that cannot be."""
+    from modtools._checks import check_fraction
+    from modtools.studies import check_study_folder
+
+    if wanted.target is not None:
+        check_fraction(wanted.target, name="--target")
+    outputs.check(cache=forward.cache)
+    if wanted.folder is not None:
+        check_study_folder(wanted.folder)
+    wanted.counts()
+
+
+def _run(
+    modules: Any,
+    train: "Task",
+    test: "Task",
+    wanted: _Study,
+    forward: Forward,
+    network: Callable[[], Any] | None,
+) -> "LabelEfficiency":
+    """Run the study, or what is left of it."""
+    from modtools.studies import label_efficiency
+
+    try:
+        return label_efficiency(
+            modules,
+            train,
+            test,
+            budgets=wanted.counts(),
+            repeats=wanted.repeats,
+            outputs=words_of(wanted.outputs),
+            strategies=words_of(wanted.strategies),
+            network=network,
+            folder=wanted.folder,
+            allow_overlap=wanted.allow_overlap,
+            n_jobs=1 if forward.n_jobs is None else forward.n_jobs,
+            seed=forward.seed,
+            **forward.options(),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(wanted.folder)) from None
+
+
+def _network(wanted: _Study, given: Candidates, train: "Task") -> Callable[[], Any] | None:
+    """Return what makes the network of the baseline, where one is asked for."""
+    if wanted.network is None:
+        return None
+    if given.files:
+        raise ModtoolsError(
+            "--from-scratch needs the inputs themselves; cached features are what a network made "
+            "of them. Give modules and --task."
+        )
+    from modtools.cli._train import network_maker
+
+    return network_maker(wanted.network, train)
+
+
+def _how_to_go_on(folder: Path | None) -> str:
+    if folder is None:
+        return "study stopped; nothing is kept. With --resume FOLDER a stopped study goes on."
+    return f"study stopped; what is finished is in {folder}. The same command goes on."
+
+
+def _report(
+    done: "LabelEfficiency", train: "Task", test: "Task", target: float | None, outputs: Outputs
+) -> None:
+    from modtools._escape import csv_text
+    from modtools._writing import json_text
+
+    target = done.round_target() if target is None else target
+    reached = None if target is None else done.labels_to_reach(target)
+    emit(
+        outputs,
+        show=lambda: _show(done, train, test, target, reached),
+        quiet=[done.best],
+        json=lambda: json_text(_content(done, train, test, target, reached)),
+        csv=lambda: csv_text(done.frame()),
+        plot=lambda path: _draw(done, target, path),
+        indent=10,
+    )
+
+
+def _show(
+    done: "LabelEfficiency",
+    train: "Task",
+    test: "Task",
+    target: float | None,
+    reached: "pd.DataFrame | None",
+) -> None:
+    """Print the task, the table, who is best, and what it saves."""
+    counts = done.settings["budgets"]
+    say(
+        f"Study     {train.name}: {counts[0]} to {counts[-1]} of {len(train)} labels, "
+        f"{done.settings['repeats']} draws, {len(test)} test rows, {len(test.classes)} classes, "
+        f"{done.seconds:.1f} s"
+    )
+    shown = _shown_counts(counts)
+    header = ["    module", *(f"{count} labels" for count in shown)]
+    if target is not None:
+        header += [f"labels for {100 * target:.4g} %", "95 % interval"]
+    standings, accuracies = done.standings(), done.frame()
+    rows = []
+    for place, line in enumerate(standings.to_dict("records")[:_MOST_LINES]):
+        curve = _of(accuracies, line).set_index("n_labels")["accuracy"]
+        rows.append(
+            [
+                f"{place + 1:>2}  {line['line']}",
+                *(f"{100 * curve[count]:.1f} %" for count in shown),
+                *([] if reached is None else _reach_cells(_of(reached, line).iloc[0])),
+                f"{100 * line['area']:.1f} %",
+            ]
+        )
+    show_table([*header, "area"], rows, bold=[0])
+    if len(standings) > _MOST_LINES:
+        say(f"{len(standings) - _MOST_LINES} more lines: add --csv FILE.")
+    saved = done.savings_text()
+    say_lines([("Best", done.verdict()), *([("Saves", saved)] if saved else [])])
+
+
+def _of(table: "pd.DataFrame", line: dict[Any, Any]) -> "pd.DataFrame":
+    """Return the rows of one line."""
+    return table[(table[_KEYS] == [line[key] for key in _KEYS]).all(axis=1)]
+
+
+def _reach_cells(row: "pd.Series[Any]") -> list[str]:
+    """Return with how many labels a line reaches the target, and the interval where it is known."""
+    from modtools._results import interval_text
+
+    sign = {"above": "> ", "below": "≤ "}.get(row["censored"], "")
+    if math.isinf(row["low"]):  # no resample reaches it within the budgets
+        return [f"{sign}{row['n_labels']:.0f}", ""]
+    return [f"{sign}{row['n_labels']:.0f}", interval_text(row["low"], row["high"], "{:.0f}")]
+
+
+def _shown_counts(counts: Sequence[int]) -> list[int]:
+    """Return a few label counts: both ends, and real ones near 1, 2, 5, 10, ... between them.
+
+    >>> _shown_counts([10, 12, 20, 31, 52, 95, 200, 480, 1000])
+    [10, 20, 95, 480, 1000]
+    """
+    import numpy as np
+
+    known = np.asarray(counts)
+    if len(known) <= _N_SHOWN:
+        return [int(count) for count in known]
+    wanted = np.geomspace(known[0], known[-1], _N_SHOWN)
+    nice = np.outer(10.0 ** np.arange(7), _NICE).ravel()
+    rounded = nice[np.abs(np.log(nice)[:, None] - np.log(wanted)).argmin(axis=0)]
+    near = known[np.abs(np.log(known)[:, None] - np.log(rounded)).argmin(axis=0)]
+    return sorted({int(known[0]), *(int(count) for count in near[1:-1]), int(known[-1])})
+
+
+def _content(
+    done: "LabelEfficiency",
+    train: "Task",
+    test: "Task",
+    target: float | None,
+    reached: "pd.DataFrame | None",
+) -> dict[str, Any]:
+    """Return what JSON holds; null is what lies beyond the budgets."""
+    table = done.frame()
+    several = len(done.settings["budgets"]) > 1
+    return {
+        "task": train.name,
+        "n_pool": len(train),
+        "n_test": len(test),
+        "best": done.best,
+        "target": target,
+        "labels_to_reach": None
+        if reached is None
+        else reached.replace([math.inf, -math.inf], math.nan),
+        "area": done.area() if several else table[_KEYS].assign(area=table["accuracy"]),
+        "results": table,
+        "settings": done.settings,
+        "seconds": done.seconds,
+    }
+
+
+def _draw(done: "LabelEfficiency", target: float | None, path: Path) -> list[Path]:
+    """Draw the curves and return the files written."""
+    from matplotlib.figure import Figure
+
+    height = max(4.4, 1.6 + 0.26 * len(done.standings()))
+    ax = Figure(figsize=(8.2, height), layout="constrained").subplots()
+    return done.plot(ax, target=target).save(path)

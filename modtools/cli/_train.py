@@ -1,40 +1,169 @@
 """``modtools train``: make modules with proxy objectives, or end-to-end beside them."""
 
-from contextlib import nullcontext
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from modtools._progress import quiet as no_progress
-from modtools.cli import _options as options, _train_options as wanted
+import typer
 
-__all__ = ["train"]
+from modtools.cli._inputs import TASK, HeldOut, TaskOptions, split_task
+from modtools.cli._options import Seed, takes_options
+from modtools.cli._output import (
+    Outputs,
+    accuracy_text,
+    echo_registry,
+    emit,
+    say_lines,
+)
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modtools._intervals import MeasuredAccuracy
+    from modtools.tasks import Task
+    from modtools.training import Recipe, TrainingResult
+
+__all__ = ["FULL_INFORMATION", "network_maker", "train"]
+
+FULL_INFORMATION: Final = "All pairs plus one label a class is full label information."
+_LABELS_NEEDED: Final = {
+    "none": "hidden modules: none; output module: the class of each row.",
+    "pairs": "hidden modules: only which rows are of one class (pairs); output module: classes. "
+    + FULL_INFORMATION,
+    "classes": "the class of each row.",
+}
+_ORDERS: Final = {
+    "sequential": "strictly modular, one module after the other",
+    "simultaneous": "weakly modular, hidden modules at the same time",
+}
+_END_TO_END: Final = "end_to_end"
+_DEFAULT_PROXY: Final = "supcon"
+_DEFAULT_SECONDS: Final = 20.0
+_HIDDEN_UNITS: Final = (256, 128)
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SourceTask(TaskOptions):
+    task: Annotated[str, TASK] = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training(Seed):
+    network: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="compact_convnet, resnet18 or multilayer_perceptron."),
+    ] = "compact_convnet"
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proxy",
+            metavar="NAME",
+            help="Proxy objective of the hidden modules (default: supcon); give it once for all, "
+            "or once a module. --list shows them.",
+        ),
+    ] = None
+    schedule: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="sequential: a module is trained, frozen, then the next. simultaneous: all at "
+            "once, no gradient between them. end_to_end: backpropagation through the whole "
+            "network.",
+        ),
+    ] = "sequential"
+    at: Annotated[
+        int | None,
+        typer.Option(
+            "--modules",
+            metavar="N",
+            min=2,
+            help="Number of modules, the output module included (default: 2), cut where the "
+            "largest takes the least memory.",
+        ),
+    ] = None
+    blocks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at",
+            metavar="BLOCK",
+            help="Cut after this block instead, such as block3; may be repeated, the last one is "
+            "features.",
+        ),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Stop in time: 60s, 10m or 1h (default: 20s, unless --epochs)."
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Stop after N passes over the rows, for each phase."),
+    ] = None
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Rows of a step.")] = None
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Peak of the learning rate.")
+    ] = None
+    shift: Annotated[
+        int,
+        typer.Option(metavar="N", help="Move images by up to N pixels at random, each time seen."),
+    ] = 0
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Mirror half of the images; wrong for digits and letters."),
+    ] = False
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="float32, bfloat16, or auto: the faster of the two here."
+        ),
+    ] = "float32"
+    device: Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")] = None
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the state there; a run that was stopped goes on."),
+    ] = None
+    show_list: Annotated[bool, typer.Option("--list", help="Show all proxies and stop.")] = False
+
+    @property
+    def proxies(self) -> list[str]:
+        """The proxies of the hidden modules; none end-to-end."""
+        return [] if self.schedule == _END_TO_END else list(self.proxy or [_DEFAULT_PROXY])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Saving:
+    zoo: Annotated[
+        Path | None,
+        typer.Option("--zoo", metavar="DIR", help="Save the trained modules into this folder."),
+    ] = None
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the module is called in the zoo.")
+    ] = None
+
+
+@takes_options(
+    split=None,
+    label=None,
+    csv="Write the history as CSV.",
+    plot="Draw accuracy against seconds as FILE.png and FILE.svg.",
+    seed="The same seed gives the same modules, where --epochs and not the time ends the training.",
+    quiet="Print the accuracy in percent alone.",
+)
 def train(
-    *,
-    task: wanted.TrainingTask = "digits",
-    network: wanted.Network = "compact_convnet",
-    proxies: wanted.ProxyNames = None,
-    schedule: wanted.Schedule = "sequential",
-    n_modules: wanted.NModules = None,
-    at: wanted.CutPoints = None,
-    classes: options.Classes = None,
-    budget: wanted.Budget = None,
-    epochs: wanted.Epochs = None,
-    batch_size: wanted.BatchSize = None,
-    learning_rate: wanted.LearningRate = None,
-    shift: wanted.Shift = 0,
-    flip: wanted.Flip = False,
-    precision: wanted.Precision = "float32",
-    device: options.Device = None,
-    checkpoint: wanted.Checkpoint = None,
-    test_fraction: options.TestFraction = None,
-    zoo: wanted.ZooFolder = None,
-    name: wanted.Name = None,
-    json: options.Json = None,
-    csv: wanted.HistoryCsv = None,
-    plot: wanted.TrainingPlot = None,
-    show_list: wanted.ListProxies = False,
-    seed: options.Seed = 0,
-    quiet: wanted.QuietAccuracy = False,
+    source: _SourceTask,
+    held_out: HeldOut,
+    wanted: _Training,
+    saving: _Saving,
+    outputs: Outputs,
 ) -> None:
     """Train a network module by module with proxy objectives, or end-to-end.
 
@@ -54,16 +183,314 @@ def train(
     from one module to another. --schedule end_to_end is the baseline with the same data, time and
     optimiser. The accuracy is that of held-out rows, which no step of the training saw.
     """
-    asked = dict(locals())  # one object from here on: typer reads one argument an option
-    from modtools.cli._train_report import how_to_resume, report, show_proxies
-    from modtools.cli._train_run import Wanted, train_wanted
-
-    if show_list:
-        show_proxies(json)
+    if wanted.show_list:
+        _show_proxies(outputs.json)
         return
     try:
-        with no_progress() if quiet else nullcontext():
-            done = train_wanted(Wanted(**asked))
-        report(done)
+        with outputs.silence():
+            done = _train(source, held_out.test_fraction, wanted, saving, outputs)
+        _report(done, outputs)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(str(stop) or how_to_resume(checkpoint)) from None
+        raise KeyboardInterrupt(str(stop) or _how_to_resume(wanted.checkpoint)) from None
+
+
+def _show_proxies(json: str | None) -> None:
+    """Print every proxy with what it must know of the rows, and what it is in one line."""
+    from modtools.proxies import PROXIES
+
+    header = ["proxy", "labels", "what it is"]
+    rows = [
+        [name, proxy.required_labels, (inspect.getdoc(proxy) or "").split("\n")[0]]
+        for name, proxy in PROXIES.items()
+    ]
+    echo_registry("proxies", header, rows, json=json)
+
+
+@dataclass
+class _Trained:
+    """A training with what was asked, and where its network is once it is saved."""
+
+    source: str
+    wanted: _Training
+    saving: _Saving
+    train: "Task"
+    test: "Task"
+    result: "TrainingResult"
+    measured: "MeasuredAccuracy"
+    name: str | None
+    saved: Path | None = None
+
+
+def _train(
+    source: _SourceTask,
+    test_fraction: float | None,
+    wanted: _Training,
+    saving: _Saving,
+    outputs: Outputs,
+) -> _Trained:
+    """Train, and measure the accuracy on held-out rows.
+
+    All that can be wrong is looked at before training, so that no time is lost.
+    """
+    from modtools.training import train_end_to_end, train_modular
+
+    how = _modular_options(wanted)
+    limits = {"epochs": wanted.epochs, "max_seconds": _seconds(wanted)}
+    recipe = _recipe(wanted)
+    _check_places(wanted, saving, outputs)
+    train, test = split_task(source, test_fraction)
+    name = _free_name(wanted, saving, train)
+    options: dict[str, Any] = {
+        "recipe": recipe,
+        "precision": wanted.precision,
+        "device": wanted.device,
+        "checkpoint": wanted.checkpoint,
+        "keep_checkpoint": wanted.checkpoint is not None,
+        "seed": wanted.seed,
+        # Only to be written and drawn: nothing is chosen by the accuracy of these rows.
+        "validation": test if outputs.csv or outputs.plot else None,
+        **limits,
+    }
+    network = _new_network(wanted, train)
+    if wanted.schedule == _END_TO_END:
+        result = train_end_to_end(network, train, **options)
+    else:
+        result = train_modular(network, train, **how, **options)
+    return _Trained(source.task, wanted, saving, train, test, result, result.evaluate(test), name)
+
+
+def _check_places(wanted: _Training, saving: _Saving, outputs: Outputs) -> None:
+    """Raise for a place that cannot be written."""
+    from modtools._places import check_folder
+    from modtools.training import check_checkpoint_place
+
+    outputs.check()
+    if wanted.checkpoint is not None:
+        check_checkpoint_place(wanted.checkpoint)
+    if saving.zoo is not None:
+        check_folder(saving.zoo)
+
+
+def _modular_options(wanted: _Training) -> dict[str, Any]:
+    """Return schedule, proxies and cuts, or nothing for end-to-end training."""
+    from modtools._checks import check_choice
+    from modtools.proxies import PROXIES
+
+    check_choice(wanted.schedule, [*_ORDERS, _END_TO_END], name="schedule")
+    if wanted.schedule == _END_TO_END:
+        if wanted.proxy or wanted.blocks or wanted.at is not None:
+            raise ModtoolsError(
+                "end_to_end trains the network as a whole: leave out --proxy, --modules and --at."
+            )
+        return {}
+    blocks = wanted.blocks or []
+    if blocks and wanted.at is not None:
+        raise ModtoolsError("give --modules or --at, not both.")
+    if len(set(blocks)) < len(blocks):
+        raise ModtoolsError(f"--at must name different blocks; got {', '.join(blocks)}.")
+    for proxy in wanted.proxies:
+        check_choice(
+            proxy, list(PROXIES), name="proxy", hint="modtools train --list shows all of them."
+        )
+    return {
+        "schedule": wanted.schedule,
+        "proxy": wanted.proxies[0] if len(wanted.proxies) == 1 else wanted.proxies,
+        "at": blocks or wanted.at or 2,
+    }
+
+
+def _seconds(wanted: _Training) -> float | None:
+    if wanted.budget is None:
+        return _DEFAULT_SECONDS if wanted.epochs is None else None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh]?)", wanted.budget.strip())
+    if match is None or float(match[1]) == 0:
+        raise ModtoolsError(
+            f'--budget must be a time such as 60s, 10m or 1h; got "{wanted.budget}".'
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _recipe(wanted: _Training) -> "Recipe":
+    from modtools.training import Augmentation, Recipe
+
+    given = {"batch_size": wanted.batch_size, "learning_rate": wanted.learning_rate}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if wanted.shift or wanted.flip:
+        options["augmentation"] = Augmentation(shift=wanted.shift, flip=wanted.flip)
+    return Recipe(**options)
+
+
+def _free_name(wanted: _Training, saving: _Saving, task: "Task") -> str | None:
+    """Return the name under which the result is saved, which must not be taken."""
+    from modtools._places import check_new_folder
+    from modtools.modules import check_module_name
+
+    if saving.zoo is None:
+        if saving.name is not None:
+            raise ModtoolsError("--name is what a zoo calls the module: add --zoo DIR.")
+        return None
+    method = f"{'+'.join(wanted.proxies)}-{wanted.schedule}".lstrip("-")
+    words = f"{task.name}-{method}-seed{wanted.seed}".replace(",", "+")
+    name = check_module_name(saving.name or re.sub(r"[^\w.+-]+", "-", words)[:100])
+    if os.path.lexists(saving.zoo / name):
+        raise ModtoolsError(f"{saving.zoo / name} exists; give another --name or --zoo.")
+    check_new_folder(saving.zoo / name)
+    return name
+
+
+def _new_network(wanted: _Training, task: "Task") -> "nn.Sequential":
+    import torch
+
+    make = network_maker(wanted.network, task)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(wanted.seed)
+        return make()
+
+
+def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
+    """Return what makes a fresh reference network that fits the inputs and classes of a task."""
+    from modtools._checks import check_choice
+    from modtools.training.networks import NETWORKS
+
+    make = NETWORKS[check_choice(name, list(NETWORKS), name="network")]
+    sample = task.batch([0])
+    shape = tuple(getattr(sample, "shape", ()))
+    if not shape:
+        raise ModtoolsError(
+            f"modtools train reads images or rows of numbers; {task.name} holds "
+            f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
+        )
+    n_classes = len(task.classes)
+    if name == "multilayer_perceptron":
+        return partial(make, [math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
+    if len(shape) not in (3, 4):
+        raise ModtoolsError(
+            f"{name} reads images; the rows of {task.name} have shape {shape[1:]}. "
+            "Use --network multilayer_perceptron."
+        )
+    return partial(make, n_classes, _n_channels(shape))
+
+
+def _n_channels(shape: tuple[int, ...]) -> int:
+    """Return the channels of images as `ImagePreprocess` finds them: first, else last."""
+    if len(shape) == 3:
+        return 1
+    return shape[1] if shape[1] in (1, 3, 4) else shape[3]
+
+
+def _report(done: _Trained, outputs: Outputs) -> None:
+    """Print the result, save the network, and write the files asked for.
+
+    The checkpoint goes last: only when all the rest is safe.
+    """
+    from modtools._escape import csv_text
+    from modtools._writing import json_text
+    from modtools.training import remove_checkpoint
+
+    emit(
+        outputs,
+        show=lambda: say_lines(_lines(done)),
+        quiet=[f"{100 * done.measured.value:.2f}"],
+        json=lambda: json_text(_content(done)),
+        csv=lambda: csv_text(done.result.history),
+        plot=lambda path: _draw(done, path),
+        save=lambda: _save(done, outputs),
+        advice=lambda: _next(done),
+        rescue=lambda: _how_to_go_on(done),
+        indent=10,
+    )
+    if done.wanted.checkpoint is not None:
+        remove_checkpoint(done.wanted.checkpoint)
+
+
+def _save(done: _Trained, outputs: Outputs) -> list[Path]:
+    """Save the network where asked, and say so in a line of its own."""
+    from modtools.modules import Zoo
+
+    if done.saving.zoo is not None:
+        done.saved = done.result.save(Zoo(done.saving.zoo), name=done.name, test=done.test)
+        if outputs.is_shown:
+            say_lines([("Saved", str(done.saved))])
+    return []
+
+
+def _how_to_resume(checkpoint: Path | None) -> str:
+    """Say where a training goes on that was stopped behind its last step, if it does."""
+    if checkpoint is None or not checkpoint.exists():
+        return ""
+    return f"training stopped; the same command goes on from the checkpoint {checkpoint}."
+
+
+def _how_to_go_on(done: _Trained) -> str:
+    """Say what to do where not all could be written."""
+    checkpoint = done.wanted.checkpoint
+    if checkpoint is None or not checkpoint.exists():
+        return ""
+    if done.saved is not None:
+        return (
+            f"{done.saved} is saved. The checkpoint {checkpoint} is kept: the same command without "
+            "--zoo goes on from it."
+        )
+    return (
+        f"The checkpoint {checkpoint} is kept: the same command goes on from it, to the same place "
+        "or another."
+    )
+
+
+def _lines(done: _Trained) -> list[tuple[str, str]]:
+    result = done.result
+    return [
+        (
+            "Task",
+            f"{done.train.name}: {len(done.train)} rows to train on, {len(done.test)} held out, "
+            f"{len(done.train.classes)} classes",
+        ),
+        ("Trained", _what(done)),
+        ("Accuracy", accuracy_text(done.measured, len(done.test))),
+        ("Time", f"{result.seconds:.1f} s"),
+        ("Memory", f"{result.peak_activation_bytes / 1e6:.1f} MB of activations at their peak"),
+        ("Labels", _LABELS_NEEDED[result.labels_needed]),
+    ]
+
+
+def _what(done: _Trained) -> str:
+    """Say in one line which modules were trained, with what, and in which order."""
+    wanted = done.wanted
+    n_parameters = sum(p.numel() for p in done.result.network.parameters())
+    network = f"{wanted.network} ({n_parameters:,} parameters)"
+    if wanted.schedule == _END_TO_END:
+        return f"{network} end-to-end, with cross-entropy"
+    taps = [module.taps[0] for module in done.result.modules]
+    proxies = wanted.proxies * len(taps) if len(wanted.proxies) == 1 else wanted.proxies
+    parts = [f"to {tap} by {proxy}" for tap, proxy in zip(taps, proxies, strict=True)]
+    return f"{network}, {_ORDERS[wanted.schedule]}: {', '.join(parts)}, then the output module"
+
+
+def _next(done: _Trained) -> str:
+    if done.saved is None:
+        return "add --zoo zoo/ to save the modules; modtools score then ranks them on a new task"
+    return f"modtools score {done.saving.zoo} --task {done.source} --per-class 20"
+
+
+def _content(done: _Trained) -> dict[str, Any]:
+    result = done.result
+    return {
+        "task": done.train.name,
+        "n_train": len(done.train),
+        "n_test": len(done.test),
+        "accuracy": done.measured.value,
+        "interval": list(done.measured[1:]),
+        "seconds": result.seconds,
+        "peak_activation_bytes": result.peak_activation_bytes,
+        "labels_needed": result.labels_needed,
+        "saved": None if done.saved is None else str(done.saved),
+        "settings": result.settings,
+        "history": result.history,
+    }
+
+
+def _draw(done: _Trained, path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    panels = Figure(figsize=(7.0, 3.6), layout="constrained").subplots()
+    return done.result.display().plot(panels).save(path)

@@ -23,7 +23,7 @@ from modtools.modules._identity import (
     extraction_keys as extraction_keys,
 )
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
-from modtools.modules._module import PretrainedModule
+from modtools.modules._module import PretrainedModule, check_module_name as check_module_name
 from modtools.modules._module_facts import ForwardOptions as ForwardOptions, ModuleFacts
 from modtools.modules._preprocessing import (
     ImagePreprocess,

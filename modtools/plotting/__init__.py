@@ -1,6 +1,7 @@
 """Displays: tidy frames in, pictures out; nothing is drawn or loaded before `plot`."""
 
 from modtools.plotting._agreement import AgreementDisplay
+from modtools.plotting._display import check_picture_place as check_picture_place
 from modtools.plotting._label_efficiency import LabelEfficiencyDisplay
 from modtools.plotting._pareto import ParetoDisplay
 from modtools.plotting._race import RaceDisplay

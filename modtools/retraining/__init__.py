@@ -12,7 +12,7 @@ from modtools.retraining._overlap import (
     raise_if_shared as raise_if_shared,
     rows_also_in as rows_also_in,
 )
-from modtools.retraining._retrain import retrain
+from modtools.retraining._retrain import OUTPUTS as OUTPUTS, retrain
 from modtools.retraining._reused import ReusedModel
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Labelled tasks: inputs and labels, where they come from, and how they are divided."""
 
+from modtools.tasks._fashion_mnist import has_fashion_mnist as has_fashion_mnist
 from modtools.tasks._labels import Kind, Labels, encode_labels
 from modtools.tasks._load import load_task
 from modtools.tasks._task import Task, group_codes as group_codes

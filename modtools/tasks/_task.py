@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import check_fraction, check_groups, check_integer, check_lengths
+from modtools._checks import (
+    check_choice,
+    check_fraction,
+    check_groups,
+    check_integer,
+    check_lengths,
+)
 from modtools._escape import terminal_text
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
@@ -298,6 +304,48 @@ class Task:
         part.groups = None if self.groups is None else self.groups[chosen]
         part.name, part._root, part._rows = self.name, self._root, self.rows[chosen]
         return part
+
+    def of_classes(self, classes: Sequence[Any]) -> "Task":
+        """Return the rows of some classes as a task of its own, which knows no others.
+
+        Parameters
+        ----------
+        classes : sequence, at least two
+            Labels, or their text; where labels are words, a class may be called by its number.
+
+        Returns
+        -------
+        Task
+            In the order of this task, named after it and the classes; its rows count anew.
+
+        Examples
+        --------
+        >>> task = Task(np.arange(6), list("aabbcc"), name="letters")
+        >>> task.of_classes(["a", "c"])
+        Task(letters a,c: 4 rows of int64 (), classification, 2 classes)
+        """
+        if self.kind != "classification":
+            raise ModtoolsError(
+                f"classes= needs one class a row; the labels of {self.name} are {self.kind}."
+            )
+        names = [str(name).strip() for name in classes]
+        wanted = list(dict.fromkeys(self.classes[self._class_code(name)] for name in names))
+        if len(wanted) < 2:
+            raise ModtoolsError(
+                f"there is nothing to tell apart in one class; got {','.join(names)}."
+            )
+        rows = np.flatnonzero(np.isin(self.labels, wanted))
+        name = f"{self.name} {','.join(map(str, wanted))}"
+        groups = None if self.groups is None else self.groups[rows]
+        return Task(self.batch(rows), self.labels[rows], name=name, groups=groups)
+
+    def _class_code(self, name: str) -> int:
+        known = [str(value) for value in self.classes]
+        if name in known:
+            return known.index(name)
+        if self.classes.dtype.kind == "U" and name.isdecimal() and int(name) < len(known):
+            return int(name)
+        return known.index(check_choice(name, known, name=f"class of {self.name}"))
 
     def complement(self, few: "Task") -> "Task":
         """Return the rows of this task that `few` does not hold.

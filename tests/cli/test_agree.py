@@ -114,7 +114,7 @@ def test_budgets_stand_side_by_side(cli, published):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("table.csv",), 'If these are percent, pass unit="percent".'),
+        (("table.csv",), "If these are percent, pass --unit percent."),
         (("table.csv", "--unit", "persent"), 'unknown unit "persent"; did you mean "percent"?'),
         (("none.csv",), "the table is the file none.csv, which does not exist."),
         (("empty.csv",), "the table cannot be read from empty.csv: No columns to parse"),

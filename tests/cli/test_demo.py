@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from typer.testing import CliRunner
 
-from modtools.cli import _demo_labels, _demo_tasks, _demo_training, app
-from modtools.cli._demo_tasks import DemoTask, demo_shelf, iter_tasks
+from modtools.cli import _demo, _demo_results, app
+from modtools.cli._demo_results import DemoTask, demo_modules, iter_tasks
 from modtools.modules import PretrainedModule, Zoo, extract, image_preprocess, pixels
 from modtools.outputs import LogisticOutput
 from modtools.selection import rank_modules
@@ -55,10 +55,10 @@ def small_shelf():
 
 
 def make_small(patch):
-    patch.setattr(_demo_tasks, "demo_shelf", small_shelf)
-    patch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task()]))
-    patch.setattr(_demo_training, "EPOCHS", 1)
-    patch.setattr(_demo_training, "PROXIES_SHOWN", ("supcon", "local_classifier"))
+    patch.setattr(_demo, "demo_modules", small_shelf)
+    patch.setattr(_demo, "iter_tasks", lambda _seed: iter([small_task()]))
+    patch.setattr(_demo_results, "EPOCHS", 1)
+    patch.setattr(_demo_results, "PROXIES_SHOWN", ("supcon", "local_classifier"))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
     achieved = table.loc[table["module"] == "pixels", "achieved"]
     assert achieved.nunique() == 1
     assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
-    scores = {"predicted_accuracy", "half_split", *_demo_tasks.SCORES_SHOWN}
+    scores = {"predicted_accuracy", "half_split", *_demo_results.SCORES_SHOWN}
     assert set(table["score"]) == scores
     decision = (
         "^Decision reuse pixels for digits: .* % .* is predicted with the 80 labels, .* million"
@@ -138,8 +138,8 @@ def test_figures_of_a_chosen_folder_are_percent_and_points_and_the_same_for_one_
 
 
 def test_what_each_label_is_worth_stands_beside_what_was_predicted():
-    outcome = _demo_tasks.solve(small_task(), small_shelf(), seed=0)
-    worth = _demo_labels.value_labels(outcome, seed=0)
+    outcome = _demo_results.solve(small_task(), small_shelf(), seed=0)
+    worth = _demo_results.value_labels(outcome, seed=0)
     pick = outcome.ranking.best
     assert pick == "pixels"
     assert worth.table["line"].unique().tolist() == [
@@ -159,7 +159,7 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     assert row["accuracy"] == pytest.approx(known)
     assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
     assert not worth.table["baseline"].any()
-    lines = _demo_labels.labels_lines(worth)
+    lines = _demo.labels_lines(worth)
     assert lines[0].startswith(
         f"Retrain  pixels with so many labels a class: 1: {100 * achieved[1]:.1f} %, 2: "
     )
@@ -167,13 +167,13 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
 
 
 def test_the_pixels_stand_beside_another_pick_in_grey():
-    outcome = _demo_tasks.solve(small_task(), small_shelf(), seed=0)
+    outcome = _demo_results.solve(small_task(), small_shelf(), seed=0)
     names = [name for name in outcome.features if name != "pixels"]
     ranking = rank_modules(
         {name: outcome.features[name][:80] for name in names},
         small_task().whole.labels[:80],
     )
-    worth = _demo_labels.value_labels(replace(outcome, ranking=ranking), seed=0)
+    worth = _demo_results.value_labels(replace(outcome, ranking=ranking), seed=0)
     assert set(worth.table.loc[worth.table["baseline"], "line"]) == {"pixels, retrained"}
     assert set(worth.draws["line"]) == {f"{ranking.best}, retrained"}
 
@@ -240,11 +240,11 @@ def test_fashion_keeps_test_images_apart_from_training_images():
 @pytest.mark.real_modules("demo")
 def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_demo_tasks, "iter_tasks", lambda _seed: iter([small_task(n_kept=40)]))
-    monkeypatch.setattr(_demo_training, "EPOCHS", 1)
-    assert [name for module in demo_shelf() for name in module.names] == [
-        *(f"lite0@{tap}" for tap in _demo_tasks._TAPS),
-        *(f"lite0-random@{tap}" for tap in _demo_tasks._TAPS),
+    monkeypatch.setattr(_demo, "iter_tasks", lambda _seed: iter([small_task(n_kept=40)]))
+    monkeypatch.setattr(_demo_results, "EPOCHS", 1)
+    assert [name for module in demo_modules() for name in module.names] == [
+        *(f"lite0@{tap}" for tap in _demo_results.TAPS),
+        *(f"lite0-random@{tap}" for tap in _demo_results.TAPS),
         "pixels",
     ]
     done = cli("demo")

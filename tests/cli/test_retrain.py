@@ -10,7 +10,7 @@ from torch import nn
 
 from modtools import ReusedModel
 from modtools._intervals import MeasuredAccuracy, wilson
-from modtools.cli._retrain_report import STRATEGY_TEXTS
+from modtools.cli._choose import STRATEGY_TEXTS
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
 from modtools.outputs import LogisticOutput
 from modtools.retraining import choose_labels, extrapolate
@@ -313,7 +313,10 @@ def test_list_shows_every_strategy(cli):
         ([*PIXELS, "--target", "90"], "--target must lie strictly between 0 and 1; got 90.0."),
         ([*PIXELS, "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
         ([*PIXELS, "--task", "gone.npz"], "file or folder gone.npz does not exist."),
-        ([*PIXELS, "--labels", "9999"], "n must be at most the 1348 rows of digits; got 9999."),
+        (
+            [*PIXELS, "--labels", "9999"],
+            "--labels must be at most the 1348 rows of digits; got 9999.",
+        ),
         ([*PIXELS, "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
     ],
 )
@@ -357,7 +360,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
     lines = [line.strip() for line in retrain.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools retrain ")]
     assert len(examples) == 6
-    monkeypatch.setattr("modtools.cli._retrain_run.retrain_wanted", lambda _wanted: 1 / 0)
+    monkeypatch.setattr("modtools.cli._retrain._check", lambda *_: 1 / 0)
     for words in examples[:-1]:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("retrain", "--help").stdout.replace("│", " ").split())

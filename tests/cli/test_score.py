@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from modtools import __version__
-from modtools.cli._show import echo_table
+from modtools.cli._output import echo_table
 from modtools.modules import PretrainedModule, Zoo
 from modtools.selection import rank_modules
 from modtools.tasks import load_task
@@ -378,7 +378,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
     lines = [line.strip() for line in score.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools score ")]
     assert len(examples) == 8
-    monkeypatch.setattr("modtools.cli._sources.gather", lambda *_a, **_k: ({}, [0, 1]))
+    monkeypatch.setattr("modtools.cli._score.gather", lambda *_a, **_k: ({}, [0, 1]))
     for words in examples:
         assert "No such option" not in cli(*words).stderr
 

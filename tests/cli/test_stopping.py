@@ -154,7 +154,7 @@ def test_between_the_training_and_the_zoo_the_checkpoint_is_there(images, tmp_pa
     ("place", "numbers", "code"),
     [
         ("modtools.selection._rank_modules:_score_one", (15, 2, 1), 143),
-        ("modtools.cli._show:report", (1, 15), 129),
+        ("modtools.cli._output:emit", (1, 15), 129),
         ("modtools.selection._ranking:Ranking.to_json", (15,), 143),
     ],
 )

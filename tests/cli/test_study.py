@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modtools.cli._study_report import _shown_counts
+from modtools.cli._study import _shown_counts
 from modtools.modules import extract, pixels
 from modtools.retraining import next_target
 from modtools.studies import label_efficiency
@@ -217,19 +217,22 @@ def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
         ([*PIXELS], "modules need a task: add --task digits, "),
         ([*PIXELS, "a.npz"], "study cached features or modules, not both in one table."),
         (["FILES", "--budgets", "10,many"], "--budgets must be whole numbers such as 10,20,50; "),
-        (["FILES", "--budgets", "10,99"], "budgets must be at most the 45 rows of train; got 99."),
+        (
+            ["FILES", "--budgets", "10,99"],
+            "--budgets must be at most the 45 rows of train; got 99.",
+        ),
         (["FILES", "--outputs", "rigde"], 'unknown output "rigde"; did you mean "ridge"?'),
         (["FILES", "--strategies", "tipical"], 'unknown strategy "tipical"; did you mean'),
         (["FILES", "--target", "95"], "--target must lie strictly between 0 and 1; got 95.0."),
         (["FILES", "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
-        (["FILES", "--repeats", "0"], "repeats must be a whole number of at least 1; got 0."),
+        (["FILES", "--repeats", "0"], "--repeats must be a whole number of at least 1; got 0."),
         (["FILES", "--from-scratch", "resnet18"], "--from-scratch needs the inputs themselves; "),
         (
             [*PIXELS, "--task", "digits", "--from-scratch", "resnet"],
             'unknown network "resnet"; did you mean "resnet18"?',
         ),
         (["FILES", "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
-        (["FILES", "--test-fraction", "2"], "test_fraction must lie strictly between 0 and 1"),
+        (["FILES", "--test-fraction", "2"], "--test-fraction must lie strictly between 0 and 1"),
     ],
 )
 def test_bad_input_is_one_line(cli, feature_files, words, text):
@@ -256,7 +259,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
     lines = [line.strip() for line in study.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools study ")]
     assert len(examples) == 6
-    monkeypatch.setattr("modtools.cli._study_run.study_wanted", lambda _wanted: 1 / 0)
+    monkeypatch.setattr("modtools.cli._study._check", lambda *_: 1 / 0)
     for words in examples:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("study", "--help").stdout.replace("│", " ").split())

@@ -9,7 +9,6 @@ import pytest
 from scipy.stats import binomtest
 
 from modtools._intervals import wilson
-from modtools.cli._task_rows import choose_classes
 from modtools.exceptions import ModtoolsError
 from modtools.modules import Zoo
 from modtools.proxies import PROXIES
@@ -245,7 +244,7 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
         (["--name", "mine"], "--name is what a zoo calls the module: add --zoo DIR."),
         (["--zoo", "zoo", "--name", "a/b"], "a module's name starts with a letter or digit"),
         (["--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name 'a.pdf'."),
-        (["--batch-size", "0"], "batch_size must be a whole number of at least 1; got 0."),
+        (["--batch-size", "0"], "--batch-size must be a whole number of at least 1; got 0."),
         (["--at", "blck1", "--epochs", "1"], 'unknown cut point "blck1"; did you mean "block1"'),
         (["--proxy", "nmse", "--proxy", "raw", "--epochs", "1"], "one for each of the 1 hidden"),
         (["--precision", "float16", "--epochs", "1"], 'unknown precision "float16"'),
@@ -284,12 +283,12 @@ def test_texts_and_measurements_are_refused(cli, tmp_path):
 def test_words_can_be_called_by_their_number():
     task = Task(np.zeros((6, 2)), list("aabbcc"), name="letters")
     for names in (["a", "c"], ["0", "2"], ["2", "0", "0"]):
-        part = choose_classes(task, names)
+        part = task.of_classes(names)
         assert part.classes.tolist() == ["a", "c"]
         assert len(part) == 4
-    assert choose_classes(task, ["c", "a"]).name == "letters c,a"
+    assert task.of_classes(["c", "a"]).name == "letters c,a"
     with pytest.raises(ModtoolsError, match='unknown class of letters "3"'):
-        choose_classes(task, ["a", "3"])
+        task.of_classes(["a", "3"])
 
 
 def test_the_interval_is_that_of_another_implementation():
@@ -342,7 +341,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
     lines = [line.strip() for line in train.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools train ")]
     assert len(examples) == 8
-    monkeypatch.setattr("modtools.cli._train_run.train_wanted", lambda _wanted: 1 / 0)
+    monkeypatch.setattr("modtools.cli._train._train", lambda *_: 1 / 0)
     for words in examples[:-1]:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("train", "--help").stdout.replace("│", " ").split())
@@ -355,7 +354,7 @@ def test_fashion_has_test_rows_of_its_own(cli, monkeypatch):
     seen = []
     monkeypatch.setattr("modtools.training.train_modular", lambda *_a, **_k: 1 / 0)
     monkeypatch.setattr(
-        "modtools.cli._train_run._free_name", lambda _wanted, train: seen.append(train)
+        "modtools.cli._train._free_name", lambda _wanted, _saving, train: seen.append(train)
     )
     cli("train", "--task", "fashion-mnist", "--classes", "0,9")
     assert (len(seen[0]), seen[0].classes.tolist()) == (12000, [0, 9])

@@ -4,9 +4,9 @@ import json
 import math
 
 import pytest
+from modtools.cli._forecast import forecast_rows, reached_row
 
 from modtools._writing import json_text
-from modtools.cli._forecast import forecast_rows, reached_row
 from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
 from modtools.retraining._forecast import Forecast

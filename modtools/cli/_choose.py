@@ -1,0 +1,138 @@
+"""``modtools choose``: which examples to label next."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from modtools.cli._inputs import Candidates, TaskOptions, load_module, read_features
+from modtools.cli._options import Forward, takes_options
+from modtools.cli._output import Outputs, echo_registry, emit, say, say_lines
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["STRATEGY_TEXTS", "choose", "show_strategies"]
+
+STRATEGY_TEXTS: Final = {
+    "random": "rows drawn at random; what any other must beat",
+    "k_center": "the row farthest from those chosen; finds outliers too",
+    "herding": "keeps the mean of the chosen rows near the mean of all",
+    "typical": "one typical row of each of N clusters (TypiClust); best with few labels",
+    "cover": "balls around the chosen rows cover most rows (ProbCover); best with few labels",
+    "variance": "the row of which the ridge machine knows least",
+}
+_N_PRINTED: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    pick: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose features, if there are several modules."),
+    ] = None
+    n: Annotated[
+        int, typer.Option("--labels", metavar="N", help="How many examples to choose.")
+    ] = 10
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="How they are chosen; --list shows all.")
+    ] = "typical"
+    show_list: Annotated[bool, typer.Option("--list", help="Show all strategies and stop.")] = False
+
+
+@takes_options(
+    n_jobs=None,
+    plot=None,
+    features="A file of cached features instead of a module; labels are not needed.",
+    csv="Write order and row of each chosen example as CSV.",
+    seed="The same seed gives the same examples.",
+    quiet="Print the row numbers alone, one a line.",
+)
+def choose(
+    given: Candidates, task: TaskOptions, choice: _Choice, forward: Forward, outputs: Outputs
+) -> None:
+    """Choose which examples to label next, without looking at any label.
+
+    For example:
+
+        modtools choose zoo/ --pick supcon@features --task my-images/ --labels 20
+        modtools choose --module modtools.modules:pixels --task digits --strategy cover
+        modtools choose --features a.npz --labels 50 --csv rows.csv
+        modtools choose --list
+
+    Rows count from 0, in the order of the task or of the file; the first ones serve best if you
+    label fewer. modtools retrain --strategy chooses in the same way, and retrains at once.
+    """
+    if choice.show_list:
+        show_strategies(outputs.json)
+        return
+    from modtools._checks import check_choice
+    from modtools._escape import csv_text
+    from modtools._writing import json_text
+    from modtools.retraining import STRATEGIES, choose_labels
+
+    hint = "modtools choose --list shows all of them."
+    check_choice(choice.strategy, list(STRATEGIES), name="strategy", hint=hint)
+    outputs.check(cache=forward.cache)
+    with outputs.silence():
+        name, features = _features(given, task, choice.pick, forward)
+        rows = choose_labels(features, choice.n, strategy=choice.strategy, seed=forward.seed)
+    content = {
+        "module": name,
+        "task": task.task,
+        "strategy": choice.strategy,
+        "n_labels": len(rows),
+        "n_samples": len(features),
+        "seed": forward.seed,
+        "rows": rows.tolist(),
+    }
+    emit(
+        outputs,
+        show=lambda: _show(content),
+        quiet=[str(row) for row in rows],
+        json=lambda: json_text(content),
+        csv=lambda: csv_text(_table(rows)),
+    )
+
+
+def show_strategies(json: str | None) -> None:
+    """Print every strategy and what it does."""
+    rows = [[name, text] for name, text in STRATEGY_TEXTS.items()]
+    echo_registry("strategies", ["strategy", "which rows are labelled"], rows, json=json)
+
+
+def _features(
+    given: Candidates, task: TaskOptions, pick: str | None, forward: Forward
+) -> tuple[str, "NDArray[Any]"]:
+    """Return the name of the module and its features of all examples."""
+    import numpy as np
+
+    if given.files:
+        if len(given.files) > 1 or given.zoos or given.modules or task.task is not None:
+            raise ModtoolsError("give one file of cached features alone, or a module and --task.")
+        return given.files[0].stem, read_features(given.files[0])
+    from modtools.modules import extract
+
+    module = load_module(given, pick)
+    if task.task is None:
+        raise ModtoolsError("a module needs examples: add --task digits, or --task with a path.")
+    return module.names[0], np.asarray(extract(module, task.load(), **forward.options()))
+
+
+def _show(content: dict[str, Any]) -> None:
+    rows = content["rows"]
+    shown = ", ".join(map(str, rows[:_N_PRINTED]))
+    more = f", and {len(rows) - _N_PRINTED} more: add --csv FILE" * (len(rows) > _N_PRINTED)
+    say(
+        f"{len(rows)} of {content['n_samples']} examples to label, chosen by "
+        f"{content['strategy']} from the features of {content['module']}, which saw no label"
+    )
+    say_lines([("Rows", shown + more)], indent=9)
+
+
+def _table(rows: "NDArray[np.intp]") -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"order": range(1, len(rows) + 1), "row": rows})

@@ -1,0 +1,376 @@
+"""What ``modtools demo`` computes: predictions and what came true, what each label is worth."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from modtools._progress import track
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from modtools._intervals import MeasuredAccuracy
+    from modtools.modules import PretrainedModule
+    from modtools.retraining import Forecast
+    from modtools.selection import Ranking
+    from modtools.studies import Agreement
+    from modtools.tasks import Task
+    from modtools.training import TrainingResult
+
+__all__ = [
+    "DemoTask",
+    "LabelWorth",
+    "Made",
+    "Outcome",
+    "demo_agreement",
+    "demo_modules",
+    "iter_tasks",
+    "make_modules",
+    "solve",
+    "target_task",
+    "value_labels",
+]
+
+PER_CLASS: Final = 20
+SCORES_SHOWN: Final = [
+    *("logistic", "ridge", "lda", "knn", "class_mean", "codelength"),
+    *("centered_alignment", "logme", "regularized_hscore"),
+]
+TAPS: Final = ["_blocks.2", "_blocks.4", "_blocks.10", "_avg_pooling"]
+_IMAGE_SIZE: Final = 64  # the images have 8 and 28 pixels a side
+_N_FASHION_KEPT: Final = 1800
+
+# What each label is worth.
+_PER_CLASS_SHOWN: Final = (1, 2, 5, 10, 20)
+_N_DRAWS: Final = 5
+_LEAST_PREDICTED: Final = 5  # labels a class: one for each fold of the score
+_BASELINE: Final = "pixels"
+_PREDICTED: Final = "predicted from the labels"
+
+# The modules made here.
+EPOCHS = 4  # not seconds, so that a seed gives the same figures on every machine
+PROXIES_SHOWN = ("supcon", "nmse", "local_classifier")
+_SOURCE, _TARGET, _TARGET_PER_CLASS = "01234", "56789", 5
+_AT: Final = ["block3", "features"]
+_UNTRAINED: Final = "untrained"
+
+# Networks that others have trained, on each task that is here ------------------------------------
+
+
+@dataclass(frozen=True)
+class DemoTask:
+    """A task of which few examples have labels and the rest is kept aside to check the answer."""
+
+    whole: "Task"
+    few: "NDArray[np.intp]"
+    kept: "NDArray[np.intp]"
+
+    def counts_shown(self) -> list[int]:
+        """Return the numbers of labels per class whose worth is shown, up to all of them."""
+        most = len(self.few) // len(self.whole.classes)
+        return [count for count in _PER_CLASS_SHOWN if count < most] + [most]
+
+    def text(self) -> str:
+        """Return in one line what is known, and what is kept aside."""
+        n_classes = len(self.whole.classes)
+        return (
+            f"Task {self.whole.name}: {len(self.whole)} images, {n_classes} classes. You have "
+            f"labels for {len(self.few)} of them ({len(self.few) // n_classes} a class); "
+            f"{len(self.kept)} are kept aside to check the answer."
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was predicted from the few labels, and what a retrained output module achieved."""
+
+    task: DemoTask
+    ranking: "Ranking"
+    features: dict[str, Any]
+    achieved: dict[str, float]
+    milliseconds: dict[str, float]
+    n_parameters: dict[str, int]
+    extraction_seconds: float
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.task.whole.name
+
+    @property
+    def regret(self) -> float:
+        """How many points of accuracy the pick lies below the best module."""
+        return 100.0 * (max(self.achieved.values()) - self.achieved[self.ranking.best])
+
+    @property
+    def n_features(self) -> dict[str, int]:
+        """Width of each module's output."""
+        return {name: matrix.shape[1] for name, matrix in self.features.items()}
+
+
+def demo_modules() -> list["PretrainedModule"]:
+    """Return three networks: EfficientNet-Lite0 trained on ImageNet, the same untrained, pixels."""
+    from modtools.modules import efficientnet_lite, pixels
+
+    lite = [
+        efficientnet_lite(0, taps=TAPS, pretrained=pretrained, image_size=_IMAGE_SIZE)
+        for pretrained in (True, False)
+    ]
+    return [*lite, pixels()]
+
+
+def iter_tasks(seed: int) -> Iterator[DemoTask]:
+    """Yield digits, and Fashion-MNIST where its files are."""
+    from modtools.tasks import has_fashion_mnist, load_task
+
+    yield _keep_aside(load_task("digits"), PER_CLASS, seed)
+    if has_fashion_mnist():
+        yield _fashion(seed)
+
+
+def _keep_aside(task: "Task", per_class: int, seed: int) -> DemoTask:
+    few = task.few_labels(per_class=per_class, seed=seed)
+    return DemoTask(task, few.rows, task.complement(few).rows)
+
+
+def _fashion(seed: int) -> DemoTask:
+    """Return labelled images of the training part before images of the test part, in one task."""
+    import numpy as np
+
+    from modtools.tasks import Task, load_task
+
+    few = load_task("fashion-mnist", split="train").few_labels(per_class=PER_CLASS, seed=seed)
+    kept = load_task("fashion-mnist", split="test").subset(range(_N_FASHION_KEPT))
+    inputs = np.concatenate([few.inputs, kept.inputs])
+    labels = np.concatenate([few.labels, kept.labels])
+    whole = Task(inputs, labels, name="fashion-mnist")
+    return DemoTask(whole, np.arange(len(few)), np.arange(len(few), len(whole)))
+
+
+def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Outcome:
+    """Extract once, rank from the few labels, retrain an output module on each, and compare."""
+    from modtools.modules import extract
+    from modtools.selection import rank_modules
+
+    features: dict[str, Any] = {}
+    milliseconds: dict[str, float] = {}
+    n_parameters: dict[str, int] = {}
+    start = time.perf_counter()
+    for module in modules:
+        before = time.perf_counter()
+        found: Any = extract(module, task.whole)
+        seconds = time.perf_counter() - before
+        for tap, name in zip(module.taps, module.names, strict=True):
+            features[name] = found[tap] if len(module.taps) > 1 else found
+            milliseconds[name] = 1000.0 * seconds / len(task.whole)
+            n_parameters[name] = module.n_parameters(tap)
+    seconds = time.perf_counter() - start
+    few = {name: matrix[task.few] for name, matrix in features.items()}
+    labelled = task.whole.subset(task.few)
+    ranking = rank_modules(few, labelled, scores=SCORES_SHOWN, seed=seed)
+    achieved = {
+        name: _accuracy(features[name], task, task.few) for name in track(list(features), "Retrain")
+    }
+    return Outcome(task, ranking, features, achieved, milliseconds, n_parameters, seconds)
+
+
+def _accuracy(features: Any, task: DemoTask, chosen: "NDArray[np.intp]") -> float:
+    """Return the accuracy, on what is kept aside, of an output module trained on the chosen.
+
+    It is that of `retrain`, which chooses its strength itself.
+    """
+    from modtools.outputs import LogisticOutput
+
+    labels = task.whole.labels
+    output = LogisticOutput().fit(features[chosen], labels[chosen])
+    return float(output.score(features[task.kept], labels[task.kept]))
+
+
+def demo_agreement(outcomes: Sequence[Outcome]) -> "Agreement":
+    """Compare every score with what was achieved, beside two rankers that ignore the labels."""
+    import pandas as pd
+
+    from modtools.studies import score_agreement
+
+    scores = pd.concat([o.ranking.frame().assign(task=o.name) for o in outcomes])
+    static = {
+        o.name: {"n_parameters": o.n_parameters, "n_features": o.n_features} for o in outcomes
+    }
+    return score_agreement(scores, {o.name: o.achieved for o in outcomes}, static=static)
+
+
+# What each label is worth to the pick ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelWorth:
+    """Accuracy of the pick with more and more labels.
+
+    `table` has the columns line, per_class, n_labels, accuracy, accuracy_low, accuracy_high and
+    baseline; `draws` line, draw, per_class, n_labels and accuracy, of the pick.
+    """
+
+    outcome: Outcome
+    table: "pd.DataFrame"
+    draws: "pd.DataFrame"
+    forecast: "Forecast"
+
+    @property
+    def target(self) -> float | None:
+        """The next round accuracy above the one predicted with all labels that there are."""
+        from modtools.retraining import next_target
+
+        return next_target(self.outcome.ranking.display().frame()["value"][0])
+
+    def achieved(self) -> dict[int, float]:
+        """Return the accuracy of the pick by labels per class, the mean over random subsets."""
+        rows = self.table[self.table["line"] == _retrained(self.outcome.ranking.best)]
+        return dict(zip(rows["per_class"].tolist(), rows["accuracy"].tolist(), strict=True))
+
+    def measured(self) -> "MeasuredAccuracy":
+        """Return the accuracy of the pick with all labels that there are."""
+        from modtools._intervals import MeasuredAccuracy
+
+        return MeasuredAccuracy(list(self.achieved().values())[-1])
+
+
+def _retrained(module: str) -> str:
+    return f"{module}, retrained"
+
+
+def value_labels(outcome: Outcome, *, seed: int) -> LabelWorth:
+    """Retrain the pick, and the pixels beside it, with 1, 2, 5, ... labels per class."""
+    import pandas as pd
+
+    from modtools.retraining import extrapolate
+
+    pick, task = outcome.ranking.best, outcome.task
+    draws = _retrain_with_few(outcome, pick, seed)
+    parts = [_means(draws), _predicted(outcome, seed=seed)]
+    if pick != _BASELINE and _BASELINE in outcome.features:
+        parts.append(_means(_retrain_with_few(outcome, _BASELINE, seed), baseline=True))
+    table = pd.concat(parts, ignore_index=True)
+    table["baseline"] = table["baseline"].eq(True)
+    few, labels = outcome.features[pick][task.few], task.whole.labels[task.few]
+    return LabelWorth(outcome, table, draws, extrapolate(few, labels, seed=seed))
+
+
+def _retrain_with_few(outcome: Outcome, module: str, seed: int) -> "pd.DataFrame":
+    """Return the accuracy, on what is kept aside, with nested random subsets of the labels."""
+    import numpy as np
+    import pandas as pd
+
+    from modtools.tasks import Task
+
+    task, n_classes = outcome.task, len(outcome.task.whole.classes)
+    numbers = Task(np.arange(len(task.few)), task.whole.labels[task.few])
+    counts = outcome.task.counts_shown()
+    rows = []
+    for draw in range(_N_DRAWS):
+        order = task.few[numbers.few_labels(per_class=counts[-1], seed=seed + draw).rows]
+        for per_class in counts:
+            chosen = order[: per_class * n_classes]
+            accuracy = _accuracy(outcome.features[module], task, chosen)
+            rows.append((_retrained(module), draw, per_class, len(chosen), accuracy))
+    return pd.DataFrame(rows, columns=["line", "draw", "per_class", "n_labels", "accuracy"])
+
+
+def _means(draws: Any, *, baseline: bool = False) -> Any:
+    """Return the mean over the random subsets of each number of labels."""
+    by_count = draws.groupby(["line", "per_class", "n_labels"], as_index=False)["accuracy"]
+    return by_count.mean().assign(baseline=baseline)
+
+
+def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
+    """Return what is predicted of the pick from these labels alone, with its 95 % interval."""
+    import pandas as pd
+
+    from modtools.selection import rank_modules
+
+    task, pick = outcome.task, outcome.ranking.best
+    labels, n_classes = task.whole.labels, len(task.whole.classes)
+    rows: list[dict[str, Any]] = []
+    for per_class in task.counts_shown():
+        if per_class < _LEAST_PREDICTED:
+            continue
+        chosen = task.few[: per_class * n_classes]  # in rounds of one example of each class
+        few = {name: whole[chosen] for name, whole in outcome.features.items()}
+        found = rank_modules(few, labels[chosen], seed=seed).predictions().set_index("module")
+        own = found.loc[[pick], ["predicted", "low", "high"]].to_numpy(dtype=float)[0].tolist()
+        names = ("accuracy", "accuracy_low", "accuracy_high")
+        numbers = {"per_class": per_class, "n_labels": len(chosen)}
+        rows.append({**numbers, **dict(zip(names, own, strict=True))})
+    return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
+
+
+# Modules made here, reused for classes that they never saw ---------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """Networks trained on the source task, saved, and an untrained one beside them.
+
+    Results and accuracies (on `held_out`) are by proxy; modules are as the zoo returns them.
+    """
+
+    source: "Task"
+    held_out: "Task"
+    results: dict[str, "TrainingResult"]
+    accuracies: dict[str, float]
+    modules: list["PretrainedModule"]
+    seconds: float
+
+    def labels_needed(self, module: str) -> str:
+        """Return what a module of the table had to know of its source task."""
+        result = self.results.get(module.partition("@")[0])
+        return "nothing" if result is None else result.labels_needed
+
+
+def make_modules(folder: Path, seed: int) -> Made:
+    """Train a network with each proxy on the digits 0 to 4 and save it into a zoo."""
+    from modtools.modules import PretrainedModule, Zoo, pixels
+    from modtools.tasks import load_task
+    from modtools.training import Augmentation, Recipe, train_modular
+
+    start = time.perf_counter()
+    train, held_out = load_task("digits").of_classes(_SOURCE).split(seed=seed)
+    how: dict[str, Any] = {
+        "at": _AT,
+        "epochs": EPOCHS,
+        "recipe": Recipe(augmentation=Augmentation(shift=1)),
+        "seed": seed,
+    }
+    zoo = Zoo(folder)
+    results, accuracies = {}, {}
+    for proxy in PROXIES_SHOWN:
+        results[proxy] = train_modular(_new_network(seed), train, proxy=proxy, **how)
+        accuracies[proxy] = results[proxy].accuracy(held_out)
+        results[proxy].save(zoo, name=proxy, test=held_out, overwrite=True)
+    prepare = results[PROXIES_SHOWN[0]].modules[0].preprocess
+    untrained = PretrainedModule(
+        _new_network(seed).eval(), name=_UNTRAINED, tap=_AT, preprocess=prepare
+    )
+    modules = [*(zoo.load(proxy) for proxy in PROXIES_SHOWN), untrained, pixels()]
+    return Made(train, held_out, results, accuracies, modules, time.perf_counter() - start)
+
+
+def _new_network(seed: int) -> Any:
+    """Return the same fresh network for each proxy."""
+    import torch
+
+    from modtools.training.networks import compact_convnet
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return compact_convnet(len(_SOURCE))
+
+
+def target_task(seed: int) -> DemoTask:
+    """Return the classes that the networks never saw, few examples of them labelled."""
+    from modtools.tasks import load_task
+
+    return _keep_aside(load_task("digits").of_classes(_TARGET), _TARGET_PER_CLASS, seed)

@@ -1,0 +1,129 @@
+"""``modtools extract``: features of modules as files, which other commands read."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import typer
+
+from modtools.cli._inputs import Candidates, TaskOptions, check_given, load_shelf
+from modtools.cli._options import Forward, takes_options
+from modtools.cli._output import Outputs, emit, say, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from modtools.modules import PretrainedModule
+    from modtools.tasks import Task
+
+__all__ = ["extract"]
+
+_STRANGE: Final = re.compile(r"[^\w.@+-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where a file a module is written.")
+    ] = Path("features")
+
+
+@takes_options(
+    n_jobs=None,
+    seed=None,
+    features=None,
+    plot=None,
+    sources="Zoo folders.",
+    csv="Write module, shape and file of each as CSV.",
+    quiet="Print the names of the files alone, one a line.",
+)
+def extract(
+    given: Candidates, task: TaskOptions, place: _Folder, forward: Forward, outputs: Outputs
+) -> None:
+    """Run modules over a task once and keep their features, a .npz file a module.
+
+    For example:
+
+        modtools extract zoo/ --task digits
+        modtools extract --module modtools.modules:pixels --task data.npz --folder features/
+        modtools extract --module my_code:resnet --tap layer3 --tap layer4 --task my-images/
+        modtools score features/*.npz
+
+    Each file holds features (float32, a row an example) and the labels of the task. The commands
+    that take --features read them: no network runs again.
+    """
+    from modtools._escape import csv_text
+    from modtools._places import check_folder
+    from modtools._writing import json_text
+
+    outputs.check(cache=forward.cache)
+    check_folder(place.folder)
+    if given.files:
+        raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
+    check_given(given, task.task, verb="extract")
+    with outputs.silence():
+        modules, whole = _load(given), task.load()
+        files = _files(modules, place.folder)
+        rows = list(_write(modules, whole, files, forward))
+    emit(
+        outputs,
+        show=lambda: _show(whole, rows),
+        quiet=[row["file"] for row in rows],
+        json=lambda: json_text({"task": whole.name, "n_samples": len(whole), "files": rows}),
+        csv=lambda: csv_text(_table(rows)),
+    )
+
+
+def _load(given: Candidates) -> list["PretrainedModule"]:
+    from modtools.modules import Zoo
+
+    found = load_shelf(given)
+    if isinstance(found, Zoo):
+        return [found.load(name) for name in found.names]
+    return cast("list[PretrainedModule]", found)
+
+
+def _files(modules: list["PretrainedModule"], folder: Path) -> dict[str, Path]:
+    """Return the file of each module, all of which can be written."""
+    from modtools._places import check_file
+
+    names = [name for module in modules for name in module.names]
+    files = {name: folder / (_STRANGE.sub("-", name) + ".npz") for name in names}
+    if len(set(files.values())) < len(names):
+        raise ModtoolsError("two modules have one name; extract them into different folders.")
+    for file in files.values():
+        check_file(file)
+    return files
+
+
+def _write(
+    modules: list["PretrainedModule"], task: "Task", files: dict[str, Path], forward: Forward
+) -> Iterator[dict[str, Any]]:
+    """Write the features of one module after the other, and yield what is in each file."""
+    import numpy as np
+
+    from modtools._writing import write_file
+    from modtools.modules import extract_members
+
+    for module in modules:
+        for name, features in extract_members(module, task, **forward.options()).items():
+            content = io.BytesIO()
+            np.savez(content, features=features, labels=task.labels)
+            write_file(files[name], content.getvalue())
+            yield {"module": name, "n_features": features.shape[1], "file": str(files[name])}
+
+
+def _show(task: "Task", rows: list[dict[str, Any]]) -> None:
+    noun = "module" if len(rows) == 1 else "modules"
+    say(f"Features of {len(rows)} {noun} on {task.name}, {len(task)} examples")
+    cells = [[row["module"], str(row["n_features"]), row["file"]] for row in rows]
+    show_table(["module", "features", "file"], cells)
+    say(f"Next     modtools score {Path(rows[0]['file']).parent}/*.npz")
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(rows)

@@ -1,0 +1,410 @@
+"""What commands work on: the options that name modules, a task and labels, and what they load."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
+
+import typer
+
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modtools.modules import PretrainedModule, Zoo
+    from modtools.tasks import Task
+
+    FeatureFiles: TypeAlias = dict[str, NDArray[Any]]
+
+__all__ = [
+    "TASK",
+    "Candidates",
+    "FewLabels",
+    "HeldOut",
+    "TaskOptions",
+    "check_given",
+    "gather",
+    "gather_parts",
+    "load_module",
+    "load_shelf",
+    "read_features",
+    "split_task",
+]
+
+_FEATURE_KEYS = ("features", "X")
+_N_SHOWN: Final = 6
+_DEFAULT_TEST_FRACTION: Final = 0.25
+_SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are those of the same rows
+TASK: Final = typer.Option(
+    "--task",
+    metavar="NAME|PATH",
+    help="digits, fashion-mnist, a folder with one folder of images a class, or a .npz, .csv or "
+    ".parquet file.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Modules that a command line names: zoo folders, factories, layers, cached features."""
+
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[ZOO]...", help="Zoo folders, or .npz files of cached features."),
+    ] = None
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--module",
+            metavar="PACKAGE:FACTORY",
+            help="A function without arguments that returns a PretrainedModule or a torch network; "
+            "may be repeated. This imports and runs that code, from the current folder too.",
+        ),
+    ] = None
+    taps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tap",
+            metavar="NAME",
+            help="Inner module of each --module to read, such as _blocks.10; may be repeated, one "
+            "forward pass serves all.",
+        ),
+    ] = None
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--features",
+            metavar="FILE.npz...",
+            help="Cached features instead of networks: array features, and labels unless --task.",
+        ),
+    ] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Feature files; those that follow the first one on the line come without an option."""
+        plain = [path for path in self.sources or [] if path.suffix == ".npz"]
+        return [*(self.features or []), *plain]
+
+    @property
+    def zoos(self) -> list[Path]:
+        """Zoo folders."""
+        return [path for path in self.sources or [] if path.suffix != ".npz"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """A labelled task, and which part of it."""
+
+    task: Annotated[str | None, TASK] = None
+    split: Annotated[str | None, typer.Option(help="Part of the task, such as train or test.")] = (
+        None
+    )
+    label: Annotated[
+        str | None, typer.Option("--label-column", help="Column of a table that holds the labels.")
+    ] = None
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="Only the rows of these classes; the rest stay unseen."
+        ),
+    ] = None
+
+    def load(self) -> "Task":
+        """Return the examples asked for."""
+        from modtools.tasks import load_task
+
+        return self.of_classes(
+            load_task(cast("str", self.task), split=self.split, label=self.label)
+        )
+
+    def of_classes(self, task: "Task") -> "Task":
+        """Return the task of the classes asked for, or all of it."""
+        return task if self.classes is None else task.of_classes(self.classes.split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabels:
+    """How many labels are read."""
+
+    n: Annotated[
+        int | None, typer.Option("--labels", help="Use only this many labelled rows, stratified.")
+    ] = None
+    per_class: Annotated[
+        int | None, typer.Option(help="Use only this many labelled rows a class.")
+    ] = None
+
+    def of(self, task: "Task", *, seed: int) -> "Task":
+        """Return the task, or only as many of its labelled rows as asked for, stratified."""
+        if self.per_class is None and self.n is None:
+            return task
+        if self.per_class is not None and self.n is not None:
+            raise ModtoolsError("give --per-class or --labels, not both.")
+        return task.few_labels(per_class=self.per_class, n=self.n, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Which rows are held out for the accuracy."""
+
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Part of the rows held out for the accuracy (default: 0.25), the same rows for "
+            "every seed. fashion-mnist has its own test rows.",
+        ),
+    ] = None
+
+
+def split_task(task: TaskOptions, test_fraction: float | None) -> tuple["Task", "Task"]:
+    """Return the rows to learn from and the rows held out, of all classes or of some."""
+    from modtools.tasks import load_task
+
+    name = cast("str", task.task)
+    folder = Path(name)
+    has_parts = all((folder / part).is_dir() for part in ("train", "test"))
+    if name == "fashion-mnist" or has_parts:
+        if test_fraction is not None:
+            raise ModtoolsError(f"{name} has test rows of its own: leave out --test-fraction.")
+        train, test = (_chosen(load_task(name, split=part), task) for part in ("train", "test"))
+        return train, test
+    return _hold_out(_chosen(load_task(name, label=task.label), task), test_fraction)
+
+
+def _hold_out(task: "Task", test_fraction: float | None) -> tuple["Task", "Task"]:
+    _check_kind(task)
+    fraction = _DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+    return task.split(fraction, seed=_SPLIT_SEED)
+
+
+def _chosen(loaded: "Task", task: TaskOptions) -> "Task":
+    _check_kind(loaded)
+    return task.of_classes(loaded)
+
+
+def _check_kind(task: "Task") -> None:
+    if task.kind != "classification":
+        raise ModtoolsError(
+            f"training needs one class a row; the labels of {task.name} are {task.kind}."
+        )
+
+
+def gather(
+    given: Candidates, task: TaskOptions, labels: FewLabels, *, seed: int, verb: str = "score"
+) -> tuple[Any, "Task"]:
+    """Return what `rank_modules` ranks: modules or cached features, and the labelled task."""
+    from modtools.tasks import load_task
+
+    check_given(given, task.task, verb=verb)
+    whole = None
+    if task.task is not None:
+        whole = load_task(task.task, split=task.split, label=task.label)
+    if not given.files:
+        shelf, whole = load_shelf(given), cast("Task", whole)
+        return shelf, labels.of(task.of_classes(whole), seed=seed)
+    features, chosen = _features_of(given.files, whole, task)
+    few = labels.of(chosen, seed=seed)
+    return (features if few is chosen else _take(features, few.rows, chosen)), few
+
+
+def gather_parts(
+    given: Candidates, task: TaskOptions, test_fraction: float | None
+) -> tuple[Any, "Task", "Task"]:
+    """Return what `label_efficiency` studies: modules or features, rows to learn from, test rows.
+
+    Cached features come as pairs, those of the rows to learn from and those of the test rows.
+    """
+    from modtools.tasks import load_task
+
+    check_given(given, task.task, verb="study")
+    if not given.files:
+        parts = split_task(task, test_fraction)
+        return load_shelf(given), *parts
+    whole = None if task.task is None else load_task(task.task, label=task.label)
+    features, chosen = _features_of(given.files, whole, task)
+    train, test = _hold_out(chosen, test_fraction)
+    halves = {name: (matrix[train.rows], matrix[test.rows]) for name, matrix in features.items()}
+    return halves, train, test
+
+
+def _features_of(
+    files: Sequence[Path], whole: "Task | None", task: TaskOptions
+) -> tuple["FeatureFiles", "Task"]:
+    """Return the cached features of the classes asked for, and the task that labels them."""
+    import numpy as np
+
+    features, whole = _load_features(files, whole)
+    chosen = task.of_classes(whole)
+    if chosen is whole:
+        return features, whole
+    return _take(features, np.flatnonzero(np.isin(whole.labels, chosen.classes)), whole), chosen
+
+
+def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
+    """Raise unless there is something to work on."""
+    if not (given.files or given.zoos or given.modules):
+        raise ModtoolsError(
+            f"nothing to {verb}: give a zoo folder, --module PACKAGE:FACTORY or --features "
+            "FILE.npz."
+        )
+    if given.files and (given.zoos or given.modules):
+        raise ModtoolsError(f"{verb} cached features or modules, not both in one table.")
+    if not given.files and task is None:
+        raise ModtoolsError(
+            "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "
+            "of class folders, a .npz, a .csv or a .parquet file."
+        )
+
+
+def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "FeatureFiles":
+    """Return some rows of each feature matrix, which must have as many rows as the task."""
+    from modtools._checks import check_lengths
+
+    for name, matrix in features.items():
+        check_lengths(**{f'features "{name}"': matrix, "labels": task})
+    return {name: matrix[rows] for name, matrix in features.items()}
+
+
+def load_module(given: Candidates, pick: str | None) -> "PretrainedModule":
+    """Return the one module that a command line names, read at one tap."""
+    from modtools.modules import Zoo
+
+    if not (given.zoos or given.modules):
+        raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
+    shelf = load_shelf(given)
+    if isinstance(shelf, Zoo):
+        if pick is not None and "@" in pick:
+            return shelf[pick]  # a zoo also reads taps that were not saved
+        return shelf[_pick(list(shelf), pick)]
+    name = _pick([name for module in shelf for name in module.names], pick)
+    (module,) = [module for module in shelf if name in module.names]
+    tap = module.taps[module.names.index(name)]
+    return cast("PretrainedModule", module.at(tap))
+
+
+def _pick(known: Sequence[str], pick: str | None) -> str:
+    """Return the name asked for, or the only one there is."""
+    from modtools._checks import check_choice
+
+    if len(set(known)) < len(known):
+        twice = next(name for place, name in enumerate(known) if name in known[:place])
+        raise ModtoolsError(f'two modules are named "{twice}"; give only one of them.')
+    if pick is not None:
+        return check_choice(pick, known, name="module")
+    if len(known) > 1:
+        shown = ", ".join(known[:_N_SHOWN]) + (", ..." if len(known) > _N_SHOWN else "")
+        raise ModtoolsError(
+            f"{len(known)} modules are given; choose one with --pick: {shown}. modtools score "
+            "says which one to reuse."
+        )
+    return known[0]
+
+
+def load_shelf(given: Candidates) -> Any:
+    """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
+    if given.taps and not given.modules:
+        raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
+    zoos = [_open_zoo(folder) for folder in given.zoos]
+    if len(zoos) == 1 and not given.modules:
+        return zoos[0]
+    shelf = [zoo.load(name) for zoo in zoos for name in zoo.names]
+    return shelf + [_call_factory(factory, given.taps or []) for factory in given.modules or []]
+
+
+def _open_zoo(folder: Path) -> "Zoo":
+    from modtools._reading import as_path, kind_of
+    from modtools.modules import Zoo
+
+    if kind_of(as_path(folder, name="a zoo")) != "folder":
+        raise ModtoolsError(f"there is no zoo folder {folder}.")
+    zoo = Zoo(folder)
+    if not zoo.names:
+        raise ModtoolsError(
+            f"the folder {folder} holds no module; a zoo has one folder a module, with a card.json."
+        )
+    return zoo
+
+
+def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
+    """Return the module that ``package:factory`` makes; user code may fail in any way."""
+    from modtools.modules import PretrainedModule
+
+    try:
+        made = _import_factory(text)()
+    except ModtoolsError:
+        raise
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModtoolsError(f'--module "{text}" failed: {problem}.') from error
+    if isinstance(made, PretrainedModule):
+        return made.at(taps) if taps else made
+    if not callable(made):
+        raise ModtoolsError(
+            f'--module "{text}" returned a {type(made).__name__}; it must return a '
+            "PretrainedModule or a torch network."
+        )
+    return PretrainedModule(made, name=text.rpartition(":")[2], tap=taps or None)
+
+
+def _import_factory(text: str) -> Any:
+    """Import ``package:factory``, from the current folder too."""
+    package, _, name = text.partition(":")
+    if not package or not name:
+        raise ModtoolsError(
+            f'--module must be "package:factory", for example my_networks:small; got "{text}".'
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = import_module(package)
+    except ImportError as error:
+        raise ModtoolsError(f'--module "{text}" cannot be imported: {error}.') from error
+    if not hasattr(module, name):
+        raise ModtoolsError(f'--module "{text}": {package} has no {name}.')
+    return getattr(module, name)
+
+
+def _load_features(files: Sequence[Path], task: "Task | None") -> tuple["FeatureFiles", "Task"]:
+    """Return the cached features of each file by its name, and the task that labels them.
+
+    A file holds an array features (or X), and labels (or y) where no task is given.
+    """
+    import numpy as np
+
+    from modtools.tasks import load_task
+
+    features: FeatureFiles = {}
+    for file in files:
+        if file.stem in features:
+            raise ModtoolsError(f'two feature files are named "{file.stem}"; rename one.')
+        features[file.stem] = read_features(file)
+    if task is not None:
+        return features, task
+    labelled = [load_task(file) for file in files]
+    for other, file in zip(labelled, files, strict=True):
+        if not np.array_equal(other.labels, labelled[0].labels):
+            raise ModtoolsError(
+                f"{file} holds other labels than {files[0]}; all modules must be scored on the "
+                "same rows in the same order."
+            )
+    return features, labelled[0]
+
+
+def read_features(file: Path) -> "NDArray[Any]":
+    """Return the features in a file."""
+    from modtools._reading import as_path, read_arrays
+
+    def key(present: list[str]) -> list[str]:
+        found = [key for key in _FEATURE_KEYS if key in present]
+        if not found:
+            raise ModtoolsError(
+                f'{file} has no array "features" (or "X"); it has {", ".join(present) or "none"}.'
+            )
+        return found[:1]
+
+    (features,) = read_arrays(as_path(file, name="a file of features"), key)
+    return features

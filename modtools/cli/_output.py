@@ -1,0 +1,285 @@
+"""What commands print and write: places looked at before the work, one way to show a result."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from modtools._escape import terminal_text
+from modtools._progress import quiet as no_progress
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modtools._intervals import MeasuredAccuracy
+    from modtools.retraining import Forecast
+
+__all__ = [
+    "Outputs",
+    "accuracy_text",
+    "echo_registry",
+    "echo_table",
+    "emit",
+    "reached_row",
+    "rows_ahead",
+    "say",
+    "say_lines",
+    "show_table",
+]
+
+_PIPE_WIDTH: Final = 200  # a file has no edge, so nothing is folded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What is printed, and the files that are written; None where none is wanted."""
+
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Write JSON; - is standard output."),
+    ] = None
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the whole table as CSV.")
+    ] = None
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the result as FILE.png and FILE.svg."),
+    ] = None
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the name of the best module alone.")
+    ] = False
+
+    def check(self, *, cache: Path | None = None) -> None:
+        """Raise for a place that cannot be written, before any work is done for it.
+
+        A cache that is there may be one to read from, so it has to be nothing more than a folder.
+        """
+        from modtools._places import check_file, check_folder
+        from modtools.plotting import check_picture_place
+
+        if self.json is not None and self.json != "-":
+            check_file(self.json)
+        if self.csv is not None:
+            check_file(self.csv)
+        if self.plot is not None:
+            check_picture_place(self.plot)
+        if cache is not None and not cache.is_dir():
+            check_folder(cache)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the result is shown to a person: with ``--json -`` the JSON is all there is."""
+        return self.json != "-" and not self.quiet
+
+    def silence(self) -> AbstractContextManager[None]:
+        """Show no progress where quiet."""
+        return no_progress() if self.quiet else nullcontext()
+
+
+class Writing:
+    """Writes one thing after the other, and the rest too where one cannot be written.
+
+    Attributes
+    ----------
+    written : list of Path
+        What was written.
+    failures : list of str
+        Why the rest was not.
+    """
+
+    def __init__(self) -> None:
+        self.written: list[Path] = []
+        self.failures: list[str] = []
+
+    def add(self, write: Callable[[], Sequence[Path]]) -> None:
+        """Call what writes."""
+        try:
+            self.written += write()
+        except (ModtoolsError, OSError) as error:
+            self.failures.append(str(error))
+
+    def end(self, advice: str = "") -> None:
+        """Raise where something was not written: all reasons, then what to do."""
+        if self.failures:
+            raise ModtoolsError(" ".join([*self.failures, advice]).strip())
+
+
+def emit(
+    outputs: Outputs,
+    *,
+    show: Callable[[], None],
+    quiet: Sequence[str],
+    json: Callable[[], str],
+    csv: Callable[[], str] | None = None,
+    plot: Callable[[Path], Sequence[Path]] | None = None,
+    save: Callable[[], Sequence[Path]] = list,
+    more: Callable[[], Sequence[Path]] = list,
+    advice: Callable[[], str] | None = None,
+    rescue: Callable[[], str] = str,
+    indent: int = 9,
+) -> None:
+    """Show a result, or the little of it that quiet asks for, then write the files asked for.
+
+    With ``--json -`` the JSON is all that is printed. Files come last: one that cannot be written
+    hides nothing of the result and no other file, and is named in the error at the end.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        The options.
+    show : callable
+        Prints the result for a person.
+    quiet : sequence of str
+        The lines that are left with ``--quiet``.
+    json, csv : callable
+        Return the content of the files.
+    plot : callable
+        Draws and saves the picture.
+    save : callable
+        Saves a model before the JSON, which says whether that went well.
+    more : callable
+        Writes what this command alone has.
+    advice : callable
+        Returns what to do next, said where all was written.
+    rescue : callable
+        Returns what to do where not all was written.
+    indent : int
+        Where text begins behind the word that opens a line.
+    """
+    from modtools._writing import write_file
+
+    writing = Writing()
+    if outputs.is_shown:
+        show()
+    elif outputs.json != "-":
+        for line in quiet:
+            say(line)
+    writing.add(save)
+    if (place := outputs.json) == "-":
+        typer.echo(json(), nl=False)
+    elif place is not None:
+        writing.add(lambda: [write_file(place, json())])
+    writing.add(more)
+    if csv is not None and (table := outputs.csv) is not None:
+        writing.add(lambda: [write_file(table, csv())])
+    if plot is not None and (picture := outputs.plot) is not None:
+        writing.add(lambda: plot(picture))
+    if outputs.is_shown and writing.written:
+        say(f"{'Wrote':<{indent}}{'  '.join(map(str, writing.written))}")
+    if outputs.is_shown and advice is not None and not writing.failures:
+        say(f"{'Next':<{indent}}{advice()}")
+    writing.end(rescue() if writing.failures else "")
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print one line, to stderr where asked to; nothing in it is obeyed by the terminal."""
+    typer.echo(terminal_text(line), err=error)
+
+
+def accuracy_text(measured: "MeasuredAccuracy", n_rows: int) -> str:
+    """Return an accuracy in percent with its interval, and on how many rows it was measured."""
+    value, low, high = (100 * (share or 0.0) for share in measured)
+    return f"{value:.1f} %, 95 % interval [{low:.1f}, {high:.1f}], on {n_rows} rows held out"
+
+
+def say_lines(lines: Sequence[tuple[str, str]], *, indent: int = 10) -> None:
+    """Print lines that begin with a word, the text below each other."""
+    for name, text in lines:
+        say(f"{name:<{indent}}{text}")
+
+
+def show_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, bold: Sequence[int] = ()
+) -> None:
+    """Print a table that a file may hold as a whole, and say what was too wide for the window."""
+    hidden = echo_table(header, rows, bold=bold)
+    if hidden:
+        say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
+
+
+def echo_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    bold: Sequence[int] = (),
+    is_text: bool = False,
+) -> list[str]:
+    """Print a table of numbers, the first column names, and return what was too wide for it.
+
+    Rows numbered in `bold` are emphasised at a terminal. Columns of numbers are left out at the
+    right where the terminal is too narrow; a table of text is folded instead.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    header = [terminal_text(cell) for cell in header]
+    rows = [[terminal_text(cell) for cell in row] for row in rows]
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    n_shown = len(header) if is_text else _n_columns_that_fit([header, *rows], console.width)
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1 if is_text else 2, 0, 0), header_style="dim"
+    )
+    for place, name in enumerate(header[:n_shown]):
+        side: Literal["left", "right"] = "left" if is_text or place == 0 else "right"
+        words = [word for row in [header, *rows] for word in row[place].split()]
+        longest = max(map(len, words), default=1) if is_text else None
+        table.add_column(Text(name), justify=side, no_wrap=place == 0, min_width=longest)
+    for place, row in enumerate(rows):
+        style = "bold" if place in bold else None
+        table.add_row(*(Text(cell) for cell in row[:n_shown]), style=style)
+    console.print(table)
+    return list(header[n_shown:])
+
+
+def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
+    """Return how many columns fit beside each other, two blanks between them, at least two."""
+    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    n_columns = len(widths)
+    while n_columns > 2 and sum(widths[:n_columns]) + 2 * n_columns > width:
+        n_columns -= 1
+    return n_columns
+
+
+def echo_registry(
+    name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, json: str | None
+) -> None:
+    """Print a registry as a table of text, or write it as JSON under its name."""
+    if json is None:
+        echo_table(header, rows, is_text=True)
+        return
+    from modtools._writing import json_text, write_file
+
+    text = json_text({name: [dict(zip(header, row, strict=True)) for row in rows]})
+    if json == "-":
+        typer.echo(text, nl=False)
+    else:
+        write_file(json, text)
+
+
+def rows_ahead(
+    forecast: "Forecast", line: str, target: float | None = None
+) -> "pd.DataFrame | None":
+    """Return the rows of a line's dashed continuation, None where the forecast is refused."""
+    return None if forecast.refused else forecast.ahead(target).assign(line=line)
+
+
+def reached_row(
+    forecast: "Forecast",
+    line: str,
+    target: float | None,
+    measured: "MeasuredAccuracy",
+) -> "pd.DataFrame | None":
+    """Return with how many labels a line reaches the target, None where nobody knows."""
+    import pandas as pd
+
+    if forecast.refused or target is None:
+        return None
+    reached = forecast.labels_needed(target, measured=measured).reach()
+    return pd.DataFrame([{"line": line, **reached._asdict()}])

@@ -1,0 +1,124 @@
+"""``modtools select``: which modules to reuse together, side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
+from modtools.cli._options import Forward, takes_options
+from modtools.cli._output import Outputs, emit, say, show_table
+from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from modtools.selection import Selection
+
+__all__ = ["select"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    k: Annotated[int, typer.Option("--k", "-k", metavar="N", help="How many modules.")] = 2
+    any_number: Annotated[
+        bool,
+        typer.Option("--any-number", help="Instead of --k: as many as lower the held-out loss."),
+    ] = False
+    budget: Annotated[
+        float | None,
+        typer.Option("--max-cost", metavar="X", help="What the modules may cost together."),
+    ] = None
+    cost: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|A=X,B=Y",
+            help="What a module costs: parameters, milliseconds an example, or numbers by module.",
+        ),
+    ] = "parameters"
+    combine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="greedy: one by one, the best first; all: every module."),
+    ] = "greedy"
+
+
+@takes_options(
+    n_jobs=None,
+    csv="Write each step, with accuracy and cost by then, as CSV.",
+    plot="Draw accuracy against cost as FILE.png and FILE.svg.",
+    seed="The same seed gives the same modules.",
+    quiet="Print the names of the chosen modules alone, one a line.",
+)
+def select(
+    given: Candidates,
+    task: TaskOptions,
+    labels: FewLabels,
+    choice: _Choice,
+    forward: Forward,
+    outputs: Outputs,
+) -> None:
+    """Choose modules that do best together: an output module reads them side by side.
+
+    For example:
+
+        modtools select zoo/ --task digits --per-class 20
+        modtools select zoo/ --task my-images/ -k 3 --max-cost 5e6 --plot cost.png
+        modtools select zoo/ --task digits --any-number --cost milliseconds
+        modtools select --features a.npz b.npz c.npz --cost a=3,b=5,c=1 --max-cost 6
+
+    Modules join one by one, each time the one with which held-out examples are predicted best.
+    Layers of one network cost together what the most expensive costs: they share a forward pass.
+    """
+    from modtools._escape import csv_text
+    from modtools.selection import select_modules
+
+    outputs.check(cache=forward.cache)
+    cost = _cost(choice.cost)
+    with outputs.silence():
+        modules, labelled = gather(given, task, labels, seed=forward.seed, verb="select")
+        found = select_modules(
+            modules,
+            labelled,
+            k=None if choice.any_number else choice.k,
+            budget=choice.budget,
+            cost=cost,
+            combine=cast("Literal['greedy', 'all']", choice.combine),
+            seed=forward.seed,
+            **forward.options(),
+        )
+    emit(
+        outputs,
+        show=lambda: _show(found),
+        quiet=found.modules,
+        json=found.to_json,
+        csv=lambda: csv_text(found.frame()),
+        plot=lambda path: _draw(found, path),
+    )
+
+
+def _cost(text: str) -> Any:
+    """Return what a module costs: a name, or numbers by module."""
+    if "=" not in text:
+        return text
+    try:
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        raise ModtoolsError(
+            f'--cost must be a name, or numbers such as a=3,b=5; got "{text}".'
+        ) from None
+
+
+def _show(found: "Selection") -> None:
+    """Print the steps, what is chosen, and what should be known about it."""
+    say(found.title())
+    show_table(*found.table())
+    say(f"Pick     {' + '.join(found.modules)}")
+    for note in found.notes():
+        say(note)
+
+
+def _draw(found: "Selection", path: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    ax = Figure(figsize=(7.0, 4.6), layout="constrained").subplots()
+    return found.plot(ax).save(path)
