@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from modtools.cli._options import Seed, takes_options, words_of
+from modtools.cli._options import Seed, argument, option, takes_options, words_of
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -21,54 +19,39 @@ __all__ = ["agree"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
-    table: Annotated[
-        Path,
-        typer.Argument(metavar="TABLE", help="CSV or Parquet file, one row a task and module."),
-    ]
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth", metavar="FILE", help="Achieved accuracies, if not in the same table."
-        ),
-    ] = None
-    static: Annotated[
-        Path | None,
-        typer.Option(
-            "--static",
-            metavar="FILE",
-            help="Rankers that never look at the labels: a column module, and one a ranker.",
-        ),
-    ] = None
-    accuracy: Annotated[
-        str,
-        typer.Option("--accuracy", metavar="COLUMN", help="Column of the achieved accuracies."),
-    ] = "accuracy"
-    unit: Annotated[
-        str,
-        typer.Option(
-            metavar="UNIT", help="Unit of the accuracies, fraction or percent; never guessed."
-        ),
-    ] = "fraction"
-    scores: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN,...",
-            help="Columns that are scores (default: all others); none: static rankers only.",
-        ),
-    ] = None
-    task_column: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column that names the task, in all files.")
-    ] = "task"
-    module_column: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column that names the module, in all files.")
-    ] = "module"
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="Scores or static rankers to compare with (default: the best static ranker).",
-        ),
-    ] = None
+    table: Path = argument(
+        "CSV or Parquet file, one row a task and module.", default=..., metavar="TABLE"
+    )
+    truth: Path | None = option(
+        "Achieved accuracies, if not in the same table.", "--truth", metavar="FILE"
+    )
+    static: Path | None = option(
+        "Rankers that never look at the labels: a column module, and one a ranker.",
+        "--static",
+        metavar="FILE",
+    )
+    accuracy: str = option(
+        "Column of the achieved accuracies.", "--accuracy", default="accuracy", metavar="COLUMN"
+    )
+    unit: str = option(
+        "Unit of the accuracies, fraction or percent; never guessed.",
+        default="fraction",
+        metavar="UNIT",
+    )
+    scores: str | None = option(
+        "Columns that are scores (default: all others); none: static rankers only.",
+        metavar="COLUMN,...",
+    )
+    task_column: str = option(
+        "Column that names the task, in all files.", default="task", metavar="COLUMN"
+    )
+    module_column: str = option(
+        "Column that names the module, in all files.", default="module", metavar="COLUMN"
+    )
+    against: str | None = option(
+        "Scores or static rankers to compare with (default: the best static ranker).",
+        metavar="NAME,...",
+    )
 
 
 @takes_options(

@@ -1,12 +1,10 @@
 """``modtools choose``: which examples to label next."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import Candidates, TaskOptions, load_module, read_features
-from modtools.cli._options import Forward, takes_options
+from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, echo_registry, emit, say, say_lines
 from modtools.exceptions import ModtoolsError
 
@@ -29,17 +27,12 @@ _N_PRINTED: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    pick: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Whose features, if there are several modules."),
-    ] = None
-    n: Annotated[
-        int, typer.Option("--labels", metavar="N", help="How many examples to choose.")
-    ] = 10
-    strategy: Annotated[
-        str, typer.Option(metavar="NAME", help="How they are chosen; --list shows all.")
-    ] = "typical"
-    show_list: Annotated[bool, typer.Option("--list", help="Show all strategies and stop.")] = False
+    pick: str | None = option("Whose features, if there are several modules.", metavar="NAME")
+    n: int = option("How many examples to choose.", "--labels", default=10, metavar="N")
+    strategy: str = option(
+        "How they are chosen; --list shows all.", default="typical", metavar="NAME"
+    )
+    show_list: bool = option("Show all strategies and stop.", "--list", default=False)
 
 
 @takes_options(

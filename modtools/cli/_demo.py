@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -21,7 +21,7 @@ from modtools.cli._demo_results import (
     target_task,
     value_labels,
 )
-from modtools.cli._options import Seed, takes_options
+from modtools.cli._options import Seed, option, takes_options
 from modtools.cli._output import Outputs, Writing, echo_table, reached_row, rows_ahead
 from modtools.cli._score import pick_text
 from modtools.cli._train import FULL_INFORMATION
@@ -47,8 +47,8 @@ _NEXT: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files are written.")] = Path(
-        "modtools-demo"
+    folder: Path = option(
+        "Where files are written.", default=Path("modtools-demo"), metavar="FOLDER"
     )
 
 

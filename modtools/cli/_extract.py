@@ -5,12 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
-
-import typer
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from modtools.cli._inputs import Candidates, TaskOptions, check_given, load_shelf
-from modtools.cli._options import Forward, takes_options
+from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -25,9 +23,9 @@ _STRANGE: Final = re.compile(r"[^\w.@+-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    folder: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where a file a module is written.")
-    ] = Path("features")
+    folder: Path = option(
+        "Where a file a module is written.", default=Path("features"), metavar="FOLDER"
+    )
 
 
 @takes_options(

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-import typer
-
+from modtools.cli._options import argument, option
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -39,11 +38,9 @@ _FEATURE_KEYS = ("features", "X")
 _N_SHOWN: Final = 6
 _DEFAULT_TEST_FRACTION: Final = 0.25
 _SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are those of the same rows
-TASK: Final = typer.Option(
-    "--task",
-    metavar="NAME|PATH",
-    help="digits, fashion-mnist, a folder with one folder of images a class, or a .npz, .csv or "
-    ".parquet file.",
+TASK: Final = (
+    "digits, fashion-mnist, a folder with one folder of images a class, or a .npz, .csv or "
+    ".parquet file."
 )
 
 
@@ -51,36 +48,26 @@ TASK: Final = typer.Option(
 class Candidates:
     """Modules that a command line names: zoo folders, factories, layers, cached features."""
 
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[ZOO]...", help="Zoo folders, or .npz files of cached features."),
-    ] = None
-    modules: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--module",
-            metavar="PACKAGE:FACTORY",
-            help="A function without arguments that returns a PretrainedModule or a torch network; "
-            "may be repeated. This imports and runs that code, from the current folder too.",
-        ),
-    ] = None
-    taps: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tap",
-            metavar="NAME",
-            help="Inner module of each --module to read, such as _blocks.10; may be repeated, one "
-            "forward pass serves all.",
-        ),
-    ] = None
-    features: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--features",
-            metavar="FILE.npz...",
-            help="Cached features instead of networks: array features, and labels unless --task.",
-        ),
-    ] = None
+    sources: list[Path] | None = argument(
+        "Zoo folders, or .npz files of cached features.", metavar="[ZOO]..."
+    )
+    modules: list[str] | None = option(
+        "A function without arguments that returns a PretrainedModule or a torch network; "
+        "may be repeated. This imports and runs that code, from the current folder too.",
+        "--module",
+        metavar="PACKAGE:FACTORY",
+    )
+    taps: list[str] | None = option(
+        "Inner module of each --module to read, such as _blocks.10; may be repeated, one "
+        "forward pass serves all.",
+        "--tap",
+        metavar="NAME",
+    )
+    features: list[Path] | None = option(
+        "Cached features instead of networks: array features, and labels unless --task.",
+        "--features",
+        metavar="FILE.npz...",
+    )
 
     @property
     def files(self) -> list[Path]:
@@ -98,19 +85,12 @@ class Candidates:
 class TaskOptions:
     """A labelled task, and which part of it."""
 
-    task: Annotated[str | None, TASK] = None
-    split: Annotated[str | None, typer.Option(help="Part of the task, such as train or test.")] = (
-        None
+    task: str | None = option(TASK, "--task", metavar="NAME|PATH")
+    split: str | None = option("Part of the task, such as train or test.")
+    label: str | None = option("Column of a table that holds the labels.", "--label-column")
+    classes: str | None = option(
+        "Only the rows of these classes; the rest stay unseen.", metavar="A,B,..."
     )
-    label: Annotated[
-        str | None, typer.Option("--label-column", help="Column of a table that holds the labels.")
-    ] = None
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...", help="Only the rows of these classes; the rest stay unseen."
-        ),
-    ] = None
 
     def load(self) -> "Task":
         """Return the examples asked for."""
@@ -129,12 +109,8 @@ class TaskOptions:
 class FewLabels:
     """How many labels are read."""
 
-    n: Annotated[
-        int | None, typer.Option("--labels", help="Use only this many labelled rows, stratified.")
-    ] = None
-    per_class: Annotated[
-        int | None, typer.Option(help="Use only this many labelled rows a class.")
-    ] = None
+    n: int | None = option("Use only this many labelled rows, stratified.", "--labels")
+    per_class: int | None = option("Use only this many labelled rows a class.")
 
     def of(self, task: "Task", *, seed: int) -> "Task":
         """Return the task, or only as many of its labelled rows as asked for, stratified."""
@@ -149,14 +125,11 @@ class FewLabels:
 class HeldOut:
     """Which rows are held out for the accuracy."""
 
-    test_fraction: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Part of the rows held out for the accuracy (default: 0.25), the same rows for "
-            "every seed. fashion-mnist has its own test rows.",
-        ),
-    ] = None
+    test_fraction: float | None = option(
+        "Part of the rows held out for the accuracy (default: 0.25), the same rows for "
+        "every seed. fashion-mnist has its own test rows.",
+        metavar="X",
+    )
 
 
 def split_task(task: TaskOptions, test_fraction: float | None) -> tuple["Task", "Task"]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -14,7 +14,7 @@ from typer.models import ArgumentInfo
 
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["Forward", "Seed", "takes_options", "words_of"]
+__all__ = ["Forward", "Seed", "argument", "option", "takes_options", "words_of"]
 
 _VALUE: Final = r'"[^"]*"|\{[^}]*\}|\w+'
 _NO_WORD: Final = r"(?<![\w\"'./-])"
@@ -34,14 +34,14 @@ def takes_options(**texts: str | None) -> Callable[[Callable[..., None]], Callab
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
         groups = {
-            name: {field.name: field for field in fields(argument.annotation)}
-            for name, argument in signature(run).parameters.items()
+            name: {entry.name: entry for entry in fields(parameter.annotation)}
+            for name, parameter in signature(run).parameters.items()
         }
-        kinds = {name: argument.annotation for name, argument in signature(run).parameters.items()}
+        kinds = {name: group.annotation for name, group in signature(run).parameters.items()}
         options = [
-            _parameter(field, texts.get(name, ""))
+            _parameter(entry, texts.get(name, ""))
             for group in groups.values()
-            for name, field in group.items()
+            for name, entry in group.items()
             if texts.get(name, "") is not None
         ]
 
@@ -63,16 +63,37 @@ def takes_options(**texts: str | None) -> Callable[[Callable[..., None]], Callab
     return decorate
 
 
-def _parameter(field: "Field[Any]", text: str | None) -> Parameter:
+def _parameter(entry: "Field[Any]", text: str | None) -> Parameter:
     """Return a field as the argument that typer reads, with another help where one is given."""
-    annotation: Any = field.type
-    if text:
-        kind, info = get_args(annotation)
-        info = copy(info)
-        info.help = text
-        annotation = Annotated[kind, info]
-    default = Parameter.empty if field.default is MISSING else field.default
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    info = copy(entry.metadata["info"])
+    info.help = text or info.help
+    if entry.type is bool:
+        info.metavar = ""  # a flag has no value, whatever typer would print beside it
+    default = Parameter.empty if entry.default is ... else entry.default
+    annotation: Any = Annotated[entry.type, info]
+    return Parameter(entry.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def option(text: str, *words: str, default: Any = None, **how: Any) -> Any:
+    """Return a field of a dataclass that is an option of commands.
+
+    Parameters
+    ----------
+    text : str
+        Its help.
+    *words : str
+        How it is called, the name of the field by default.
+    default
+        Its value where it is not given; ``...`` where it has to be.
+    **how
+        What `typer.Option` takes.
+    """
+    return field(default=default, metadata={"info": typer.Option(*words, help=text, **how)})
+
+
+def argument(text: str, *, default: Any = None, **how: Any) -> Any:
+    """Return the same for a word without an option before it."""
+    return field(default=default, metadata={"info": typer.Argument(help=text, **how)})
 
 
 def _with_options(message: str, options: Sequence[Parameter]) -> str:
@@ -114,22 +135,19 @@ def _given(word: str, argument: re.Match[str]) -> str:
 class Seed:
     """What makes a command repeatable."""
 
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
+    seed: int = option("The same seed gives the same result.", default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forward(Seed):
     """How networks run, and what is kept of that."""
 
-    device: Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")] = None
-    batch_size: Annotated[int, typer.Option(help="Inputs a forward pass.")] = 64
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep features there, so that the next run reads them."),
-    ] = None
-    n_jobs: Annotated[int | None, typer.Option(help="Modules scored at a time; -1: all cores.")] = (
-        None
+    device: str | None = option("Where networks run, such as cuda.")
+    batch_size: int = option("Inputs a forward pass.", default=64)
+    cache: Path | None = option(
+        "Keep features there, so that the next run reads them.", metavar="DIR"
     )
+    n_jobs: int | None = option("Modules scored at a time; -1: all cores.")
 
     def options(self) -> dict[str, Any]:
         """Return what every function that runs networks takes."""

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
 from modtools._escape import terminal_text
 from modtools._progress import quiet as no_progress
+from modtools.cli._options import option
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -38,20 +39,12 @@ _PIPE_WIDTH: Final = 200  # a file has no edge, so nothing is folded
 class Outputs:
     """What is printed, and the files that are written; None where none is wanted."""
 
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE|-", help="Write JSON; - is standard output."),
-    ] = None
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the whole table as CSV.")
-    ] = None
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the result as FILE.png and FILE.svg."),
-    ] = None
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the name of the best module alone.")
-    ] = False
+    json: str | None = option("Write JSON; - is standard output.", "--json", metavar="FILE|-")
+    csv: Path | None = option("Write the whole table as CSV.", "--csv", metavar="FILE")
+    plot: Path | None = option(
+        "Draw the result as FILE.png and FILE.svg.", "--plot", metavar="FILE"
+    )
+    quiet: bool = option("Print the name of the best module alone.", "--quiet", "-q", default=False)
 
     def check(self, *, cache: Path | None = None) -> None:
         """Raise for a place that cannot be written, before any work is done for it.

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from modtools.cli._choose import show_strategies
 from modtools.cli._inputs import (
@@ -22,7 +20,7 @@ from modtools.cli._inputs import (
     load_module,
     split_task,
 )
-from modtools.cli._options import Forward, takes_options
+from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, accuracy_text, emit, reached_row, rows_ahead, say_lines
 from modtools.exceptions import ModtoolsError
 
@@ -41,68 +39,48 @@ __all__ = ["retrain"]
 
 @dataclass(frozen=True, kw_only=True)
 class _ReusedTask(TaskOptions):
-    task: Annotated[str, TASK] = "digits"
+    task: str = option(TASK, "--task", default="digits", metavar="NAME|PATH")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Retraining:
-    pick: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Which module to reuse, such as supcon@features, if there are several.",
-        ),
-    ] = None
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How the --labels rows are chosen, without seeing any label, such as typical or "
-            "cover; without it they are drawn class by class. --list shows all.",
-        ),
-    ] = None
-    output: Annotated[
-        str, typer.Option(metavar="NAME", help="Output module: logistic, ridge or class_mean.")
-    ] = "logistic"
-    pool: Annotated[
-        bool,
-        typer.Option(
-            "--pool",
-            help="Let class_mean find clusters in all rows that are not held out, unlabelled.",
-        ),
-    ] = False
-    allow_nameless: Annotated[
-        bool,
-        typer.Option(
-            "--allow-nameless", help="Go on where a class has no label; it is never predicted."
-        ),
-    ] = False
-    allow_overlap: Annotated[
-        bool,
-        typer.Option(
-            "--allow-overlap",
-            help="Go on where held-out rows equal labelled ones, as free text may.",
-        ),
-    ] = False
-    target: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Accuracy to reach, such as 0.9: how many labels it needs (default: the next "
-            "round one).",
-        ),
-    ] = None
-    save: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write module and output module there, without pickles."),
-    ] = None
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write label and prediction of each held-out row as CSV."
-        ),
-    ] = None
-    show_list: Annotated[bool, typer.Option("--list", help="Show all strategies and stop.")] = False
+    pick: str | None = option(
+        "Which module to reuse, such as supcon@features, if there are several.", metavar="NAME"
+    )
+    strategy: str | None = option(
+        "How the --labels rows are chosen, without seeing any label, such as typical or "
+        "cover; without it they are drawn class by class. --list shows all.",
+        metavar="NAME",
+    )
+    output: str = option(
+        "Output module: logistic, ridge or class_mean.", default="logistic", metavar="NAME"
+    )
+    pool: bool = option(
+        "Let class_mean find clusters in all rows that are not held out, unlabelled.",
+        "--pool",
+        default=False,
+    )
+    allow_nameless: bool = option(
+        "Go on where a class has no label; it is never predicted.",
+        "--allow-nameless",
+        default=False,
+    )
+    allow_overlap: bool = option(
+        "Go on where held-out rows equal labelled ones, as free text may.",
+        "--allow-overlap",
+        default=False,
+    )
+    target: float | None = option(
+        "Accuracy to reach, such as 0.9: how many labels it needs (default: the next round one).",
+        metavar="X",
+    )
+    save: Path | None = option(
+        "Write module and output module there, without pickles.", metavar="DIR"
+    )
+    predictions: Path | None = option(
+        "Write label and prediction of each held-out row as CSV.", metavar="FILE"
+    )
+    show_list: bool = option("Show all strategies and stop.", "--list", default=False)
 
 
 @takes_options(

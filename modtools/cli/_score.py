@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
-from modtools.cli._options import Forward, takes_options, words_of
+from modtools.cli._options import Forward, option, takes_options, words_of
 from modtools.cli._output import Outputs, echo_registry, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -62,48 +60,34 @@ codelength | features | classification | (-inf, 0], bits a label | Blier & Olliv
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    by: Annotated[str | None, typer.Option(help="Score that orders the modules.")] = None
-    scores: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME|all", help="More scores to compute.")
-    ] = None
-    show_list: Annotated[bool, typer.Option("--list", help="Show all scores and stop.")] = False
+    by: str | None = option("Score that orders the modules.")
+    scores: str | None = option("More scores to compute.", metavar="NAME,NAME|all")
+    show_list: bool = option("Show all scores and stop.", "--list", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Race:
-    is_race: Annotated[
-        bool,
-        typer.Option(
-            "--race",
-            help="Do not run every module on every row: drop a module once a test decides against "
-            "it.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = False
-    error: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Accepted chance that the best module is dropped (default: 0.05).",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            metavar="POINTS",
-            help="Points of accuracy that you would give up for fewer passes (default: 0).",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    passes: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Spend this share of the forward passes, such as 0.15, by halving; no guarantee.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
+    is_race: bool = option(
+        "Do not run every module on every row: drop a module once a test decides against it.",
+        "--race",
+        default=False,
+        rich_help_panel=_PANEL,
+    )
+    error: float | None = option(
+        "Accepted chance that the best module is dropped (default: 0.05).",
+        metavar="X",
+        rich_help_panel=_PANEL,
+    )
+    tolerance: float | None = option(
+        "Points of accuracy that you would give up for fewer passes (default: 0).",
+        metavar="POINTS",
+        rich_help_panel=_PANEL,
+    )
+    passes: float | None = option(
+        "Spend this share of the forward passes, such as 0.15, by halving; no guarantee.",
+        metavar="X",
+        rich_help_panel=_PANEL,
+    )
 
 
 @takes_options(

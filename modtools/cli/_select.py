@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
-
-import typer
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
-from modtools.cli._options import Forward, takes_options
+from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -19,26 +17,19 @@ __all__ = ["select"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    k: Annotated[int, typer.Option("--k", "-k", metavar="N", help="How many modules.")] = 2
-    any_number: Annotated[
-        bool,
-        typer.Option("--any-number", help="Instead of --k: as many as lower the held-out loss."),
-    ] = False
-    budget: Annotated[
-        float | None,
-        typer.Option("--max-cost", metavar="X", help="What the modules may cost together."),
-    ] = None
-    cost: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|A=X,B=Y",
-            help="What a module costs: parameters, milliseconds an example, or numbers by module.",
-        ),
-    ] = "parameters"
-    combine: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="greedy: one by one, the best first; all: every module."),
-    ] = "greedy"
+    k: int = option("How many modules.", "--k", "-k", default=2, metavar="N")
+    any_number: bool = option(
+        "Instead of --k: as many as lower the held-out loss.", "--any-number", default=False
+    )
+    budget: float | None = option("What the modules may cost together.", "--max-cost", metavar="X")
+    cost: str = option(
+        "What a module costs: parameters, milliseconds an example, or numbers by module.",
+        default="parameters",
+        metavar="NAME|A=X,B=Y",
+    )
+    combine: str = option(
+        "greedy: one by one, the best first; all: every module.", default="greedy", metavar="NAME"
+    )
 
 
 @takes_options(

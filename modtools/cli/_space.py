@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, load_shelf
-from modtools.cli._options import Forward, takes_options
+from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -23,19 +21,15 @@ _MOST_TASKS: Final = 20  # in the table
 
 @dataclass(frozen=True, kw_only=True)
 class _Tasks:
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            metavar="NAME|PATH",
-            help="A task, as for modtools score; repeat it for each, or give one with --pairs.",
-        ),
-    ] = None
-    pairs: Annotated[
-        bool,
-        typer.Option("--pairs", help="Every two classes of the one task are a task of their own."),
-    ] = False
-    score: Annotated[str, typer.Option("--score", help="Score that relates the tasks.")] = "nmse"
+    tasks: list[str] | None = option(
+        "A task, as for modtools score; repeat it for each, or give one with --pairs.",
+        "--task",
+        metavar="NAME|PATH",
+    )
+    pairs: bool = option(
+        "Every two classes of the one task are a task of their own.", "--pairs", default=False
+    )
+    score: str = option("Score that relates the tasks.", "--score", default="nmse")
 
 
 @takes_options(

@@ -4,12 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import Candidates, HeldOut, TaskOptions, gather_parts
-from modtools.cli._options import Forward, takes_options, words_of
+from modtools.cli._options import Forward, option, takes_options, words_of
 from modtools.cli._output import Outputs, emit, say, say_lines, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -29,59 +27,42 @@ _NICE: Final = [1, 2, 5]
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    budgets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
-            help="Label counts in all (default: about thirty, evenly on a log axis, to 2000).",
-        ),
-    ] = None
-    repeats: Annotated[
-        int,
-        typer.Option(metavar="N", help="Draws of labelled rows, the same ones for every module."),
-    ] = 10
-    outputs: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Output modules: ridge, logistic or class_mean.")
-    ] = "ridge"
-    strategies: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="How rows to label are chosen, such as random,typical; modtools retrain --list "
-            "shows all.",
-        ),
-    ] = "random"
-    network: Annotated[
-        str | None,
-        typer.Option(
-            "--from-scratch",
-            metavar="NETWORK",
-            help="Also train this network end-to-end on the same labels, as the baseline: "
-            "compact_convnet, resnet18 or multilayer_perceptron.",
-        ),
-    ] = None
-    target: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Accuracy to reach, such as 0.9: how many labels each module needs (default: the "
-            "last round one that half of the curves reach).",
-        ),
-    ] = None
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume",
-            metavar="FOLDER",
-            help="Keep what is finished there; the same command goes on from it after a stop.",
-        ),
-    ] = None
-    allow_overlap: Annotated[
-        bool,
-        typer.Option(
-            "--allow-overlap", help="Go on where test rows equal rows to label, as free text may."
-        ),
-    ] = False
+    budgets: str | None = option(
+        "Label counts in all (default: about thirty, evenly on a log axis, to 2000).",
+        metavar="N,N,...",
+    )
+    repeats: int = option(
+        "Draws of labelled rows, the same ones for every module.", default=10, metavar="N"
+    )
+    outputs: str = option(
+        "Output modules: ridge, logistic or class_mean.", default="ridge", metavar="NAME,..."
+    )
+    strategies: str = option(
+        "How rows to label are chosen, such as random,typical; modtools retrain --list shows all.",
+        default="random",
+        metavar="NAME,...",
+    )
+    network: str | None = option(
+        "Also train this network end-to-end on the same labels, as the baseline: "
+        "compact_convnet, resnet18 or multilayer_perceptron.",
+        "--from-scratch",
+        metavar="NETWORK",
+    )
+    target: float | None = option(
+        "Accuracy to reach, such as 0.9: how many labels each module needs (default: the "
+        "last round one that half of the curves reach).",
+        metavar="X",
+    )
+    folder: Path | None = option(
+        "Keep what is finished there; the same command goes on from it after a stop.",
+        "--resume",
+        metavar="FOLDER",
+    )
+    allow_overlap: bool = option(
+        "Go on where test rows equal rows to label, as free text may.",
+        "--allow-overlap",
+        default=False,
+    )
 
     def counts(self) -> list[int] | None:
         """Return the label counts asked for."""
@@ -242,7 +223,7 @@ def _show(
             [
                 f"{place + 1:>2}  {line['line']}",
                 *(f"{100 * curve[count]:.1f} %" for count in shown),
-                *([] if reached is None else _reach_cells(_of(reached, line).iloc[0])),
+                *([] if reached is None else _reach_cells(_of(reached, line).iloc[0], counts[0])),
                 f"{100 * line['area']:.1f} %",
             ]
         )
@@ -258,14 +239,17 @@ def _of(table: "pd.DataFrame", line: dict[Any, Any]) -> "pd.DataFrame":
     return table[(table[_KEYS] == [line[key] for key in _KEYS]).all(axis=1)]
 
 
-def _reach_cells(row: "pd.Series[Any]") -> list[str]:
+def _reach_cells(row: "pd.Series[Any]", first: int) -> list[str]:
     """Return with how many labels a line reaches the target, and the interval where it is known."""
     from modtools._results import interval_text
 
     sign = {"above": "> ", "below": "≤ "}.get(row["censored"], "")
-    if math.isinf(row["low"]):  # no resample reaches it within the budgets
-        return [f"{sign}{row['n_labels']:.0f}", ""]
-    return [f"{sign}{row['n_labels']:.0f}", interval_text(row["low"], row["high"], "{:.0f}")]
+    count = f"{sign}{row['n_labels']:.0f}"
+    # Above all budgets, or below them, in every resample: then there is no more to say.
+    if math.isinf(row["low"]) or row["high"] == 0:
+        return [count, ""]
+    interval = interval_text(row["low"], row["high"], "{:.0f}")
+    return [count, interval if row["low"] else interval.replace("[0", f"[< {first}")]
 
 
 def _shown_counts(counts: Sequence[int]) -> list[int]:

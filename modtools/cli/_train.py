@@ -8,12 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import TASK, HeldOut, TaskOptions, split_task
-from modtools.cli._options import Seed, takes_options
+from modtools.cli._options import Seed, option, takes_options
 from modtools.cli._output import (
     Outputs,
     accuracy_text,
@@ -52,86 +50,61 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, kw_only=True)
 class _SourceTask(TaskOptions):
-    task: Annotated[str, TASK] = "digits"
+    task: str = option(TASK, "--task", default="digits", metavar="NAME|PATH")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Training(Seed):
-    network: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="compact_convnet, resnet18 or multilayer_perceptron."),
-    ] = "compact_convnet"
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--proxy",
-            metavar="NAME",
-            help="Proxy objective of the hidden modules (default: supcon); give it once for all, "
-            "or once a module. --list shows them.",
-        ),
-    ] = None
-    schedule: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="sequential: a module is trained, frozen, then the next. simultaneous: all at "
-            "once, no gradient between them. end_to_end: backpropagation through the whole "
-            "network.",
-        ),
-    ] = "sequential"
-    at: Annotated[
-        int | None,
-        typer.Option(
-            "--modules",
-            metavar="N",
-            min=2,
-            help="Number of modules, the output module included (default: 2), cut where the "
-            "largest takes the least memory.",
-        ),
-    ] = None
-    blocks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--at",
-            metavar="BLOCK",
-            help="Cut after this block instead, such as block3; may be repeated, the last one is "
-            "features.",
-        ),
-    ] = None
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Stop in time: 60s, 10m or 1h (default: 20s, unless --epochs)."
-        ),
-    ] = None
-    epochs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Stop after N passes over the rows, for each phase."),
-    ] = None
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Rows of a step.")] = None
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Peak of the learning rate.")
-    ] = None
-    shift: Annotated[
-        int,
-        typer.Option(metavar="N", help="Move images by up to N pixels at random, each time seen."),
-    ] = 0
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", help="Mirror half of the images; wrong for digits and letters."),
-    ] = False
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="float32, bfloat16, or auto: the faster of the two here."
-        ),
-    ] = "float32"
-    device: Annotated[str | None, typer.Option(help="Where networks run, such as cuda.")] = None
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep the state there; a run that was stopped goes on."),
-    ] = None
-    show_list: Annotated[bool, typer.Option("--list", help="Show all proxies and stop.")] = False
+    network: str = option(
+        "compact_convnet, resnet18 or multilayer_perceptron.",
+        default="compact_convnet",
+        metavar="NAME",
+    )
+    proxy: list[str] | None = option(
+        "Proxy objective of the hidden modules (default: supcon); give it once for all, "
+        "or once a module. --list shows them.",
+        "--proxy",
+        metavar="NAME",
+    )
+    schedule: str = option(
+        "sequential: a module is trained, frozen, then the next. simultaneous: all at "
+        "once, no gradient between them. end_to_end: backpropagation through the whole "
+        "network.",
+        default="sequential",
+        metavar="NAME",
+    )
+    at: int | None = option(
+        "Number of modules, the output module included (default: 2), cut where the "
+        "largest takes the least memory.",
+        "--modules",
+        metavar="N",
+        min=2,
+    )
+    blocks: list[str] | None = option(
+        "Cut after this block instead, such as block3; may be repeated, the last one is features.",
+        "--at",
+        metavar="BLOCK",
+    )
+    budget: str | None = option(
+        "Stop in time: 60s, 10m or 1h (default: 20s, unless --epochs).", metavar="TIME"
+    )
+    epochs: int | None = option("Stop after N passes over the rows, for each phase.", metavar="N")
+    batch_size: int | None = option("Rows of a step.", metavar="N")
+    learning_rate: float | None = option("Peak of the learning rate.", metavar="X")
+    shift: int = option(
+        "Move images by up to N pixels at random, each time seen.", default=0, metavar="N"
+    )
+    flip: bool = option(
+        "Mirror half of the images; wrong for digits and letters.", "--flip", default=False
+    )
+    precision: str = option(
+        "float32, bfloat16, or auto: the faster of the two here.", default="float32", metavar="NAME"
+    )
+    device: str | None = option("Where networks run, such as cuda.")
+    checkpoint: Path | None = option(
+        "Keep the state there; a run that was stopped goes on.", metavar="FILE"
+    )
+    show_list: bool = option("Show all proxies and stop.", "--list", default=False)
 
     @property
     def proxies(self) -> list[str]:
@@ -141,13 +114,8 @@ class _Training(Seed):
 
 @dataclass(frozen=True, kw_only=True)
 class _Saving:
-    zoo: Annotated[
-        Path | None,
-        typer.Option("--zoo", metavar="DIR", help="Save the trained modules into this folder."),
-    ] = None
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the module is called in the zoo.")
-    ] = None
+    zoo: Path | None = option("Save the trained modules into this folder.", "--zoo", metavar="DIR")
+    name: str | None = option("What the module is called in the zoo.", metavar="NAME")
 
 
 @takes_options(
