@@ -76,9 +76,12 @@ def test_shared_options_speak_of_their_own_command(cli):
         (["score", "FILES", "--batch-size", "0", "--race"], "--batch-size must be"),
         (["score", "FILES", "--per-class", "90"], "--per-class 90 needs 90"),
         (["score", "FILES", "--labels", "900"], "--labels must be at most the 60 rows"),
-        (["space", *PIXELS, "--task", "digits", "--task", "digits", "--split", "train"], "--split does not apply to the task"),
+        (
+            ["space", *PIXELS, *("--task", "digits"), *("--task", "digits"), "--split", "train"],
+            "--split does not apply to the task",
+        ),
     ],
-)  # fmt: skip
+)
 def test_messages_name_the_option_and_not_the_argument_of_python(
     cli, feature_files, tmp_path, words, text
 ):
