@@ -140,7 +140,7 @@ def test_no_room_imports_a_private_file_of_another(path):
     wrong = [
         f"{short(path)}:{line} imports {name}; export it from modtools/{place}/__init__.py"
         for line, place, name in imported_places(TREES[path])
-        if place in RANKS and place != own and name.split(".")[2:3] and own != "cli"
+        if place in RANKS and place != own and name.split(".")[2:3]
         for file in name.split(".")[2:3]
         if file.startswith("_")
     ]

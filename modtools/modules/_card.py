@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -113,7 +114,8 @@ def read_card_file(folder: Path, *, maximum_bytes: int) -> Any:
     """Return the content of the card in a folder; neither may be a link."""
     path = folder / CARD
     if folder.is_symlink() or path.is_symlink() or not path.is_file():
-        raise ModtoolsError(f"{folder} must be a folder with a {CARD}, not a link.")
+        why = "not a link" if os.path.lexists(folder) else "and there is none"
+        raise ModtoolsError(f"{folder} must be a folder with a {CARD}, {why}.")
     return read_strict_json(path, maximum_bytes=maximum_bytes)
 
 

@@ -299,9 +299,10 @@ class TrainingResult(Result):
         settings = self.settings
         proxies = ", ".join(dict.fromkeys(settings["proxy"]))
         how = f"{settings['method']}{f' ({proxies})' if proxies else ''}"
+        noun = "module" if len(self.modules) == 1 else "modules"
         return (
             f"{settings['network']} on {settings['source_task']}, {how}, "
-            f"{len(self.modules)} hidden modules, {self.seconds:.0f} s, peak activations "
+            f"{len(self.modules)} hidden {noun}, {self.seconds:.0f} s, peak activations "
             f"{self.peak_activation_bytes / 1e6:.0f} MB"
         )
 

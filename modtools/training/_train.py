@@ -307,10 +307,9 @@ def _one_each(proxy: Any, n_hidden: int) -> list[ProxyChoice]:
         )
     listed = [proxy] * n_hidden if is_one else list(proxy)
     if len(listed) != n_hidden:
-        raise ModtoolsError(
-            f"proxy must be one objective, or one for each of the {n_hidden} hidden modules; got "
-            f"{len(listed)}."
-        )
+        each = f"or one for each of the {n_hidden} hidden modules"
+        why = each if n_hidden > 1 else "for there is 1 hidden module"
+        raise ModtoolsError(f"proxy must be one objective, {why}; got {len(listed)}.")
     return listed
 
 

@@ -246,7 +246,10 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
         (["--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name 'a.pdf'."),
         (["--batch-size", "0"], "--batch-size must be a whole number of at least 1; got 0."),
         (["--at", "blck1", "--epochs", "1"], 'unknown cut point "blck1"; did you mean "block1"'),
-        (["--proxy", "nmse", "--proxy", "raw", "--epochs", "1"], "one for each of the 1 hidden"),
+        (
+            ["--proxy", "nmse", "--proxy", "raw", "--epochs", "1"],
+            "--proxy must be one objective, for there is 1 hidden module; got 2.",
+        ),
         (["--precision", "float16", "--epochs", "1"], 'unknown precision "float16"'),
         (["--task", "gone.npz"], "file or folder gone.npz does not exist."),
     ],

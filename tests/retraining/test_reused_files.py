@@ -138,5 +138,7 @@ def test_refuses_files_that_changed(saved, tmp_path):
     with pytest.raises(ModtoolsError, match="is not valid JSON"):
         ReusedModel.load(saved)
     shutil.rmtree(saved)
-    with pytest.raises(ModtoolsError, match=r"must be a folder with a card\.json"):
+    with pytest.raises(
+        ModtoolsError, match=r"must be a folder with a card\.json, and there is none"
+    ):
         ReusedModel.load(saved)

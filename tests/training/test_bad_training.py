@@ -153,7 +153,7 @@ class TestModular:
         refused("proxy must be a name", train_modular, mlp(), rows, proxy=[3])
 
     def test_a_wrong_number_of_proxies(self, rows, mlp):
-        message = "one for each of the 1 hidden modules; got 2"
+        message = "proxy must be one objective, for there is 1 hidden module; got 2"
         refused(message, train_modular, mlp(), rows, proxy=["supcon", "nmse"])
 
     def test_an_unknown_cut(self, images, conv):
