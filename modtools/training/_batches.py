@@ -139,10 +139,10 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Gives the batch of some rows; the generator decides the augmentation."""
+    """Gives the batch of some examples; the generator decides the augmentation."""
 
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
-        """Return the rows in the order given; without a generator nothing is augmented."""
+        """Return the examples in the order given; without a generator none is augmented."""
 
 
 class TaskSource:
@@ -160,7 +160,7 @@ class TaskSource:
         self._device, self._augmentation = device, augmentation
 
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
-        """Return the inputs of these rows, as inputs and as features."""
+        """Return the inputs of these examples, as inputs and as features."""
         batch = self._task.batch(rows)
         inputs = to_tensor(batch) if self._preprocess is None else self._preprocess(batch)
         if not isinstance(inputs, Tensor):
@@ -190,13 +190,13 @@ class FrozenSource:
 
 
 class CachedSource:
-    """The features of all rows, computed once; the inputs of the network are not kept."""
+    """The features of all examples, computed once; the inputs of the network are not kept."""
 
     def __init__(self, features: Tensor) -> None:
         self._features = features
 
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
-        """Return the kept features of these rows."""
+        """Return the kept features of these examples."""
         features = self._features[torch.as_tensor(rows, device=self._features.device)]
         return Batch(features, features)
 
@@ -231,7 +231,7 @@ def derive_seed(seed: int, *place: int) -> int:
 
 
 def rows_of_step(order: NDArray[Any], step: int, batch_size: int) -> NDArray[Any]:
-    """Return the rows of a step within an epoch; rows that fill no batch wait for another epoch.
+    """Return the examples of a step within an epoch; those that fill no batch wait for another.
 
     >>> rows_of_step(np.arange(10), 1, 4)
     array([4, 5, 6, 7])

@@ -87,10 +87,10 @@ class Callback:
     """What `train_modular` and `train_end_to_end` call; a subclass overrides what it needs.
 
     Each phase of a training begins with `on_train_begin` and ends with `on_train_end`: there are
-    several in modular training, one end to end. A run that goes on from a checkpoint begins the
+    several in modular training, one end to end. A run that resumes from a checkpoint begins the
     phase in which it stopped again, with a `TrainingState.step` above 0; phases that were done are
     not called again. Callbacks that change what is trained must be functions of the state that they
-    are given, or keep in `state_dict` what they go on from: then a resumed run comes to the same
+    are given, or keep in `state_dict` what they resume from: then a resumed run comes to the same
     result as one that was not stopped.
 
     The recipe's learning-rate curve sets the rate before every step. A scheduler of your own needs
@@ -114,9 +114,9 @@ class Callback:
     """
 
     def on_train_begin(self, state: TrainingState) -> None:
-        """Act before the first step of a phase, and before a stopped phase goes on.
+        """Act before the first step of a phase, and before a stopped phase is resumed.
 
-        In a phase that goes on, weights are restored already; the state of optimizers, and what
+        In a phase that is resumed, weights are restored already; the state of optimizers, and what
         `state_dict` kept, are restored after this.
 
         Parameters
@@ -144,7 +144,7 @@ class Callback:
         """
 
     def on_train_end(self, state: TrainingState) -> None:
-        """Act after a phase, also where an error or Ctrl-C ended it (see `is_finished`).
+        """Act after a phase, also where an error or Ctrl-C ended it (`TrainingState.is_finished`).
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, in a run that goes on from a checkpoint.
+        """Take over what `state_dict` returned, in a run that resumes from a checkpoint.
 
         Parameters
         ----------
@@ -269,9 +269,9 @@ class ProgressBar(Callback):
 
 def check_kept_state(callback: Callback) -> None:
     """Raise where a checkpoint with the state of a callback could not be read again."""
-    content = io.BytesIO()
+    state, content = callback.state_dict(), io.BytesIO()
     try:
-        torch.save(callback.state_dict(), content)
+        torch.save(state, content)
         content.seek(0)
         torch.load(content, weights_only=True)
     except Exception as error:  # whatever the pickling of a foreign object raises

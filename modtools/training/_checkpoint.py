@@ -1,4 +1,4 @@
-"""How a run stops and goes on: signals wait for the end of a step, the state is on disk."""
+"""How a run stops and resumes: signals wait for the end of a step, the state is on disk."""
 
 import io
 import os

@@ -60,7 +60,7 @@ class Objective(nn.Module):
         outputs : Tensor of shape (n_samples, ...)
             What the module returned.
         labels : Tensor of shape (n_samples,), or Pairs
-            Class codes, or the pairs of rows that are known.
+            Class codes, or the pairs of examples that are known.
         inputs : Tensor of shape (n_samples, ...), optional
             What the network was given; read by proxies with `uses_inputs`.
         """
@@ -274,25 +274,25 @@ class HeldOut:
     """Measures the learners of a phase on a validation task.
 
     The accuracy of an output module is its own; that of a hidden module is the accuracy of class
-    means on its features (averaged over places), found on at most 2000 training rows.
+    means on its features (averaged over places), found on at most 2000 training examples.
 
     Parameters
     ----------
     task : Task
         The validation task.
     source : Source
-        What the first learner reads of its rows.
+        What the first learner reads of its examples.
     training : Task
         The task in training.
     training_source : Source
-        What the first learner reads of that task's rows.
+        What the first learner reads of that task's examples.
     """
 
     def __init__(
         self, task: Task, source: Source, *, training: Task, training_source: Source
     ) -> None:
         self._source, self._training_source = source, training_source
-        # Shuffled: a block of rows sorted by class would give kernel proxies no pair to compare.
+        # Shuffled: blocks sorted by class would give kernel proxies no pair to compare.
         self._rows = np.random.default_rng(0).permutation(len(task))
         self._codes = codes_of(task, training.classes)[self._rows]
         n_rows = len(training)

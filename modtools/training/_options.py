@@ -38,7 +38,7 @@ _START: Final = 1 / 25  # of the peak, as in torch's OneCycleLR: the first step 
 _EPOCHS = 10
 _CHOICES: Final = ("float32", "bfloat16", "auto")
 _ROUNDS: Final = 4
-_LONG_ENOUGH: Final = 3.0  # seconds; steps this slow are told apart by one of each
+_LONG_ENOUGH: Final = 3.0  # seconds; steps this slow are compared by one of each
 _WORTHWHILE: Final = 0.9  # bfloat16 costs digits, so it must save a tenth of the time
 
 
@@ -52,7 +52,7 @@ class Recipe:
     Parameters
     ----------
     batch_size : int, default=128
-        Rows of a step.
+        Examples of a step.
     learning_rate : float, default=3e-3
         The peak of the curve.
     weight_decay : float, default=0.05

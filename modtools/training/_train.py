@@ -59,10 +59,10 @@ def train_modular(
     Parameters
     ----------
     network : torch.nn.Sequential or list of torch.nn.Module
-        Blocks that run one after the other, the output module last, with one output a class. It is
-        trained in place.
+        Blocks that run one after the other, the output module last, with one output per class. It
+        is trained in place.
     task : Task
-        Labelled rows to learn from; classification.
+        Labelled examples to learn from; classification.
     proxy : str, Proxy, callable or sequence of these, default="supcon"
         Proxy objective of all hidden modules, or one for each. A function gets the features
         (n_samples, n_features) of a batch, and class codes, and returns a loss.
@@ -71,8 +71,8 @@ def train_modular(
     at : int or sequence of str, default=2
         Number of modules, the output module included, or names of the blocks after which to cut.
     pairs : Pairs, optional
-        Pairs of rows known to be of one class or of different classes. With these, hidden modules
-        never see a class label; only the output module does.
+        Pairs of examples known to be of one class or of different classes. With these, hidden
+        modules never see a class label; only the output module does.
     epochs : int, optional
         Epochs of each phase: each hidden module of the sequential schedule, all of them at once of
         the simultaneous one, and the output module (at least 300 steps). 10 where `max_seconds` is
@@ -87,7 +87,7 @@ def train_modular(
         Maps a batch of the task to a tensor. By default uint8 images are scaled and normalised by
         the mean and deviation of the task, other arrays are used as they are.
     validation : Task, optional
-        Held-out rows, measured after every epoch; nothing is learnt from them.
+        Held-out examples, measured after every epoch; nothing is trained on them.
     patience : int, optional
         Ends a phase after so many epochs without a better validation loss, and returns to the best.
     device : str or torch.device, optional
@@ -97,7 +97,7 @@ def train_modular(
         faster, so that two runs may differ.
     checkpoint : path-like, optional
         File for the state of the run, written every 20 seconds and at Ctrl-C. If it exists the run
-        goes on from it, to the same result; it is removed at the end.
+        resumes from it, to the same result; it is removed at the end.
     keep_checkpoint : bool, default=False
         Whether the file stays and holds the trained network: the same call then returns it at once.
         Remove it when the result is saved.
@@ -159,9 +159,9 @@ def train_end_to_end(
     Parameters
     ----------
     network : torch.nn.Module or list of torch.nn.Module
-        Any network with one output a class. It is trained in place.
+        Any network with one output per class. It is trained in place.
     task : Task
-        Labelled rows to learn from; classification.
+        Labelled examples to learn from; classification.
     epochs : int, optional
         10 where `max_seconds` is not given either.
     max_seconds : float, optional
@@ -202,8 +202,8 @@ def train_end_to_end(
     )
     blocks = list(network._modules)
     is_sequence = isinstance(network, nn.Sequential) and len(blocks) > 1
-    taps = [blocks[-2]] if is_sequence else [None]
-    return TrainingResult(trainer, settings, taps, labels_needed="classes")
+    layers = [blocks[-2]] if is_sequence else [None]
+    return TrainingResult(trainer, settings, layers, labels_needed="classes")
 
 
 class _Plan:
@@ -277,7 +277,7 @@ def _check_trainable(name: str, module: nn.Module) -> None:
 
 
 def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
-    """Raise unless pairs join rows of the task and every proxy can learn from them."""
+    """Raise unless pairs join examples of the task and every proxy can learn from them."""
     if not isinstance(pairs, Pairs) or not len(pairs):
         raise ModtoolsError(f"pairs must be Pairs(i, j, same), one pair or more; got {pairs!r}.")
     if pairs.n_rows > n_rows:

@@ -70,7 +70,7 @@ class Phase:
     source : Source
         Gives the batches that the first learner reads.
     labels : Tensor or Pairs
-        Class codes of all rows, or the known pairs.
+        Class codes of all examples, or the known pairs.
     recipe : Recipe
         Batch size, learning rates, augmentation.
     n_epochs, deadline : int or None, float or None
@@ -381,7 +381,7 @@ class Trainer:
             learner.optimizer.zero_grad(set_to_none=True)  # a frozen module keeps no gradient
 
     def _train(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
-        """Train until the phase ends, and end its last epoch, whole or not."""
+        """Train until the phase ends, and end its last epoch, complete or not."""
         while (progress := self._progress(phase, position)) < 1:
             losses = self._step(phase, position, progress)
             position.sums = [a + b for a, b in zip(position.sums, losses, strict=True)]

@@ -35,7 +35,7 @@ _UNIT_LENGTH: Final = ("relu_normalised", "unit")
 class FeatureMap(nn.Module):
     """A feature map of `modtools.transferability.FEATURE_MAPS` as a layer without parameters.
 
-    It works in at least float32: rows of length 1 would be so to two digits only in bfloat16.
+    It works in at least float32: vectors of length 1 would be so to two digits only in bfloat16.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _convolution(n_in: int, n_out: int, *, pool: bool = False) -> nn.Sequential:
 def _head(n_in: int, n_out: int, feature_map: str) -> list[nn.Module]:
     """Return the layers from rows to mapped features.
 
-    Batch norm comes before the map: without it a ReLU can leave rows of zeros, which never learn.
+    Batch norm comes before the map: without it a ReLU can leave zero vectors, which never learn.
     """
     return [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), FeatureMap(feature_map)]
 
