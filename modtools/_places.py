@@ -11,10 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from modtools._reading import at_home
+import platformdirs
+
+from modtools._reading import as_path, at_home
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
+    "cache_home",
     "check_file",
     "check_folder",
     "check_new_folder",
@@ -32,6 +35,16 @@ _ADVICE: Final = {
     errno.EFBIG: "Give another place.",
     errno.ENAMETOOLONG: "Give a shorter name.",
 }
+
+
+def cache_home() -> Path:
+    """Return the folder of what is kept to save time: ``MODTOOLS_CACHE``, else the user's cache.
+
+    >>> cache_home().name != ""
+    True
+    """
+    chosen = os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools")
+    return as_path(chosen, name="the folder of the cache")
 
 
 def unwritable(

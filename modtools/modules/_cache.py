@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from modtools._checks import check_positive
 from modtools._locks import make_held, remove_unheld
+from modtools._places import cache_home
 from modtools._reading import as_path
 from modtools.exceptions import ModtoolsError, warn
 
@@ -52,10 +52,8 @@ class Cache:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, limit: Any = None) -> None:
-        chosen = (
-            folder or os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools")
-        )
-        self.folder = as_path(chosen, name="the folder of the cache")
+        named = as_path(folder, name="the folder of the cache") if folder else None
+        self.folder = named or cache_home()
         self._said: set[str] = set()
         if limit is None:
             limit = _number(os.environ.get("MODTOOLS_CACHE_LIMIT", "10"))

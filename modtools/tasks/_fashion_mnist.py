@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._checks import check_choice
+from modtools._places import cache_home
 from modtools._reading import as_path, check_is_file, kind_of, reading
 from modtools.exceptions import ModtoolsError
 
@@ -69,11 +70,9 @@ def _read_idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
 
 def _fetch(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return one split from OpenML, kept in the cache folder after the first time."""
-    import platformdirs
     from sklearn.datasets import fetch_openml
 
-    home = Path(os.environ.get("MODTOOLS_CACHE") or platformdirs.user_cache_dir("modtools"))
-    place = home / "openml"
+    place = cache_home() / "openml"
     sys.stderr.write(
         f"Fashion-MNIST is not installed; reading it from OpenML (30 MB), kept in {place}\n"
     )
