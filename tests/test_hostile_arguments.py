@@ -89,6 +89,15 @@ def hostile():
 
 CALLS = {
     "CombinedModule": [lambda x: mt.CombinedModule(x), lambda x: mt.CombinedModule([NETWORK, x])],
+    "ModuleCollection": [
+        lambda x: mt.ModuleCollection.of(x),
+        lambda x: mt.ModuleCollection.of([NETWORK, x]),
+        lambda x: mt.ModuleCollection.of({"a": x}),
+        lambda x: mt.ModuleCollection.of_pairs({"a": x}),
+        lambda x: mt.ModuleCollection.of_pairs({"a": (x, FEATURES)}),
+        lambda x: mt.ModuleCollection.of_task({"a": {"task": x}}, "task"),
+        lambda x: mt.ModuleCollection.of(NETWORK).costs(x),
+    ],
     "Moments": [
         lambda x: mt.Moments.from_features(x, LABELS).score(),
         lambda x: mt.Moments.from_features(FEATURES, x).score(),
@@ -100,6 +109,7 @@ CALLS = {
         lambda x: PretrainedModule(nn.ReLU(), name="net", pooling=x),
     ],
     "Task": [
+        lambda x: Task.of(x),
         lambda x: Task(x, LABELS).fingerprint,
         lambda x: Task(FEATURES, x).fingerprint,
         lambda x: Task(FEATURES, LABELS, groups=x).split(),
@@ -152,7 +162,12 @@ CALLS = {
         lambda x: mt.rank_modules({"a": FEATURES}, x),
         lambda x: mt.rank_modules({"a": FEATURES}, LABELS, scores=x),
     ],
-    "retrain": [lambda x: mt.retrain(x, TASK), lambda x: mt.retrain(NETWORK, x)],
+    "retrain": [
+        lambda x: mt.retrain(x, TASK),
+        lambda x: mt.retrain({"a": x}, LABELS),
+        lambda x: mt.retrain(FEATURES, x),
+        lambda x: mt.retrain(NETWORK, x),
+    ],
     "score": [
         lambda x: mt.score(x, LABELS),
         lambda x: mt.score(FEATURES, x),

@@ -3,22 +3,22 @@
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from torch import nn
 
-from modtools._checks import check_choice
+from modtools._checks import check_choice, check_matrix
 from modtools.exceptions import ModtoolsError
+from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract_members
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining._reused import ReusedModel
 from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import torch
-
-    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["OUTPUTS", "retrain"]
 
@@ -34,9 +34,18 @@ _FOR_KIND: Final[dict[Kind, dict[str, type]]] = {
 }
 
 
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What can be read as an array: arrays, tensors, frames."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Return the values."""
+        ...
+
+
 def retrain(
-    module: "PretrainedModule | CombinedModule",
-    task: Task,
+    module: "PretrainedModule | CombinedModule | ArrayLike | Mapping[str, ArrayLike]",
+    task: "Task | ArrayLike",
     *,
     output: str | BaseEstimator | None = None,
     pool: Any = None,
@@ -56,8 +65,10 @@ def retrain(
     module : PretrainedModule or CombinedModule
         The module, read at one tap, or several modules as one: their features side by side, which
         an output module of modtools gives equal energy (another estimator gets them as they are).
-    task : Task
-        The labelled rows.
+        Or its features, extracted before: an array of shape (n_samples, n_features), or a dict of
+        one ``{name: features}``. The model then reads features too, wherever it takes inputs.
+    task : Task or array-like of shape (n_samples,)
+        The labelled rows; with features that were given, the labels are enough.
     output : {"logistic", "ridge", "class_mean"} or estimator, optional
         The output module: a name, or a scikit-learn classifier (for numbers as labels, regressor),
         which is cloned before it is fitted. By default "logistic" for classification and "ridge"
@@ -99,43 +110,70 @@ def retrain(
     >>> model = retrain(pixels(), task, output="ridge")
     >>> model.predict(np.full((1, 2, 2), 255, dtype=np.uint8)).tolist()
     ['bright']
+    >>> features = images.reshape(6, 4)
+    >>> retrain({"pixels": features}, task.labels, output="ridge").predict(features[:1]).tolist()
+    ['dark']
     """
-    from modtools.modules import extract_members
-
     started = time.perf_counter()
-    _check_task(module, task)
-    nameless = _nameless_classes(task, allow=allow_nameless)
-    estimator = _make_output(output, task.kind)
+    frozen, labelled = _of_features(module, task)
+    _check_task(frozen, labelled)
+    nameless = _nameless_classes(labelled, allow=allow_nameless)
+    estimator = _make_output(output, labelled.kind)
     forward: dict[str, Any] = {"device": device, "precision": precision, "cache": cache}
     forward["batch_size"] = batch_size
     if pool is not None:
         _check_reads_pool(estimator)
-        estimator.set_params(pool=_side_by_side(extract_members(module, pool, **forward)))
-    _expect_all_classes(estimator, len(task.classes))
-    members = extract_members(module, task, **forward)
+        estimator.set_params(pool=_side_by_side(extract_members(frozen, pool, **forward)))
+    _expect_all_classes(estimator, len(labelled.classes))
+    members = extract_members(frozen, labelled, **forward)
     _expect_blocks(estimator, members)
     features = _side_by_side(members)
-    _check_varies(features, module)
-    estimator.fit(features, task.labels)
+    _check_varies(features, frozen)
+    estimator.fit(features, labelled.labels)
     return ReusedModel(
-        module,
+        frozen,
         estimator,
-        classes=task.classes,
+        classes=labelled.classes,
         nameless=nameless,
-        task_name=task.name,
-        kind=task.kind,
-        row_fingerprints=task.row_fingerprints,
+        task_name=labelled.name,
+        kind=labelled.kind,
+        row_fingerprints=labelled.row_fingerprints,
         seconds=time.perf_counter() - started,
     )
 
 
-def _check_task(module: "PretrainedModule | CombinedModule", task: Any) -> None:
+def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
+    """Return given features as the inputs of a task, with a module that passes them on."""
+    name, features = "features", module
+    if isinstance(module, Mapping) and not isinstance(module, Zoo):
+        if len(module) != 1:
+            raise ModtoolsError(
+                f"an output module learns from one dict entry {{name: features}}; got "
+                f"{len(module)}. Put several side by side, in one array."
+            )
+        [(name, features)] = module.items()
+    if not isinstance(features, list | SupportsArray):
+        return features, task
+    array = check_matrix(features, name=f'features of "{name}"', minimum_rows=1)
+    given = Task.of(task)
+    if len(array) != len(given):
+        raise ModtoolsError(
+            f'features of "{name}" have {len(array)} rows, the task has {len(given)} labels; each '
+            "row must belong to one label, in the same order."
+        )
+    called = str(name).replace("@", " at ")  # a layer is part of the name of features only
+    passing = PretrainedModule(nn.Identity(), name=called, build=("torch.nn:Identity", {}))
+    own = given.name if given.has_inputs else "task"
+    return passing, Task(array, given.encoded, name=own, groups=given.groups)
+
+
+def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
     if not isinstance(task, Task):
         raise ModtoolsError(
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
             "Make one: Task(inputs, labels)."
         )
-    taps = getattr(module, "taps", (None,))
+    taps = module.taps if isinstance(module, PretrainedModule) else ()
     if len(taps) > 1:
         raise ModtoolsError(
             f"{module.name} is read at {len(taps)} taps; choose one: module.at({taps[0]!r})."
@@ -208,7 +246,7 @@ def _side_by_side(members: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
-def _check_varies(features: NDArray[Any], module: "PretrainedModule | CombinedModule") -> None:
+def _check_varies(features: NDArray[Any], module: PretrainedModule | CombinedModule) -> None:
     if len(features) > 1 and not np.ptp(features, axis=0).any():
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(

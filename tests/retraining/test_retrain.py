@@ -161,3 +161,45 @@ def test_says_what_it_is(model):
     assert isinstance(model, ReusedModel)
     assert repr(model) == "ReusedModel(pixels + RidgeOutput: 40 labels of digits, 10 classes)"
     assert model._repr_html_() == f"<pre>{model!r}</pre>"
+
+
+# --- features that were extracted before
+
+
+def test_features_and_labels_give_the_model_of_their_module(digits, tmp_path):
+    few = digits.few_labels(per_class=4, seed=0)
+    rest = digits.complement(few).few_labels(n=100, seed=0)
+    features, others = extract(pixels(), few), extract(pixels(), rest)
+    whole = retrain(pixels(), few)
+    for given, labels in ((features, few.labels), ({"pixels": features}, few), (features, few)):
+        model = retrain(given, labels)
+        assert np.array_equal(model.predict(others), whole.predict(rest))
+        assert np.allclose(model.predict_proba(others), whole.predict_proba(rest))
+        assert model.accuracy(Task(others, rest.labels)) == whole.accuracy(rest)
+    assert repr(model).startswith("ReusedModel(features + LogisticOutput: 40 labels of digits")
+    model.save(tmp_path / "model")
+    loaded = ReusedModel.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict(others), model.predict(others))
+
+
+def test_features_with_a_pool_and_without_some_classes(digits):
+    few = digits.subset(digits.labels < 5).few_labels(n=30, seed=0)
+    features = {"pixels@flat": extract(pixels(), few)}
+    model = retrain(features, few, output="class_mean", allow_nameless=True, pool=np.eye(64) * 9)
+    assert model.nameless.tolist() == [5, 6, 7, 8, 9]
+    assert model.module.name == "pixels at flat"
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.ones((3, 2)), 'features of "features" have 3 rows, the task has 4 labels'),
+        ({"a": np.ones(4)}, r'features of "a" must have shape \(n_samples, n_features\)'),
+        ({"a": np.eye(4), "b": np.eye(4)}, r"one dict entry \{name: features\}; got 2\. Put"),
+        ({}, r"one dict entry \{name: features\}; got 0"),
+        (np.ones((4, 2)), 'the features of "features" are the same in all 4 rows'),
+    ],
+)
+def test_features_that_fit_no_labels_are_refused(features, message):
+    with pytest.raises(ModtoolsError, match=message):
+        retrain(features, [0, 1, 0, 1])
