@@ -499,7 +499,7 @@ def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
 
     from modtools.plotting import LabelEfficiencyDisplay
 
-    target, name = done.target, done.model.module.names[0]
+    target, name = done.wanted.target, done.model.module.names[0]
     line = f"{name}, ridge"
     table = curve.frame().assign(line=line)
     table = table[table["n_labels"] >= len(done.model.named)]

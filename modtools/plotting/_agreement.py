@@ -1,26 +1,30 @@
 """The picture of an agreement check: predicted against achieved, and how well each score ranks."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from modtools._escape import picture_text
-from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
     FAINT,
     INK,
+    MARKERS,
     PALE,
     Display,
+    checked_frame,
     clear_frame,
+    legend_below,
+    name_rows,
     new_axes,
-    root_figure,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_MARKERS = "osD^vPX*"
+_POINTS = ("task", "module", "predicted", "achieved")
+_AGREEMENT = ("score", "task", "weighted_tau", "static")
+_INTERVALS = ("score", "weighted_tau_low", "weighted_tau_high")
 _N_OUTLIERS = 3
 _APART = 0.05  # of the height of the panel
 
@@ -47,13 +51,6 @@ class AgreementDisplay(Display):
     intervals : pandas.DataFrame, optional
         Columns score, weighted_tau_low and weighted_tau_high, one row a score.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes or tuple of two
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -67,7 +64,7 @@ class AgreementDisplay(Display):
     [0.9, 0.8]
     """
 
-    ax_: "Axes | tuple[Axes, Axes]"
+    _most_panels = 2
 
     def __init__(
         self,
@@ -78,13 +75,15 @@ class AgreementDisplay(Display):
         accuracy: bool = False,
         intervals: "pd.DataFrame | None" = None,
     ) -> None:
-        if not len(points) or not len(agreement):
-            raise ModtoolsError("an agreement check without modules or scores cannot be drawn.")
-        self.points = points.copy()
-        self.agreement = agreement.copy()
+        super().__init__()
+        empty = "an agreement check without modules or scores cannot be drawn."
+        self.points = checked_frame(points, "points", _POINTS, empty=empty)
+        self.agreement = checked_frame(agreement, "agreement", _AGREEMENT, empty=empty)
+        self.intervals = None
+        if intervals is not None:
+            self.intervals = checked_frame(intervals, "intervals", _INTERVALS, empty=empty)
         self.score = score
         self.accuracy = accuracy
-        self.intervals = None if intervals is None else intervals.copy()
 
     def frame(self) -> "pd.DataFrame":
         """Return the points drawn on the left: task, module, predicted and achieved.
@@ -94,46 +93,28 @@ class AgreementDisplay(Display):
         pandas.DataFrame
             One row a module and task; accuracies as fractions.
         """
-        return self.points[["task", "module", "predicted", "achieved"]].reset_index(drop=True)
+        return self.points[list(_POINTS)].reset_index(drop=True)
 
-    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
-        """Draw both panels on a new figure or on two axes, or the left panel on one.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        n_bars, n_tasks = self.agreement["score"].nunique(), table["task"].nunique()
+        height = max(4.4 + 0.2 * n_tasks, 1.4 + 0.27 * n_bars)
+        return new_axes(9.2, height, ncols=2, gridspec_kw={"width_ratios": [1.35, 1]})
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or sequence of two, optional
-            Where to draw.
-
-        Returns
-        -------
-        AgreementDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        if ax is None:
-            n_bars = self.agreement["score"].nunique()
-            ratios = {"width_ratios": [1.35, 1]}
-            ax = new_axes(9.2, max(4.4, 1.4 + 0.27 * n_bars), ncols=2, gridspec_kw=ratios)
-        panels = tuple(ax) if isinstance(ax, Sequence) or hasattr(ax, "__iter__") else (ax,)
-        if len(panels) > 2:
-            raise ModtoolsError(f"ax must be one or two axes; got {len(panels)}.")
-        self._draw_points(panels[0])
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        self._draw_points(panels[0], table)
         if len(panels) == 2:
             self._draw_bars(panels[1])
-        self.ax_ = panels if len(panels) == 2 else panels[0]
-        self.figure_ = root_figure(panels[0])
-        return self
 
-    def _draw_points(self, ax: "Axes") -> None:
+    def _draw_points(self, ax: "Axes", table: "pd.DataFrame") -> None:
         import seaborn as sns
 
-        table = self.frame()
         table["achieved"] *= 100.0
         table["predicted"] *= 100.0 if self.accuracy else 1.0
         clear_frame(ax, grid="both")
         tasks = list(dict.fromkeys(table["task"]))
         for place, color in enumerate(sns.color_palette("colorblind", len(tasks))):
             rows = table[table["task"] == tasks[place]]
-            marker = _MARKERS[place % len(_MARKERS)]
+            marker = MARKERS[place % len(MARKERS)]
             style: dict[str, Any] = {"color": color, "markeredgecolor": "white", "markersize": 8.5}
             ax.plot(
                 rows["predicted"],
@@ -151,7 +132,8 @@ class AgreementDisplay(Display):
             color=INK,
         )
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
-        ax.legend(frameon=False, loc="upper left", fontsize="small", labelcolor=INK)
+        # Below the panel and with a title: a key within it looks like one more point.
+        legend_below(ax, title="task", title_fontsize="small", alignment="left", ncols=2)
 
     def _draw_bars(self, ax: "Axes") -> None:
         clear_frame(ax, grid="x")
@@ -175,13 +157,13 @@ class AgreementDisplay(Display):
                 span = row["weighted_tau_low"], row["weighted_tau_high"]
                 ax.plot(span, [names.index(row["score"])] * 2, color=INK, linewidth=1.6)
         ax.axvline(0.0, color=INK, linewidth=0.8)
-        ax.set_yticks(range(len(names)), labels=[*map(picture_text, map(str, names))])
-        ax.set_ylim(len(names) - 0.4, -0.6)
+        name_rows(ax, names)
         ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
-        note = "bar: mean, dot: one task, " if self.agreement["task"].nunique() > 1 else ""
-        hatched = "hatched: ignores labels" if self.agreement["static"].any() else "1 is perfect"
+        notes = ["bar: mean, dot: one task"] if self.agreement["task"].nunique() > 1 else []
+        notes += ["line: 95 % interval"] if self.intervals is not None else []
+        notes += ["hatched: ignores labels" if self.agreement["static"].any() else "1 is perfect"]
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
-        ax.set_title(note + hatched, loc="left", fontsize="small", color=INK)
+        ax.set_title(textwrap.fill(", ".join(notes), 52), loc="left", fontsize="small", color=INK)
 
 
 def _legend_text(task: Any) -> str:

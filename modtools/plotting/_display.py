@@ -1,18 +1,23 @@
-"""What all displays share: a new figure, quiet axes, and a picture saved in two formats."""
+"""The base of all displays: a checked frame, its picture, and the files of the picture."""
 
 import io
 import os
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, cast
 
+from modtools._escape import picture_text
 from modtools._places import check_file, is_stream
 from modtools._reading import at_home
+from modtools._results import html_of, text_table
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -23,34 +28,95 @@ OTHERS: Final = "#a3a3a3"
 INK: Final = "#333333"
 FAINT: Final = "#8a8a8a"
 
+MARKERS: Final = "osD^vPX*"  # apart in grey too
+_UP_TO: Final = {1: "one", 2: "one or two", 3: "one, two or three"}
+_LABEL_INCHES = 0.19  # from one line of text to the next
+_LEGEND_INCHES = 0.55  # room for ticks and the label of the axis
+# The time of writing would make two files of one picture differ.
+_NO_DATE: Final = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
-class Display:
+
+class Display(ABC):
     """A picture of numbers that gives the numbers back.
 
     A figure of its own belongs to the display alone: it needs no window system, pyplot does not
     list it, and a notebook shows it with the display. For a window, give `plot` axes of pyplot.
 
+    Parameters
+    ----------
+    title : str, default=""
+        Title of the picture.
+
     Attributes
     ----------
+    ax_ : matplotlib.axes.Axes or tuple of them
+        The axes drawn on, after `plot`.
     figure_ : matplotlib.figure.Figure
-        The figure drawn on, after `plot`.
+        Their figure, after `plot`.
     """
 
+    ax_: "Axes | tuple[Axes, ...]"
     figure_: "Figure"
+    _most_panels: ClassVar[int] = 1
+
+    def __init__(self, *, title: str = "") -> None:
+        self.title = title
+
+    @abstractmethod
+    def frame(self) -> "pd.DataFrame":
+        """Return the drawn numbers.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A copy; changing it changes nothing in the picture.
+        """
+
+    @abstractmethod
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        """Return the axes of a new figure with room for these numbers."""
+
+    @abstractmethod
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        """Draw the numbers of `frame` on the axes."""
+
+    def plot(self, ax: "Axes | Iterable[Axes] | None" = None) -> Self:
+        """Draw on the axes given, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of them, optional
+            Where to draw. A picture of several panels draws the main one alone on a single axes.
+
+        Returns
+        -------
+        Display
+            The display itself, with `ax_` and `figure_`.
+        """
+        table = self.frame()
+        given = self._new_axes(table) if ax is None else ax
+        panels = tuple(given) if isinstance(given, Iterable) else (given,)
+        if not 0 < len(panels) <= self._most_panels:
+            raise ModtoolsError(f"ax must be {_UP_TO[self._most_panels]} axes; got {len(panels)}.")
+        self.ax_ = panels[0] if len(panels) == 1 else panels
+        self.figure_ = root_figure(panels[0])
+        self._draw(panels, table)
+        return self
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write the picture as PNG (200 dots an inch) and SVG beside each other.
+        """Write the picture as PNG (200 dots an inch) and SVG beside each other, or as PDF.
 
         Parameters
         ----------
         path : path-like
-            Name of the files; its suffix, if any, must be .png or .svg. Into a name without one
-            that is a device or a pipe, the PNG alone is written.
+            Name of the files. Ending in .pdf, the PDF alone is written; ending in .png, .svg or
+            without an ending, PNG and SVG. Into a name without an ending that is a device or a
+            pipe, the PNG alone is written.
 
         Returns
         -------
         list of pathlib.Path
-            The two files written.
+            The files written.
 
         Raises
         ------
@@ -60,6 +126,16 @@ class Display:
         if not hasattr(self, "figure_"):
             raise ModtoolsError("nothing is drawn yet: call plot() before save().")
         return save_figure(self.figure_, path)
+
+    def __repr__(self) -> str:
+        table = self.frame()
+        rows = [[_cell(value) for value in row] for row in table.to_numpy(dtype=object)]
+        name = type(self).__name__ + (f": {self.title}" if self.title else "")
+        return text_table([str(column) for column in table], rows, title=name)
+
+    def _repr_html_(self) -> str | None:
+        """Return the numbers for a notebook, unless it shows the picture."""
+        return html_of(repr(self)) if self._repr_png_() is None else None
 
     def _repr_png_(self) -> bytes | None:
         """Return the picture for a notebook, unless pyplot shows the figure itself."""
@@ -71,6 +147,43 @@ class Display:
         return pixels.getvalue()
 
 
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def checked_frame(
+    frame: "pd.DataFrame", name: str, columns: Sequence[str], *, empty: str = ""
+) -> "pd.DataFrame":
+    """Return a copy of a frame that has these columns and, where asked for, a row to draw.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What a user gave.
+    name : str
+        Name of the argument.
+    columns : sequence of str
+        Columns without which it cannot be drawn.
+    empty : str
+        What is said where it has no row; it may have none where nothing is to be said.
+    """
+    from pandas import DataFrame
+
+    if not isinstance(frame, DataFrame):
+        raise ModtoolsError(
+            f"{name} must be a pandas.DataFrame with the columns {', '.join(columns)}; "
+            f"got {type(frame).__name__}."
+        )
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ModtoolsError(
+            f"{name} must have the columns {', '.join(columns)}; got no {missing[0]}."
+        )
+    if empty and not len(frame):
+        raise ModtoolsError(empty)
+    return frame.copy()
+
+
 def check_picture_place(path: str | os.PathLike[str]) -> Path:
     """Return the path if pictures can be written under it, else raise."""
     for file in _picture_files(path):
@@ -79,25 +192,29 @@ def check_picture_place(path: str | os.PathLike[str]) -> Path:
 
 
 def _picture_files(path: str | os.PathLike[str]) -> list[Path]:
-    """Return where PNG and SVG go, or where the PNG alone goes: into a device or a pipe."""
+    """Return where PNG and SVG go, or where one format alone goes."""
     path = at_home(path)
-    if path.suffix not in ("", ".png", ".svg"):
-        raise ModtoolsError(f"a picture is saved as .png and .svg; got the name {path.name!r}.")
+    if path.suffix not in ("", ".png", ".svg", ".pdf"):
+        raise ModtoolsError(
+            f"a picture is saved as .png and .svg, or as .pdf; got the name {path.name!r}."
+        )
     if path.name in ("", ".."):
         raise ModtoolsError(f"a picture needs the name of a file; got {str(path)!r}.")
-    if not path.suffix and is_stream(path):
+    if path.suffix == ".pdf" or (not path.suffix and is_stream(path)):
         return [path]
     return [path.with_suffix(".png"), path.with_suffix(".svg")]
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
-    """Write `figure` as PNG and SVG, each whole or not at all, without a date in them."""
-    files = _picture_files(path)
-    pixels, drawing = io.BytesIO(), io.BytesIO()
-    figure.savefig(pixels, format="png", dpi=200, facecolor="white")
-    figure.savefig(drawing, format="svg", facecolor="white", metadata={"Date": None})
-    contents = (pixels.getvalue(), drawing.getvalue())
-    return [write_file(file, content) for file, content in zip(files, contents, strict=False)]
+    """Write `figure` as PNG and SVG, or as PDF, each atomically and without a date in it."""
+    contents = []
+    for file in _picture_files(path):
+        form = file.suffix[1:] or "png"
+        content = io.BytesIO()
+        settings: dict[str, Any] = {"dpi": 200} if form == "png" else {"metadata": _NO_DATE[form]}
+        figure.savefig(content, format=form, facecolor="white", **settings)
+        contents.append((file, content.getvalue()))
+    return [write_file(file, content) for file, content in contents]
 
 
 def new_axes(width: float, height: float, **subplots: Any) -> Any:
@@ -140,3 +257,96 @@ def clear_frame(ax: "Axes", *, grid: str) -> None:
     ax.tick_params(length=0, colors=INK)
     ax.grid(axis=grid, color="#e6e6e6", linewidth=0.8)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
+
+
+def write_title(ax: "Axes", title: str, **style: Any) -> None:
+    """Write the title at the left, letter by letter."""
+    ax.set_title(picture_text(title), loc="left", color=INK, **style)
+
+
+def name_rows(ax: "Axes", names: Iterable[str]) -> None:
+    """Name the rows of a picture of one row a module, the first on top."""
+    texts = [picture_text(str(name)) for name in names]
+    ax.set_yticks(range(len(texts)), labels=texts)
+    ax.set_ylim(len(texts) - 0.4, -0.6)
+
+
+class EndLabel(NamedTuple):
+    """What is written beside a point (x, y), and the colour of its pointer."""
+
+    text: str
+    x: float
+    y: float
+    color: Any
+
+
+def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
+    """Name points right of the panel, highest first, each at its height or below the last name."""
+    low, high = ax.get_ylim()
+    gap = (
+        (high - low) * _LABEL_INCHES / (root_figure(ax).get_figheight() * ax.get_position().height)
+    )
+    ends = sorted(ends, key=lambda end: -end.y)
+    heights: list[float] = []
+    for end in ends:
+        heights.append(min([end.y, *(height - gap for height in heights[-1:])]))
+    rise = max(0.0, low - heights[-1]) if heights else 0.0  # no name below the panel
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
+    for end, height in zip(ends, heights, strict=True):
+        ax.annotate(
+            picture_text(end.text),
+            (end.x, end.y),
+            xytext=(1.02, height + rise),
+            textcoords=ax.get_yaxis_transform(),
+            va="center",
+            color=INK,
+            fontsize="small",
+            annotation_clip=False,
+            arrowprops={**line, "color": end.color},
+        )
+    ax.set_ylim(low, high)
+
+
+def legend_below(ax: "Axes", **options: Any) -> None:
+    """Write the legend below the axis, at the same distance whatever the height of the panel."""
+    from matplotlib.transforms import ScaledTranslation
+
+    down = ScaledTranslation(0.0, -_LEGEND_INCHES, root_figure(ax).dpi_scale_trans)
+    ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=ax.transAxes + down,
+        borderaxespad=0.0,
+        frameon=False,
+        fontsize="small",
+        labelcolor=INK,
+        **options,
+    )
+
+
+def mark_chance(ax: "Axes", percent: float, *, axis: str) -> None:
+    """Mark the accuracy that needs no features on the x or y axis; far below, at the edge."""
+    along_x = axis == "x"
+    low, high = ax.get_xlim() if along_x else ax.get_ylim()
+    is_below = bool(percent < low - (0.0 if along_x else 0.15 * (high - low)))
+    if not is_below:
+        draw = ax.axvline if along_x else ax.axhline
+        if not along_x:
+            ax.set_ylim(min(low, percent - 0.03 * (high - low)), high)
+        draw(percent, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
+    # Beside the line, never on it, and on the side with more room.
+    place = 0.0 if is_below else percent
+    is_late = along_x and not is_below and percent > (low + high) / 2
+    transform = ax.get_xaxis_transform() if along_x else ax.get_yaxis_transform()
+    ax.annotate(
+        ("◂ " if along_x else "▾ ") * is_below + f"largest class alone: {percent:.0f} %",
+        (place, 1.0) if along_x else (1.0, place),
+        xycoords="axes fraction" if is_below else transform,
+        xytext=(-5 if is_late else 5, -2) if along_x else (-3, 4),
+        textcoords="offset points",
+        ha="right" if is_late or not along_x else "left",
+        va="top" if along_x else "bottom",
+        color=FAINT,
+        fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+    )

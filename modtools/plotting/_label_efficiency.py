@@ -1,28 +1,31 @@
 """The picture of label efficiency: accuracy against labels on a log axis, and where it suffices."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
     INK,
+    MARKERS,
     OTHERS,
     Display,
+    EndLabel,
+    checked_frame,
     clear_frame,
+    label_ends,
+    mark_chance,
     new_axes,
-    root_figure,
+    write_title,
 )
-from modtools.plotting._end_labels import EndLabel, label_ends
 from modtools.plotting._label_marks import (
     MOST_TICKS,
     censoring,
     count_ticks,
-    draw_chance,
     draw_level,
     mark_reached,
     reach_text,
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelEfficiencyDisplay"]
 
-_MARKERS = "osD^vPX*"  # apart in grey too: dashes are kept for what is extrapolated
 _GREYS = (OTHERS, "#6f6f6f", "#c4c4c4")
 _MOST_DRAWS = 30  # thin lines in the whole picture
+_NOTE_WIDTH = 90  # letters
 _FIGURES = ["n_labels", "accuracy"]
 _LIMITS = ["accuracy_low", "accuracy_high"]
 
@@ -80,13 +83,6 @@ class LabelEfficiencyDisplay(Display):
     title : str, default=""
         Title of the picture.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -110,8 +106,7 @@ class LabelEfficiencyDisplay(Display):
         chance: float | None = None,
         title: str = "",
     ) -> None:
-        if not len(table):
-            raise ModtoolsError("a label efficiency without label counts cannot be drawn.")
+        super().__init__(title=title)
         self.table = _checked(table, "table", ["line", *_FIGURES])
         self.draws = (
             None if draws is None else _checked(draws, "draws", ["line", "draw", *_FIGURES])
@@ -125,7 +120,6 @@ class LabelEfficiencyDisplay(Display):
         self.target = target
         self.ceiling = ceiling
         self.chance = chance
-        self.title = title
         self._check_lines()
 
     def _check_lines(self) -> None:
@@ -161,37 +155,23 @@ class LabelEfficiencyDisplay(Display):
         further["baseline"] = [bool(greys.get(line, False)) for line in further["line"]]
         return pd.concat([whole, further], ignore_index=True)
 
-    def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw on `ax`, or on a new figure.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        return new_axes(7.6, max(4.4, 1.6 + 0.26 * table["line"].nunique()))
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw.
-
-        Returns
-        -------
-        LabelEfficiencyDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        table = self.frame()
-        styles = _styles(table)
-        height = max(4.4, 1.6 + 0.26 * len(styles))
-        self.ax_ = new_axes(7.6, height) if ax is None else ax
-        self.figure_ = root_figure(self.ax_)
-        self.ax_.set_xscale("log")
-        clear_frame(self.ax_, grid="both")
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        ax, styles = panels[0], _styles(table)
+        ax.set_xscale("log")
+        clear_frame(ax, grid="both")
         measured = table.loc[~table["extrapolated"], "n_labels"]
         ticks = count_ticks(measured.to_numpy(), furthest=table["n_labels"].max())
         notes = [*self._draw_draws(styles), *self._draw_lines(table, styles, ticks)]
-        set_ticks(self.ax_, ticks)
+        set_ticks(ax, ticks)
         notes += self._draw_levels(styles)
-        self._mark_reached(styles)
-        label_ends(self.ax_, self._ends(table, styles))
-        self.ax_.set_xlabel("labels (log axis)", color=INK)
-        self.ax_.set_ylabel("accuracy on test rows (%)", color=INK)
-        _write_title(self.ax_, self.title, notes)
-        return self
+        notes += self._mark_reached(table, styles)
+        label_ends(ax, self._ends(table, styles))
+        ax.set_xlabel("labels (log axis)", color=INK)
+        ax.set_ylabel("accuracy on test rows (%)", color=INK)
+        _write_notes(ax, self.title, notes)
 
     def _draw_draws(self, styles: Mapping[str, _Style]) -> Iterator[str]:
         """Draw single draws while they are few; yield what the note says about them."""
@@ -220,7 +200,18 @@ class LabelEfficiencyDisplay(Display):
         if len(measured) == len(table):
             return notes
         banded = table.loc[table["extrapolated"], "accuracy_low"].notna().any()
-        return [*notes, "dashed: extrapolated" + (", 80 % interval" if banded else "")]
+        dashed = "dashed: extrapolated" + (", 80 % interval" if banded else "")
+        if not self._forecast_is_joined(table):
+            # A fit passes between the measured points, so it need not meet the last of them.
+            dashed += ", from its own fit on"
+        return [*notes, dashed]
+
+    @staticmethod
+    def _forecast_is_joined(table: "pd.DataFrame") -> bool:
+        """Return whether every dashed line begins beyond the last measured count of its line."""
+        ends = table[~table["extrapolated"]].groupby("line")["n_labels"].max()
+        starts = table[table["extrapolated"]].groupby("line")["n_labels"].min()
+        return bool((starts > ends.reindex(starts.index).fillna(0)).all())
 
     def _draw_measured(self, rows: "pd.DataFrame", style: _Style, ticks: NDArray[np.intp]) -> None:
         counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["accuracy"].to_numpy()
@@ -258,7 +249,8 @@ class LabelEfficiencyDisplay(Display):
         low, high = self.ax_.get_ylim()
         self.ax_.set_ylim(max(low, -1.0), min(high, 101.0))
         if self.target is not None:
-            draw_level(self.ax_, 100.0 * self.target, color=INK, linewidth=0.9, zorder=1.4)
+            style: dict[str, Any] = {"color": INK, "linewidth": 0.9, "zorder": 1.4}
+            draw_level(self.ax_, 100.0 * self.target, f"target: {100 * self.target:.3g} %", **style)
         dots: dict[str, Any] = {"linestyle": ":", "linewidth": 1.4, "zorder": 1.5}
         if isinstance(self.ceiling, Mapping):
             for line, accuracy in self.ceiling.items():
@@ -268,13 +260,22 @@ class LabelEfficiencyDisplay(Display):
             text = f"with all labels: {100 * self.ceiling:.1f} %"
             draw_level(self.ax_, 100.0 * self.ceiling, text, color=INK, **dots)
         if self.chance is not None:
-            draw_chance(self.ax_, 100.0 * self.chance)
+            mark_chance(self.ax_, 100.0 * self.chance, axis="y")
 
-    def _mark_reached(self, styles: Mapping[str, _Style]) -> None:
-        for row in self._reached_rows():
-            color, marker, _ = styles[str(row["line"])]
-            named = len(self._reached_rows()) == 1
+    def _mark_reached(self, table: "pd.DataFrame", styles: Mapping[str, _Style]) -> Iterator[str]:
+        """Ring where lines reach the target; yield the levels of the intervals drawn there."""
+        rows = self._reached_rows()
+        measured = table[~table["extrapolated"]].groupby("line")["n_labels"].max()
+        levels = set()
+        for row in rows:
+            line = str(row["line"])
+            color, marker, _ = styles[line]
+            named = len(rows) == 1
             mark_reached(self.ax_, row, self.target or 0, color=color, marker=marker, named=named)
+            if not censoring(row) and not np.isnan([row["low"], row["high"]]).all():
+                levels.add("95 %" if row["n_labels"] <= measured.get(line, 0) else "80 %")
+        if levels:
+            yield f"bar: {' or '.join(sorted(levels))} interval of the labels"
 
     def _reached_rows(self) -> list[dict[Any, Any]]:
         if self.reached is None or self.target is None:
@@ -282,7 +283,7 @@ class LabelEfficiencyDisplay(Display):
         return self.reached.to_dict("records")
 
     def _ends(self, table: "pd.DataFrame", styles: Mapping[str, _Style]) -> list[EndLabel]:
-        """Return the names of the lines with what they reach, highest end first."""
+        """Return the names of the lines with what they reach."""
         reached = {str(row["line"]): row for row in self._reached_rows()}
         ends = []
         for line, rows in table.groupby("line", sort=False):
@@ -294,16 +295,13 @@ class LabelEfficiencyDisplay(Display):
                 text = reach_text(row, self.target or 0)
             name, color = f"{line}  {text}".strip(), styles[str(line)].color
             ends.append(EndLabel(name, float(last["n_labels"]), percent, color))
-        return sorted(ends, key=lambda end: -end.y)
+        return ends
 
 
 def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.DataFrame":
     """Return a copy of a frame that has these columns and possible numbers in them."""
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ModtoolsError(
-            f"{name} must have the columns {', '.join(columns)}; got no {missing[0]}."
-        )
+    empty = "a label efficiency without label counts cannot be drawn." if name == "table" else ""
+    frame = checked_frame(frame, name, columns, empty=empty)
     if name != "reached" and not (frame["n_labels"] > 0).all():
         raise ModtoolsError(
             f"n_labels of {name} must be above 0, or it has no place on a log axis."
@@ -338,16 +336,16 @@ def _styles(table: "pd.DataFrame") -> dict[str, _Style]:
     for place, (line, is_grey) in enumerate(greys.items()):
         color = _GREYS[shades % len(_GREYS)] if is_grey else next(colors)
         shades += is_grey
-        marker = _MARKERS[place % len(_MARKERS)]
+        marker = MARKERS[place % len(MARKERS)]
         styles[str(line)] = _Style(color, marker, 2.4 if is_grey else 2.8)
     return styles
 
 
-def _write_title(ax: "Axes", title: str, notes: Sequence[str]) -> None:
+def _write_notes(ax: "Axes", title: str, notes: Sequence[str]) -> None:
     """Write the title and, smaller and below it, what the marks mean."""
-    ax.set_title(picture_text(title), loc="left", color=INK, pad=20 if notes else 6)
+    text = textwrap.fill(", ".join(notes), _NOTE_WIDTH)
     ax.annotate(
-        ", ".join(notes),
+        text,
         (0.0, 1.0),
         xycoords="axes fraction",
         xytext=(0, 6),
@@ -355,3 +353,4 @@ def _write_title(ax: "Axes", title: str, notes: Sequence[str]) -> None:
         color=INK,
         fontsize="small",
     )
+    write_title(ax, title, pad=6 + 13 * (text.count("\n") + 1 if text else 0))

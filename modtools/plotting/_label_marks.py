@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools.plotting._display import FAINT, INK
+from modtools.plotting._display import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,6 @@ __all__ = [
     "MOST_TICKS",
     "censoring",
     "count_ticks",
-    "draw_chance",
     "draw_level",
     "mark_reached",
     "reach_text",
@@ -74,24 +73,6 @@ def draw_level(ax: "Axes", percent: float, text: str = "", **style: Any) -> None
     if text:
         place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (3, 3)}
         ax.annotate(text, (0.0, percent), color=INK, **place, **_SMALL)
-
-
-def draw_chance(ax: "Axes", percent: float) -> None:
-    """Mark the accuracy that needs no features; where it is far below, say so at the bottom."""
-    low, high = ax.get_ylim()
-    is_below = percent < low - 0.15 * (high - low)
-    if not is_below:
-        ax.set_ylim(min(low, percent - 0.03 * (high - low)), high)
-        ax.axhline(percent, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
-    ax.annotate(
-        ("▾ " if is_below else "") + f"largest class alone: {percent:.0f} %",
-        (1.0, 0.0 if is_below else percent),
-        xycoords="axes fraction" if is_below else ax.get_yaxis_transform(),
-        xytext=(-3, 3),
-        ha="right",
-        color=FAINT,
-        **_SMALL,
-    )
 
 
 def mark_reached(

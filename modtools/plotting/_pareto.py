@@ -1,19 +1,21 @@
 """The picture of accuracy against cost: what was tried, and the front of what is worth its cost."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from modtools._escape import picture_text
-from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
     INK,
     OTHERS,
     Display,
+    EndLabel,
+    checked_frame,
     clear_frame,
+    label_ends,
+    legend_below,
     new_axes,
-    root_figure,
+    write_title,
 )
-from modtools.plotting._end_labels import EndLabel, label_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,13 +41,6 @@ class ParetoDisplay(Display):
     title : str, default=""
         Title of the picture.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -59,11 +54,10 @@ class ParetoDisplay(Display):
     ax_: "Axes"
 
     def __init__(self, *, results: "pd.DataFrame", cost: str, title: str = "") -> None:
-        if not len(results):
-            raise ModtoolsError("a picture of accuracy and cost needs at least one combination.")
-        self.results = results.copy()
+        super().__init__(title=title)
+        empty = "a picture of accuracy and cost needs at least one combination."
+        self.results = checked_frame(results, "results", _COLUMNS, empty=empty)
         self.cost = cost
-        self.title = title
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers, the cheapest first.
@@ -76,73 +70,72 @@ class ParetoDisplay(Display):
         table = self.results[list(_COLUMNS)]
         return table.sort_values(["cost", "accuracy"], kind="stable", ignore_index=True)
 
-    def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw on `ax`, or on a new figure.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        return new_axes(7.5, 4.2)
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw.
-
-        Returns
-        -------
-        ParetoDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        table = self.frame()
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        ax = panels[0]
         table[list(_NUMBERS)] *= 100.0
-        self.ax_ = new_axes(7.5, 4.2) if ax is None else ax
-        self.figure_ = root_figure(self.ax_)
-        clear_frame(self.ax_, grid="y")
-        self._scale(table)
-        self._draw_others(table[~table["on_front"]])
-        self._draw_front(table[table["on_front"]])
-        self._mark_chosen(table[table["chosen"]])
-        self.ax_.set_xlabel(picture_text(self.cost), color=INK)
-        self.ax_.set_ylabel("cross-validated accuracy (%)", color=INK)
-        self.ax_.set_title(picture_text(self.title), loc="left", color=INK)
-        below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.14)}
-        self.ax_.legend(frameon=False, fontsize="small", labelcolor=INK, ncols=2, **below)
-        self._name_front(table[table["on_front"]])
-        return self
+        clear_frame(ax, grid="y")
+        _scale(ax, table)
+        _draw_others(ax, table[~table["on_front"]])
+        _draw_front(ax, table[table["on_front"]])
+        _mark_chosen(ax, table)
+        ax.set_xlabel(picture_text(self.cost), color=INK)
+        ax.set_ylabel("cross-validated accuracy (%)", color=INK)
+        write_title(ax, self.title)
+        legend_below(ax, ncols=2)
+        _name_points(ax, table[table["on_front"] | table["chosen"]])
 
-    def _scale(self, table: "pd.DataFrame") -> None:
-        positive = table.loc[table["cost"] > 0, "cost"]
-        if len(positive) and positive.max() > _WIDE_RANGE * positive.min():
-            # Raw inputs cost nothing, so the axis is linear up to the cheapest network.
-            is_free = len(positive) < len(table)
-            options = {"linthresh": float(positive.min())} if is_free else {}
-            self.ax_.set_xscale("symlog" if is_free else "log", **options)
 
-    def _draw_others(self, table: "pd.DataFrame") -> None:
-        for is_one, marker, label in ((True, "o", "one module"), (False, "x", "several")):
-            rows = table[(table["n_modules"] == 1) == is_one]
-            if len(rows):
-                self.ax_.plot(
-                    rows["cost"], rows["accuracy"], marker, color=OTHERS, markersize=5, label=label
-                )
+def _scale(ax: "Axes", table: "pd.DataFrame") -> None:
+    positive = table.loc[table["cost"] > 0, "cost"]
+    if len(positive) and positive.max() > _WIDE_RANGE * positive.min():
+        # Raw inputs cost nothing, so the axis is linear up to the cheapest network.
+        is_free = len(positive) < len(table)
+        options = {"linthresh": float(positive.min())} if is_free else {}
+        ax.set_xscale("symlog" if is_free else "log", **options)
 
-    def _draw_front(self, table: "pd.DataFrame") -> None:
-        self.ax_.vlines(table["cost"], table["low"], table["high"], color=BEST, alpha=0.35)
-        label = "nothing better for less, 95 % intervals"
-        self.ax_.plot(table["cost"], table["accuracy"], "o", color=BEST, markersize=7, label=label)
-        self.ax_.step(table["cost"], table["accuracy"], where="post", color=BEST, linewidth=1.2)
 
-    def _mark_chosen(self, table: "pd.DataFrame") -> None:
-        self.ax_.plot(
-            table["cost"],
-            table["accuracy"],
+def _draw_others(ax: "Axes", table: "pd.DataFrame") -> None:
+    for is_one, marker, label in ((True, "o", "one module"), (False, "x", "several")):
+        rows = table[(table["n_modules"] == 1) == is_one]
+        if len(rows):
+            ax.plot(rows["cost"], rows["accuracy"], marker, color=OTHERS, markersize=5, label=label)
+
+
+def _draw_front(ax: "Axes", table: "pd.DataFrame") -> None:
+    ax.vlines(table["cost"], table["low"], table["high"], color=BEST, alpha=0.35)
+    label = "nothing better for less, 95 % intervals"
+    ax.plot(table["cost"], table["accuracy"], "o", color=BEST, markersize=7, label=label)
+    ax.step(table["cost"], table["accuracy"], where="post", color=BEST, linewidth=1.2)
+
+
+def _mark_chosen(ax: "Axes", table: "pd.DataFrame") -> None:
+    """Ring what was chosen; where a single module is better for less, say so."""
+    for row in table[table["chosen"]].to_dict("records"):
+        better = table[
+            (table["n_modules"] < row["n_modules"])
+            & (table["accuracy"] > row["accuracy"])
+            & (table["cost"] <= row["cost"])
+        ]
+        label = "chosen"
+        if len(better):
+            best = better.loc[better["accuracy"].idxmax(), "modules"]
+            label = picture_text(f"chosen, but {best} is better for less")
+        ax.plot(
+            row["cost"],
+            row["accuracy"],
             "o",
             markersize=13,
             markerfacecolor="none",
-            markeredgecolor=INK,
+            markeredgecolor=OTHERS if len(better) else INK,
             markeredgewidth=1.4,
-            label="chosen" if len(table) else None,
+            label=label,
         )
 
-    def _name_front(self, table: "pd.DataFrame") -> None:
-        ends = [
-            EndLabel(row["modules"], row["cost"], row["accuracy"], BEST)
-            for row in table.to_dict("records")
-        ]
-        label_ends(self.ax_, sorted(ends, key=lambda end: -end.y))
+
+def _name_points(ax: "Axes", table: "pd.DataFrame") -> None:
+    rows = table.to_dict("records")
+    ends = [EndLabel(row["modules"], row["cost"], row["accuracy"], BEST) for row in rows]
+    label_ends(ax, ends)

@@ -1,23 +1,26 @@
 """The picture of a race: how long each module ran, best on top."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
-from modtools._escape import picture_text
-from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
     FAINT,
     INK,
     OTHERS,
     Display,
+    checked_frame,
     clear_frame,
+    name_rows,
     new_axes,
-    root_figure,
+    write_title,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+
+_COLUMNS = ("module", "status", "rows", "accuracy")
 
 
 class RaceDisplay(Display):
@@ -33,13 +36,6 @@ class RaceDisplay(Display):
     title : str, default=""
         Title of the picture.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -52,11 +48,10 @@ class RaceDisplay(Display):
     ax_: "Axes"
 
     def __init__(self, *, results: "pd.DataFrame", n_labels: int, title: str = "") -> None:
-        if not len(results):
-            raise ModtoolsError("a race without modules cannot be drawn.")
-        self.results = results.copy()
+        super().__init__(title=title)
+        empty = "a race without modules cannot be drawn."
+        self.results = checked_frame(results, "results", _COLUMNS, empty=empty)
         self.n_labels = n_labels
-        self.title = title
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers: module, status, rows and accuracy.
@@ -66,29 +61,18 @@ class RaceDisplay(Display):
         pandas.DataFrame
             One row a module, best first.
         """
-        return self.results[["module", "status", "rows", "accuracy"]].reset_index(drop=True)
+        return self.results[list(_COLUMNS)].reset_index(drop=True)
 
-    def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw on `ax`, or on a new figure.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        return new_axes(7.0, 1.3 + 0.28 * len(table))
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw.
-
-        Returns
-        -------
-        RaceDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        table = self.frame()
-        self.ax_ = new_axes(7.0, 1.3 + 0.28 * len(table)) if ax is None else ax
-        self.figure_ = root_figure(self.ax_)
-        clear_frame(self.ax_, grid="x")
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        ax = panels[0]
+        clear_frame(ax, grid="x")
         for place, row in enumerate(table.to_dict("records")):
             color = BEST if row["status"] == "in" else OTHERS
-            self.ax_.barh(place, row["rows"], height=0.6, color=color)
-            self.ax_.annotate(
+            ax.barh(place, row["rows"], height=0.6, color=color)
+            ax.annotate(
                 _end_text(row["status"], row["accuracy"]),
                 (row["rows"], place),
                 xytext=(4, 0),
@@ -97,16 +81,12 @@ class RaceDisplay(Display):
                 color=INK,
                 fontsize="small",
             )
-        self.ax_.axvline(self.n_labels, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
-        self.ax_.set_xlim(0, 1.12 * self.n_labels)
-        self.ax_.set_yticks(
-            range(len(table)), labels=[*map(picture_text, map(str, table["module"]))]
-        )
-        self.ax_.set_ylim(len(table) - 0.4, -0.6)
+        ax.axvline(self.n_labels, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
+        ax.set_xlim(0, 1.12 * self.n_labels)
+        name_rows(ax, table["module"])
         label = "labelled rows run (blue: still in), with the accuracy so far (%)"
-        self.ax_.set_xlabel(label, color=INK)
-        self.ax_.set_title(picture_text(self.title), loc="left", color=INK, fontsize="medium")
-        return self
+        ax.set_xlabel(label, color=INK)
+        write_title(ax, self.title, fontsize="medium")
 
 
 def _end_text(status: str, accuracy: float) -> str:

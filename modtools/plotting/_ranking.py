@@ -1,26 +1,26 @@
 """The picture of a ranking: dots with intervals, best on top."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from modtools._escape import picture_text
 from modtools._intervals import ROUNDED_95
-from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
-    FAINT,
     INK,
     OTHERS,
     Display,
+    checked_frame,
     clear_frame,
+    legend_below,
+    mark_chance,
+    name_rows,
     new_axes,
-    root_figure,
+    write_title,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-_LEGEND_INCHES = 0.55  # room for ticks and axis label
 
 
 class RankingDisplay(Display):
@@ -45,13 +45,6 @@ class RankingDisplay(Display):
     title : str, default=""
         Title of the picture.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -72,13 +65,12 @@ class RankingDisplay(Display):
         chance: float | None = None,
         title: str = "",
     ) -> None:
-        if not len(results):
-            raise ModtoolsError("a ranking without modules cannot be drawn.")
-        self.results = results.copy()
+        super().__init__(title=title)
+        empty = "a ranking without modules cannot be drawn."
+        self.results = checked_frame(results, "results", ["module", "value"], empty=empty)
         self.score = score
         self.accuracy = accuracy
         self.chance = chance
-        self.title = title
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers: module, value, lower, upper, like_best and achieved.
@@ -104,42 +96,28 @@ class RankingDisplay(Display):
             achieved=achieved.astype(float).to_numpy(),
         )
 
-    def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw on `ax`, or on a new figure.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        return new_axes(7.0, 1.3 + 0.34 * len(table))
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw.
-
-        Returns
-        -------
-        RankingDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        table = self.frame()
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        ax = panels[0]
         unit = 100.0 if self.accuracy else 1.0
         numbers = ["value", "lower", "upper", "achieved"]
         table[numbers] = table[numbers] * unit
-        self.ax_ = new_axes(7.0, 1.3 + 0.34 * len(table)) if ax is None else ax
-        self.figure_ = root_figure(self.ax_)
-        clear_frame(self.ax_, grid="x")
-        self._draw_dots(table)
-        self._mark_chance()
-        self.ax_.set_yticks(
-            range(len(table)), labels=[*map(picture_text, map(str, table["module"]))]
-        )
-        self.ax_.set_ylim(len(table) - 0.4, -0.6)
-        self.ax_.set_xlabel(
+        clear_frame(ax, grid="x")
+        self._draw_dots(ax, table)
+        if self.chance is not None and self.accuracy:
+            mark_chance(ax, 100.0 * self.chance, axis="x")
+        name_rows(ax, table["module"])
+        ax.set_xlabel(
             "accuracy of a retrained output module (%)"
             if self.accuracy
             else picture_text(f"{self.score} (higher is better)"),
             color=INK,
         )
-        self.ax_.set_title(picture_text(self.title), loc="left", color=INK)
-        return self
+        write_title(ax, self.title)
 
-    def _draw_dots(self, table: "pd.DataFrame") -> None:
+    def _draw_dots(self, ax: "Axes", table: "pd.DataFrame") -> None:
         has_intervals = bool((table["upper"] > table["lower"]).any())
         source = f"predicted by {picture_text(self.score)}" if self.score else "predicted"
         texts = {True: f"{source}, 95 % interval: not told apart from the best"}
@@ -147,9 +125,9 @@ class RankingDisplay(Display):
         for alike, color in ((True, BEST), (False, OTHERS)):
             rows = table[table["like_best"] == alike]
             places = rows.index.to_numpy()
-            self.ax_.hlines(places, rows["lower"], rows["upper"], color=color, linewidth=2.2)
+            ax.hlines(places, rows["lower"], rows["upper"], color=color, linewidth=2.2)
             label = texts[alike] if has_intervals and len(rows) else None
-            self.ax_.plot(rows["value"], places, "o", color=color, markersize=7.5, label=label)
+            ax.plot(rows["value"], places, "o", color=color, markersize=7.5, label=label)
         known = table[table["achieved"].notna()]
         if len(known):
             ring: dict[str, Any] = {
@@ -159,39 +137,6 @@ class RankingDisplay(Display):
             }
             label = "achieved on rows kept aside"
             places = known.index.to_numpy()
-            self.ax_.plot(known["achieved"], places, "o", markersize=11, label=label, **ring)
+            ax.plot(known["achieved"], places, "o", markersize=11, label=label, **ring)
         if has_intervals or len(known):
-            self._draw_legend()
-
-    def _draw_legend(self) -> None:
-        """Write the legend below the axis, at the same distance whatever the height."""
-        from matplotlib.transforms import ScaledTranslation
-
-        down = ScaledTranslation(0.0, -_LEGEND_INCHES, self.figure_.dpi_scale_trans)
-        self.ax_.legend(
-            loc="upper left",
-            bbox_to_anchor=(0.0, 0.0),
-            bbox_transform=self.ax_.transAxes + down,
-            borderaxespad=0.0,
-            frameon=False,
-            fontsize="small",
-            labelcolor=INK,
-        )
-
-    def _mark_chance(self) -> None:
-        if self.chance is None or not self.accuracy:
-            return
-        chance = 100.0 * self.chance
-        is_left = chance < self.ax_.get_xlim()[0]
-        if not is_left:
-            self.ax_.axvline(chance, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
-        self.ax_.annotate(
-            ("◂ " if is_left else "") + f"largest class alone: {chance:.0f} %",
-            (0.0 if is_left else chance, 1.0),
-            xycoords="axes fraction" if is_left else ("data", "axes fraction"),
-            xytext=(5, -2),
-            textcoords="offset points",
-            va="top",
-            color=FAINT,
-            fontsize="small",
-        )
+            legend_below(ax)

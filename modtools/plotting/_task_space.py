@@ -1,13 +1,13 @@
 """The picture of a task space: the tree of tasks beside how every module serves them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
 from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import FAINT, INK, Display, new_axes, root_figure
+from modtools.plotting._display import FAINT, INK, Display, checked_frame, new_axes, write_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +43,6 @@ class TaskSpaceDisplay(Display):
     achieved : pandas.DataFrame, optional
         Achieved accuracies in [0, 1], tasks by modules.
 
-    Attributes
-    ----------
-    ax_ : tuple of matplotlib.axes.Axes
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import numpy as np
@@ -62,6 +55,7 @@ class TaskSpaceDisplay(Display):
     """
 
     ax_: "tuple[Axes, ...]"
+    _most_panels = 3
 
     def __init__(
         self,
@@ -73,8 +67,11 @@ class TaskSpaceDisplay(Display):
         source: Mapping[str, str] | None = None,
         achieved: "pd.DataFrame | None" = None,
     ) -> None:
+        super().__init__()
+        few = "a space of fewer than two tasks, or no module, cannot be drawn."
+        checked_frame(matrix, "matrix", [], empty=few)
         if len(matrix) < 2 or not matrix.shape[1]:
-            raise ModtoolsError("a space of fewer than two tasks, or no module, cannot be drawn.")
+            raise ModtoolsError(few)
         self.linkage = linkage.copy()
         self.score = score
         self.accuracy = accuracy
@@ -82,7 +79,8 @@ class TaskSpaceDisplay(Display):
         self.matrix = self._in_order(matrix)
         self.achieved = None
         if achieved is not None:
-            self.achieved = achieved.loc[self.matrix.index, self.matrix.columns]
+            checked = checked_frame(achieved, "achieved", [*self.matrix.columns], empty=few)
+            self.achieved = checked.loc[self.matrix.index, self.matrix.columns]
 
     def _in_order(self, matrix: "pd.DataFrame") -> "pd.DataFrame":
         """Return the matrix with tasks in the order of the tree, modules in that of their tasks."""
@@ -106,7 +104,7 @@ class TaskSpaceDisplay(Display):
         achieved = float("nan") if self.achieved is None else _tidy(self.achieved).to_numpy()
         return table.assign(achieved=achieved)
 
-    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
+    def plot(self, ax: "Axes | Iterable[Axes] | None" = None) -> Self:
         """Draw on a new figure, on axes for tree, matrix and achieved, or the matrix on one.
 
         Parameters
@@ -117,31 +115,30 @@ class TaskSpaceDisplay(Display):
         Returns
         -------
         TaskSpaceDisplay
-            The display itself, with `ax_` and `figure_`.
+            The display itself, with `ax_`, always a tuple, and `figure_`.
         """
-        panels = self._new_panels() if ax is None else ax
-        self.ax_ = tuple(panels) if hasattr(panels, "__iter__") else (panels,)
-        self.figure_ = root_figure(self.ax_[0])
-        if len(self.ax_) > 3:
-            raise ModtoolsError(f"ax must be one, two or three axes; got {len(self.ax_)}.")
-        if len(self.ax_) == 1:
-            self._draw_map(self.ax_[0], self.matrix, self._title(), in_percent=self.accuracy)
-            return self
-        tree, score, *rest = self.ax_
+        super().plot(ax)
+        self.ax_ = self.ax_ if isinstance(self.ax_, tuple) else (self.ax_,)
+        return self
+
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        n_tasks, n_modules = self.matrix.shape
+        n_maps = 1 if self.achieved is None else 2
+        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+        ratios = {"width_ratios": [3.0, *[width] * n_maps]}
+        return new_axes(3.0 + width * n_maps, height, ncols=1 + n_maps, gridspec_kw=ratios)
+
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
+        if len(panels) == 1:
+            self._draw_map(panels[0], self.matrix, self._title(), in_percent=self.accuracy)
+            return
+        tree, score, *rest = panels
         self._draw_map(score, self.matrix, self._title(), in_percent=self.accuracy)
         if rest and self.achieved is not None:
             self._draw_map(rest[0], self.achieved, "achieved accuracy (%)", in_percent=True)
             rest[0].set_yticks([])
         self._draw_tree(tree)
         score.set_yticks([])
-        return self
-
-    def _new_panels(self) -> Any:
-        n_tasks, n_modules = self.matrix.shape
-        n_maps = 1 if self.achieved is None else 2
-        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
-        ratios = {"width_ratios": [3.0, *[width] * n_maps]}
-        return new_axes(3.0 + width * n_maps, height, ncols=1 + n_maps, gridspec_kw=ratios)
 
     def _title(self) -> str:
         return f"{self.score} (%)" if self.accuracy else f"{self.score} (higher is better)"
@@ -185,7 +182,7 @@ class TaskSpaceDisplay(Display):
         ax.tick_params(axis="x", rotation=90)
         ax.set(xlabel="", ylabel="")
         ax.set_xlabel("modules; shade: from the worst to the best of a row", color=INK)
-        ax.set_title(picture_text(title), loc="left", color=INK)
+        write_title(ax, title)
 
     def _frame_own(self, ax: "Axes") -> None:
         """Frame each module on the task that it was trained on."""

@@ -1,14 +1,22 @@
 """The picture of training: accuracy against seconds, and what memory it took."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import INK, Display, clear_frame, new_axes, root_figure
-from modtools.plotting._end_labels import EndLabel, label_ends
+from modtools.plotting._display import (
+    INK,
+    Display,
+    EndLabel,
+    checked_frame,
+    clear_frame,
+    label_ends,
+    new_axes,
+    write_title,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +45,6 @@ class TrainingDisplay(Display):
     title : str, default=""
         Title of the picture.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes or tuple of two
-        The axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure, after `plot`.
-
     Examples
     --------
     >>> import pandas as pd
@@ -52,7 +53,7 @@ class TrainingDisplay(Display):
     [0.5, 0.9]
     """
 
-    ax_: "Axes | tuple[Axes, Axes]"
+    _most_panels = 2
 
     def __init__(
         self,
@@ -61,14 +62,15 @@ class TrainingDisplay(Display):
         memory: "Mapping[str, int] | pd.Series[int] | None" = None,
         title: str = "",
     ) -> None:
+        super().__init__(title=title)
+        empty = (
+            "a training without accuracies cannot be drawn; train with validation= to have one an "
+            "epoch."
+        )
+        self.runs = checked_frame(runs, "runs", ["method", "seconds", "accuracy"], empty=empty)
         if not runs["accuracy"].notna().any():
-            raise ModtoolsError(
-                "a training without accuracies cannot be drawn; train with validation= to have "
-                "one an epoch."
-            )
-        self.runs = runs.copy()
+            raise ModtoolsError(empty)
         self.memory = {} if memory is None else {str(name): peak for name, peak in memory.items()}
-        self.title = title
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers, methods with the highest last accuracy first.
@@ -92,38 +94,17 @@ class TrainingDisplay(Display):
         places = np.argsort(table["method"].map(order).to_numpy(), kind="stable")
         return table[columns].iloc[places].reset_index(drop=True)
 
-    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> Self:
-        """Draw on a new figure, on two axes, or the accuracies alone on one.
+    def _new_axes(self, table: "pd.DataFrame") -> Any:
+        height = max(3.6, 1.2 + 0.36 * table["method"].nunique())
+        if not self.memory:
+            return new_axes(7.0, height)
+        return new_axes(9.4, height, ncols=2, gridspec_kw={"width_ratios": [2.6, 1]})
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or sequence of two, optional
-            Where to draw.
-
-        Returns
-        -------
-        TrainingDisplay
-            The display itself, with `ax_` and `figure_`.
-        """
-        table = self.frame()
+    def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         styles = _styles(list(dict.fromkeys(table["method"])))
-        if ax is None:
-            height = max(3.6, 1.2 + 0.36 * len(styles))
-            ratios = {"width_ratios": [2.6, 1]}
-            ax = (
-                new_axes(9.4, height, ncols=2, gridspec_kw=ratios)
-                if self.memory
-                else new_axes(7.0, height)
-            )
-        panels = tuple(ax) if isinstance(ax, Sequence) or hasattr(ax, "__iter__") else (ax,)
-        if len(panels) > 2:
-            raise ModtoolsError(f"ax must be one or two axes; got {len(panels)}.")
         self._draw_lines(panels[0], table, styles)
         if len(panels) == 2:
             _draw_memory(panels[1], table, styles)
-        self.ax_ = panels if len(panels) == 2 else panels[0]
-        self.figure_ = root_figure(panels[0])
-        return self
 
     def _draw_lines(
         self, ax: "Axes", table: "pd.DataFrame", styles: Mapping[str, Mapping[str, Any]]
@@ -148,7 +129,7 @@ class TrainingDisplay(Display):
         ax.set_xlim(left=0.0)
         ax.set_xlabel("seconds of training", color=INK)
         ax.set_ylabel("accuracy on held-out rows (%)", color=INK)
-        ax.set_title(picture_text(self.title), loc="left", color=INK)
+        write_title(ax, self.title)
         label_ends(ax, ends)
 
 

@@ -437,7 +437,7 @@ class LabelEfficiency(Result):
             ceiling=ceiling,
             forecast=None if extrapolate_to is None else self._forecast(extrapolate_to),
             chance=float(counts.max() / counts.sum()),
-            title=f"Mean of {n_draws} draws of labels, {n_test} test rows",
+            title=f"Mean of {n_draws} draws of labels, {n_test} test rows of {self._plan.task}",
         ).plot(ax)
 
     def _forecast(self, n_labels: int) -> "pd.DataFrame":

@@ -40,6 +40,8 @@ class Plan:
         Sorted labels of pool and test rows.
     codes, test_codes : ndarray
         Class of each row of the pool, and of each test row.
+    task : str
+        Name of the task that is tested.
     """
 
     counts: NDArray[np.intp]
@@ -50,6 +52,7 @@ class Plan:
     classes: NDArray[Any]
     codes: ClassCodes
     test_codes: ClassCodes
+    task: str = "the task"
 
     @classmethod
     def checked(
@@ -75,6 +78,7 @@ class Plan:
             classes=classes,
             codes=codes,
             test_codes=test_codes,
+            task=(test.name if isinstance(test, Task) else "") or "the task",
         )
 
     def draws(self) -> list[tuple[str, int]]:

@@ -102,9 +102,11 @@ def test_a_place_that_cannot_be_written_is_known_before_any_work(
 def test_a_wrong_kind_of_picture_is_known_before_any_work(cli, command, monkeypatch):
     for name in WRITERS:
         monkeypatch.setattr(COMMANDS[name][0], lambda *_a, **_k: pytest.fail("done in vain"))
-        done = cli(*command[name], "--plot", "a.pdf")
+        done = cli(*command[name], "--plot", "a.gif")
         assert done.exit_code == 2
-        assert "a picture is saved as .png and .svg; got the name 'a.pdf'." in done.stderr
+        assert (
+            "a picture is saved as .png and .svg, or as .pdf; got the name 'a.gif'." in done.stderr
+        )
         assert "a picture needs the name of a file" in cli(*command[name], "--plot", "").stderr
 
 

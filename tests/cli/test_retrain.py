@@ -311,7 +311,10 @@ def test_list_shows_every_strategy(cli):
         ),
         ([*PIXELS, "--pool"], "--pool is for class means: add --output class_mean."),
         ([*PIXELS, "--target", "90"], "--target must lie strictly between 0 and 1; got 90.0."),
-        ([*PIXELS, "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
+        (
+            [*PIXELS, "--plot", "a.gif"],
+            "a picture is saved as .png and .svg, or as .pdf; got the name",
+        ),
         ([*PIXELS, "--task", "gone.npz"], "file or folder gone.npz does not exist."),
         (
             [*PIXELS, "--labels", "9999"],

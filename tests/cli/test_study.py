@@ -224,7 +224,10 @@ def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
         (["FILES", "--outputs", "rigde"], 'unknown output "rigde"; did you mean "ridge"?'),
         (["FILES", "--strategies", "tipical"], 'unknown strategy "tipical"; did you mean'),
         (["FILES", "--target", "95"], "--target must lie strictly between 0 and 1; got 95.0."),
-        (["FILES", "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
+        (
+            ["FILES", "--plot", "a.gif"],
+            "a picture is saved as .png and .svg, or as .pdf; got the name",
+        ),
         (["FILES", "--repeats", "0"], "--repeats must be a whole number of at least 1; got 0."),
         (["FILES", "--from-scratch", "resnet18"], "--from-scratch needs the inputs themselves; "),
         (

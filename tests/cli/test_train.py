@@ -243,7 +243,10 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
         (["--classes", "1"], "there is nothing to tell apart in one class; got 1."),
         (["--name", "mine"], "--name is what a zoo calls the module: add --zoo DIR."),
         (["--zoo", "zoo", "--name", "a/b"], "a module's name starts with a letter or digit"),
-        (["--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name 'a.pdf'."),
+        (
+            ["--plot", "a.gif"],
+            "a picture is saved as .png and .svg, or as .pdf; got the name 'a.gif'.",
+        ),
         (["--batch-size", "0"], "--batch-size must be a whole number of at least 1; got 0."),
         (["--at", "blck1", "--epochs", "1"], 'unknown cut point "blck1"; did you mean "block1"'),
         (

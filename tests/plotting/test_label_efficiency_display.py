@@ -142,7 +142,8 @@ def test_several_lines_say_what_they_reach_at_their_ends(table):
     rows = [reached(), reached(line="pixels", n_labels=300), reached(line="from scratch")]
     rows[2]["n_labels"] = np.nan
     ax = LabelEfficiencyDisplay(table, target=0.8, reached=pd.concat(rows)).plot().ax_
-    assert texts_of(ax)[:3] == [
+    assert texts_of(ax)[:4] == [
+        "target: 80 %",
         "lite0  80 % at 100 labels",
         "pixels  80 % at 300 labels",
         "from scratch  80 % not reached",

@@ -185,7 +185,10 @@ def test_saving_before_drawing_says_what_to_do(results, tmp_path):
 def test_other_suffixes_are_refused(results, tmp_path):
     with pytest.raises(ModtoolsError) as caught:
         draw(results).save(tmp_path / "a.gif")
-    assert str(caught.value) == "a picture is saved as .png and .svg; got the name 'a.gif'."
+    assert (
+        str(caught.value)
+        == "a picture is saved as .png and .svg, or as .pdf; got the name 'a.gif'."
+    )
 
 
 def test_an_empty_ranking_cannot_be_drawn():

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import TrainingDisplay
-from modtools.plotting._end_labels import spread
 
 
 @pytest.fixture
@@ -93,19 +92,6 @@ def test_names_of_equal_accuracy_do_not_lie_on_each_other(runs):
     equal = runs.assign(accuracy=np.where(runs["seconds"] >= 9, 0.9, 0.5))
     heights = [text.get_position()[1] for text in TrainingDisplay(runs=equal).plot().ax_.texts]
     assert (np.diff(heights) < 0).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([9.0, 5.0], [9.0, 5.0]),
-        ([5.0, 5.0], [5.5, 4.5]),
-        ([5.0, 5.0, 5.0], [6.0, 5.0, 4.0]),
-        ([5.9, 5.0, 4.8], [6.233, 5.233, 4.233]),  # the second push reaches the first name
-    ],
-)
-def test_names_move_apart_and_no_further(values, expected):
-    assert spread(values, gap=1.0) == pytest.approx(expected, abs=1e-3)
 
 
 def test_memory_is_a_second_panel_in_megabytes(runs, memory):
