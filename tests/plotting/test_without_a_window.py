@@ -73,6 +73,14 @@ def test_a_notebook_shows_a_figure_once(display):
     assert not _pylab_helpers.Gcf.get_num_fig_managers()
 
 
+@pytest.mark.parametrize("display", displays(), ids=lambda display: type(display).__name__)
+def test_a_display_prints_its_numbers_until_it_is_drawn(display):
+    assert type(display).__name__ in repr(display)
+    assert str(display.frame().columns[0]) in repr(display)
+    assert display._repr_html_().startswith("<pre>")
+    assert display.plot()._repr_html_() is None
+
+
 def test_a_figure_of_pyplot_is_shown_by_pyplot_alone():
     display = displays()[0]
     _, ax = pyplot.subplots()

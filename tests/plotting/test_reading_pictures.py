@@ -1,0 +1,111 @@
+"""What a reader of a picture could take for something else, and frames that users make."""
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from modtools.exceptions import ModtoolsError
+from modtools.plotting import (
+    AgreementDisplay,
+    LabelEfficiencyDisplay,
+    ParetoDisplay,
+    RaceDisplay,
+    RankingDisplay,
+)
+
+CURVE = pd.DataFrame({"line": "a", "n_labels": [10, 100], "accuracy": [0.5, 0.8]})
+
+
+def an_agreement(**options):
+    points = pd.DataFrame({"task": "digits", "module": ["a", "b"], "predicted": [0.9, 0.6]})
+    points["achieved"] = [0.7, 0.65]
+    tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
+    return AgreementDisplay(points=points, agreement=tau, score="knn", accuracy=True, **options)
+
+
+def box(artist, display):
+    display.figure_.canvas.draw()
+    return artist.get_window_extent()
+
+
+def notes(display):
+    return " ".join(text.get_text() for text in display.ax_.texts)
+
+
+def test_the_legend_of_tasks_has_a_title_and_lies_outside_the_data():
+    display = an_agreement().plot()
+    legend = display.ax_[0].get_legend()
+    assert legend.get_title().get_text() == "task"
+    assert box(legend, display).y1 < display.ax_[0].get_window_extent().y0
+
+
+def test_the_level_of_the_intervals_of_an_agreement_is_said():
+    assert "interval" not in an_agreement().plot().ax_[1].get_title(loc="left")
+    intervals = pd.DataFrame([{"score": "knn", "weighted_tau_low": 0.5, "weighted_tau_high": 1.0}])
+    assert "line: 95 % interval" in an_agreement(intervals=intervals).plot().ax_[1].get_title(
+        loc="left"
+    )
+
+
+@pytest.mark.parametrize("chance", [0.45, 0.6, 0.79])
+def test_largest_class_alone_is_not_struck_through_by_its_line(chance):
+    display = LabelEfficiencyDisplay(CURVE, chance=chance).plot()
+    text = next(text for text in display.ax_.texts if "largest" in text.get_text())
+    (_, line), _ = display.ax_.transData.transform([(10, 100 * chance), (10, 0)])
+    assert box(text, display).y0 > line
+    modules = pd.DataFrame({"module": ["a", "b"], "value": [0.8, 0.4]})
+    display = RankingDisplay(results=modules, score="knn", accuracy=True, chance=chance).plot()
+    around = box(display.ax_.texts[0], display)
+    line, _ = display.ax_.transData.transform((100 * chance, 0))
+    assert not around.x0 <= line <= around.x1
+    assert display.ax_.get_window_extent().x0 <= around.x0
+
+
+def test_a_target_is_named_and_none_is_drawn_unasked():
+    assert "target: 70 %" in notes(LabelEfficiencyDisplay(CURVE, target=0.7).plot())
+    assert "target" not in notes(LabelEfficiencyDisplay(CURVE).plot())
+
+
+@pytest.mark.parametrize(("first", "is_said"), [(100, True), (200, False)])
+def test_a_forecast_that_starts_beside_the_curve_says_why(first, is_said):
+    later = pd.DataFrame({"line": "a", "n_labels": [first, 900], "accuracy": [0.77, 0.9]})
+    said = notes(LabelEfficiencyDisplay(CURVE, forecast=later).plot())
+    assert ("from its own fit on" in said) == is_said
+
+
+@pytest.mark.parametrize(("n_labels", "level"), [(50.0, "95 %"), (500.0, "80 %")])
+def test_the_level_of_the_interval_of_labels_is_said(n_labels, level):
+    reached = pd.DataFrame([{"line": "a", "n_labels": n_labels, "low": 40.0, "high": 600.0}])
+    display = LabelEfficiencyDisplay(CURVE, target=0.7, reached=reached).plot()
+    assert f"bar: {level} interval of the labels" in notes(display)
+
+
+def test_a_chosen_pair_that_one_module_beats_for_less_says_so():
+    table = pd.DataFrame({"modules": ["a", "a + b"], "n_modules": [1, 2], "accuracy": [0.9, 0.8]})
+    table = table.assign(low=0.7, high=0.95, cost=[1.0, 2.0], on_front=[True, False])
+    table = table.assign(chosen=[False, True])
+    display = ParetoDisplay(results=table, cost="cost").plot()
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert "chosen, but a is better for less" in legend
+    assert {text.get_text() for text in display.ax_.texts} == {"a", "a + b"}
+
+
+def test_a_pdf_is_written_alone_and_without_a_date(tmp_path):
+    display = LabelEfficiencyDisplay(CURVE).plot()
+    assert display.save(tmp_path / "a.pdf") == [tmp_path / "a.pdf"]
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert b"CreationDate" not in content
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pdf"]
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ModtoolsError, match=r"results must have the columns .*; got no rows"):
+        RaceDisplay(results=pd.DataFrame({"module": ["a"], "status": ["in"]}), n_labels=3)
+    with pytest.raises(ModtoolsError, match=r"results must be a pandas\.DataFrame .*; got list"):
+        RankingDisplay(results=[1], score="knn")
+
+
+def test_more_axes_than_panels_are_refused():
+    with pytest.raises(ModtoolsError, match="ax must be one axes; got 2"):
+        LabelEfficiencyDisplay(CURVE).plot(Figure().subplots(1, 2))
