@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modtools.cli._options import Seed, argument, option, takes_options, words_of
+from modtools.cli._options import Run, argument, option, takes_options, words_of
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
@@ -55,12 +55,13 @@ class _Tables:
 
 
 @takes_options(
+    device=None,
     csv="Write the means over tasks with their intervals.",
     plot="Draw predicted against achieved as FILE.png and FILE.svg.",
     seed="The same seed gives the same intervals.",
     quiet="Print the name of the most faithful score alone.",
 )
-def agree(wanted: _Tables, seed: Seed, outputs: Outputs) -> None:
+def agree(wanted: _Tables, run: Run, outputs: Outputs) -> None:
     """Measure how well scores rank modules by the accuracy that was really achieved.
 
     For example:
@@ -76,7 +77,7 @@ def agree(wanted: _Tables, seed: Seed, outputs: Outputs) -> None:
     from modtools._escape import csv_text
 
     outputs.check()
-    agreement = _compare(wanted, seed.seed)
+    agreement = _compare(wanted, run.seed)
     emit(
         outputs,
         show=lambda: _show(agreement, words_of(wanted.against)),

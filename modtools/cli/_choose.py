@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from modtools.cli._inputs import Candidates, TaskOptions, load_module, read_features
+from modtools.cli._inputs import OneModule, TaskOptions, load_module, read_features
 from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, echo_registry, emit, say, say_lines
 from modtools.exceptions import ModtoolsError
@@ -27,7 +27,6 @@ _N_PRINTED: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    pick: str | None = option("Whose features, if there are several modules.", metavar="NAME")
     n: int = option("How many examples to choose.", "--labels", default=10, metavar="N")
     strategy: str = option(
         "How they are chosen; --list shows all.", default="typical", metavar="NAME"
@@ -38,13 +37,14 @@ class _Choice:
 @takes_options(
     n_jobs=None,
     plot=None,
+    pick="Whose features, such as supcon@features, if there are several modules.",
     features="A file of cached features instead of a module; labels are not needed.",
     csv="Write order and row of each chosen example as CSV.",
     seed="The same seed gives the same examples.",
     quiet="Print the row numbers alone, one a line.",
 )
 def choose(
-    given: Candidates, task: TaskOptions, choice: _Choice, forward: Forward, outputs: Outputs
+    given: OneModule, task: TaskOptions, choice: _Choice, forward: Forward, outputs: Outputs
 ) -> None:
     """Choose which examples to label next, without looking at any label.
 
@@ -70,7 +70,7 @@ def choose(
     check_choice(choice.strategy, list(STRATEGIES), name="strategy", hint=hint)
     outputs.check(cache=forward.cache)
     with outputs.silence():
-        name, features = _features(given, task, choice.pick, forward)
+        name, features = _features(given, task, forward)
         rows = choose_labels(features, choice.n, strategy=choice.strategy, seed=forward.seed)
     content = {
         "module": name,
@@ -96,9 +96,7 @@ def show_strategies(json: str | None) -> None:
     echo_registry("strategies", ["strategy", "which rows are labelled"], rows, json=json)
 
 
-def _features(
-    given: Candidates, task: TaskOptions, pick: str | None, forward: Forward
-) -> tuple[str, "NDArray[Any]"]:
+def _features(given: OneModule, task: TaskOptions, forward: Forward) -> tuple[str, "NDArray[Any]"]:
     """Return the name of the module and its features of all examples."""
     import numpy as np
 
@@ -108,7 +106,7 @@ def _features(
         return given.files[0].stem, read_features(given.files[0])
     from modtools.modules import extract
 
-    module = load_module(given, pick)
+    module = load_module(given)
     if task.task is None:
         raise ModtoolsError("a module needs examples: add --task digits, or --task with a path.")
     return module.names[0], np.asarray(extract(module, task.load(), **forward.options()))

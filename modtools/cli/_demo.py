@@ -21,7 +21,7 @@ from modtools.cli._demo_results import (
     target_task,
     value_labels,
 )
-from modtools.cli._options import Seed, option, takes_options
+from modtools.cli._options import Run, option, takes_options
 from modtools.cli._output import Outputs, Writing, echo_table, reached_row, rows_ahead
 from modtools.cli._score import pick_text
 from modtools.cli._train import FULL_INFORMATION
@@ -53,12 +53,13 @@ class _Folder:
 
 
 @takes_options(
+    device=None,
     csv=None,
     plot=None,
     seed="The same seed gives the same figures.",
     quiet="Write the files and print nothing.",
 )
-def demo(place: _Folder, outputs: Outputs, seed: Seed) -> None:
+def demo(place: _Folder, outputs: Outputs, run: Run) -> None:
     """Predict which module to reuse from 20 labels a class, then retrain all and compare.
 
     Scores EfficientNet-Lite0 (ImageNet) at four depths, the same network with random weights, and
@@ -75,7 +76,7 @@ def demo(place: _Folder, outputs: Outputs, seed: Seed) -> None:
     start = time.perf_counter()
     say = _silence if outputs.quiet else typer.echo
     with outputs.silence():
-        worths = _reuse_known_modules(say, seed.seed)
+        worths = _reuse_known_modules(say, run.seed)
         agreement = demo_agreement([worth.outcome for worth in worths])
         means = agreement.means().set_index("score")["weighted_tau"]
         others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
@@ -83,7 +84,7 @@ def demo(place: _Folder, outputs: Outputs, seed: Seed) -> None:
             f"\nAgreement of predicted with achieved: weighted tau {means[PREDICTED]:.2f} "
             f"(1 is the perfect order, 0 is chance)\nBeside it {', '.join(others)}"
         )
-        made, reused = _reuse_new_modules(say, folder / "zoo", seed.seed)
+        made, reused = _reuse_new_modules(say, folder / "zoo", run.seed)
     figures = {
         "seconds": round(time.perf_counter() - start, 1),
         **_figures(worths, agreement),

@@ -24,6 +24,7 @@ __all__ = [
     "Candidates",
     "FewLabels",
     "HeldOut",
+    "OneModule",
     "TaskOptions",
     "check_given",
     "gather",
@@ -82,6 +83,15 @@ class Candidates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneModule(Candidates):
+    """One module of those that a command line names."""
+
+    pick: str | None = option(
+        "Which module to reuse, such as supcon@features, if there are several.", metavar="NAME"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskOptions:
     """A labelled task, and which part of it."""
 
@@ -123,11 +133,20 @@ class FewLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Which rows are held out for the accuracy."""
+    """Which examples are held out for the accuracy, and what it should be."""
 
     test_fraction: float | None = option(
         "Part of the rows held out for the accuracy (default: 0.25), the same rows for "
         "every seed. fashion-mnist has its own test rows.",
+        metavar="X",
+    )
+    allow_overlap: bool = option(
+        "Go on where held-out rows equal labelled ones, as free text may.",
+        "--allow-overlap",
+        default=False,
+    )
+    target: float | None = option(
+        "Accuracy to reach, such as 0.9: how many labels it needs (default: the next round one).",
         metavar="X",
     )
 
@@ -241,7 +260,7 @@ def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "
     return {name: matrix[rows] for name, matrix in features.items()}
 
 
-def load_module(given: Candidates, pick: str | None) -> "PretrainedModule":
+def load_module(given: OneModule) -> "PretrainedModule":
     """Return the one module that a command line names, read at one tap."""
     from modtools.modules import Zoo
 
@@ -249,10 +268,10 @@ def load_module(given: Candidates, pick: str | None) -> "PretrainedModule":
         raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
     shelf = load_shelf(given)
     if isinstance(shelf, Zoo):
-        if pick is not None and "@" in pick:
-            return shelf[pick]  # a zoo also reads taps that were not saved
-        return shelf[_pick(list(shelf), pick)]
-    name = _pick([name for module in shelf for name in module.names], pick)
+        if given.pick is not None and "@" in given.pick:
+            return shelf[given.pick]  # a zoo also reads taps that were not saved
+        return shelf[_pick(list(shelf), given.pick)]
+    name = _pick([name for module in shelf for name in module.names], given.pick)
     (module,) = [module for module in shelf if name in module.names]
     tap = module.taps[module.names.index(name)]
     return cast("PretrainedModule", module.at(tap))

@@ -14,7 +14,7 @@ from typer.models import ArgumentInfo
 
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["Forward", "Seed", "argument", "option", "takes_options", "words_of"]
+__all__ = ["Forward", "Run", "argument", "option", "takes_options", "words_of"]
 
 _VALUE: Final = r'"[^"]*"|\{[^}]*\}|\w+'
 _NO_WORD: Final = r"(?<![\w\"'./-])"
@@ -132,17 +132,17 @@ def _given(word: str, argument: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seed:
-    """What makes a command repeatable."""
+class Run:
+    """What makes a command repeatable, and where networks run."""
 
     seed: int = option("The same seed gives the same result.", default=0)
+    device: str | None = option("Where networks run, such as cuda.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forward(Seed):
+class Forward(Run):
     """How networks run, and what is kept of that."""
 
-    device: str | None = option("Where networks run, such as cuda.")
     batch_size: int = option("Inputs a forward pass.", default=64)
     cache: Path | None = option(
         "Keep features there, so that the next run reads them.", metavar="DIR"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from modtools.cli._choose import show_strategies
 from modtools.cli._inputs import (
     TASK,
-    Candidates,
     FewLabels,
     HeldOut,
+    OneModule,
     TaskOptions,
     load_module,
     split_task,
@@ -43,10 +43,7 @@ class _ReusedTask(TaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Retraining:
-    pick: str | None = option(
-        "Which module to reuse, such as supcon@features, if there are several.", metavar="NAME"
-    )
+class _Retraining(HeldOut):
     strategy: str | None = option(
         "How the --labels rows are chosen, without seeing any label, such as typical or "
         "cover; without it they are drawn class by class. --list shows all.",
@@ -64,15 +61,6 @@ class _Retraining:
         "Go on where a class has no label; it is never predicted.",
         "--allow-nameless",
         default=False,
-    )
-    allow_overlap: bool = option(
-        "Go on where held-out rows equal labelled ones, as free text may.",
-        "--allow-overlap",
-        default=False,
-    )
-    target: float | None = option(
-        "Accuracy to reach, such as 0.9: how many labels it needs (default: the next round one).",
-        metavar="X",
     )
     save: Path | None = option(
         "Write module and output module there, without pickles.", metavar="DIR"
@@ -97,9 +85,8 @@ class _Retraining:
 )
 def retrain(
     *,
-    given: Candidates,
+    given: OneModule,
     task: _ReusedTask,
-    held_out: HeldOut,
     labels: FewLabels,
     wanted: _Retraining,
     forward: Forward,
@@ -130,7 +117,7 @@ def retrain(
     with outputs.silence():
         _check(wanted, labels, outputs, forward)
         module = _load(given, wanted)
-        parts = split_task(task, held_out.test_fraction)
+        parts = split_task(task, wanted.test_fraction)
         done = _retrain(module, *parts, labels=labels, wanted=wanted, forward=forward)
     _report(done, outputs)
 
@@ -160,13 +147,13 @@ def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Fo
         check_new_folder(wanted.save)
 
 
-def _load(given: Candidates, wanted: _Retraining) -> "PretrainedModule":
+def _load(given: OneModule, wanted: _Retraining) -> "PretrainedModule":
     if given.files:
         raise ModtoolsError(
             "modtools retrain needs the module itself, to run it on new rows later; for cached "
             "features there is modtools study."
         )
-    module = load_module(given, wanted.pick)
+    module = load_module(given)
     if wanted.save is not None and module.build is None:
         raise ModtoolsError(
             f"{module.name} cannot be saved: nothing says how to build its network again. Return a "

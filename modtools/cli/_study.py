@@ -26,7 +26,7 @@ _NICE: Final = [1, 2, 5]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Study:
+class _Study(HeldOut):
     budgets: str | None = option(
         "Label counts in all (default: about thirty, evenly on a log axis, to 2000).",
         metavar="N,N,...",
@@ -48,20 +48,10 @@ class _Study:
         "--from-scratch",
         metavar="NETWORK",
     )
-    target: float | None = option(
-        "Accuracy to reach, such as 0.9: how many labels each module needs (default: the "
-        "last round one that half of the curves reach).",
-        metavar="X",
-    )
     folder: Path | None = option(
         "Keep what is finished there; the same command goes on from it after a stop.",
         "--resume",
         metavar="FOLDER",
-    )
-    allow_overlap: bool = option(
-        "Go on where test rows equal rows to label, as free text may.",
-        "--allow-overlap",
-        default=False,
     )
 
     def counts(self) -> list[int] | None:
@@ -78,6 +68,9 @@ class _Study:
 
 @takes_options(
     split=None,
+    target="Accuracy to reach, such as 0.9: how many labels each module needs (default: the last "
+    "round one that half of the curves reach).",
+    allow_overlap="Go on where test rows equal rows to label, as free text may.",
     n_jobs="Parts of the study at a time; -1: all cores.",
     csv="Write accuracy at every number of labels, with intervals, as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
@@ -87,7 +80,6 @@ class _Study:
 def study(
     given: Candidates,
     task: TaskOptions,
-    held_out: HeldOut,
     wanted: _Study,
     forward: Forward,
     outputs: Outputs,
@@ -109,7 +101,7 @@ def study(
     """
     with outputs.silence():
         _check(wanted, outputs, forward)
-        modules, train, test = gather_parts(given, task, held_out.test_fraction)
+        modules, train, test = gather_parts(given, task, wanted.test_fraction)
         done = _run(modules, train, test, wanted, forward, _network(wanted, given, train))
     _report(done, train, test, wanted.target, outputs)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import TASK, HeldOut, TaskOptions, split_task
-from modtools.cli._options import Seed, option, takes_options
+from modtools.cli._options import Run, option, takes_options
 from modtools.cli._output import (
     Outputs,
     accuracy_text,
@@ -54,7 +54,7 @@ class _SourceTask(TaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Training(Seed):
+class _Training(Run):
     network: str = option(
         "compact_convnet, resnet18 or multilayer_perceptron.",
         default="compact_convnet",
@@ -100,7 +100,6 @@ class _Training(Seed):
     precision: str = option(
         "float32, bfloat16, or auto: the faster of the two here.", default="float32", metavar="NAME"
     )
-    device: str | None = option("Where networks run, such as cuda.")
     checkpoint: Path | None = option(
         "Keep the state there; a run that was stopped goes on.", metavar="FILE"
     )
@@ -121,6 +120,8 @@ class _Saving:
 @takes_options(
     split=None,
     label=None,
+    allow_overlap=None,
+    target=None,
     csv="Write the history as CSV.",
     plot="Draw accuracy against seconds as FILE.png and FILE.svg.",
     seed="The same seed gives the same modules, where --epochs and not the time ends the training.",
