@@ -17,6 +17,7 @@ from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
 from modtools.modules._text import TextPreprocess, _tokenizer
 
 __all__ = [
+    "CARD",
     "FORMAT",
     "check_fields",
     "check_preprocess",
@@ -57,9 +58,9 @@ _FIELDS: Final[Fields] = {
     "created": str,
 }
 _MAY_LACK: Final = {"training": None, "source_task": None, "proxy": None}
-_MAXIMUM_CHARACTERS: Final = 1 << 18  # a card has other fields too, and stays readable by people
-_MANY: Final = 20
-_DEEP: Final = 8
+_LONGEST_TRAINING: Final = 1 << 18  # a card has other fields too, and stays readable by people
+_MOST_LISTED: Final = 20
+_DEEPEST_TRAINING: Final = 8
 
 
 def check_preprocess(preprocess: Any) -> None:
@@ -203,9 +204,9 @@ def plain_training(training: Any) -> dict[str, Any] | None:
         raise ModtoolsError(f"training must be a dict or None; got {training!r}.")
     plain: dict[str, Any] = _plain(training, "training", depth=0)
     length = len(json.dumps(plain))
-    if length > _MAXIMUM_CHARACTERS:
+    if length > _LONGEST_TRAINING:
         raise ModtoolsError(
-            f"training must be at most {_MAXIMUM_CHARACTERS} characters of JSON; got {length}. "
+            f"training must be at most {_LONGEST_TRAINING} characters of JSON; got {length}. "
             "A history belongs in a file of its own."
         )
     return plain
@@ -213,8 +214,8 @@ def plain_training(training: Any) -> dict[str, Any] | None:
 
 def _plain(value: Any, where: str, *, depth: int) -> Any:
     """Return a value as plain JSON, or raise and name where in the dict it stands."""
-    if depth > _DEEP:
-        raise ModtoolsError(f"{where} is nested more than {_DEEP} deep.")
+    if depth > _DEEPEST_TRAINING:
+        raise ModtoolsError(f"{where} is nested more than {_DEEPEST_TRAINING} deep.")
     if isinstance(value, Mapping):
         strange = [key for key in value if not isinstance(key, str)]
         if strange:
@@ -243,19 +244,19 @@ def training_rows(training: Mapping[str, Any] | None) -> dict[str, str]:
     """
     stated = {key: value for key, value in (training or {}).items() if value is not None}
     return {
-        markdown_text(_label(key)): markdown_text(_text(key, value))
+        markdown_text(_label(key)): markdown_text(_cell_text(key, value))
         for key, value in stated.items()
     }
 
 
-def _text(key: str, value: Any) -> str:
+def _cell_text(key: str, value: Any) -> str:
     """Return a value of a card on one line."""
     if isinstance(value, Mapping):
         stated = {k: v for k, v in value.items() if v is not None}
-        return "; ".join(f"{_words(k)} {_text(k, v)}" for k, v in stated.items()) or "none"
+        return "; ".join(f"{_words(k)} {_cell_text(k, v)}" for k, v in stated.items()) or "none"
     if isinstance(value, list):
-        shown = ", ".join(_text(key, item) for item in value[:_MANY])
-        return f"{shown}, ... ({len(value)})" if len(value) > _MANY else shown or "none"
+        shown = ", ".join(_cell_text(key, item) for item in value[:_MOST_LISTED])
+        return f"{shown}, ... ({len(value)})" if len(value) > _MOST_LISTED else shown or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if _is_accuracy(key, value):
