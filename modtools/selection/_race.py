@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from modtools._checks import check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
 from modtools.exceptions import ModtoolsError
-from modtools.modules import ModuleCollection, ModulesLike
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
@@ -20,6 +19,8 @@ from modtools.transferability import check_scorable
 if TYPE_CHECKING:
     import os
 
+    from modtools.modules import ModulesLike
+
 
 __all__ = ["race_modules"]
 
@@ -27,7 +28,7 @@ _POINTS = 100.0  # of accuracy, in one
 
 
 def race_modules(
-    modules: ModulesLike,
+    modules: "ModulesLike",
     task: "Task | Any",
     *,
     mode: Literal["certified", "halving"] = "certified",
@@ -104,6 +105,8 @@ def race_modules(
     >>> race.best, race.remaining, race.pass_fraction
     ('good', ['good'], 0.2)
     """
+    from modtools.modules import ModuleCollection
+
     started = time.perf_counter()
     rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
     seed = check_integer(seed, name="seed", minimum=0)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,14 @@ from modtools._checks import as_float, check_integer
 from modtools._progress import track
 from modtools._workers import in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
-from modtools.modules import ModuleCollection, ModuleFacts, ModulesLike
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
 from modtools.tasks import Labels, Task
 from modtools.transferability import SCORES, Scores, check_scorable, score
+
+if TYPE_CHECKING:
+    from modtools.modules import ModuleFacts, ModulesLike
 
 __all__ = ["rank_modules"]
 
@@ -35,7 +37,7 @@ _SMALL = 1_000_000
 _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
 
 
-_Candidate: TypeAlias = tuple[str, NDArray[Any], ModuleFacts]
+_Candidate: TypeAlias = "tuple[str, NDArray[Any], ModuleFacts]"
 
 
 class _Request(NamedTuple):
@@ -56,7 +58,7 @@ class _Scored(NamedTuple):
 
 
 def rank_modules(
-    modules: ModulesLike,
+    modules: "ModulesLike",
     task: "Task | Any",
     *,
     by: str = PREDICTED,
@@ -125,6 +127,8 @@ def rank_modules(
     >>> ranking.best, ranking.top(2)
     ('good', ['good', 'noise'])
     """
+    from modtools.modules import ModuleCollection
+
     start = time.perf_counter()
     named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)

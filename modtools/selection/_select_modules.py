@@ -17,14 +17,6 @@ from modtools._checks import (
 )
 from modtools._progress import track
 from modtools.exceptions import ModtoolsError
-from modtools.modules import (
-    Costs,
-    ForwardOptions,
-    ModuleCollection,
-    ModuleFacts,
-    ModulesLike,
-    check_cost,
-)
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
 from modtools.tasks import Task
@@ -32,6 +24,7 @@ from modtools.tasks import Task
 if TYPE_CHECKING:
     import os
 
+    from modtools.modules import Costs, ForwardOptions, ModuleCollection, ModuleFacts, ModulesLike
     from modtools.tasks import Labels
 
 __all__ = ["select_modules"]
@@ -48,7 +41,7 @@ class _Pool:
     judge: KernelJudge
     kernels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, ModuleFacts] = field(default_factory=dict)
+    facts: "dict[str, ModuleFacts]" = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     tried: dict[tuple[str, ...], HeldOut] = field(default_factory=dict)
 
@@ -63,7 +56,7 @@ class _Pool:
 
 
 def select_modules(
-    modules: ModulesLike,
+    modules: "ModulesLike",
     task: "Task | Any",
     *,
     k: int | None = 2,
@@ -138,6 +131,8 @@ def select_modules(
     >>> sorted(select_modules(shelf, labels).modules)
     ['half', 'parity again']
     """
+    from modtools.modules import ModuleCollection, check_cost
+
     started = time.perf_counter()
     check_integer(seed, name="seed", minimum=0)
     cost = check_cost(cost)
@@ -186,12 +181,12 @@ def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
 
 
 def _read(
-    candidates: ModuleCollection,
+    candidates: "ModuleCollection",
     task: Task,
     *,
     seed: int,
     timed: bool,
-    **forward: Unpack[ForwardOptions],
+    **forward: "Unpack[ForwardOptions]",
 ) -> _Pool:
     """Return every module as a kernel; its features are let go."""
     rows, codes = _rows_to_judge(task.encoded, seed)
@@ -254,7 +249,7 @@ def _stratified_rows(codes: NDArray[np.intp], n_rows: int, seed: int) -> NDArray
     return np.sort(shuffled[by_class[first]])
 
 
-def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> list[str]:
+def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: "Costs") -> list[str]:
     """Return modules in the order in which they joined."""
     chosen: list[str] = []
     total = np.zeros(2 * (len(pool.judge.codes),))
@@ -278,7 +273,7 @@ def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> l
 
 
 def _affordable(
-    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: Costs
+    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: "Costs"
 ) -> Iterator[str]:
     for name in pool.kernels:
         if name in chosen:

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
 from modtools.exceptions import ModtoolsError
-from modtools.modules import ModuleCollection, ModulesLike
 from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store
 from modtools.studies._efficiency import LabelEfficiency
@@ -24,12 +23,14 @@ from modtools.tasks import Task
 if TYPE_CHECKING:
     from torch import nn
 
+    from modtools.modules import ModuleCollection, ModulesLike
+
 
 __all__ = ["label_efficiency"]
 
 
 def label_efficiency(
-    modules: ModulesLike,
+    modules: "ModulesLike",
     train: Task | ArrayLike,
     test: Task | ArrayLike,
     *,
@@ -126,6 +127,8 @@ def label_efficiency(
     >>> table.loc[table["n_labels"] == 16, ["module", "accuracy"]].round(2).values.tolist()
     [['clear', 1.0], ['noisy', 0.59]]
     """
+    from modtools.modules import ModuleCollection
+
     started = time.perf_counter()
     train, test = Task.of(train), Task.of(test)
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
@@ -152,7 +155,7 @@ def _check_jobs(n_jobs: int | None) -> None:
         raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
 
 
-def _check_overlap(candidates: ModuleCollection, train: Task, test: Task) -> None:
+def _check_overlap(candidates: "ModuleCollection", train: Task, test: Task) -> None:
     """Raise if test rows occur in the pool; features are compared where inputs are not given."""
     if train.has_inputs and test.has_inputs:
         is_shared = np.isin(test.row_fingerprints, train.row_fingerprints)
@@ -165,7 +168,7 @@ def _check_overlap(candidates: ModuleCollection, train: Task, test: Task) -> Non
 
 def _open(
     folder: Path | None,
-    candidates: ModuleCollection,
+    candidates: "ModuleCollection",
     define: Callable[..., Mapping[str, Any]],
     precision: str,
     *,

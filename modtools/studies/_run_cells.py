@@ -3,17 +3,19 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from modtools._progress import quiet, track
 from modtools._workers import in_worker, starting_workers
-from modtools.modules import ModuleCollection
 from modtools.studies._cells import Cell, Line, Measured, Store
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
 from modtools.studies._measure import Pair, Rows, draw_seed, label_order, measure
 from modtools.studies._plan import Plan
+
+if TYPE_CHECKING:
+    from modtools.modules import ModuleCollection
 
 __all__ = ["run_cells"]
 
@@ -34,7 +36,7 @@ class _Draw(NamedTuple):
 
 
 def run_cells(
-    candidates: ModuleCollection,
+    candidates: "ModuleCollection",
     read: Read,
     identities: Mapping[str, str],
     plan: Plan,

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from modtools._progress import quiet, track
 from modtools.exceptions import ModtoolsError
-from modtools.modules import ModuleCollection, ModulesLike
 from modtools.selection import PREDICTED, rank_modules
 from modtools.studies._task_space_result import TaskSpace
 from modtools.tasks import Task
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from modtools.modules import ModuleCollection, ModulesLike
+
 
 __all__ = ["task_space"]
 
-_Given: TypeAlias = tuple[ModuleCollection, Task]
+_Given: TypeAlias = "tuple[ModuleCollection, Task]"
 
 
 def task_space(
@@ -140,6 +141,8 @@ def _name_tasks(tasks: Any) -> dict[str, Any]:
 
 def _read_candidates(modules: Any, tasks: Mapping[str, Any]) -> dict[str, _Given]:
     """Return the modules and the task, by its name, or raise before any network runs."""
+    from modtools.modules import ModuleCollection
+
     found = {}
     for name, task in tasks.items():
         try:
@@ -152,7 +155,7 @@ def _read_candidates(modules: Any, tasks: Mapping[str, Any]) -> dict[str, _Given
 
 
 def _score_one(
-    modules: ModuleCollection, task: Task, name: str, **options: Any
+    modules: "ModuleCollection", task: Task, name: str, **options: Any
 ) -> dict[str, float]:
     try:
         ranking = rank_modules(modules, task, **options)
