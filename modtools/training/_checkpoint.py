@@ -3,13 +3,15 @@
 import io
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
 
 import torch
 
+from modtools._escape import one_line
 from modtools._places import check_file, target_of, unwritable, write_content
 from modtools._reading import at_home, check_is_file, kind_of
 from modtools._stopping import Stop, interruptible, running_stop
@@ -19,6 +21,7 @@ __all__ = [
     "Interrupt",
     "check_checkpoint_place",
     "check_state",
+    "only_if_it_fits",
     "read_checkpoint",
     "remove_checkpoint",
     "write_checkpoint",
@@ -88,6 +91,18 @@ def check_state(path: Path, state: Mapping[str, Any]) -> None:
             f"{path} is not a whole checkpoint of a training run: it lacks or mistypes "
             f"{', '.join(wrong)}. Give another file, or remove this one."
         )
+
+
+@contextmanager
+def only_if_it_fits() -> Iterator[None]:
+    """Say of whatever a state of another run raises that it is of another run."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ModtoolsError(
+            f"the checkpoint does not fit this run: {one_line(error)}. Give another checkpoint "
+            "file, or remove this one."
+        ) from error
 
 
 def check_checkpoint_place(path: str | os.PathLike[str]) -> Path:

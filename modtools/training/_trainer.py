@@ -3,8 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from modtools.training._callbacks import (
 from modtools.training._checkpoint import (
     Interrupt,
     check_state,
+    only_if_it_fits,
     read_checkpoint,
     remove_checkpoint,
     write_checkpoint,
@@ -430,7 +431,7 @@ class Trainer:
     @staticmethod
     def _position(phase: Phase, state: Mapping[str, Any]) -> _Position:
         """Return where a phase stood."""
-        with _only_if_it_fits():
+        with only_if_it_fits():
             position = _Position(**state["position"])
             if len(position.sums) != len(phase.learners):
                 raise ValueError(f"it has {len(position.sums)} losses")
@@ -438,7 +439,7 @@ class Trainer:
 
     def _take_over(self, phase: Phase, state: Mapping[str, Any]) -> None:
         """Have learners and callbacks be as they were."""
-        with _only_if_it_fits():
+        with only_if_it_fits():
             for learner, parts in zip(phase.learners, state["learners"], strict=True):
                 learner.restore(parts)
             for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
@@ -583,15 +584,3 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
-
-
-@contextmanager
-def _only_if_it_fits() -> Iterator[None]:
-    """Say of whatever a state of another run raises that it is of another run."""
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ModtoolsError(
-            f"the checkpoint does not fit this run: {one_line(error)}. Give another checkpoint "
-            "file, or remove this one."
-        ) from error
