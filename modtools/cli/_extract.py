@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import Candidates, TaskOptions, check_given, load_shelf
 from modtools.cli._options import Forward, option, takes_options
@@ -13,7 +13,7 @@ from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
-    from modtools.modules import PretrainedModule
+    from modtools.modules import ModuleCollection
     from modtools.tasks import Task
 
 __all__ = ["extract"]
@@ -55,6 +55,7 @@ def extract(
     from modtools._escape import csv_text
     from modtools._places import check_folder
     from modtools._writing import json_text
+    from modtools.modules import ModuleCollection
 
     outputs.check(cache=forward.cache)
     check_folder(place.folder)
@@ -62,7 +63,7 @@ def extract(
         raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
     check_given(given, task.task, verb="extract")
     with outputs.silence():
-        modules, whole = _load(given), task.load()
+        modules, whole = ModuleCollection.of(load_shelf(given)), task.load()
         files = _files(modules, place.folder)
         rows = list(_write(modules, whole, files, forward))
     emit(
@@ -74,22 +75,12 @@ def extract(
     )
 
 
-def _load(given: Candidates) -> list["PretrainedModule"]:
-    from modtools.modules import Zoo
-
-    found = load_shelf(given)
-    if isinstance(found, Zoo):
-        return [found.load(name) for name in found.names]
-    return cast("list[PretrainedModule]", found)
-
-
-def _files(modules: list["PretrainedModule"], folder: Path) -> dict[str, Path]:
+def _files(modules: "ModuleCollection", folder: Path) -> dict[str, Path]:
     """Return the file of each module, all of which can be written."""
     from modtools._places import check_file
 
-    names = [name for module in modules for name in module.names]
-    files = {name: folder / (_STRANGE.sub("-", name) + ".npz") for name in names}
-    if len(set(files.values())) < len(names):
+    files = {name: folder / (_STRANGE.sub("-", name) + ".npz") for name in modules.names}
+    if len(set(files.values())) < len(files):
         raise ModtoolsError("two modules have one name; extract them into different folders.")
     for file in files.values():
         check_file(file)
@@ -97,20 +88,19 @@ def _files(modules: list["PretrainedModule"], folder: Path) -> dict[str, Path]:
 
 
 def _write(
-    modules: list["PretrainedModule"], task: "Task", files: dict[str, Path], forward: Forward
+    modules: "ModuleCollection", task: "Task", files: dict[str, Path], forward: Forward
 ) -> Iterator[dict[str, Any]]:
     """Write the features of one module after the other, and yield what is in each file."""
     import numpy as np
 
     from modtools._writing import write_file
-    from modtools.modules import extract_members
 
-    for module in modules:
-        for name, features in extract_members(module, task, **forward.options()).items():
-            content = io.BytesIO()
-            np.savez(content, features=features, labels=task.labels)
-            write_file(files[name], content.getvalue())
-            yield {"module": name, "n_features": features.shape[1], "file": str(files[name])}
+    found = modules.features(task, with_source=False, **forward.options())
+    for name, features, _ in found:
+        content = io.BytesIO()
+        np.savez(content, features=features, labels=task.labels)
+        write_file(files[name], content.getvalue())
+        yield {"module": name, "n_features": features.shape[1], "file": str(files[name])}
 
 
 def _show(task: "Task", rows: list[dict[str, Any]]) -> None:

@@ -66,7 +66,7 @@ def test_strange_letters_do_not_reach_the_names_of_files(cli, images, tmp_path):
         ([], "nothing to extract: give a zoo folder, --module PACKAGE:FACTORY"),
         ([*PIXELS], "modules need a task: add --task digits, "),
         (["few.npz", "--task", "few.npz"], "few.npz holds features already; give modules."),
-        ([*PIXELS, *PIXELS, "--task", "few.npz"], "two modules have one name; "),
+        ([*PIXELS, *PIXELS, "--task", "few.npz"], 'two modules are named "pixels"; '),
         ([*PIXELS, "--task", "few.npz", "--folder", "few.npz"], "few.npz cannot be written"),
         ([*PIXELS, "--task", "gone.npz"], "file or folder gone.npz does not exist."),
     ],
