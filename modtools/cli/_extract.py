@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modtools.cli._inputs import Candidates, TaskOptions, check_given, load_shelf
+from modtools.cli._inputs import Candidates, TaskOptions, check_given, load_candidates
 from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
@@ -63,7 +63,7 @@ def extract(
         raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
     check_given(given, task.task, verb="extract")
     with outputs.silence():
-        modules, whole = ModuleCollection.of(load_shelf(given)), task.load()
+        modules, whole = ModuleCollection.of(load_candidates(given)), task.load()
         files = _files(modules, place.folder)
         rows = list(_write(modules, whole, files, forward))
     emit(

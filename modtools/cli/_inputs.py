@@ -29,8 +29,8 @@ __all__ = [
     "check_given",
     "gather",
     "gather_parts",
+    "load_candidates",
     "load_module",
-    "load_shelf",
     "read_features",
     "split_task",
 ]
@@ -195,8 +195,8 @@ def gather(
     if task.task is not None:
         whole = load_task(task.task, split=task.split, label=task.label)
     if not given.files:
-        shelf, whole = load_shelf(given), cast("Task", whole)
-        return shelf, labels.of(task.of_classes(whole), seed=seed)
+        candidates, whole = load_candidates(given), cast("Task", whole)
+        return candidates, labels.of(task.of_classes(whole), seed=seed)
     features, chosen = _features_of(given.files, whole, task)
     few = labels.of(chosen, seed=seed)
     return (features if few is chosen else _take(features, few.rows, chosen)), few
@@ -214,7 +214,7 @@ def gather_parts(
     check_given(given, task.task, verb="study")
     if not given.files:
         parts = split_task(task, test_fraction)
-        return load_shelf(given), *parts
+        return load_candidates(given), *parts
     whole = None if task.task is None else load_task(task.task, label=task.label)
     features, chosen = _features_of(given.files, whole, task)
     train, test = _hold_out(chosen, test_fraction)
@@ -266,13 +266,13 @@ def load_module(given: OneModule) -> "PretrainedModule":
 
     if not (given.zoos or given.modules):
         raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
-    shelf = load_shelf(given)
-    if isinstance(shelf, Zoo):
+    candidates = load_candidates(given)
+    if isinstance(candidates, Zoo):
         if given.pick is not None and "@" in given.pick:
-            return shelf[given.pick]  # a zoo also reads taps that were not saved
-        return shelf[_pick(list(shelf), given.pick)]
-    name = _pick([name for module in shelf for name in module.names], given.pick)
-    (module,) = [module for module in shelf if name in module.names]
+            return candidates[given.pick]  # a zoo also reads taps that were not saved
+        return candidates[_pick(list(candidates), given.pick)]
+    name = _pick([name for module in candidates for name in module.names], given.pick)
+    (module,) = [module for module in candidates if name in module.names]
     tap = module.taps[module.names.index(name)]
     return cast("PretrainedModule", module.at(tap))
 
@@ -295,15 +295,17 @@ def _pick(known: Sequence[str], pick: str | None) -> str:
     return known[0]
 
 
-def load_shelf(given: Candidates) -> Any:
+def load_candidates(given: Candidates) -> Any:
     """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
     if given.taps and not given.modules:
         raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
     zoos = [_open_zoo(folder) for folder in given.zoos]
     if len(zoos) == 1 and not given.modules:
         return zoos[0]
-    shelf = [zoo.load(name) for zoo in zoos for name in zoo.names]
-    return shelf + [_call_factory(factory, given.taps or []) for factory in given.modules or []]
+    candidates = [zoo.load(name) for zoo in zoos for name in zoo.names]
+    return candidates + [
+        _call_factory(factory, given.taps or []) for factory in given.modules or []
+    ]
 
 
 def _open_zoo(folder: Path) -> "Zoo":

@@ -132,14 +132,16 @@ def score(
     _check_mode(race.is_race, _given(ranked), _given(raced))
     outputs.check(cache=forward.cache)
     with outputs.silence():
-        shelf, labelled = gather(given, task, labels, seed=forward.seed)
+        candidates, labelled = gather(given, task, labels, seed=forward.seed)
         run = {**forward.options(), "seed": forward.seed}
         if race.is_race:
-            _report(_run_race(shelf, labelled, **_given(raced), **run), outputs, _show_race)
+            _report(_run_race(candidates, labelled, **_given(raced), **run), outputs, _show_race)
         else:
             from modtools.selection import rank_modules
 
-            _report(rank_modules(shelf, labelled, **_given(ranked), **run), outputs, _show_ranking)
+            _report(
+                rank_modules(candidates, labelled, **_given(ranked), **run), outputs, _show_ranking
+            )
 
 
 def _show_scores(json: str | None) -> None:
@@ -161,13 +163,13 @@ def _check_mode(is_race: bool, ranked: dict[str, Any], raced: dict[str, Any]) ->
         raise ModtoolsError(f"--{strange[0].replace('_', '-')} {why}.")
 
 
-def _run_race(shelf: Any, labelled: Any, **options: Any) -> "Race":
+def _run_race(candidates: Any, labelled: Any, **options: Any) -> "Race":
     from modtools.selection import race_modules
 
     if {"passes", "error"} <= set(options):
         raise ModtoolsError("--error is the level of a test, and --passes makes none; give one.")
     mode: Literal["certified", "halving"] = "halving" if "passes" in options else "certified"
-    return race_modules(shelf, labelled, mode=mode, **options)
+    return race_modules(candidates, labelled, mode=mode, **options)
 
 
 def _names(scores: str | None) -> list[str] | Literal["all"] | None:

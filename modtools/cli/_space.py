@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, load_shelf
+from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, load_candidates
 from modtools.cli._options import Forward, option, takes_options
 from modtools.cli._output import Outputs, emit, say, show_table
 from modtools.exceptions import ModtoolsError
@@ -96,7 +96,7 @@ def _load_modules(given: Candidates) -> Any:
         )
     if not (given.zoos or given.modules):
         raise ModtoolsError("nothing to score: give a zoo folder or --module PACKAGE:FACTORY.")
-    return load_shelf(given)
+    return load_candidates(given)
 
 
 def _load_tasks(wanted: _Tasks, part: TaskOptions) -> dict[str, "Task"]:
