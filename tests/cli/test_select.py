@@ -79,7 +79,7 @@ def test_modules_are_run_on_the_task(cli, tmp_path, monkeypatch):
         (["FILES", "--cost", "meters"], 'unknown cost "meters"'),
         (["FILES", "--max-cost", "3"], "cached features have no parameters."),
         (["FILES", "--combine", "al"], 'unknown combine "al"; did you mean "all"?'),
-        (["FILES", "--plot", "a.pdf"], "a picture is saved as .png and .svg; got the name"),
+        (["FILES", "--plot", "a.gif"], "a picture is saved as .png and .svg, or as .pdf; got"),
     ],
 )
 def test_bad_input_is_one_line(cli, halves, words, text):
