@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._types import FloatArray
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, UnusableInputError
 
 __all__ = [
     "LARGEST",
@@ -223,7 +223,7 @@ def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
     ]
     if not bad_rows:
         if array.size and not -LARGEST <= array.min() <= array.max() <= LARGEST:
-            raise ModtoolsError(
+            raise UnusableInputError(
                 f"{name} must lie within {LARGEST:.0e} of 0, or their products overflow; "
                 f"got {array.min():.3g} to {array.max():.3g}. Divide them by a constant."
             )
@@ -235,7 +235,7 @@ def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
     column = int(np.flatnonzero(~np.isfinite(bad[0]))[0])
     where = f"row {rows[0]}" + (f", column {column}" if array.ndim > 1 else "")
     rows_text = f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
-    raise ModtoolsError(
+    raise UnusableInputError(
         f"{name} must be finite: {found} in {rows_text}, first at {where}. "
         "Drop these rows or check the module's precision (float16 overflows above 65504)."
     )

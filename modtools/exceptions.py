@@ -9,7 +9,14 @@ from typing import Final
 
 from modtools._escape import terminal_text
 
-__all__ = ["WARNING_CODES", "ModtoolsError", "ModtoolsWarning", "ModuleError", "warn"]
+__all__ = [
+    "WARNING_CODES",
+    "ModtoolsError",
+    "ModtoolsWarning",
+    "ModuleError",
+    "UnusableInputError",
+    "warn",
+]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
@@ -41,6 +48,10 @@ class ModtoolsError(ValueError):
 
 class ModuleError(ModtoolsError):
     """A `ModtoolsError` whose text names the module, so that nobody need name it again."""
+
+
+class UnusableInputError(ModtoolsError):
+    """Entries that nothing can be computed from: not finite, or too large or small for products."""
 
 
 class ModtoolsWarning(UserWarning):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.tasks import Kind
-from modtools.transferability import SCORES, Score, score
+from modtools.transferability import SCORES, NotFiniteScoreError, Score, score
 
 __all__ = ["check_score"]
 
@@ -108,9 +108,10 @@ def _is_finite_at_limits(name: str, example: _Example) -> str:
     for what, changed in limits.items():
         try:
             _Example(changed, example.labels, example.probabilities).value(name)
-        except ModtoolsError as error:
-            if "must be finite" in str(error):
-                return f"{what}: {error}"
+        except NotFiniteScoreError as error:
+            return f"{what}: {error}"
+        except ModtoolsError:
+            continue  # a score may refuse what it is not defined for
     return ""
 
 

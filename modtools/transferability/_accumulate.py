@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from modtools._checks import LARGEST, as_float, raise_if_not_finite
 from modtools._feature_maps import FeatureMap
 from modtools._types import FloatArray, FloatMatrix
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import UnusableInputError
 from modtools.outputs import middle_of, sample_rows
 from modtools.tasks import Labels
 from modtools.transferability._sums import Sums
@@ -222,6 +222,6 @@ def _shifts(
 
 def raise_too_large() -> None:
     """Raise the one error for features whose squares overflow float64."""
-    raise ModtoolsError(
+    raise UnusableInputError(
         "features are too large: their squares overflow float64. Divide them by a constant."
     )

@@ -1,9 +1,7 @@
 """Prequential code length of the labels: how many bits a ridge output module needs for them."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from modtools._checks import check_integer
 from modtools._types import FloatArray
 from modtools.outputs import (
     PrequentialCoder,
@@ -14,17 +12,49 @@ from modtools.outputs import (
     strength_of_evidence,
 )
 from modtools.tasks import Labels
-from modtools.transferability._estimate import Estimate
+from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import present_codes, standardized
-from modtools.transferability._inputs import check_rows
+from modtools.transferability._registry import Estimate
 
-__all__ = ["codelength", "codelength_of_rows"]
+__all__ = ["codelength"]
 
 _N_ORDERS = 5
 
 
-def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> Estimate:
-    """Prequential code length of checked rows; see `codelength`."""
+@register_score(
+    needs="features",
+    passes="5 orders",
+    range="(-inf, 0], bits a label",
+    reference="Blier & Ollivier, NeurIPS 2018",
+)
+def codelength(features: FloatArray, labels: Labels, *, seed: int = 0) -> Estimate:
+    """Minus the bits a label that a ridge output module needs when it learns row by row.
+
+    Rows come in five seeded orders, drawn by their content: the order in which they are given
+    changes nothing. Each label is predicted by the ridge classifier (one-hot targets,
+    intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
+    classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
+    n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new
+    class costs finitely many bits. The strength is one number, that of n * 10^k, k = -6, -5.5, ...,
+    2, with the largest Gaussian evidence; the standardisation uses all rows.
+
+    Returns
+    -------
+    float
+        Bits a label, at most 0, the mean over orders; higher is better, and guessing evenly among
+        C classes is -log2(C).
+
+    References
+    ----------
+    Blier & Ollivier, "The description length of deep learning models", NeurIPS 2018; Voita & Titov,
+    "Information-theoretic probing with minimum description length", EMNLP 2020.
+
+    Examples
+    --------
+    >>> labels = np.arange(40) % 2
+    >>> codelength(labels[:, None] + 0.01 * np.sin(np.arange(40))[:, None], labels)
+    -0.1...
+    """
     rows = standardized(features, score="codelength")
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
@@ -39,50 +69,3 @@ def codelength_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> E
             total += float(coder.encode(predicted, codes[shuffled[block]]).bits.sum())
         bits.append(total / len(codes))
     return Estimate(-float(np.mean(bits)), float(np.std(bits, ddof=1) / np.sqrt(_N_ORDERS)))
-
-
-def codelength(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
-    """Minus the bits a label that a ridge output module needs when it learns row by row.
-
-    Rows come in five seeded orders, drawn by their content: the order in which they are given
-    changes nothing. Each label is predicted by the ridge classifier (one-hot targets,
-    intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
-    classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
-    n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new
-    class costs finitely many bits. The strength is one number, that of n * 10^k, k = -6, -5.5, ...,
-    2, with the largest Gaussian evidence; the standardisation uses all rows.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,)
-        Classes.
-    seed : int, default=0
-        Seed of the orders.
-
-    Returns
-    -------
-    float
-        Bits a label, at most 0, the mean over orders; higher is better, and guessing evenly among
-        C classes is -log2(C).
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Blier & Ollivier, "The description length of deep learning models", NeurIPS 2018; Voita & Titov,
-    "Information-theoretic probing with minimum description length", EMNLP 2020.
-
-    Examples
-    --------
-    >>> labels = np.arange(40) % 2
-    >>> codelength(labels[:, None] + 0.01 * np.sin(np.arange(40))[:, None], labels)
-    -0.1...
-    """
-    matrix, encoded = check_rows(features, labels, score="codelength")
-    seed = check_integer(seed, name="seed", minimum=0)
-    return codelength_of_rows(matrix, encoded, seed).value

@@ -1,19 +1,50 @@
 """Dependence between features and labels: HSIC and its normalised form."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import linalg
 
 from modtools._checks import check_positive
 from modtools.exceptions import ModtoolsError, warn
-from modtools.transferability._inputs import ANY_KIND, checked_summary
+from modtools.transferability._declare import ANY_KIND, register_score
 from modtools.transferability._summary import Summary
 
-__all__ = ["hsic", "hsic_from_summary", "nhsic", "nhsic_from_summary"]
+__all__ = ["hsic", "nhsic"]
 
 
-def hsic_from_summary(summary: Summary, *, biased: bool = False) -> float:
-    """HSIC of a summary with linear kernels; see `hsic`."""
+@register_score(
+    needs="moments",
+    kinds=ANY_KIND,
+    range="unbounded, squared units",
+    reference="Song et al., ICML 2007",
+)
+def hsic(summary: Summary, *, biased: bool = False) -> float:
+    """HSIC between features and labels with linear kernels, the unbiased form.
+
+    Parameters
+    ----------
+    biased : bool, default=False
+        |Y'HF|^2 / (n - 1)^2 instead of the unbiased HSIC_1.
+
+    Returns
+    -------
+    float
+        Squared units of the features: compare modules of one scale only. Higher is better; the
+        unbiased form may be negative.
+
+    Raises
+    ------
+    ModtoolsError
+        Fewer than four examples.
+
+    References
+    ----------
+    Gretton et al., ALT 2005; Song et al., ICML 2007 (HSIC_1).
+
+    Examples
+    --------
+    >>> round(hsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
+    33.1667
+    """
     if summary.weighted:
         raise ModtoolsError(
             "hsic is not defined with class weights; build the moments without them."
@@ -31,44 +62,40 @@ def hsic_from_summary(summary: Summary, *, biased: bool = False) -> float:
     return total / (n * (n - 3))
 
 
-def hsic(features: ArrayLike, labels: ArrayLike, *, biased: bool = False) -> float:
-    """HSIC between features and labels with linear kernels, the unbiased form.
+@register_score(
+    needs="moments",
+    kinds=ANY_KIND,
+    range="[0, C-1]; [0, m] for m target columns",
+    reference="Fukumizu et al., NIPS 2007",
+)
+def nhsic(summary: Summary, *, regularization: float = 1e-5) -> float:
+    """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1], both centred.
+
+    As eps goes to 0 it becomes the H-score. It is not free of scale: the ridge is absolute, so that
+    the value falls towards 0 where the variance of the features is small beside eps, and depends on
+    their scale by about eps over that variance elsewhere.
 
     Parameters
     ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module, at least 4 rows.
-    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Classes, 0/1 labels or regression targets.
-    biased : bool, default=False
-        |Y'HF|^2 / (n - 1)^2 instead of the unbiased HSIC_1.
+    regularization : float, default=1e-5
+        eps, in squared units of the features.
 
     Returns
     -------
     float
-        Squared units of the features: compare modules of one scale only. Higher is better; the
-        unbiased form may be negative.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes or four rows.
+        Dimensionless, in [0, min(rank, n_classes - 1)], for other labels in [0, min(rank,
+        n_targets)]; higher is better.
 
     References
     ----------
-    Gretton et al., ALT 2005; Song et al., ICML 2007 (HSIC_1).
+    Fukumizu et al., NIPS 2007; Ma, Lewis & Kleijn, "The HSIC bottleneck", AAAI 2020.
 
     Examples
     --------
-    >>> round(hsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
-    33.1667
+    >>> round(nhsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
+    0.9901
     """
-    summary = checked_summary(features, labels, score="hsic", kinds=ANY_KIND)
-    return hsic_from_summary(summary, biased=biased)
-
-
-def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> float:
-    """Normalised HSIC of a summary; see `nhsic`."""
+    check_positive(regularization, name="regularization")
     ridge = regularization * summary.n
     values = summary.spectrum.values
     if not len(values):
@@ -87,44 +114,3 @@ def nhsic_from_summary(summary: Summary, *, regularization: float = 1e-5) -> flo
     present = int(np.count_nonzero(summary.present))
     most = min(len(values), present - (summary.kind == "classification"))
     return float(np.clip(value, 0.0, float(most)))
-
-
-def nhsic(features: ArrayLike, labels: ArrayLike, *, regularization: float = 1e-5) -> float:
-    """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1], both centred.
-
-    As eps goes to 0 it becomes the H-score. It is not free of scale: the ridge is absolute, so that
-    the value falls towards 0 where the variance of the features is small beside eps, and depends on
-    their scale by about eps over that variance elsewhere.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module.
-    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Classes, 0/1 labels or regression targets.
-    regularization : float, default=1e-5
-        eps, in squared units of the features.
-
-    Returns
-    -------
-    float
-        Dimensionless, in [0, min(rank, n_classes - 1)], for other labels in [0, min(rank,
-        n_targets)]; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Fukumizu et al., NIPS 2007; Ma, Lewis & Kleijn, "The HSIC bottleneck", AAAI 2020.
-
-    Examples
-    --------
-    >>> round(nhsic([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
-    0.9901
-    """
-    check_positive(regularization, name="regularization")
-    summary = checked_summary(features, labels, score="nhsic", kinds=ANY_KIND)
-    return nhsic_from_summary(summary, regularization=regularization)

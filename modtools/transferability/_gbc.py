@@ -1,21 +1,51 @@
 """GBC: Gaussian Bhattacharyya coefficient, the overlap of the classes as Gaussians."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from modtools._checks import check_choice
 from modtools._types import FloatMatrix
-from modtools.transferability._inputs import checked_summary
+from modtools.transferability._declare import register_score
 from modtools.transferability._summary import Summary
 
-__all__ = ["gbc", "gbc_from_summary"]
+__all__ = ["gbc"]
 
 _VARIANCE_FLOOR = 1e-4
 _FORMS = ["diagonal", "spherical", "public_spherical"]
 
 
-def gbc_from_summary(summary: Summary, *, covariance: str = "diagonal") -> float:
-    """GBC of a summary; see `gbc`."""
+@register_score(
+    needs="moments",
+    range="[-C(C-1), 0]",
+    reference="Pandy et al., CVPR 2022",
+)
+def gbc(summary: Summary, *, covariance: str = "diagonal") -> float:
+    """GBC: minus the overlap of the classes, each taken as a Gaussian.
+
+    Minus the Bhattacharyya coefficients summed over ordered pairs of classes; biased variances,
+    floored at 1e-4. The coefficient underflows as features grow in number, and the floor is
+    absolute: read it for features of similar width and scale only.
+
+    Parameters
+    ----------
+    covariance : {"diagonal", "spherical", "public_spherical"}, default="diagonal"
+        Form of each class covariance; "public_spherical" counts the log-determinant once instead of
+        once a feature, as the public code does.
+
+    Returns
+    -------
+    float
+        Dimensionless, in [-C (C - 1), 0] for C classes; higher is better.
+
+    References
+    ----------
+    Pandy et al., "Transferability estimation using Bhattacharyya class separability", CVPR 2022.
+
+    Examples
+    --------
+    >>> round(gbc([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), 4)
+    -0.0222
+    """
+    check_choice(covariance, _FORMS, name="covariance")
     present = summary.present
     counts = summary.counts[present][:, None]
     means = summary.offsets[present] / counts
@@ -46,43 +76,3 @@ def _overlaps(
     logs = np.log(middle) - 0.5 * (np.log(variance) + np.log(variances))
     distance += 0.5 * log_det_weight * logs.sum(axis=1)
     return float(np.exp(-np.maximum(distance, 0)).sum())  # rounding may go below 0
-
-
-def gbc(features: ArrayLike, labels: ArrayLike, *, covariance: str = "diagonal") -> float:
-    """GBC: minus the overlap of the classes, each taken as a Gaussian.
-
-    Minus the Bhattacharyya coefficients summed over ordered pairs of classes; biased variances,
-    floored at 1e-4. The coefficient underflows as features grow in number, and the floor is
-    absolute: read it for features of similar width and scale only.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module.
-    labels : array-like of shape (n_samples,)
-        Classes.
-    covariance : {"diagonal", "spherical", "public_spherical"}, default="diagonal"
-        Form of each class covariance; "public_spherical" counts the log-determinant once instead of
-        once a feature, as the public code does.
-
-    Returns
-    -------
-    float
-        Dimensionless, in [-C (C - 1), 0] for C classes; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Pandy et al., "Transferability estimation using Bhattacharyya class separability", CVPR 2022.
-
-    Examples
-    --------
-    >>> round(gbc([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), 4)
-    -0.0222
-    """
-    check_choice(covariance, _FORMS, name="covariance")
-    return gbc_from_summary(checked_summary(features, labels, score="gbc"), covariance=covariance)

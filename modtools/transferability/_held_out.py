@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from modtools.exceptions import warn
 from modtools.outputs import StandardizedRows
-from modtools.tasks import Labels, group_codes as group_codes
-from modtools.transferability._estimate import Estimate
+from modtools.tasks import Labels
+from modtools.transferability._registry import Estimate
 
 __all__ = [
     "accuracy_of",

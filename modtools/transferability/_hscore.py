@@ -3,18 +3,15 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from modtools._checks import check_choice
 from modtools.exceptions import warn
-from modtools.transferability._inputs import checked_summary
+from modtools.transferability._declare import register_score
 from modtools.transferability._summary import Summary
 
 __all__ = [
     "hscore",
-    "hscore_from_summary",
     "regularized_hscore",
-    "regularized_hscore_from_summary",
     "shrinkage",
 ]
 
@@ -26,8 +23,34 @@ def _between(summary: Summary) -> Any:
     return (loadings**2 / counts[:, None]).sum(axis=0)
 
 
-def hscore_from_summary(summary: Summary) -> float:
-    """H-score of a summary; see `hscore`."""
+@register_score(
+    needs="moments",
+    range="[0, C-1]",
+    reference="Bao et al., ICIP 2019",
+)
+def hscore(summary: Summary) -> float:
+    """H-score: how much of the variation of the features follows the classes.
+
+    Trace of the between-class scatter in units of the total scatter, tr(S_t^+ S_b): the sum of the
+    squared canonical correlations between features and classes. It looks at the rows it was fitted
+    on: with fewer rows than features it equals its maximum for any labels, and warns (MT003).
+
+    Returns
+    -------
+    float
+        Dimensionless, in [0, min(rank, n_classes - 1)]; higher is better. Unchanged by any
+        invertible affine map of the features.
+
+    References
+    ----------
+    Bao et al., "An information-theoretic approach to transferability in task transfer learning",
+    ICIP 2019.
+
+    Examples
+    --------
+    >>> round(hscore([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
+    0.9901
+    """
     values = summary.spectrum.values
     if not len(values):
         warn("MT001", "features carry no variation: hscore is 0.")
@@ -43,44 +66,6 @@ def hscore_from_summary(summary: Summary) -> float:
     return float(np.clip(_between(summary).sum(), 0.0, most))
 
 
-def hscore(features: ArrayLike, labels: ArrayLike) -> float:
-    """H-score: how much of the variation of the features follows the classes.
-
-    Trace of the between-class scatter in units of the total scatter, tr(S_t^+ S_b): the sum of the
-    squared canonical correlations between features and classes. It looks at the rows it was fitted
-    on: with fewer rows than features it equals its maximum for any labels, and warns (MT003).
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module.
-    labels : array-like of shape (n_samples,)
-        Classes.
-
-    Returns
-    -------
-    float
-        Dimensionless, in [0, min(rank, n_classes - 1)]; higher is better. Unchanged by any
-        invertible affine map of the features.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Bao et al., "An information-theoretic approach to transferability in task transfer learning",
-    ICIP 2019.
-
-    Examples
-    --------
-    >>> round(hscore([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]), 4)
-    0.9901
-    """
-    return hscore_from_summary(checked_summary(features, labels, score="hscore"))
-
-
 def shrinkage(summary: Summary) -> float:
     """Return the Ledoit-Wolf intensity in [0, 1] of the covariance S_t / n."""
     n, d = summary.n, summary.n_features
@@ -94,31 +79,16 @@ def shrinkage(summary: Summary) -> float:
     return float(np.clip(noise / distance, 0.0, 1.0))
 
 
-def regularized_hscore_from_summary(summary: Summary) -> float:
-    """Regularised H-score of a summary; see `regularized_hscore`."""
-    n, level = summary.n, summary.trace / summary.n / summary.n_features
-    values = summary.spectrum.values
-    if not len(values):
-        warn("MT001", "features carry no variation: regularized_hscore is 0.")
-        return 0.0
-    a = shrinkage(summary)
-    # The part of each direction's variance that is not shrinkage; its own scale cancels.
-    kept = (1 - a) * values / n
-    most = float(np.count_nonzero(summary.present) - 1)
-    return float(np.clip((_between(summary) * (kept / (kept + a * level))).sum(), 0.0, most))
-
-
-def regularized_hscore(
-    features: ArrayLike, labels: ArrayLike, *, between_divisor: str = "n"
-) -> float:
+@register_score(
+    needs="moments",
+    range="[0, C-1]",
+    reference="Ibrahim et al., arXiv 2110.06893",
+)
+def regularized_hscore(summary: Summary, *, between_divisor: str = "n") -> float:
     """H-score with the Ledoit-Wolf covariance: usable where rows are fewer than features.
 
     Parameters
     ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module.
-    labels : array-like of shape (n_samples,)
-        Classes.
     between_divisor : {"n", "n-1"}, default="n"
         "n-1" gives the value of public code, which divides the two scatters differently.
 
@@ -127,11 +97,6 @@ def regularized_hscore(
     float
         Dimensionless, in [0, n_classes - 1]; higher is better. Depends on the relative scale of the
         columns.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
 
     References
     ----------
@@ -144,6 +109,14 @@ def regularized_hscore(
     0.9901
     """
     check_choice(between_divisor, ["n", "n-1"], name="between_divisor")
-    summary = checked_summary(features, labels, score="regularized_hscore")
-    value = regularized_hscore_from_summary(summary)
-    return value if between_divisor == "n" else value * summary.n / (summary.n - 1)
+    n, level = summary.n, summary.trace / summary.n / summary.n_features
+    values = summary.spectrum.values
+    if not len(values):
+        warn("MT001", "features carry no variation: regularized_hscore is 0.")
+        return 0.0
+    a = shrinkage(summary)
+    # The part of each direction's variance that is not shrinkage; its own scale cancels.
+    kept = (1 - a) * values / n
+    most = float(np.count_nonzero(summary.present) - 1)
+    value = float(np.clip((_between(summary) * (kept / (kept + a * level))).sum(), 0.0, most))
+    return value if between_divisor == "n" else value * n / (n - 1)

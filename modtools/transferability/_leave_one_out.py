@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.blas import dsyrk
 
@@ -18,51 +18,38 @@ from modtools.outputs import (
     ridge_leave_one_out,
 )
 from modtools.tasks import Labels
-from modtools.transferability._estimate import Estimate
+from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import (
     explained_variance,
-    group_codes,
     present_codes,
     right_shares,
     share_of,
     standardized,
     without_features,
 )
-from modtools.transferability._inputs import check_rows
+from modtools.transferability._registry import Estimate
 
-__all__ = ["class_mean", "class_mean_of_rows", "lda", "lda_of_rows", "ridge", "ridge_of_rows"]
+__all__ = ["class_mean", "lda", "ridge"]
 
 _SHRINKAGE = 0.01
 
 
-def ridge_of_rows(
+@register_score(
+    needs="features",
+    kinds=("classification", "regression"),
+    passes=2,
+    is_accuracy=True,
+    range="[0, 1], leave-one-out accuracy; R2 <= 1 for regression",
+    reference="Allen, Technometrics 1974 (PRESS)",
+)
+def ridge(
     features: FloatArray,
     labels: Labels,
-    seed: int = 0,
-    *,
-    strength: float | None = None,
-    standardize: bool = True,
-    groups: NDArray[np.intp] | None = None,
-) -> Estimate:
-    """Ridge leave-one-out of checked rows; see `ridge`. Nothing is random, `seed` is not used."""
-    basis = ridge_basis(standardized(features, score="ridge", rescale=standardize))
-    if labels.kind == "regression":
-        targets = labels.target_matrix()
-        left_out = ridge_leave_one_out(basis, targets, strength, groups)
-        return Estimate(explained_variance(left_out.decisions, targets))
-    codes, n_classes = present_codes(labels)
-    left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), strength, groups)
-    return share_of(right_shares(left_out.decisions, codes))
-
-
-def ridge(
-    features: ArrayLike,
-    labels: ArrayLike,
     *,
     strength: float | None = None,
     standardize: bool = True,
     groups: Any = None,
-) -> float:
+) -> Estimate:
     """Exact leave-one-out accuracy of ridge regression on one-hot labels.
 
     One decomposition serves every row and every strength. The standardisation with all rows is held
@@ -70,18 +57,12 @@ def ridge(
 
     Parameters
     ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Classes, or real targets.
     strength : float, optional
         Penalty added to the scatter, an absolute number. By default the one of n * 10^k,
         k = -6, -5.5, ..., 2, with the smallest leave-one-out squared error (PRESS), ties to the
         larger.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
-    groups : array-like of shape (n_samples,), optional
-        Group of each row, for copies or crops of one example: the whole group is left out.
 
     Returns
     -------
@@ -92,8 +73,7 @@ def ridge(
     Raises
     ------
     ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes, or a strength so
-        small that a left-out row is not determined.
+        A strength so small that a left-out example is not determined.
 
     References
     ----------
@@ -105,23 +85,48 @@ def ridge(
     >>> ridge([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
     1.0
     """
-    checked = check_rows(features, labels, kinds=("classification", "regression"), score="ridge")
     strength = None if strength is None else check_positive(strength, name="strength")
-    left_out = group_codes(groups, len(checked[0]))
-    return ridge_of_rows(
-        *checked, strength=strength, standardize=standardize, groups=left_out
-    ).value
+    basis = ridge_basis(standardized(features, score="ridge", rescale=standardize))
+    if labels.kind == "regression":
+        targets = labels.target_matrix()
+        left_out = ridge_leave_one_out(basis, targets, strength, groups)
+        return Estimate(explained_variance(left_out.decisions, targets))
+    codes, n_classes = present_codes(labels)
+    left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), strength, groups)
+    return share_of(right_shares(left_out.decisions, codes))
 
 
-def class_mean_of_rows(
-    features: FloatArray,
-    labels: Labels,
-    seed: int = 0,
-    *,
-    standardize: bool = True,
-    groups: NDArray[np.intp] | None = None,
+@register_score(
+    needs="features",
+    passes=2,
+    is_accuracy=True,
+    range="[0, 1], leave-one-out accuracy",
+    reference="exact leave-one-out, closed form",
+)
+def class_mean(
+    features: FloatArray, labels: Labels, *, standardize: bool = True, groups: Any = None
 ) -> Estimate:
-    """Class-mean leave-one-out of checked rows; see `class_mean`. `seed` is not used."""
+    """Exact leave-one-out accuracy of the nearest class mean.
+
+    Distances are Euclidean; the row is taken out of the mean of its own class, the standardisation
+    with all rows is held fixed. A row that is alone in its class is always wrong.
+
+    Parameters
+    ----------
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. Classes at equal distance share the
+        row, which then is right by half or less.
+
+    Examples
+    --------
+    >>> class_mean([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
+    1.0
+    """
     rows = standardized(features, score="class_mean", rescale=standardize)
     if rows.n_varying == 0:
         return without_features(labels)
@@ -132,67 +137,16 @@ def class_mean_of_rows(
     return share_of(right)
 
 
-def class_mean(
-    features: ArrayLike, labels: ArrayLike, *, standardize: bool = True, groups: Any = None
-) -> float:
-    """Exact leave-one-out accuracy of the nearest class mean.
-
-    Distances are Euclidean; the row is taken out of the mean of its own class, the standardisation
-    with all rows is held fixed. A row that is alone in its class is always wrong.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,)
-        Classes.
-    standardize : bool, default=True
-        Whether columns are divided by their standard deviation.
-    groups : array-like of shape (n_samples,), optional
-        Group of each row, for copies or crops of one example: the whole group is left out.
-
-    Returns
-    -------
-    float
-        Accuracy in [0, 1]; higher is better. Classes at equal distance share the
-        row, which then is right by half or less.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    Examples
-    --------
-    >>> class_mean([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
-    1.0
-    """
-    matrix, encoded = check_rows(features, labels, score="class_mean")
-    left_out = group_codes(groups, len(matrix))
-    return class_mean_of_rows(matrix, encoded, standardize=standardize, groups=left_out).value
-
-
-def lda_of_rows(
-    features: FloatArray,
-    labels: Labels,
-    seed: int = 0,
-    *,
-    strength: float | None = None,
-    standardize: bool = True,
-) -> Estimate:
-    """LDA leave-one-out of checked rows; see `lda`. Nothing is random, `seed` is not used."""
-    rows = standardized(features, score="lda", rescale=standardize)
-    codes, n_classes = present_codes(labels)
-    return share_of(_lda_left_out_shares(rows, codes, n_classes, strength))
-
-
+@register_score(
+    needs="features",
+    passes=2,
+    is_accuracy=True,
+    range="[0, 1], leave-one-out accuracy",
+    reference="Lachenbruch & Mickey, Technometrics 1968",
+)
 def lda(
-    features: ArrayLike,
-    labels: ArrayLike,
-    *,
-    strength: float | None = None,
-    standardize: bool = True,
-) -> float:
+    features: FloatArray, labels: Labels, *, strength: float | None = None, standardize: bool = True
+) -> Estimate:
     """Exact leave-one-out accuracy of linear discriminant analysis.
 
     Classes are Gaussians with one covariance (S_w + strength I) / n and their frequencies as
@@ -201,10 +155,6 @@ def lda(
 
     Parameters
     ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,)
-        Classes.
     strength : float, optional
         Added to the within-class scatter S_w, an absolute number; by default 0.01 tr(S_w) / d with
         d the number of columns that vary.
@@ -217,11 +167,6 @@ def lda(
         Accuracy in [0, 1]; higher is better. Classes of equal posterior share the
         row, which then is right by half or less.
 
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
     References
     ----------
     Lachenbruch & Mickey, "Estimation of error rates in discriminant analysis", Technometrics 1968.
@@ -231,9 +176,10 @@ def lda(
     >>> lda([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
     1.0
     """
-    checked = check_rows(features, labels, score="lda")
     strength = None if strength is None else check_positive(strength, name="strength")
-    return lda_of_rows(*checked, strength=strength, standardize=standardize).value
+    rows = standardized(features, score="lda", rescale=standardize)
+    codes, n_classes = present_codes(labels)
+    return share_of(_lda_left_out_shares(rows, codes, n_classes, strength))
 
 
 def _lda_left_out_shares(

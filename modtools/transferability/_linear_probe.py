@@ -4,11 +4,10 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from modtools._checks import check_integer
 from modtools._types import FloatArray
 from modtools.exceptions import warn
 from modtools.outputs import (
@@ -19,17 +18,16 @@ from modtools.outputs import (
     stratified_folds,
 )
 from modtools.tasks import Labels
-from modtools.transferability._estimate import Estimate
+from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import (
-    group_codes,
     present_codes,
     standardized,
     warn_about_lone_rows,
     without_features,
 )
-from modtools.transferability._inputs import check_rows
+from modtools.transferability._registry import Estimate
 
-__all__ = ["linear_probe", "linear_probe_of_rows"]
+__all__ = ["linear_probe"]
 
 _N_FOLDS = 5
 _N_INNER_FOLDS = 3
@@ -37,14 +35,37 @@ _INVERSE_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 2000
 
 
-def linear_probe_of_rows(
-    features: FloatArray,
-    labels: Labels,
-    seed: int = 0,
-    *,
-    groups: NDArray[np.intp] | None = None,
+@register_score(
+    needs="features",
+    passes="iterative",
+    is_accuracy=True,
+    range="[0, 1], held-out accuracy",
+    reference="5-fold, strength chosen inside",
+)
+def linear_probe(
+    features: FloatArray, labels: Labels, *, groups: Any = None, seed: int = 0
 ) -> Estimate:
-    """Cross-validated probe of checked rows; see `linear_probe`."""
+    """Five-fold accuracy of a logistic probe, its strength chosen inside the training folds.
+
+    The dearest score and the yardstick for the others: C of {1e-3, 1e-2, 0.1, 1, 10} by three inner
+    folds, ties to the smaller, features standardised with the training rows alone. A row that is
+    alone in its class is wrong, with warning MT006.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1], the mean over folds; higher is better.
+
+    References
+    ----------
+    Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003, for the
+    standard error that `score` reports.
+
+    Examples
+    --------
+    >>> linear_probe([[0.0], [1.0], [2.0], [7.0], [8.0], [9.0]], [0, 0, 0, 1, 1, 1])
+    1.0
+    """
     rows = standardized(features, score="linear_probe")
     if rows.n_varying == 0:
         return without_features(labels)
@@ -66,53 +87,6 @@ def linear_probe_of_rows(
     if caught:
         warn("MT005", f"{len(caught)} probe fits stopped at {_MAX_ITERATIONS} iterations.")
     return Estimate(float(np.mean(accuracies)), _corrected_standard_error(accuracies))
-
-
-def linear_probe(
-    features: ArrayLike, labels: ArrayLike, *, groups: Any = None, seed: int = 0
-) -> float:
-    """Five-fold accuracy of a logistic probe, its strength chosen inside the training folds.
-
-    The dearest score and the yardstick for the others: C of {1e-3, 1e-2, 0.1, 1, 10} by three inner
-    folds, ties to the smaller, features standardised with the training rows alone. A row that is
-    alone in its class is wrong, with warning MT006.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,)
-        Classes.
-    groups : array-like of shape (n_samples,), optional
-        Group of each row, for copies or crops of one example: a group is never split between folds.
-    seed : int, default=0
-        Seed of the folds, which follow the content of the rows: the order in which they come and
-        the names of classes and groups change nothing.
-
-    Returns
-    -------
-    float
-        Accuracy in [0, 1], the mean over folds; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003, for the
-    standard error that `score` reports.
-
-    Examples
-    --------
-    >>> linear_probe([[0.0], [1.0], [2.0], [7.0], [8.0], [9.0]], [0, 0, 0, 1, 1, 1])
-    1.0
-    """
-    matrix, encoded = check_rows(features, labels, score="linear_probe")
-    seed = check_integer(seed, name="seed", minimum=0)
-    units = group_codes(groups, len(matrix))
-    return linear_probe_of_rows(matrix, encoded, seed, groups=units).value
 
 
 def _corrected_standard_error(accuracies: list[float]) -> float:

@@ -1,14 +1,14 @@
 """LogME: the evidence of a Bayesian linear output module, maximised over its two precisions."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from modtools._types import FloatMatrix
 from modtools.exceptions import warn
-from modtools.transferability._inputs import ANY_KIND, checked_summary
+from modtools.transferability._declare import ANY_KIND, register_score
 from modtools.transferability._summary import Spectrum, Summary
 
-__all__ = ["evidence_by_target", "logme", "logme_from_summary"]
+__all__ = ["evidence_by_target", "logme"]
 
 _GRID_STEP = 0.25
 _MARGIN = 25.0  # e-folds beyond the eigenvalues
@@ -124,12 +124,13 @@ def _maximise(summary: Summary, columns: NDArray[np.intp]) -> tuple[FloatMatrix,
     return best, at_edge
 
 
-def logme_from_summary(summary: Summary) -> float:
-    """LogME of a summary; see `logme`."""
-    return float(evidence_by_target(summary).mean())
-
-
-def logme(features: ArrayLike, labels: ArrayLike) -> float:
+@register_score(
+    needs="moments",
+    kinds=ANY_KIND,
+    range="unbounded, nats a row and column",
+    reference="You et al., ICML 2021",
+)
+def logme(summary: Summary) -> float:
     """LogME: log evidence per row of a Bayesian linear output module, mean over target columns.
 
     Each target column (one class against the rest, a label, or a regression target) is modelled as
@@ -137,23 +138,11 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     maximised over alpha and beta exactly, by a search in one variable. Rank-aware: columns of
     zeros, or more features than rows, do not change it.
 
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module.
-    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Classes, 0/1 labels, or regression targets.
-
     Returns
     -------
     float
         Nats per row and column, unbounded (may be positive); higher is better. Unchanged by the
         scale of the features, not by their offset. Columns that never occur are skipped.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
 
     References
     ----------
@@ -165,4 +154,4 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     >>> round(logme([[0.0, 1.0], [0.1, 1.0], [1.0, 0.1], [1.1, 0.0]], [0, 0, 1, 1]), 3)
     -0.013
     """
-    return logme_from_summary(checked_summary(features, labels, score="logme", kinds=ANY_KIND))
+    return float(evidence_by_target(summary).mean())

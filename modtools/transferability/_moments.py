@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from modtools.transferability._class_weights import merged_weights, weights_by_c
 from modtools.transferability._decompose import ScatterParts, spectrum_of
 from modtools.transferability._logdet import class_logdets_of, logdet_plus_identity
 from modtools.transferability._loss import LossWarning
+from modtools.transferability._registry import Scores, score_summary
 from modtools.transferability._summary import Spectrum, Summary, diagonal_of_sums
 from modtools.transferability._sums import Sums
 
@@ -360,7 +360,7 @@ class Moments:
         parts = ScatterParts(self.scatter, np.diag(s.xx), self.mean, offsets, s.n, self.n_samples)
         return spectrum_of(parts, self._grain, self.precision)
 
-    def score(self, scores: Sequence[str] | str | None = None) -> Any:
+    def score(self, scores: Sequence[str] | str | None = None) -> Scores:
         """Return scores of these moments, by registry name.
 
         Parameters
@@ -383,9 +383,7 @@ class Moments:
         --------
         modtools.transferability.score : The same from features, with what was left out and why.
         """
-        # The registry of scores is built on this room; this convenience is the one call downstairs.
-        transferability = import_module("modtools.transferability")
-        return transferability.score_moments(self, scores)
+        return score_summary(self.summary(), scores)
 
 
 def _is_on_device(features: Any) -> bool:

@@ -5,24 +5,23 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from modtools._checks import check_choice, check_integer, rows_per_block
 from modtools._types import FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Labels
-from modtools.transferability._estimate import Estimate
+from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import (
     explained_variance,
-    group_codes,
     present_codes,
     share_of,
     standardized,
     without_features,
 )
-from modtools.transferability._inputs import check_rows
+from modtools.transferability._registry import Estimate
 
-__all__ = ["knn", "knn_of_rows", "nearest_rows"]
+__all__ = ["knn", "nearest_rows"]
 
 _BLOCK_ROWS = 1024
 # Candidates beyond k that are compared again by exact differences.
@@ -34,17 +33,61 @@ _FLOAT32_SIZE = 10_000_000
 _ROUNDING_UNITS, _SAME = 32, 1e-9
 
 
-def knn_of_rows(
+@register_score(
+    needs="features",
+    kinds=("classification", "regression"),
+    passes="all pairs",
+    is_accuracy=True,
+    range="[0, 1], leave-one-out accuracy; R2 <= 1 for regression",
+    reference="Cover & Hart, IEEE TIT 1967",
+)
+def knn(
     features: FloatArray,
     labels: Labels,
-    seed: int = 0,
     *,
     k: int = 1,
     metric: str = "euclidean",
     standardize: bool = True,
-    groups: NDArray[np.intp] | None = None,
+    groups: Any = None,
 ) -> Estimate:
-    """Nearest neighbours of checked rows; see `knn`. Nothing is random, `seed` is not used."""
+    """Leave-one-out accuracy of the k nearest neighbours.
+
+    A row is never its own neighbour, also when exact copies of it exist. Rows at equal distance, to
+    within rounding, share the votes that the nearer ones leave. Equal votes count for the class
+    whose neighbours are nearer in the mean; classes that are equal in that too share the row, which
+    then is right by half or less. So neither the order of rows nor a name decides.
+
+    Parameters
+    ----------
+    k : int, default=1
+        Number of neighbours that vote.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        How distances are measured, after the standardisation.
+    standardize : bool, default=True
+        Whether columns are divided by their standard deviation.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1]; higher is better. For real targets R^2 of the neighbours' mean, at most
+        1: 0 is as good as the mean of all other rows, and noise is about -1/k.
+
+    Raises
+    ------
+    ModtoolsError
+        Fewer than k possible neighbours.
+
+    References
+    ----------
+    Cover & Hart, "Nearest neighbor pattern classification", IEEE TIT 1967.
+
+    Examples
+    --------
+    >>> knn([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
+    1.0
+    """
+    check_choice(metric, ["euclidean", "cosine"], name="metric")
+    _check_k(k, len(features), groups)
     rows = standardized(features, score="knn", rescale=standardize)
     if rows.n_varying == 0:
         return without_features(labels)
@@ -69,73 +112,14 @@ def knn_of_rows(
     return share_of(right)
 
 
-def knn(
-    features: ArrayLike,
-    labels: ArrayLike,
-    *,
-    k: int = 1,
-    metric: str = "euclidean",
-    standardize: bool = True,
-    groups: Any = None,
-) -> float:
-    """Leave-one-out accuracy of the k nearest neighbours.
-
-    A row is never its own neighbour, also when exact copies of it exist. Rows at equal distance, to
-    within rounding, share the votes that the nearer ones leave. Equal votes count for the class
-    whose neighbours are nearer in the mean; classes that are equal in that too share the row, which
-    then is right by half or less. So neither the order of rows nor a name decides.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Classes, or real targets.
-    k : int, default=1
-        Number of neighbours that vote.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        How distances are measured, after the standardisation.
-    standardize : bool, default=True
-        Whether columns are divided by their standard deviation.
-    groups : array-like of shape (n_samples,), optional
-        Group of each row, for copies or crops of one example: rows of one group are never
-        neighbours.
-
-    Returns
-    -------
-    float
-        Accuracy in [0, 1]; higher is better. For real targets R^2 of the neighbours' mean, at most
-        1: 0 is as good as the mean of all other rows, and noise is about -1/k.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes, or fewer than k
-        possible neighbours.
-
-    References
-    ----------
-    Cover & Hart, "Nearest neighbor pattern classification", IEEE TIT 1967.
-
-    Examples
-    --------
-    >>> knn([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
-    1.0
-    """
-    matrix, encoded = check_rows(
-        features, labels, kinds=("classification", "regression"), score="knn"
-    )
-    check_choice(metric, ["euclidean", "cosine"], name="metric")
-    left_out = group_codes(groups, len(matrix))
-    largest = 1 if left_out is None else int(np.bincount(left_out).max())
-    if check_integer(k, name="k") > len(matrix) - largest:
+def _check_k(k: int, n_samples: int, groups: NDArray[np.intp] | None) -> None:
+    """Raise where a row has fewer than k possible neighbours."""
+    largest = 1 if groups is None else int(np.bincount(groups).max())
+    if check_integer(k, name="k") > n_samples - largest:
         raise ModtoolsError(
-            f"k must leave k other rows for each row; got k={k} with {len(matrix)} rows"
-            f"{'' if left_out is None else f' and a group of {largest}'}."
+            f"k must leave k other rows for each row; got k={k} with {n_samples} rows"
+            f"{'' if groups is None else f' and a group of {largest}'}."
         )
-    return knn_of_rows(
-        matrix, encoded, k=k, metric=metric, standardize=standardize, groups=left_out
-    ).value
 
 
 def nearest_rows(

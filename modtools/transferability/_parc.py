@@ -5,19 +5,18 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from modtools._checks import rows_per_block
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, warn
 from modtools.outputs import StandardizedRows
-from modtools.tasks import Kind, Labels
+from modtools.tasks import Labels
+from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import present_codes
-from modtools.transferability._inputs import check_rows
 
-__all__ = ["parc", "parc_of_rows"]
+__all__ = ["parc"]
 
-_KINDS: tuple[Kind, ...] = ("classification", "multilabel")
 _FLOAT32_SIZE = 10_000_000
 # Up to here all pairs are sorted (8 bytes a pair); beyond, distances are counted in fine bins.
 _LARGEST_SORTED = 10_000
@@ -48,8 +47,47 @@ class _LabelDistances(NamedTuple):
     variance: float
 
 
-def parc_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
-    """PARC of checked rows; see `parc`. Nothing is random, `seed` is not used."""
+@register_score(
+    needs="features",
+    kinds=("classification", "multilabel"),
+    passes="all pairs",
+    range="[-100, 100]; without ties at most 100 sqrt(3 p q)",
+    reference="Bolya et al., NeurIPS 2021",
+)
+def parc(features: FloatArray, labels: Labels) -> float:
+    """PARC: 100 x Spearman correlation of feature distance and label distance over all pairs.
+
+    The distance of two rows is one minus their Pearson correlation, of standardised features and of
+    label rows (one-hot for classes, where it only says whether the classes differ). Equal distances
+    share their mean rank; all-0 and all-1 rows of a 0/1 matrix have no correlation and are left
+    out. There is no PCA before. For C balanced classes and feature distances that
+    differ the value is at most 100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different
+    classes do not compare.
+
+    Up to 10 000 rows all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in bins of
+    2e-6, in memory that does not grow with n^2.
+
+    Returns
+    -------
+    float
+        A value in [-100, 100]; higher is better. 0, with warning MT001, for constant features.
+
+    Raises
+    ------
+    ModtoolsError
+        Features of one column, or fewer than three usable examples.
+
+    References
+    ----------
+    Bolya, Mittapalli & Hoffman, "Scalable diverse model selection for accessible transfer
+    learning", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> features = [[1.0, 0.0, 0.1], [0.9, 0.1, 0.0], [0.0, 1.0, 0.1], [0.1, 0.9, 0.2]]
+    >>> round(parc(features, [0, 0, 1, 1]), 1)
+    86.6
+    """
     features, labels = _with_direction(features, labels)
     rows = StandardizedRows.of(features)
     if rows.n_varying == 0:
@@ -70,50 +108,6 @@ def parc_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
         else _binned_groups(blocks, label_distances.ranks)
     )
     return 100 * _spearman(groups, n_pairs, label_distances.variance)
-
-
-def parc(features: ArrayLike, labels: ArrayLike) -> float:
-    """PARC: 100 x Spearman correlation of feature distance and label distance over all pairs.
-
-    The distance of two rows is one minus their Pearson correlation, of standardised features and of
-    label rows (one-hot for classes, where it only says whether the classes differ). Equal distances
-    share their mean rank. There is no PCA before. For C balanced classes and feature distances that
-    differ the value is at most 100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different
-    classes do not compare.
-
-    Up to 10 000 rows all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in bins of
-    2e-6, in memory that does not grow with n^2.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module, at least two columns; not changed.
-    labels : array-like of shape (n_samples,) or (n_samples, n_labels)
-        Classes, or a 0/1 matrix, whose all-0 and all-1 rows have no correlation and are left out.
-
-    Returns
-    -------
-    float
-        A value in [-100, 100]; higher is better. 0, with warning MT001, for constant features.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite or have one column, lengths that differ, fewer than two
-        classes, fewer than three usable rows.
-
-    References
-    ----------
-    Bolya, Mittapalli & Hoffman, "Scalable diverse model selection for accessible transfer
-    learning", NeurIPS 2021.
-
-    Examples
-    --------
-    >>> features = [[1.0, 0.0, 0.1], [0.9, 0.1, 0.0], [0.0, 1.0, 0.1], [0.1, 0.9, 0.2]]
-    >>> round(parc(features, [0, 0, 1, 1]), 1)
-    86.6
-    """
-    return parc_of_rows(*check_rows(features, labels, kinds=_KINDS, score="parc"))
 
 
 def _with_direction(features: FloatArray, labels: Labels) -> tuple[FloatArray, Labels]:

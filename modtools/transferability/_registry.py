@@ -1,29 +1,66 @@
-"""The registry of scores: what each needs, what it applies to, and how it is computed."""
+"""The registry of scores: what each needs, what it applies to, how it is computed, and results."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
 
 from modtools._checks import check_choice
 from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Kind
+from modtools.transferability._summary import Summary
 
-__all__ = ["SCORES", "Needs", "Score", "ScoreRegistry"]
+__all__ = [
+    "SCORES",
+    "Estimate",
+    "Needs",
+    "NotFiniteScoreError",
+    "Score",
+    "ScoreRegistry",
+    "Scores",
+    "score_summary",
+]
 
 Needs: TypeAlias = Literal["moments", "features", "source_probabilities"]
+
+
+class Estimate(NamedTuple):
+    """One score and how far it may be off.
+
+    Attributes
+    ----------
+    value : float
+        The score; higher is better.
+    standard_error : float or None
+        Its standard error where one is defined, in the unit of the score.
+    """
+
+    value: float
+    standard_error: float | None = None
+
+
+class NotFiniteScoreError(ModtoolsError):
+    """A score came out as NaN, infinite, or no number at all: a defect of the score."""
 
 
 @dataclass(frozen=True)
 class Score:
     """One entry of the registry; higher values are always better.
 
+    `modtools.transferability.register_score` makes one, and the checked public function with it,
+    from a single documented function.
+
     Attributes
     ----------
     name : str
         Name in the registry.
     needs : {"moments", "features", "source_probabilities"}
-        What `compute` reads: a `Summary`, checked rows, or checked source-class probabilities.
+        What `compute` reads: the summary that moments give, checked features, or checked
+        source-class probabilities. A score that inverts the scatter reads ``summary.spectrum``:
+        reading it asks for the repeat in float64 where float32 products lose digits.
     compute : callable
         ``compute(summary)``, ``compute(features, labels, seed)`` or ``compute(probabilities,
         labels)``, with encoded `Labels`; returns a float or an `Estimate` (value, standard error).
@@ -34,11 +71,14 @@ class Score:
     kinds : tuple of str
         Kinds of labels it is defined for.
     passes : int or str
-        How often the rows are read.
+        How often the examples are read.
     feature_map : str
         Key of `modtools.transferability.FEATURE_MAPS` whose moments it reads by default.
     knows_groups : bool
-        Whether `compute` takes ``groups=``, an integer a row, and holds groups out as a whole.
+        Whether `compute` takes ``groups=``, an integer for each example, and holds groups out as a
+        whole.
+    is_accuracy : bool
+        Whether, for classes, it estimates the accuracy of an output module as a fraction.
     """
 
     name: str
@@ -50,6 +90,7 @@ class Score:
     passes: int | str = 1
     feature_map: str = "identity"
     knows_groups: bool = False
+    is_accuracy: bool = False
 
     def why_not(self, kind: Kind, *, has_source: bool) -> str:
         """Return why the score does not apply to labels of a kind, or the empty string.
@@ -62,6 +103,40 @@ class Score:
         if self.needs == "source_probabilities" and not has_source:
             return "it needs source_probabilities, the module's own class probabilities"
         return ""
+
+
+class Scores(dict[str, float]):
+    """Score values by name.
+
+    Attributes
+    ----------
+    skipped : dict
+        Scores that were not computed, with the reason.
+    standard_errors : dict
+        Standard errors, in the unit of the score, where one is defined.
+    seconds : dict
+        Wall-clock seconds of each score; moments that several scores share are counted with the
+        first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped: dict[str, str] = {}
+        self.standard_errors: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add(self, name: str, result: Any, seconds: float) -> None:
+        """Keep one result; a value that is not finite is a defect and raises."""
+        value, error = result if isinstance(result, Estimate) else (result, None)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
+            raise NotFiniteScoreError(f"{name} came out as {value}; a score must be finite.")
+        self[name], self.seconds[name] = number, seconds
+        if error is not None:
+            self.standard_errors[name] = float(error)
 
 
 class ScoreRegistry(Mapping[str, Score]):
@@ -127,6 +202,10 @@ class ScoreRegistry(Mapping[str, Score]):
             raise ModtoolsError(f'score "{score.name}" is registered already; choose another name.')
         self._scores[score.name] = score
 
+    def arrange(self, names: Sequence[str]) -> None:
+        """Put the scores in the order of their names, as tables and results show them."""
+        self._scores = {name: self._scores[name] for name in names}
+
     def unregister(self, name: str) -> Score:
         """Remove a score and return it."""
         score = self[name]
@@ -152,3 +231,39 @@ def _check_entry(score: Score) -> None:
 
 
 SCORES = ScoreRegistry()
+
+
+def score_summary(summary: Summary, scores: Sequence[str] | str | None = None) -> Scores:
+    """Score the summary of moments; see `modtools.transferability.Moments.score`."""
+    names = None if scores is None else SCORES.names(scores)
+    result = Scores()
+    for name in SCORES if names is None else names:
+        entry = SCORES[name]
+        reason = _reason_against_moments(entry, summary, by_default=names is None)
+        if reason and names is not None:
+            raise ModtoolsError(f'score "{name}" does not apply: {reason}.')
+        if reason:
+            result.skipped[name] = reason
+            continue
+        started = time.perf_counter()
+        try:
+            value = entry.compute(summary)
+        except ModtoolsError as error:
+            if names is not None:
+                raise
+            result.skipped[name] = str(error)
+            continue
+        result.add(name, value, time.perf_counter() - started)
+    return result
+
+
+def _reason_against_moments(entry: Score, summary: Summary, *, by_default: bool) -> str:
+    if entry.needs != "moments":
+        return f"it needs {entry.needs.replace('_', ' ')}; use score(features, labels)"
+    if reason := entry.why_not(summary.kind, has_source=False):
+        return reason
+    if by_default and entry.feature_map != summary.feature_map:
+        return f"its feature map is {entry.feature_map}; these moments carry {summary.feature_map}"
+    if summary.kind == "classification" and np.count_nonzero(summary.present) < 2:
+        return "the moments hold fewer than two classes"
+    return ""

@@ -17,51 +17,15 @@ from modtools._checks import (
     raise_if_not_finite,
 )
 from modtools._types import FloatArray
-from modtools.exceptions import ModtoolsError
-from modtools.tasks import Labels, encode_labels
-from modtools.transferability._estimate import Estimate
-from modtools.transferability._held_out import group_codes
-from modtools.transferability._inputs import check_scorable
+from modtools.exceptions import ModtoolsError, UnusableInputError
+from modtools.tasks import Labels, encode_labels, group_codes
+from modtools.transferability._declare import check_scorable
 from modtools.transferability._moments import Moments
-from modtools.transferability._registry import SCORES, Score
+from modtools.transferability._registry import SCORES, Score, Scores
 from modtools.transferability._summarise import summarise
 from modtools.transferability._summary import Summary
 
-__all__ = ["Scores", "score", "score_moments"]
-
-
-class Scores(dict[str, float]):
-    """Score values by name.
-
-    Attributes
-    ----------
-    skipped : dict
-        Scores that were not computed, with the reason.
-    standard_errors : dict
-        Standard errors, in the unit of the score, where one is defined.
-    seconds : dict
-        Wall-clock seconds of each score; moments that several scores share are counted with the
-        first.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.skipped: dict[str, str] = {}
-        self.standard_errors: dict[str, float] = {}
-        self.seconds: dict[str, float] = {}
-
-    def add(self, name: str, result: Any, seconds: float) -> None:
-        """Keep one result; a value that is not finite is a defect and raises."""
-        value, error = result if isinstance(result, Estimate) else (result, None)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if not np.isfinite(number):
-            raise ModtoolsError(f"{name} came out as {value}; a score must be finite.")
-        self[name], self.seconds[name] = number, seconds
-        if error is not None:
-            self.standard_errors[name] = float(error)
+__all__ = ["score", "score_moments"]
 
 
 @dataclass
@@ -165,7 +129,7 @@ def score(
         try:
             value = _compute(entry, inputs)
         except ModtoolsError as error:
-            if scores is not None or str(error).startswith("features "):
+            if scores is not None or isinstance(error, UnusableInputError):
                 raise
             result.skipped[entry.name] = str(error)
             continue
@@ -217,36 +181,4 @@ def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -
     >>> round(score_moments(moments, ["hscore"])["hscore"], 4)
     0.9901
     """
-    names = None if scores is None else SCORES.names(scores)
-    summary = moments.summary()
-    result = Scores()
-    for name in SCORES if names is None else names:
-        entry = SCORES[name]
-        reason = _reason_against_moments(entry, summary, by_default=names is None)
-        if reason and names is not None:
-            raise ModtoolsError(f'score "{name}" does not apply: {reason}.')
-        if reason:
-            result.skipped[name] = reason
-            continue
-        started = time.perf_counter()
-        try:
-            value = entry.compute(summary)
-        except ModtoolsError as error:
-            if names is not None:
-                raise
-            result.skipped[name] = str(error)
-            continue
-        result.add(name, value, time.perf_counter() - started)
-    return result
-
-
-def _reason_against_moments(entry: Score, summary: Summary, *, by_default: bool) -> str:
-    if entry.needs != "moments":
-        return f"it needs {entry.needs.replace('_', ' ')}; use score(features, labels)"
-    if reason := entry.why_not(summary.kind, has_source=False):
-        return reason
-    if by_default and entry.feature_map != summary.feature_map:
-        return f"its feature map is {entry.feature_map}; these moments carry {summary.feature_map}"
-    if summary.kind == "classification" and np.count_nonzero(summary.present) < 2:
-        return "the moments hold fewer than two classes"
-    return ""
+    return moments.score(scores)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.special import log_softmax, softmax
 
@@ -11,9 +11,9 @@ from modtools._checks import rows_per_block
 from modtools._types import FloatArray, FloatMatrix
 from modtools.tasks import Labels
 from modtools.transferability._accumulate import gram_of_columns, label_sums
-from modtools.transferability._inputs import check_rows
+from modtools.transferability._declare import register_score
 
-__all__ = ["sfda", "sfda_of_rows"]
+__all__ = ["sfda"]
 
 _SHARPNESS = 5.0
 _SMALLEST_SHRINKAGE = 1e-6  # the paper's 1e-10 makes the solve singular where rows are few
@@ -111,8 +111,36 @@ def _coordinates(features: FloatArray) -> FloatMatrix:
     return np.ascontiguousarray(triangle.T)
 
 
-def sfda_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
-    """SFDA of checked rows; see `sfda`. Nothing is random, `seed` is not used."""
+@register_score(
+    needs="features",
+    passes=5,
+    range="(0, 1]",
+    reference="Shao et al., ECCV 2022",
+)
+def sfda(features: FloatArray, labels: Labels) -> float:
+    """SFDA: mean posterior of the right class after uncertain rows were pushed into the others.
+
+    A shrunk linear discriminant gives each row a confidence; rows are mixed with the mean of the
+    other classes accordingly; a second discriminant with the same shrinkage scores the mixed rows.
+    The shrinkage, exp(-5 * largest within-class variance), is absolute: the value depends on the
+    scale of the features. Rows are judged by a fit that saw them, so few rows look too good.
+
+    Returns
+    -------
+    float
+        Mean probability, in (0, 1]; higher is better.
+
+    References
+    ----------
+    Shao et al., "Not all models are equal: predicting model transferability in a self-challenging
+    Fisher space", ECCV 2022. The largest eigenvalue is exact here; public code takes three power
+    steps.
+
+    Examples
+    --------
+    >>> round(sfda([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), 3)
+    0.984
+    """
     assert labels.codes is not None
     present, codes = np.unique(labels.codes, return_inverse=True)
     compact = Labels("classification", labels.classes[present], codes=codes)
@@ -127,42 +155,3 @@ def sfda_of_rows(features: FloatArray, labels: Labels, seed: int = 0) -> float:
     for rows, block_codes in blocks:
         total += float(np.exp(second.log_posterior(rows)[np.arange(len(rows)), block_codes]).sum())
     return total / len(features)
-
-
-def sfda(features: ArrayLike, labels: ArrayLike) -> float:
-    """SFDA: mean posterior of the right class after uncertain rows were pushed into the others.
-
-    A shrunk linear discriminant gives each row a confidence; rows are mixed with the mean of the
-    other classes accordingly; a second discriminant with the same shrinkage scores the mixed rows.
-    The shrinkage, exp(-5 * largest within-class variance), is absolute: the value depends on the
-    scale of the features. Rows are judged by a fit that saw them, so few rows look too good.
-
-    Parameters
-    ----------
-    features : array-like of shape (n_samples, n_features)
-        Output of a module; not changed.
-    labels : array-like of shape (n_samples,)
-        Classes.
-
-    Returns
-    -------
-    float
-        Mean probability, in (0, 1]; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Features that are not finite, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Shao et al., "Not all models are equal: predicting model transferability in a self-challenging
-    Fisher space", ECCV 2022. The largest eigenvalue is exact here; public code takes three power
-    steps.
-
-    Examples
-    --------
-    >>> round(sfda([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), 3)
-    0.984
-    """
-    return sfda_of_rows(*check_rows(features, labels, score="sfda"))

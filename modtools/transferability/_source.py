@@ -1,24 +1,14 @@
 """Scores of a module's source-class probabilities: NCE and LEEP."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike
 
-from modtools._checks import check_choice, check_lengths, check_probabilities, rows_per_block
+from modtools._checks import check_choice, rows_per_block
 from modtools._types import FloatArray, FloatMatrix
-from modtools.tasks import Labels, encode_labels
+from modtools.tasks import Labels
 from modtools.transferability._accumulate import label_sums
-from modtools.transferability._inputs import check_scorable
+from modtools.transferability._declare import register_score
 
-__all__ = ["leep", "leep_of_probabilities", "nce", "nce_of_probabilities"]
-
-
-def _door(source_probabilities: Any, labels: Any, score: str) -> tuple[FloatArray, Labels]:
-    probabilities = check_probabilities(source_probabilities)
-    encoded = encode_labels(labels)
-    check_lengths(source_probabilities=probabilities, labels=encoded)
-    return probabilities, check_scorable(encoded, kinds=("classification",), score=score)
+__all__ = ["leep", "nce"]
 
 
 def _joint(probabilities: FloatArray, labels: Labels) -> FloatMatrix:
@@ -41,28 +31,16 @@ def _negative_conditional_entropy(joint: FloatMatrix) -> float:
     return float((joint[positive] * np.log(joint[positive] / marginal[positive])).sum())
 
 
-def nce_of_probabilities(
-    probabilities: FloatArray, labels: Labels, *, assignment: str = "hard"
-) -> float:
-    """NCE of checked probabilities; see `nce`."""
-    if assignment == "soft":
-        return _negative_conditional_entropy(_joint(probabilities, labels))
-    assert labels.codes is not None
-    n_source = probabilities.shape[1]
-    cells = labels.codes * n_source + probabilities.argmax(axis=1)
-    joint = np.bincount(cells, minlength=labels.n_classes * n_source).astype(np.float64)
-    return _negative_conditional_entropy(joint.reshape(labels.n_classes, n_source))
-
-
-def nce(source_probabilities: ArrayLike, labels: ArrayLike, *, assignment: str = "hard") -> float:
+@register_score(
+    needs="source_probabilities",
+    range="[-H(Y), 0] nats",
+    reference="Tran et al., ICCV 2019",
+)
+def nce(probabilities: FloatArray, labels: Labels, *, assignment: str = "hard") -> float:
     """NCE: minus the entropy of the labels given the source class that the module predicts.
 
     Parameters
     ----------
-    source_probabilities : array-like of shape (n_samples, n_source_classes)
-        Rows sum to 1; ties of the largest entry go to the first.
-    labels : array-like of shape (n_samples,)
-        Classes of the target task.
     assignment : {"hard", "soft"}, default="hard"
         "soft" weighs source classes by their probability, as one public code base does.
 
@@ -70,11 +48,6 @@ def nce(source_probabilities: ArrayLike, labels: ArrayLike, *, assignment: str =
     -------
     float
         Nats, in [-H(labels), 0]; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Rows that do not sum to 1, lengths that differ, fewer than two classes.
 
     References
     ----------
@@ -87,13 +60,44 @@ def nce(source_probabilities: ArrayLike, labels: ArrayLike, *, assignment: str =
     -0.4774
     """
     check_choice(assignment, ["hard", "soft"], name="assignment")
-    return nce_of_probabilities(*_door(source_probabilities, labels, "nce"), assignment=assignment)
+    if assignment == "soft":
+        return _negative_conditional_entropy(_joint(probabilities, labels))
+    assert labels.codes is not None
+    n_source = probabilities.shape[1]
+    cells = labels.codes * n_source + probabilities.argmax(axis=1)
+    joint = np.bincount(cells, minlength=labels.n_classes * n_source).astype(np.float64)
+    return _negative_conditional_entropy(joint.reshape(labels.n_classes, n_source))
 
 
-def leep_of_probabilities(
-    probabilities: FloatArray, labels: Labels, *, logarithm: bool = True
-) -> float:
-    """LEEP of checked probabilities; see `leep`."""
+@register_score(
+    needs="source_probabilities",
+    passes=2,
+    range="[-H(Y), 0] nats",
+    reference="Nguyen et al., ICML 2020",
+)
+def leep(probabilities: FloatArray, labels: Labels, *, logarithm: bool = True) -> float:
+    """LEEP: mean log probability of the labels under the module's own head, translated.
+
+    Parameters
+    ----------
+    logarithm : bool, default=True
+        False gives the mean probability, as some public code does: another number, another ranking.
+
+    Returns
+    -------
+    float
+        Nats a row, in [-H(labels), 0]; higher is better.
+
+    References
+    ----------
+    Nguyen et al., "LEEP: a new measure to evaluate transferability of learned representations",
+    ICML 2020, equation 2.
+
+    Examples
+    --------
+    >>> round(leep([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]], [0, 0, 1, 1]), 4)
+    -0.5347
+    """
     assert labels.codes is not None
     joint = _joint(probabilities, labels)
     mass = joint.sum(axis=0)
@@ -107,38 +111,3 @@ def leep_of_probabilities(
         # A row counts itself in the joint, so its expected probability cannot be 0.
         total += float((np.log(expected) if logarithm else expected).sum())
     return total / len(labels)
-
-
-def leep(source_probabilities: ArrayLike, labels: ArrayLike, *, logarithm: bool = True) -> float:
-    """LEEP: mean log probability of the labels under the module's own head, translated.
-
-    Parameters
-    ----------
-    source_probabilities : array-like of shape (n_samples, n_source_classes)
-        Rows sum to 1.
-    labels : array-like of shape (n_samples,)
-        Classes of the target task.
-    logarithm : bool, default=True
-        False gives the mean probability, as some public code does: another number, another ranking.
-
-    Returns
-    -------
-    float
-        Nats a row, in [-H(labels), 0]; higher is better.
-
-    Raises
-    ------
-    ModtoolsError
-        Rows that do not sum to 1, lengths that differ, fewer than two classes.
-
-    References
-    ----------
-    Nguyen et al., "LEEP: a new measure to evaluate transferability of learned representations",
-    ICML 2020, equation 2.
-
-    Examples
-    --------
-    >>> round(leep([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]], [0, 0, 1, 1]), 4)
-    -0.5347
-    """
-    return leep_of_probabilities(*_door(source_probabilities, labels, "leep"), logarithm=logarithm)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._types import FloatMatrix
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import UnusableInputError
 from modtools.tasks import Kind
 from modtools.transferability._sums import Sums
 
@@ -161,7 +161,7 @@ class Summary:
 
     def __post_init__(self) -> None:
         if self.mean.any() and self.diagonal.norm2 < _SMALLEST:
-            raise ModtoolsError(
+            raise UnusableInputError(
                 f"features are too small: their squares sum to {self.diagonal.norm2:.3g} and "
                 "vanish in products. Multiply them by a constant."
             )

@@ -14,7 +14,7 @@ from modtools.outputs._folds import row_content
 from modtools.outputs._ridge import ridge_basis, strength_grid, strength_of_evidence
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability._codelength import codelength, codelength_of_rows
+from modtools.transferability import SCORES, codelength
 from tests.transferability import row_definitions
 
 pytestmark = pytest.mark.floating_point
@@ -67,7 +67,7 @@ def test_by_refitting_before_every_row(monkeypatch, shape):
         expected.append(
             bits_row_by_row(standard[rows], labels[rows], strength, _ridge_curve._TEMPERATURES)
         )
-    estimate = codelength_of_rows(features, encode_labels(labels), seed=7)
+    estimate = SCORES["codelength"].compute(features, encode_labels(labels), seed=7)
     assert estimate.value == pytest.approx(-np.mean(expected), rel=1e-9)
     assert estimate.standard_error == pytest.approx(np.std(expected, ddof=1) / np.sqrt(5), rel=1e-6)
 

@@ -9,7 +9,7 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability._half_split import half_split, half_split_of_rows
+from modtools.transferability import SCORES, half_split
 from tests.transferability import row_definitions
 
 pytestmark = pytest.mark.floating_point
@@ -42,7 +42,7 @@ def losses_of_halves(features, labels, n_splits, seed):
 def test_against_machines_of_scikit_learn(shape, n_splits):
     features, labels = make_rows(*shape)
     losses = losses_of_halves(features, labels, n_splits, seed=5)
-    estimate = half_split_of_rows(features, encode_labels(labels), seed=5)
+    estimate = SCORES["half_split"].compute(features, encode_labels(labels), seed=5)
     assert estimate.value == pytest.approx(-losses.mean(), rel=1e-9)
     expected_error = losses.std(ddof=1) / np.sqrt(len(losses))
     assert estimate.standard_error == pytest.approx(expected_error, rel=1e-9)

@@ -6,13 +6,7 @@ import pytest
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import ClassMeanOutput, RidgeOutput
 from modtools.tasks._labels import encode_labels
-from modtools.transferability._leave_one_out import (
-    class_mean,
-    lda,
-    lda_of_rows,
-    ridge,
-    ridge_of_rows,
-)
+from modtools.transferability import SCORES, class_mean, lda, ridge
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
@@ -160,8 +154,8 @@ def test_bad_strength_is_refused(score, strength):
 def test_standard_error_is_binomial():
     features, labels = make_rows()
     for estimate in (
-        ridge_of_rows(features, encode_labels(labels)),
-        lda_of_rows(features, encode_labels(labels)),
+        SCORES["ridge"].compute(features, encode_labels(labels)),
+        SCORES["lda"].compute(features, encode_labels(labels)),
     ):
         p = estimate.value
         assert estimate.standard_error == pytest.approx(np.sqrt(p * (1 - p) / 50))

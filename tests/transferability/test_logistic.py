@@ -11,9 +11,7 @@ from modtools.outputs import LogisticOutput
 from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability import _linear_probe
-from modtools.transferability._linear_probe import linear_probe, linear_probe_of_rows
-from modtools.transferability._logistic import logistic, logistic_of_rows
+from modtools.transferability import SCORES, _linear_probe, linear_probe, logistic
 from tests.transferability import row_definitions
 
 pytestmark = pytest.mark.floating_point
@@ -72,7 +70,7 @@ def test_logistic_is_the_held_out_accuracy_of_its_output_module():
 
 def test_logistic_standard_error_is_binomial():
     features, labels = make_rows()
-    estimate = logistic_of_rows(features, encode_labels(labels))
+    estimate = SCORES["logistic"].compute(features, encode_labels(labels))
     p = estimate.value
     assert estimate.standard_error == pytest.approx(np.sqrt(p * (1 - p) / 150))
 
@@ -144,7 +142,7 @@ def test_probe_standard_error_counts_shared_training_rows():
     expected = np.sqrt((1 / 5 + 24 / 96) * np.var(accuracies, ddof=1))
     assert _linear_probe._corrected_standard_error(accuracies) == pytest.approx(expected)
     features, labels = make_rows(n_samples=60)
-    assert 0 < linear_probe_of_rows(features, encode_labels(labels)).standard_error < 0.2
+    assert 0 < SCORES["linear_probe"].compute(features, encode_labels(labels)).standard_error < 0.2
 
 
 def test_probe_says_when_fits_stopped_early(monkeypatch):
