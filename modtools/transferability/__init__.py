@@ -1,27 +1,23 @@
 """Transferability scores: how well a module's output lines up with the labels of a new task."""
 
 from modtools._feature_maps import FEATURE_MAPS, FeatureMap
-from modtools.transferability._alignment import (
+from modtools.transferability._accuracies import class_mean, lda, linear_probe, logistic, ridge
+from modtools.transferability._declare import check_scorable as check_scorable, register_score
+from modtools.transferability._held_out import group_codes as group_codes
+from modtools.transferability._kernels import (
     alignment,
     centered_alignment,
+    hsic,
     lfc,
+    nhsic,
     nmse,
     raw,
     upper_triangle_alignment,
 )
-from modtools.transferability._codelength import codelength
-from modtools.transferability._declare import check_scorable as check_scorable, register_score
-from modtools.transferability._dependence import hsic, nhsic
-from modtools.transferability._gbc import gbc
-from modtools.transferability._half_split import half_split
-from modtools.transferability._hscore import hscore, regularized_hscore
-from modtools.transferability._leave_one_out import class_mean, lda, ridge
-from modtools.transferability._linear_probe import linear_probe
-from modtools.transferability._logistic import logistic
 from modtools.transferability._logme import logme
+from modtools.transferability._losses import codelength, half_split
 from modtools.transferability._moments import Moments
-from modtools.transferability._neighbours import knn
-from modtools.transferability._parc import parc
+from modtools.transferability._pairs import knn, parc
 from modtools.transferability._registry import (
     SCORES,
     Estimate,
@@ -29,10 +25,9 @@ from modtools.transferability._registry import (
     Score,
     Scores,
 )
+from modtools.transferability._scatter import gbc, hscore, regularized_hscore, sfda, transrate
 from modtools.transferability._score import score, score_moments
-from modtools.transferability._sfda import sfda
 from modtools.transferability._source import leep, nce
-from modtools.transferability._transrate import transrate
 
 # Tables and results show the scores in this order.
 SCORES.arrange([

@@ -1,29 +1,32 @@
 """`Moments`: everything that most scores need to know about features and labels, in one pass."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import check_choice, check_lengths, check_matrix
+from modtools._checks import check_choice, check_lengths, check_matrix, check_positive
 from modtools._feature_maps import FEATURE_MAPS
-from modtools._types import FloatMatrix
+from modtools._types import FloatMatrix, TensorLike
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import Grain, grain_of
-from modtools.tasks import Kind, encode_labels
-from modtools.transferability._accumulate import Precision, accumulate
-from modtools.transferability._class_weights import merged_weights, weights_by_class
-from modtools.transferability._decompose import ScatterParts, spectrum_of
-from modtools.transferability._logdet import class_logdets_of, logdet_plus_identity
-from modtools.transferability._loss import LossWarning
+from modtools.tasks import Kind, Labels, encode_labels
+from modtools.transferability._accumulate import Precision, accumulate, accumulate_tensor
 from modtools.transferability._registry import Scores, score_summary
+from modtools.transferability._spectrum import (
+    LossWarning,
+    ScatterParts,
+    class_logdets_of,
+    logdet_plus_identity,
+    spectrum_of,
+)
 from modtools.transferability._summary import Spectrum, Summary, diagonal_of_sums
 from modtools.transferability._sums import Sums
 
-__all__ = ["Moments", "choose_precision"]
+__all__ = ["Moments", "choose_precision", "merged_weights", "weights_by_class"]
 
 _EXACT_SIZE = 10_000_000
 
@@ -133,7 +136,8 @@ class Moments:
         weights = weights_by_class(encoded, class_weights)
         chosen = precision or choose_precision(array, encoded.kind)
         check_choice(chosen, ["float32", "float64"], name="precision")
-        sums, shift, target_shift = _pass(on_device)(
+        sum_up: Callable[..., Any] = accumulate_tensor if on_device else accumulate
+        sums, shift, target_shift = sum_up(
             array,
             encoded,
             FEATURE_MAPS[feature_map],
@@ -387,12 +391,44 @@ class Moments:
 
 
 def _is_on_device(features: Any) -> bool:
-    return hasattr(features, "detach") and features.device.type not in ("cpu", "meta")
+    return isinstance(features, TensorLike) and features.device.type not in ("cpu", "meta")
 
 
-def _pass(on_device: bool) -> Any:
-    if not on_device:
-        return accumulate
-    from modtools.transferability._accumulate_tensor import accumulate_tensor
+def weights_by_class(labels: Labels, class_weights: Mapping[Any, float] | str | None) -> Any:
+    """Return the weight of each class in the order of `labels.classes`, or None."""
+    if class_weights is None:
+        return None
+    if labels.kind != "classification":
+        raise ModtoolsError(f"class_weights apply to classes only; the labels are {labels.kind}.")
+    if isinstance(class_weights, str):
+        check_choice(class_weights, ["balanced"], name="class_weights")
+        counts = labels.counts()
+        present = np.count_nonzero(counts)
+        return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0)
+    missing = [c for c in labels.classes.tolist() if c not in class_weights]
+    if missing:
+        raise ModtoolsError(f"class_weights must name every class; {missing[0]!r} is missing.")
+    return np.array(
+        [
+            check_positive(class_weights[c], name=f"class_weights[{c!r}]")
+            for c in labels.classes.tolist()
+        ]
+    )
 
-    return accumulate_tensor
+
+def merged_weights(
+    left: Mapping[Any, float] | None, right: Mapping[Any, float] | None
+) -> Mapping[Any, float] | None:
+    """Return the weights of two sets of moments together, or raise where they disagree."""
+    if left is None and right is None:
+        return None
+    if left is None or right is None:
+        raise ModtoolsError("moments to merge must both have class weights, or neither.")
+    different = [c for c in left if c in right and left[c] != right[c]]
+    if different:
+        c = different[0]
+        raise ModtoolsError(
+            f"moments to merge must share their class weights; class {c!r} has {left[c]:.6g} and "
+            f"{right[c]:.6g}. Pass the same mapping to both ('balanced' depends on the shard)."
+        )
+    return {**left, **right}

@@ -19,11 +19,16 @@ from modtools.transferability._accumulate import (
     gram_of_columns,
     label_sums,
 )
-from modtools.transferability._decompose import rank_level
-from modtools.transferability._logdet import logdet_plus_identity
-from modtools.transferability._loss import LOSS_LIMIT, LossWarning
 from modtools.transferability._moments import Moments, choose_precision
-from modtools.transferability._rows_spectrum import factor_of_few, row_factor, spectrum_of_rows
+from modtools.transferability._spectrum import (
+    LOSS_LIMIT,
+    LossWarning,
+    factor_of_few,
+    logdet_plus_identity,
+    rank_level,
+    row_factor,
+    spectrum_of_rows,
+)
 from modtools.transferability._summary import DiagonalSums, Spectrum, Summary
 
 __all__ = ["summarise"]

@@ -13,7 +13,7 @@ from modtools.outputs._folds import row_content
 from modtools.outputs._ridge_path import KernelPath
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining._learning_curve import learning_curve
-from modtools.transferability._codelength import codelength
+from modtools.transferability import codelength
 
 pytestmark = pytest.mark.floating_point
 

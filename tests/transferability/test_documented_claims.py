@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modtools import _checks
-from modtools.transferability import SCORES, _accumulate, _linear_probe, score
+from modtools.transferability import SCORES, _accumulate, _accuracies, score
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scores.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWarning")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWar
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
     """Choose among two strengths, not five: what is tested here is not the choice."""
-    monkeypatch.setattr(_linear_probe, "_INVERSE_STRENGTHS", (0.01, 1.0))
+    monkeypatch.setattr(_accuracies, "_INVERSE_STRENGTHS", (0.01, 1.0))
 
 
 def make_rows(seed, n_samples=61, n_features=5):

@@ -11,7 +11,7 @@ from modtools.outputs import LogisticOutput
 from modtools.outputs._folds import row_content, stratified_folds
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
-from modtools.transferability import SCORES, _linear_probe, linear_probe, logistic
+from modtools.transferability import SCORES, _accuracies, linear_probe, logistic
 from tests.transferability import row_definitions
 
 pytestmark = pytest.mark.floating_point
@@ -140,13 +140,13 @@ def test_probe_is_nested_cross_validation():
 def test_probe_standard_error_counts_shared_training_rows():
     accuracies = [0.8, 0.9, 0.7, 0.8, 0.6]
     expected = np.sqrt((1 / 5 + 24 / 96) * np.var(accuracies, ddof=1))
-    assert _linear_probe._corrected_standard_error(accuracies) == pytest.approx(expected)
+    assert _accuracies._corrected_standard_error(accuracies) == pytest.approx(expected)
     features, labels = make_rows(n_samples=60)
     assert 0 < SCORES["linear_probe"].compute(features, encode_labels(labels)).standard_error < 0.2
 
 
 def test_probe_says_when_fits_stopped_early(monkeypatch):
-    monkeypatch.setattr(_linear_probe, "_MAX_ITERATIONS", 2)
+    monkeypatch.setattr(_accuracies, "_MAX_ITERATIONS", 2)
     with pytest.warns(ModtoolsWarning, match="MT005: .* probe fits stopped at 2 iterations"):
         linear_probe(*make_rows())
 

@@ -351,7 +351,7 @@ def test_the_tensor_pass_agrees_with_the_array_pass(kind, weights, monkeypatch):
     options = {"class_weights": weights, "class_second_moments": kind == "classification"}
     here = Moments.from_features(features, labels, **options)
     monkeypatch.setattr("modtools.transferability._moments._is_on_device", lambda _: True)
-    monkeypatch.setattr("modtools.transferability._accumulate_tensor._ROWS", 128)
+    monkeypatch.setattr("modtools.transferability._accumulate._TENSOR_ROWS", 128)
     there = Moments.from_features(torch.from_numpy(features), labels, **options)
     assert_same(numbers(there.summary()), numbers(here.summary()), 1e-9)
     if kind == "classification":

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.transferability import _neighbours
-from modtools.transferability._neighbours import knn, nearest_rows
+from modtools.transferability import _pairs
+from modtools.transferability._pairs import knn, nearest_rows
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
@@ -26,7 +26,7 @@ def test_golden_value():
 @pytest.mark.parametrize("block", [11, 50, 1024])
 @pytest.mark.parametrize("k", [1, 3, 8, 119])
 def test_neighbours_of_a_full_matrix(monkeypatch, block, k):
-    monkeypatch.setattr(_neighbours, "_BLOCK_ROWS", block)
+    monkeypatch.setattr(_pairs, "_BLOCK_ROWS", block)
     points = row_definitions.standardized(make_rows()[0])
     found, distances = nearest_rows(points, k)
     np.testing.assert_array_equal(found, row_definitions.neighbours(points, k))
@@ -63,7 +63,7 @@ def test_copies_in_one_group_are_not_neighbours():
 
 @pytest.mark.parametrize("block", [7, 1024])
 def test_groups_by_definition(monkeypatch, block):
-    monkeypatch.setattr(_neighbours, "_BLOCK_ROWS", block)
+    monkeypatch.setattr(_pairs, "_BLOCK_ROWS", block)
     features, labels = make_rows()
     groups = np.random.default_rng(0).integers(0, 10, len(labels))
     points = row_definitions.standardized(features)
@@ -141,7 +141,7 @@ def test_real_targets_give_r_squared(k):
 def test_large_float32_features_agree_with_float64(monkeypatch):
     features, labels = make_rows(400, 30)
     expected = knn(features, labels)
-    monkeypatch.setattr(_neighbours, "_FLOAT32_SIZE", 0)
+    monkeypatch.setattr(_pairs, "_FLOAT32_SIZE", 0)
     assert knn(features, labels) == expected
     assert knn(features + 1e4, labels) == pytest.approx(expected, abs=0.01)
 

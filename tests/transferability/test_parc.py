@@ -7,8 +7,8 @@ import pytest
 
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs._standardize import StandardizedRows
-from modtools.transferability import _parc
-from modtools.transferability._parc import parc
+from modtools.transferability import _pairs
+from modtools.transferability._pairs import parc
 from tests.transferability import row_definitions
 from tests.transferability.definitions import golden
 
@@ -47,14 +47,14 @@ def test_chunks_never_split_a_tie(monkeypatch, chunk):
     features = rng.normal(size=(6, 5))[rng.integers(0, 6, 40)]
     labels = rng.integers(0, 3, 40)
     expected = parc(features, labels)
-    monkeypatch.setattr(_parc, "_CHUNK", chunk)
+    monkeypatch.setattr(_pairs, "_CHUNK", chunk)
     assert parc(features, labels) == pytest.approx(expected, abs=1e-12)
 
 
 def test_blocks_see_each_pair_once(monkeypatch):
     features, labels = make_rows()
     expected = parc(features, labels)
-    monkeypatch.setattr(_parc, "rows_per_block", lambda *_: 7)
+    monkeypatch.setattr(_pairs, "rows_per_block", lambda *_: 7)
     assert parc(features, labels) == pytest.approx(expected, abs=1e-12)
 
 
@@ -62,14 +62,14 @@ def test_blocks_see_each_pair_once(monkeypatch):
 def test_bins_agree_with_sorting(monkeypatch, n_samples):
     features, labels = make_rows(n_samples)
     expected = parc(features, labels)
-    monkeypatch.setattr(_parc, "_LARGEST_SORTED", 0)
+    monkeypatch.setattr(_pairs, "_LARGEST_SORTED", 0)
     assert parc(features, labels) == pytest.approx(expected, abs=1e-3)
 
 
 def test_float32_distances_of_large_features(monkeypatch):
     features, labels = make_rows(200, 40)
     expected = parc(features, labels)
-    monkeypatch.setattr(_parc, "_FLOAT32_SIZE", 0)
+    monkeypatch.setattr(_pairs, "_FLOAT32_SIZE", 0)
     assert parc(features, labels) == pytest.approx(expected, abs=1e-3)
 
 
@@ -142,7 +142,7 @@ def test_large_features_are_copied_once():
     rng = np.random.default_rng(0)
     rows = StandardizedRows.of(rng.standard_normal((40_000, 256), dtype=np.float32))
     tracemalloc.start()
-    directions, _ = _parc._directions(rows)
+    directions, _ = _pairs._directions(rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert directions.dtype == np.float32

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modtools.transferability import SCORES, _linear_probe, score
+from modtools.transferability import SCORES, _accuracies, score
 
 KINDS = [(name, kind) for name, entry in SCORES.items() for kind in entry.kinds]
 DIVIDING = ["logistic", "linear_probe", "half_split", "codelength"]
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWar
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
     """Choose among two strengths, not five: what is tested here is not the choice."""
-    monkeypatch.setattr(_linear_probe, "_INVERSE_STRENGTHS", (0.01, 1.0))
+    monkeypatch.setattr(_accuracies, "_INVERSE_STRENGTHS", (0.01, 1.0))
 
 
 def overlapping(n_samples, n_features, seed=0):

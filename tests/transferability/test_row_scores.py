@@ -8,7 +8,7 @@ import pytest
 import modtools.transferability as transferability
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.tasks._labels import Labels, encode_labels
-from modtools.transferability import SCORES, _linear_probe, score
+from modtools.transferability import SCORES, _accuracies, score
 
 pytestmark = pytest.mark.floating_point
 
@@ -19,7 +19,7 @@ ALL = [*ACCURACIES, "half_split", "codelength", "parc"]
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
     """Choose among two strengths, not five: what is tested here is not the choice."""
-    monkeypatch.setattr(_linear_probe, "_INVERSE_STRENGTHS", (0.01, 1.0))
+    monkeypatch.setattr(_accuracies, "_INVERSE_STRENGTHS", (0.01, 1.0))
 
 
 def make_rows(n_samples=60, n_features=6, seed=0):

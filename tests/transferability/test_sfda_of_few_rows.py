@@ -44,12 +44,12 @@ def test_few_rows_by_the_definition(shape, scale):
 
 
 def test_blocks_of_columns_change_nothing(monkeypatch):
-    from modtools.transferability import _sfda
+    from modtools.transferability import _scatter
 
     rng = np.random.default_rng(0)
     features, labels = 0.1 * rng.normal(size=(20, 333)), np.arange(20) % 2
     expected = sfda(features, labels)
-    monkeypatch.setattr(_sfda, "rows_per_block", lambda *_: 7)
+    monkeypatch.setattr(_scatter, "rows_per_block", lambda *_: 7)
     assert sfda(features, labels) == pytest.approx(expected, rel=1e-10)
 
 
