@@ -3,7 +3,12 @@
 from modtools.selection._race import race_modules
 from modtools.selection._race_result import Race
 from modtools.selection._rank_modules import rank_modules
-from modtools.selection._ranking import ACCURACIES, PREDICTED, Ranking
+from modtools.selection._ranking import (
+    ACCURACIES,
+    PREDICTED,
+    Ranking,
+    is_accuracy as is_accuracy,
+)
 from modtools.selection._ranking_notes import odds_text as odds_text
 from modtools.selection._select_modules import select_modules
 from modtools.selection._selection import Selection

@@ -9,6 +9,7 @@ from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay
 from modtools.selection._ranking_notes import higher_notes, odds_text, skipped_notes, some
+from modtools.transferability import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
 
     from modtools.selection._prediction import Prediction
 
-__all__ = ["ACCURACIES", "PREDICTED", "Ranking"]
+__all__ = ["ACCURACIES", "PREDICTED", "Ranking", "is_accuracy"]
 
 PREDICTED: Final = "predicted_accuracy"
 
 # Scores that estimate the accuracy of an output module: shown in percent, comparable to it.
 ACCURACIES: Final = frozenset(
-    {PREDICTED, "class_mean", "knn", "lda", "linear_probe", "logistic", "ridge"}
+    {PREDICTED, *(name for name, entry in SCORES.items() if entry.is_accuracy)}
 )
 
 _OTHER_SCORES_SHOWN: Final = 3
+
+
+def is_accuracy(score: str) -> bool:
+    """Return whether a score, built in or of one's own, estimates an accuracy for classes."""
+    return score == PREDICTED or (score in SCORES and SCORES[score].is_accuracy)
 
 
 class Ranking(Result):
@@ -266,7 +272,7 @@ class Ranking(Result):
         return [name for name in self.settings["scores"][1:] if name in computed]
 
     def _is_accuracy(self, score: str) -> bool:
-        return score in ACCURACIES and self.settings["kind"] == "classification"
+        return is_accuracy(score) and self.settings["kind"] == "classification"
 
     def _with_unit(self, score: str) -> str:
         name = "predicted accuracy" if score == PREDICTED else score

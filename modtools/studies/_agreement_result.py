@@ -8,7 +8,7 @@ from modtools._checks import check_choice
 from modtools._results import Column, Result, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import AgreementDisplay
-from modtools.selection import ACCURACIES
+from modtools.selection import is_accuracy
 from modtools.studies._agreement_fidelity import fidelity
 from modtools.studies._agreement_pairs import Key, Pairs
 from modtools.studies._agreement_resampled import Resampled
@@ -231,7 +231,7 @@ class Agreement(Result):
             agreement=_mean_over(results, ["score", "task"], ["weighted_tau", "static"]),
             intervals=means,
             score=score,
-            accuracy=score in ACCURACIES,
+            accuracy=is_accuracy(score),
         ).plot(ax)
 
     def _content(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from modtools._results import Column, Result
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import TaskSpaceDisplay
-from modtools.selection import ACCURACIES
+from modtools.selection import is_accuracy
 from modtools.studies._task_distances import associate, embed, task_distances
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class TaskSpace(Result):
             matrix=self._matrix,
             linkage=self.linkage(),
             score=self.score,
-            accuracy=self.score in ACCURACIES,
+            accuracy=is_accuracy(self.score),
             source=self.source,
             achieved=None if achieved is None else self._read_achieved(achieved),
         ).plot(ax)

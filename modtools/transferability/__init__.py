@@ -3,7 +3,6 @@
 from modtools._feature_maps import FEATURE_MAPS, FeatureMap
 from modtools.transferability._accuracies import class_mean, lda, linear_probe, logistic, ridge
 from modtools.transferability._declare import check_scorable as check_scorable, register_score
-from modtools.transferability._held_out import group_codes as group_codes
 from modtools.transferability._kernels import (
     alignment,
     centered_alignment,

@@ -111,6 +111,15 @@ def test_groups_and_the_seed_come_to_a_score_that_takes_them():
         largest_group(features, labels, groups=groups[1:])
 
 
+def test_an_accuracy_of_ones_own_is_shown_in_percent():
+    @register_score(needs="features", is_accuracy=True, **FACTS)
+    def quarter(features, labels):
+        return 0.25
+
+    features, labels = example()
+    assert "25.0" in str(rank_modules({"a": features}, labels, by="quarter"))
+
+
 def test_a_score_that_takes_neither_groups_nor_seed_is_given_neither():
     @register_score(needs="features", kinds=("regression",), **FACTS)
     def width(features, labels):
