@@ -6,9 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Final, TypeVar
 
-__all__ = ["in_worker", "starting_workers"]
+from modtools.exceptions import ModtoolsError
+
+__all__ = ["check_jobs", "in_worker", "starting_workers"]
 
 Result = TypeVar("Result")
 _LOOK_SECONDS: Final = 0.5
@@ -17,6 +20,16 @@ _LEFT_TO_PARENT: Final = tuple(
 )
 _TRACKER: Final = "joblib.externals.loky.backend.resource_tracker"
 _watched: list[int] = []
+
+
+def check_jobs(n_jobs: int | None) -> None:
+    """Raise unless `n_jobs` is what joblib takes for a number of processes.
+
+    >>> check_jobs(None), check_jobs(-1)
+    (None, None)
+    """
+    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
+        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
 
 
 def in_worker(parent: int, work: Callable[..., Result], *arguments: object) -> Result:

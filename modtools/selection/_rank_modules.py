@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from modtools._checks import as_float, check_integer
 from modtools._progress import track
-from modtools._workers import in_worker, starting_workers
+from modtools._workers import check_jobs, in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
@@ -132,8 +131,7 @@ def rank_modules(
     start = time.perf_counter()
     named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)
-    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
-        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
+    check_jobs(n_jobs)
     task = Task.of(task)
     _check_order(by, task.encoded)
     candidates = ModuleCollection.of(modules)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
-from modtools.exceptions import ModtoolsError
+from modtools._workers import check_jobs
 from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store
 from modtools.studies._efficiency import LabelEfficiency
@@ -132,7 +132,7 @@ def label_efficiency(
     started = time.perf_counter()
     train, test = Task.of(train), Task.of(test)
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
-    _check_jobs(n_jobs)
+    check_jobs(n_jobs)
     place = None if folder is None else check_study_folder(at_home(folder, name="folder"))
     kept = cache if cache is not None or place is None else place / "features"
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
@@ -148,11 +148,6 @@ def label_efficiency(
     lines = run_cells(candidates, read, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
     settings = {**plan.settings(), **forward, **facts, "n_jobs": n_jobs}
     return LabelEfficiency(lines, plan, settings=settings, seconds=time.perf_counter() - started)
-
-
-def _check_jobs(n_jobs: int | None) -> None:
-    if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, int)):
-        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
 
 
 def _check_overlap(candidates: "ModuleCollection", train: Task, test: Task) -> None:
