@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "PROXIES": "modtools.proxies",
+    "SCORES": "modtools.transferability",
+    "Agreement": "modtools.studies",
     "CombinedModule": "modtools.modules",
+    "Forecast": "modtools.retraining",
+    "LabelEfficiency": "modtools.studies",
+    "LearningCurve": "modtools.retraining",
     "ModtoolsError": "modtools.exceptions",
     "ModtoolsWarning": "modtools.exceptions",
     "ModuleCollection": "modtools.modules",
@@ -21,9 +27,12 @@ _HOMES = {
     "ReusedModel": "modtools.retraining",
     "Selection": "modtools.selection",
     "Task": "modtools.tasks",
+    "TaskSpace": "modtools.studies",
+    "TrainingResult": "modtools.training",
     "Zoo": "modtools.modules",
     "choose_labels": "modtools.retraining",
     "extract": "modtools.modules",
+    "extrapolate": "modtools.retraining",
     "iter_features": "modtools.modules",
     "label_efficiency": "modtools.studies",
     "learning_curve": "modtools.retraining",
@@ -40,7 +49,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "PROXIES",
+    "SCORES",
+    "Agreement",
     "CombinedModule",
+    "Forecast",
+    "LabelEfficiency",
+    "LearningCurve",
     "ModtoolsError",
     "ModtoolsWarning",
     "ModuleCollection",
@@ -51,10 +66,13 @@ __all__ = [
     "ReusedModel",
     "Selection",
     "Task",
+    "TaskSpace",
+    "TrainingResult",
     "Zoo",
     "__version__",
     "choose_labels",
     "extract",
+    "extrapolate",
     "iter_features",
     "label_efficiency",
     "learning_curve",
@@ -80,7 +98,16 @@ if TYPE_CHECKING:
         extract,
         iter_features,
     )
-    from modtools.retraining import ReusedModel, choose_labels, learning_curve, retrain
+    from modtools.proxies import PROXIES
+    from modtools.retraining import (
+        Forecast,
+        LearningCurve,
+        ReusedModel,
+        choose_labels,
+        extrapolate,
+        learning_curve,
+        retrain,
+    )
     from modtools.selection import (
         Race,
         Ranking,
@@ -89,10 +116,17 @@ if TYPE_CHECKING:
         rank_modules,
         select_modules,
     )
-    from modtools.studies import label_efficiency, score_agreement, task_space
+    from modtools.studies import (
+        Agreement,
+        LabelEfficiency,
+        TaskSpace,
+        label_efficiency,
+        score_agreement,
+        task_space,
+    )
     from modtools.tasks import Task, load_task
-    from modtools.training import train_end_to_end, train_modular
-    from modtools.transferability import Moments, score
+    from modtools.training import TrainingResult, train_end_to_end, train_modular
+    from modtools.transferability import SCORES, Moments, score
 
 
 def __getattr__(name: str) -> Any:
