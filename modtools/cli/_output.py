@@ -267,7 +267,7 @@ def reached_row(
     forecast: "Forecast",
     line: str,
     target: float | None,
-    measured: "MeasuredAccuracy",
+    measured: "MeasuredAccuracy | None" = None,
 ) -> "pd.DataFrame | None":
     """Return with how many labels a line reaches the target, None where nobody knows."""
     import pandas as pd

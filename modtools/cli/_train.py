@@ -201,6 +201,8 @@ def _train(
 
     All that can be wrong is looked at before training, so that no time is lost.
     """
+    import numpy  # noqa: F401  torch would import it in C, where an interrupt is lost
+
     from modtools.training import train_end_to_end, train_modular
 
     how = _modular_options(wanted)

@@ -4,9 +4,9 @@ import json
 import math
 
 import pytest
-from modtools.cli._forecast import forecast_rows, reached_row
 
 from modtools._writing import json_text
+from modtools.cli._output import reached_row, rows_ahead
 from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
 from modtools.retraining._forecast import Forecast
@@ -135,7 +135,7 @@ def test_a_picture_looks_five_times_ahead_or_to_the_target():
     assert Power().ahead(0.86)["n_labels"].iloc[-1] == 106
     assert Flat().ahead(0.9)["n_labels"].iloc[-1] == 50
     assert Refusing().ahead().empty
-    assert forecast_rows(Refusing(), "a") is None
+    assert rows_ahead(Refusing(), "a") is None
 
 
 def test_a_ring_is_drawn_where_the_target_is_reached():
