@@ -140,6 +140,11 @@ CALLS = {
             {"a": (FEATURES, FEATURES + 1)}, LABELS, LABELS, repeats=1, budgets=x
         ),
     ],
+    "extrapolate": [
+        lambda x: mt.extrapolate(x, LABELS),
+        lambda x: mt.extrapolate(FEATURES, x),
+        lambda x: mt.extrapolate(FEATURES, LABELS, strategy=x),
+    ],
     "learning_curve": [
         lambda x: mt.learning_curve(x, LABELS, FEATURES, LABELS),
         lambda x: mt.learning_curve(FEATURES, x, FEATURES, LABELS),
@@ -202,7 +207,11 @@ CALLS |= {
     "ReusedModel": [lambda x: mt.ReusedModel.load(x)],
     "Zoo": [lambda x: mt.Zoo(x).names, lambda x: mt.Zoo("zoo").save(x)],
 }
-READ_ONLY = {"ModtoolsError", "ModtoolsWarning", "Race", "Ranking", "Selection", "__version__"}
+READ_ONLY = {
+    *("ModtoolsError", "ModtoolsWarning", "__version__", "PROXIES", "SCORES"),
+    *("Agreement", "Forecast", "LabelEfficiency", "LearningCurve", "Race", "Ranking", "Selection"),
+    *("TaskSpace", "TrainingResult"),
+}
 
 
 def test_the_table_holds_every_public_function_and_class():

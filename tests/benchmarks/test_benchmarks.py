@@ -11,12 +11,12 @@ import pytest
 HERE = Path(__file__).parent
 
 
+SLOW = ("rows", "label_efficiency", "prediction")
+QUICK = ("moments", "extraction", "proxies", "training", "retraining", "curve", "race")
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("moments", "rows", "extraction", "proxies", "training", "retraining"),
-        *("curve", "label_efficiency", "race", "prediction"),
-    ],
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_the_benchmark_runs(name, tmp_path):
     out = tmp_path / "benchmarks.json"
