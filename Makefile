@@ -8,11 +8,12 @@ SOURCES := pyproject.toml $(CONSTRAINTS)
 # Threads that spin while they wait slow everything down where other processes share the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test kernels lint types benchmark install clean
+.PHONY: help demo test soak kernels lint types benchmark install clean
 
 help:
 	@echo "make demo        score, retrain and compare pretrained modules, then train some"
 	@echo "make test        run the tests"
+	@echo "make soak        run the slow tests, which make test leaves out"
 	@echo "make kernels     run the tests as other processors compute, and with 1, 2, 3 threads (an hour)"
 	@echo "make lint types  check style and types"
 	@echo "make benchmark   measure time and memory, write benchmarks.json"
@@ -24,6 +25,9 @@ demo: $(VENV)/.with-demo
 
 test: $(VENV)/.with-dev
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+soak: $(VENV)/.with-dev
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m slow
 
 kernels: $(VENV)/.with-dev
 	$(RUN) tests/kernels.py

@@ -2,6 +2,7 @@
 
 import atexit
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -15,8 +16,8 @@ threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, threads)
 # Doctests live outside this folder, so they get a cache through the environment.
-os.environ["MODTOOLS_CACHE"] = tempfile.mkdtemp(prefix="modtools-tests-")
-atexit.register(shutil.rmtree, os.environ["MODTOOLS_CACHE"], ignore_errors=True)
+os.environ["MODTOOLS_CACHE"] = SESSION_CACHE = tempfile.mkdtemp(prefix="modtools-tests-")
+atexit.register(shutil.rmtree, SESSION_CACHE, ignore_errors=True)
 # A shell lets what it starts in the background ignore these, and children would inherit it; tests
 # of Ctrl-C and of closed terminals need them.
 for number, action in (
@@ -87,9 +88,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"left out: {tests} {need}")
 
 
+# Counted, because pytest looks through all earlier folders to number the next one.
+_cache_numbers = itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MODTOOLS_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _own_cache(monkeypatch):
+    folder = os.path.join(SESSION_CACHE, f"test-{next(_cache_numbers)}")
+    monkeypatch.setenv("MODTOOLS_CACHE", folder)
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,11 @@ import pytest
 HERE = Path(__file__).parent
 
 
-SLOW = ("rows", "label_efficiency", "prediction")
-QUICK = ("moments", "extraction", "proxies", "training", "retraining", "curve", "race")
+SLOW = (
+    *("rows", "label_efficiency", "prediction", "moments", "extraction", "training", "retraining"),
+    "curve",
+)
+QUICK = ("proxies", "race")
 
 
 @pytest.mark.parametrize(

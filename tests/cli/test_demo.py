@@ -36,9 +36,9 @@ FILES = [
 ]
 
 
-def small_task(n_kept=150):
+def small_task(n_kept=150, per_class=8):
     digits = load_task("digits")
-    few = digits.few_labels(per_class=8, seed=0)
+    few = digits.few_labels(per_class=per_class, seed=0)
     kept = digits.complement(few).subset(range(n_kept))
     whole = digits.subset(np.concatenate([few.rows, kept.rows]))
     return DemoTask(whole, np.arange(len(few)), np.arange(len(few), len(whole)))
@@ -237,10 +237,13 @@ def test_fashion_keeps_test_images_apart_from_training_images():
     assert len(task.whole.subset(task.few).overlap(test)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.real_modules("demo")
 def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_demo, "iter_tasks", lambda _seed: iter([small_task(n_kept=40)]))
+    monkeypatch.setattr(
+        _demo, "iter_tasks", lambda _seed: iter([small_task(n_kept=20, per_class=3)])
+    )
     monkeypatch.setattr(_demo_results, "EPOCHS", 1)
     assert [name for module in demo_modules() for name in module.names] == [
         *(f"lite0@{tap}" for tap in _demo_results.TAPS),
@@ -249,4 +252,4 @@ def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     ]
     done = cli("demo")
     assert done.exit_code == 0
-    assert "Extract  9 modules in one forward pass of each of 3 networks, 120 images" in done.stdout
+    assert "Extract  9 modules in one forward pass of each of 3 networks, 50 images" in done.stdout

@@ -106,7 +106,9 @@ print("drawn")
 """
 
 
-@pytest.mark.parametrize("backend", ["TkAgg", "no-such-backend"])
+@pytest.mark.parametrize(
+    "backend", ["TkAgg", pytest.param("no-such-backend", marks=pytest.mark.slow)]
+)
 def test_pictures_are_saved_whatever_backend_the_environment_names(backend, tmp_path):
     variables = {**os.environ, "MPLBACKEND": backend}
     variables.pop("DISPLAY", None)

@@ -268,7 +268,7 @@ def test_named_scores_come_beside_the_prediction_and_change_nothing():
     assert beside.table()[0][-2:] == ["logme", "knn (%)"]
 
 
-@pytest.mark.parametrize("n_labels", [40, 160])
+@pytest.mark.parametrize("n_labels", [40, pytest.param(160, marks=pytest.mark.slow)])
 def test_intervals_cover_what_is_achieved(n_labels):
     """A small simulation; docs/picking.md has the large one."""
     test = draw_task(3000, seed=10**6)

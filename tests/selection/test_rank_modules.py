@@ -152,7 +152,7 @@ def test_a_network_of_a_zoo_with_several_taps_is_loaded_and_run_once(tmp_path, m
     assert sorted(ranking.top(2)) == ["net@linear1", "net@linear2"]
 
 
-@pytest.mark.parametrize("n_jobs", [2, -1])
+@pytest.mark.parametrize("n_jobs", [2, pytest.param(-1, marks=pytest.mark.slow)])
 def test_parallel_scoring_gives_the_same_table(n_jobs):
     features, labels = cached()
     one, many = (
