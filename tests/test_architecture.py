@@ -28,7 +28,7 @@ ROOMS = (
 RANKS = {room: number for number, room in enumerate([*ROOMS, "__main__"], start=1)}
 FOUNDATION = 0  # files beside the rooms: exceptions, _checks, _progress, ...
 PUBLIC_FILES = {PACKAGE / "training/networks.py"}  # modtools.training.networks, by design
-WITHOUT_TORCH = ("exceptions", "plotting", "tasks", "outputs")
+WITHOUT_TORCH = ("exceptions", "plotting", "tasks", "outputs", "modules")
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}

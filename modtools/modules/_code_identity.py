@@ -35,17 +35,19 @@ from importlib.util import resolve_name
 from logging import Logger
 from pathlib import PurePath
 from threading import Lock, RLock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
+from modtools.modules._one_path import own_to_torch
 
-__all__ = ["SCALARS", "Reader", "installed", "qualified"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), torch.dtype)
+__all__ = ["Reader", "installed", "is_scalar", "qualified"]
+
+_SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), type(...))
 _STORES: Final = {"STORE_SUBSCR", "STORE_ATTR", "DELETE_SUBSCR", "DELETE_ATTR"}
 _WRITERS: Final = {"append", "extend", "add", "update", "clear", "insert", "discard"}
 _LOADS: Final = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
@@ -95,6 +97,17 @@ def installed(module: str) -> str | None:
     return None
 
 
+def is_scalar(value: Any) -> bool:
+    """Return whether the `repr` of a value tells it from others: a number, a text, a dtype.
+
+    >>> is_scalar(1.5), is_scalar([1.5])
+    (True, False)
+    """
+    import torch
+
+    return isinstance(value, (*_SCALARS, torch.dtype))
+
+
 class Reader:
     """Collects the texts of objects, and of what the code among them reads."""
 
@@ -126,7 +139,7 @@ class Reader:
         """Return the text of one value."""
         if isinstance(value, Enum):
             return f"{qualified(type(value))}.{value.name} {self.text(value.value)}"
-        if isinstance(value, SCALARS):
+        if is_scalar(value):
             return repr(value)
         if id(value) in self._known:
             return self._known[id(value)][0]
@@ -141,6 +154,8 @@ class Reader:
         return text
 
     def _text(self, value: Any) -> str:
+        from torch import Tensor, nn
+
         readers: Iterable[tuple[Any, Callable[[Any], str]]] = (
             (Tensor, _tensor),
             (np.generic, lambda number: f"{number.dtype} {number.tobytes().hex()}"),
@@ -216,10 +231,12 @@ class Reader:
                     self._scopes[id(base)] = (base, made or known)
         return f"{qualified(found)} {package} {[qualified(base) for base in found.__mro__]}"
 
-    def _network_texts(self, network: nn.Module) -> Iterator[str]:
+    def _network_texts(self, network: "nn.Module") -> Iterator[str]:
         """Yield class, plain attributes, hooks, parameters and buffers of every part."""
+        import torch
+
         for name, part in network.named_modules(remove_duplicate=False):
-            plain = {key: value for key, value in vars(part).items() if key not in _BOOKKEEPING}
+            plain = {key: value for key, value in vars(part).items() if key not in own_to_torch()}
             if isinstance(part, torch.jit.ScriptModule):
                 plain = {"script": _script(part)}
             hooks = [*part._forward_pre_hooks.values(), *part._forward_hooks.values()]
@@ -358,10 +375,9 @@ class Reader:
         return held if self._any_name and is_own else held & self._names
 
 
-_BOOKKEEPING: Final = frozenset(vars(nn.Module()))  # training flag, hooks, registries
+def _tensor(tensor: "Tensor") -> str:
+    import torch
 
-
-def _tensor(tensor: Tensor) -> str:
     try:
         plain = tensor.detach().cpu().contiguous()
         flat = plain.reshape(-1).view(torch.uint8) if plain.numel() else plain.new_empty(0)
@@ -392,7 +408,7 @@ def _script(network: Any) -> str:
 def _is_plain(value: Any) -> bool:
     """Return whether a value of an installed package is read: a number, a text, a way on."""
     kinds = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
-    return isinstance(value, (*SCALARS, *kinds)) or value is os.environ
+    return is_scalar(value) or isinstance(value, kinds) or value is os.environ
 
 
 def _holds_code(cell: Any) -> bool:

@@ -4,10 +4,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from modtools._checks import check_probabilities
 from modtools._progress import quiet, track
@@ -18,6 +17,9 @@ from modtools.modules._identity import extraction_keys, source_place
 from modtools.modules._module import PretrainedModule
 from modtools.modules._streaming import Block, Features, RunOptions, as_task, stream
 from modtools.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Extraction", "extract", "extract_members", "iter_features", "run"]
 
@@ -109,7 +111,7 @@ def run(
     module: PretrainedModule | CombinedModule,
     task: Any,
     *,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
     precision: str = "float32",
     batch_size: int = 64,
     cache: bool | str | os.PathLike[str] | None = None,
@@ -207,7 +209,7 @@ def extract(
     module: PretrainedModule | CombinedModule,
     task: Any,
     *,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
     precision: str = "float32",
     batch_size: int = 64,
     cache: bool | str | os.PathLike[str] | None = None,
@@ -264,7 +266,7 @@ def iter_features(
     module: PretrainedModule | CombinedModule,
     task: Any,
     *,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
     precision: str = "float32",
     batch_size: int = 64,
 ) -> Iterator[Features | dict[str | None, Features]]:

@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError, ModuleError
 from modtools.modules._module import PretrainedModule
 from modtools.modules._one_path import can_be_watched, shape_of, watch_path
 from modtools.modules._pooling import pool
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["BatchOutput", "ForwardReader"]
 
@@ -22,8 +22,8 @@ _MOST_WATCHED: Final = 2  # a network may prepare something in its first pass
 class BatchOutput(NamedTuple):
     """What one batch gave: features of each tap and, where asked for, source probabilities."""
 
-    features: dict[str | None, Tensor]
-    source_probabilities: Tensor | None
+    features: "dict[str | None, Tensor]"
+    source_probabilities: "Tensor | None"
 
 
 class _LastTapRead(BaseException):
@@ -62,7 +62,7 @@ class ForwardReader:
         found: dict[str | None, Tensor] = {}
         calls: list[str] = []
 
-        def keep(tap: str, _network: nn.Module, _args: Any, output: Any) -> None:
+        def keep(tap: str, _network: "nn.Module", _args: Any, output: Any) -> None:
             # Pooled at once: a later layer may work in place, and the pooled rows are small.
             found[tap] = to_rows(output, name=f"{self.module.name}@{tap}")
             calls.append(tap)
@@ -82,8 +82,8 @@ class ForwardReader:
         return BatchOutput({tap: found[tap] for tap in self.module.taps}, source)
 
     def _source_probabilities(
-        self, found: dict[str | None, Tensor], output: Any, to_rows: Callable[..., Tensor]
-    ) -> Tensor | None:
+        self, found: "dict[str | None, Tensor]", output: Any, to_rows: "Callable[..., Tensor]"
+    ) -> "Tensor | None":
         name = f"{self.module.name} (source head)"
         if self._head is None:
             return None
@@ -107,6 +107,8 @@ class ForwardReader:
 
     def _forward(self, inputs: Any, n_rows: int, calls: list[str], *, shape: Hashable) -> Any:
         """Run the network, and learn from a batch of a new shape where later ones may end."""
+        from torch import Tensor
+
         try:
             if shape is None or self._n_watched[shape] == _MOST_WATCHED:
                 return self._call(inputs)
@@ -130,6 +132,8 @@ class ForwardReader:
 
     def _call(self, inputs: Any) -> Any:
         """Run the network, with rows innermost in memory if it insists on that."""
+        from torch import Tensor
+
         network = self.module.network
         if isinstance(inputs, Mapping):
             return network(**inputs)
@@ -160,7 +164,9 @@ class ForwardReader:
         self._is_first = False
 
 
-def _as_probabilities(rows: Tensor) -> Tensor:
+def _as_probabilities(rows: "Tensor") -> "Tensor":
     """Return the softmax of logits; rows that already are probabilities are kept."""
+    import torch
+
     sums_to_one = torch.allclose(rows.sum(1), rows.new_ones(len(rows)), rtol=0, atol=1e-4)
     return rows if sums_to_one and bool((rows >= 0).all()) else rows.softmax(1)

@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules._code_identity import SCALARS, Reader
+from modtools.modules._code_identity import Reader, is_scalar
 from modtools.modules._module import PretrainedModule
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["array_digest", "extraction_keys", "network_digest", "source_place"]
 
@@ -45,11 +47,12 @@ def _source(value: Any) -> str:
         return ""
 
 
-def network_digest(network: nn.Module) -> str:
+def network_digest(network: "nn.Module") -> str:
     """Return the sha256 of weights, buffers, structure, settings and code of a network.
 
     The code is that of its classes and hooks, with the values of all that it reads.
 
+    >>> from torch import nn
     >>> network_digest(nn.ReLU()) == network_digest(nn.ReLU())
     True
     """
@@ -66,7 +69,9 @@ def network_digest(network: nn.Module) -> str:
 
 def _identity(value: Any, what: str) -> str:
     """Return a text for a preprocessing or a source head, or raise if none can be found."""
-    if isinstance(value, SCALARS):
+    from torch import nn
+
+    if is_scalar(value):
         return repr(value)
     if isinstance(value, nn.Module):
         return network_digest(value)
@@ -89,6 +94,8 @@ def extraction_keys(
     module: PretrainedModule, precision: str, fingerprint: str
 ) -> Callable[[str], str]:
     """Return the function from a place (a tap, the source head) to the key of its features."""
+    from torch import nn
+
     if not isinstance(module.network, nn.Module):
         raise ModtoolsError(
             f"{module.name} is a plain callable, so its features cannot be cached; wrap it in a "

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
-
 from modtools._checks import import_extra
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import PretrainedModule
@@ -58,6 +55,8 @@ def efficientnet_lite(
     >>> efficientnet_lite(0, taps="_blocks.10").names  # doctest: +SKIP
     ('lite0@_blocks.10',)
     """
+    import torch
+
     if isinstance(version, bool) or version not in EFFICIENTNET_LITE_TAPS:
         raise ModtoolsError(f"version of EfficientNet-Lite must be 0, 1 or 2; got {version!r}.")
     arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
@@ -99,6 +98,8 @@ def pixels(*, name: str = "pixels") -> PretrainedModule:
     >>> extract(pixels(), np.zeros((2, 8, 8), dtype=np.uint8)).shape
     (2, 64)
     """
+    from torch import nn
+
     return PretrainedModule(
         nn.Flatten(),
         name=name,

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Self
 
 from modtools._checks import check_choice, did_you_mean
 from modtools._escape import terminal_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._pooling import POOLINGS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["PretrainedModule", "check_module_name"]
 
@@ -106,7 +106,7 @@ class PretrainedModule:
 
     def __init__(
         self,
-        network: nn.Module | Callable[..., Any],
+        network: "nn.Module | Callable[..., Any]",
         *,
         name: str,
         tap: str | Sequence[str | None] | None = None,
@@ -133,7 +133,7 @@ class PretrainedModule:
         """Name of each tap: ``name@tap``, or ``name`` for the output of the network."""
         return tuple(self.name if tap is None else f"{self.name}@{tap}" for tap in self.taps)
 
-    def inner_module(self, tap: str) -> nn.Module:
+    def inner_module(self, tap: str) -> "nn.Module":
         """Return the inner module of a dotted name, or raise and name the nearest.
 
         Parameters
@@ -152,6 +152,9 @@ class PretrainedModule:
         >>> PretrainedModule(nn.Sequential(nn.ReLU()), name="small").inner_module("0")
         ReLU()
         """
+        import torch
+        from torch import nn
+
         if not isinstance(self.network, nn.Module):
             raise ModtoolsError(
                 f'tap "{tap}" needs a torch.nn.Module; {self.name} is a plain callable (tap=None).'
@@ -218,6 +221,8 @@ class PretrainedModule:
         >>> module.n_parameters("0")
         15
         """
+        from torch import nn
+
         if not isinstance(self.network, nn.Module):
             return 0
         parts = list(self.network.modules())

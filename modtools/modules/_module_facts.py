@@ -3,9 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypedDict
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, ModuleError
@@ -16,13 +14,16 @@ from modtools.modules._identity import extraction_keys
 from modtools.modules._timing import milliseconds_per_example
 from modtools.tasks import Task
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["ForwardOptions", "ModuleFacts", "facts_of", "identities_of", "run_named"]
 
 
 class ForwardOptions(TypedDict, total=False):
     """How networks run, as in `extract`."""
 
-    device: str | torch.device | None
+    device: "str | torch.device | None"
     precision: str
     batch_size: int
     cache: bool | str | os.PathLike[str] | None

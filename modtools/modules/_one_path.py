@@ -4,15 +4,13 @@ import inspect
 import random
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-__all__ = ["PathWatch", "can_be_watched", "shape_of", "watch_path"]
+__all__ = ["PathWatch", "can_be_watched", "own_to_torch", "shape_of", "watch_path"]
 
 # What a network may ask of a tensor without learning its values.
 _ABOUT_SHAPE: Final = frozenset(
@@ -31,13 +29,10 @@ _SHAPED_BY_VALUES: Final = frozenset(
         *("repeat_interleave", "_pack_padded_sequence"),
     )
 )
-# These take a shorter way unless somebody watches, and would give other numbers meanwhile.
-_UNWATCHED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
-_OWN_TO_TORCH: Final = frozenset(vars(nn.Module()))
 _MOST_ENTRIES, _DEEPEST = 1000, 8
 
 
-class PathWatch(TorchFunctionMode):
+class PathWatch:
     """Notes whether anything was read that other values of the same shape could change.
 
     A path through layers is decided by the shapes of the inputs, by values that are read out of
@@ -51,39 +46,44 @@ class PathWatch(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.is_fixed = True
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one function of torch, and note what comes out."""
-        result = func(*args, **(kwargs or {}))
+    def note(self, func: Any, args: Any, result: Any) -> None:
+        """Note what came out of one function of torch."""
         name = getattr(func, "__name__", "")
         if name == "__get__":
             name = getattr(func.__self__, "__name__", "")
         if name not in _ABOUT_SHAPE:
             self.is_fixed &= _holds_tensors_only(result) and not _is_shaped_by_values(name, args)
-        return result
 
 
 def _holds_tensors_only(result: Any) -> bool:
+    from torch import Tensor
+
     if isinstance(result, tuple | list):
         return all(map(_holds_tensors_only, result))
     return result is None or isinstance(result, Tensor)
 
 
 def _is_shaped_by_values(name: str, args: Any) -> bool:
+    import torch
+
     if name == "__getitem__":
         chosen = args[1] if isinstance(args[1], tuple) else (args[1],)
         masks = (torch.bool, torch.uint8)
-        return any(isinstance(part, Tensor) and part.dtype in masks for part in chosen)
+        return any(isinstance(part, torch.Tensor) and part.dtype in masks for part in chosen)
     return name in _SHAPED_BY_VALUES or (name == "where" and len(args) == 1)
 
 
 def can_be_watched(network: Any) -> bool:
     """Return whether watching a network leaves its numbers alone."""
+    from torch import nn
+
+    # These take a shorter way unless somebody watches, and would give other numbers meanwhile.
+    unwatched = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
     parts = network.modules() if isinstance(network, nn.Module) else ()
     return not any(
-        isinstance(part, _UNWATCHED) or type(part).__name__ == "OptimizedModule" for part in parts
+        isinstance(part, unwatched) or type(part).__name__ == "OptimizedModule" for part in parts
     )
 
 
@@ -91,24 +91,38 @@ def can_be_watched(network: Any) -> bool:
 def watch_path(network: Any) -> Iterator[PathWatch]:
     """Watch a forward pass of a torch network; `is_fixed` is known when the block ends.
 
-    >>> network = nn.Linear(4, 3)
+    >>> import torch
+    >>> network = torch.nn.Linear(4, 3)
     >>> with watch_path(network) as watch:
     ...     _ = network(torch.ones(2, 4))
     >>> watch.is_fixed
     True
     """
+    from torch.overrides import TorchFunctionMode
+
     watch, before = PathWatch(), _memory(network)
-    with watch:
+
+    class Noting(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = func(*args, **(kwargs or {}))
+            watch.note(func, args, result)
+            return result
+
+    with Noting():
         yield watch
     watch.is_fixed &= _memory(network) == before
 
 
 def _memory(network: Any) -> list[Any]:
     """Return what a network could remember from one pass to the next, beside its tensors."""
+    import torch
+
     kept: list[Any] = [random.getstate(), torch.get_rng_state().numpy().tobytes()]
     kept.append(str(np.random.get_state(legacy=False)))  # noqa: NPY002 - whether it was drawn from
     for part in network.modules():
-        own = {name: value for name, value in vars(part).items() if name not in _OWN_TO_TORCH}
+        own = {name: value for name, value in vars(part).items() if name not in own_to_torch()}
         kept.append(_plain(own))
     for kind in {type(part) for part in network.modules()}:
         try:
@@ -119,8 +133,18 @@ def _memory(network: Any) -> list[Any]:
     return kept
 
 
+@cache
+def own_to_torch() -> frozenset[str]:
+    """Return the attributes that torch gives every network: training flag, hooks, registries."""
+    from torch import nn
+
+    return frozenset(vars(nn.Module()))
+
+
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return what can be compared of a value: numbers, texts, shapes, and containers of these."""
+    from torch import Tensor, nn
+
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
     if isinstance(value, Tensor):
@@ -141,9 +165,12 @@ def _plain(value: Any, depth: int = 0) -> Any:
 def shape_of(inputs: Any) -> Hashable:
     """Return what decides a fixed path: shapes, layouts and types; None for unknown inputs.
 
+    >>> import torch
     >>> shape_of(torch.ones(2, 3)) == shape_of(torch.zeros(2, 3)) != shape_of(torch.ones(3, 3))
     True
     """
+    from torch import Tensor
+
     if isinstance(inputs, Tensor):
         return (tuple(inputs.shape), inputs.stride(), inputs.dtype, inputs.device)
     if isinstance(inputs, Mapping) and all(isinstance(v, Tensor) for v in inputs.values()):

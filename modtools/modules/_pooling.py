@@ -1,23 +1,25 @@
 """From the output of an inner module to one row of features per example."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools._checks import check_tensor
 from modtools.exceptions import ModtoolsError, ModuleError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["POOLINGS", "first_tensor", "pool"]
 
 
-def first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> "Tensor | None":
     """Return the tensor that stands for an output, or None where there is none.
 
     A tensor is itself; an object or a mapping with `last_hidden_state` (Hugging Face) gives that;
     any other mapping, tuple or list gives the first tensor in it.
     """
+    from torch import Tensor
+
     if isinstance(output, Tensor):
         return output
     parts: Iterable[Any]
@@ -31,30 +33,30 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((tensor for tensor in found if tensor is not None), None)
 
 
-def _positions(output: Tensor) -> tuple[int, ...]:
+def _positions(output: "Tensor") -> tuple[int, ...]:
     """Return the axes of tokens (B, T, D) or of places (B, C, H, W, ...)."""
     return (1,) if output.ndim == 3 else tuple(range(2, output.ndim))
 
 
-def _mean(output: Tensor, mask: Tensor | None) -> Tensor:
+def _mean(output: "Tensor", mask: "Tensor | None") -> "Tensor":
     return output.mean(_positions(output))
 
 
-def _max(output: Tensor, mask: Tensor | None) -> Tensor:
+def _max(output: "Tensor", mask: "Tensor | None") -> "Tensor":
     return output.amax(_positions(output))
 
 
-def _cls(output: Tensor, mask: Tensor | None) -> Tensor:
+def _cls(output: "Tensor", mask: "Tensor | None") -> "Tensor":
     if output.ndim != 3:
         raise ModtoolsError(f'pooling "cls" needs tokens (B, T, D); got {tuple(output.shape)}.')
     return output[:, 0]
 
 
-def _flatten(output: Tensor, mask: Tensor | None) -> Tensor:
+def _flatten(output: "Tensor", mask: "Tensor | None") -> "Tensor":
     return output.flatten(1)
 
 
-def _masked_mean(output: Tensor, mask: Tensor | None) -> Tensor:
+def _masked_mean(output: "Tensor", mask: "Tensor | None") -> "Tensor":
     if mask is None or output.ndim != 3 or output.shape[:2] != mask.shape:
         found = "no attention_mask" if mask is None else f"a mask of shape {tuple(mask.shape)}"
         raise ModtoolsError(
@@ -65,7 +67,7 @@ def _masked_mean(output: Tensor, mask: Tensor | None) -> Tensor:
     return (output * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
 
 
-POOLINGS: Final[dict[str, Callable[[Tensor, Tensor | None], Tensor]]] = {
+POOLINGS: Final[dict[str, "Callable[[Tensor, Tensor | None], Tensor]"]] = {
     "mean": _mean,
     "max": _max,
     "cls": _cls,
@@ -74,14 +76,17 @@ POOLINGS: Final[dict[str, Callable[[Tensor, Tensor | None], Tensor]]] = {
 }
 
 
-def pool(output: Any, pooling: str, *, n_rows: int, mask: Tensor | None, name: str) -> Tensor:
+def pool(output: Any, pooling: str, *, n_rows: int, mask: "Tensor | None", name: str) -> "Tensor":
     """Return float32 features (n_rows, d) that share no memory with the output of the module.
 
     An output that is already (n_rows, d) passes through whatever the pooling is.
 
+    >>> import torch
     >>> pool(torch.ones(2, 3, 4, 4), "mean", n_rows=2, mask=None, name="net").shape
     torch.Size([2, 3])
     """
+    import torch
+
     tensor = first_tensor(output)
     if tensor is None:
         raise ModuleError(f'module "{name}" returned {type(output).__name__}, no tensor in it.')

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from modtools._checks import LARGEST_SIDE, check_integer
 from modtools.exceptions import ModtoolsError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["ImagePreprocess", "image_preprocess", "to_tensor"]
 
 
-def to_tensor(batch: Any) -> Tensor:
+def to_tensor(batch: Any) -> "Tensor":
     """Return a copy of an array, or the tensor itself; lists of arrays are stacked."""
-    if isinstance(batch, Tensor):
+    import torch
+
+    if isinstance(batch, torch.Tensor):
         return batch
     try:
         return torch.tensor(np.asarray(batch))
@@ -49,8 +52,10 @@ class ImagePreprocess:
     std: tuple[float, ...] = (1.0,)
     channels: int | None = 3
 
-    def __call__(self, batch: Any) -> Tensor:
+    def __call__(self, batch: Any) -> "Tensor":
         """Return float32 images (n, channels, height, width)."""
+        import torch
+
         images = self._scaled(self._channels_first(to_tensor(batch)))
         if self.size is not None and tuple(images.shape[2:]) != self.size:
             images = torch.nn.functional.interpolate(
@@ -64,7 +69,7 @@ class ImagePreprocess:
         # A copy, because one channel fits both layouts and only fresh strides tell which is meant.
         return ((images - mean) / std).clone(memory_format=layout)
 
-    def _channels_first(self, images: Tensor) -> Tensor:
+    def _channels_first(self, images: "Tensor") -> "Tensor":
         allowed = {1, self.channels} if self.channels else {1, 3, 4}
         if images.ndim == 3:
             return images.unsqueeze(1)
@@ -79,7 +84,9 @@ class ImagePreprocess:
         )
 
     @staticmethod
-    def _scaled(images: Tensor) -> Tensor:
+    def _scaled(images: "Tensor") -> "Tensor":
+        import torch
+
         if images.dtype == torch.uint8:
             return images.float() / 255
         if not images.is_floating_point():

@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from reprlib import repr as short
-from typing import Any, Final
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Final
 
 from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["ALLOWED_PACKAGES", "build_network", "check_build"]
 
@@ -109,7 +109,7 @@ def check_build(target: Any, arguments: Any, allow: Collection[str]) -> tuple[st
     return path, name, method
 
 
-def build_network(target: Any, arguments: Any, allow: Collection[str]) -> nn.Module:
+def build_network(target: Any, arguments: Any, allow: Collection[str]) -> "nn.Module":
     """Return a network with untrained weights; the global random generator is not touched.
 
     A Hugging Face class takes the arguments of its configuration.
@@ -117,6 +117,9 @@ def build_network(target: Any, arguments: Any, allow: Collection[str]) -> nn.Mod
     >>> build_network("torch.nn:Linear", {"in_features": 2, "out_features": 1}, ["torch"])
     Linear(in_features=2, out_features=1, bias=True)
     """
+    import torch
+    from torch import nn
+
     path, name, method = check_build(target, arguments, allow)
     try:
         found = getattr(import_module(path), name)

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from modtools._checks import check_choice, check_integer
 from modtools._escape import one_line
@@ -19,20 +17,20 @@ from modtools.modules._preprocessing import ImagePreprocess, to_tensor
 from modtools.modules._text import TextPreprocess
 from modtools.tasks import Task
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 __all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "stream"]
 
 Features = NDArray[np.float32]
-_PRECISIONS: Final = {
-    "float32": None,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+_PRECISIONS: Final = ("float32", "bfloat16", "float16")
 
 
 class RunOptions(NamedTuple):
     """Where and how a network runs."""
 
-    device: str | torch.device | None = None
+    device: "str | torch.device | None" = None
     precision: str = "float32"
     batch_size: int = 64
 
@@ -61,10 +59,12 @@ def as_task(inputs: Any) -> Task:
     return Task(inputs, np.zeros(n_rows, dtype=int))
 
 
-def check_device(device: str | torch.device | None, network: Any) -> torch.device:
+def check_device(device: "str | torch.device | None", network: Any) -> "torch.device":
     """Return the device to run on: the one asked for, else the one the network is on."""
+    import torch
+
     if device is None:
-        parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
+        parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
         first = next(parameters, None)
         return _check_loaded(torch.device("cpu") if first is None else first.device)
     try:
@@ -77,15 +77,17 @@ def check_device(device: str | torch.device | None, network: Any) -> torch.devic
     return _check_loaded(chosen)
 
 
-def _check_loaded(device: torch.device) -> torch.device:
+def _check_loaded(device: "torch.device") -> "torch.device":
     if device.type == "meta":
         raise ModtoolsError('a network on the device "meta" has no weights; load them first.')
     return device
 
 
 @contextmanager
-def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
+def _frozen(network: Any, device: "torch.device | None") -> Iterator[None]:
     """Hold a network in eval mode, on a device if one is given; then restore flags and place."""
+    from torch import nn
+
     # What torch.jit.freeze makes has no flags any more.
     if not isinstance(network, nn.Module) or not hasattr(network, "training"):
         yield
@@ -116,8 +118,10 @@ def _frozen(network: Any, device: torch.device | None) -> Iterator[None]:
                 network.to(place)
 
 
-def _prepare(module: PretrainedModule, batch: Any, device: torch.device) -> Any:
+def _prepare(module: PretrainedModule, batch: Any, device: "torch.device") -> Any:
     """Return the network's input on its device; floating tensors take the type of its weights."""
+    from torch import Tensor, nn
+
     preprocess = module.preprocess
     if isinstance(preprocess, ImagePreprocess):
         inputs = preprocess(to_tensor(batch).to(device))
@@ -153,7 +157,7 @@ def _preprocessed(module: PretrainedModule, batch: Any) -> Any:
         ) from error
 
 
-def _to_array(rows: Tensor) -> Features:
+def _to_array(rows: "Tensor") -> Features:
     array: Features = rows.cpu().numpy()
     return array
 
@@ -179,7 +183,7 @@ def stream(
             f"module must be a PretrainedModule; got {type(module).__name__}. "
             'Wrap a network: PretrainedModule(network, name="mine").'
         )
-    check_choice(options.precision, list(_PRECISIONS), name="precision")
+    check_choice(options.precision, _PRECISIONS, name="precision")
     check_integer(options.batch_size, name="batch_size")
     device = check_device(options.device, module.network)
     reader = ForwardReader(module, with_source=with_source)
@@ -187,9 +191,13 @@ def stream(
 
 
 def _blocks(
-    reader: ForwardReader, task: Task, options: RunOptions, device: torch.device
+    reader: ForwardReader, task: Task, options: RunOptions, device: "torch.device"
 ) -> Iterator[Block]:
-    module, dtype = reader.module, _PRECISIONS[options.precision]
+    import torch
+
+    module = reader.module
+    reduced = options.precision != "float32"
+    dtype = getattr(torch, options.precision) if reduced else None
     batches = range(0, len(task), options.batch_size)
     with _frozen(module.network, device if options.device is not None else None):
         for start in track(batches, f"Extract {module.name}"):
@@ -197,7 +205,7 @@ def _blocks(
             # Per batch, so that neither mode leaks into the code that consumes the blocks.
             with (
                 torch.inference_mode(),
-                torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
+                torch.autocast(device.type, dtype=dtype, enabled=reduced),
             ):
                 inputs = _prepare(module, task.batch(rows), device)
                 found = reader.read(inputs, rows.stop - rows.start)

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from modtools._checks import check_integer, import_extra
 from modtools._reading import as_path, reading
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import PretrainedModule
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["TextPreprocess", "text_module"]
 
@@ -42,8 +42,10 @@ class TextPreprocess:
     tokenizer: str = field(repr=False)
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
 
-    def __call__(self, batch: Sequence[str]) -> dict[str, Tensor]:
+    def __call__(self, batch: Sequence[str]) -> "dict[str, Tensor]":
         """Return int64 tensors (n, n_tokens) by input name."""
+        import torch
+
         if isinstance(batch, str) or not all(isinstance(text, str) for text in batch):
             raise ModtoolsError("a text module reads a list of str.")
         tokenizer = _tokenizer(self.tokenizer)
@@ -105,8 +107,10 @@ def _preprocess(
     return TextPreprocess(backend.to_str(), wanted)
 
 
-def _layer_taps(network: nn.Module, layers: str | Sequence[int]) -> list[str]:
+def _layer_taps(network: "nn.Module", layers: str | Sequence[int]) -> list[str]:
     """Return the taps of numbered layers, in the list as long as the configuration says."""
+    from torch import nn
+
     depth = getattr(getattr(network, "config", None), "num_hidden_layers", None)
     lists = (
         name
@@ -183,6 +187,8 @@ def text_module(
     >>> module.taps[-1]  # doctest: +SKIP
     'encoder.layer.5'
     """
+    import torch
+
     transformers = import_extra("transformers", extra="hub")
     folder = _model_folder(source)
     if max_length is not None:

@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["axes_in_memory", "check_files", "file_digest", "load_weights", "save_weights"]
 
@@ -43,8 +44,11 @@ def check_files(folder: Path, digests: Mapping[str, str], *, needed: str) -> Non
             raise ModtoolsError(f"sha256 of {name} differs. It was changed or damaged.")
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
+def save_weights(network: "nn.Module", path: Path) -> None:
     """Write parameters and buffers; a tensor under several names is stored under the first."""
+    import torch
+    from safetensors.torch import save_file
+
     kept: dict[tuple[object, ...], str] = {}
     tensors: dict[str, torch.Tensor] = {}
     metadata = {"format": "pt"}
@@ -64,8 +68,10 @@ def save_weights(network: nn.Module, path: Path) -> None:
     save_file(tensors, path, metadata=metadata)
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: "nn.Module", path: Path) -> None:
     """Load a file strictly into a network, which takes the number types of the file."""
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:
@@ -102,8 +108,10 @@ def axes_in_memory(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
     return sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis] == 1))
 
 
-def _laid_out(tensor: torch.Tensor, dtype: torch.dtype, axes: Any) -> torch.Tensor:
+def _laid_out(tensor: "torch.Tensor", dtype: "torch.dtype", axes: Any) -> "torch.Tensor":
     """Return a tensor in a number type, its axes in memory in an order if one is given."""
+    import torch
+
     if axes is None or axes == axes_in_memory(tensor.shape, tensor.stride()):
         return tensor.to(dtype)
     ordered = tensor.permute(axes).to(dtype).clone(memory_format=torch.contiguous_format)

@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from safetensors import SafetensorError
-from torch import nn
 
 from modtools._checks import did_you_mean
 from modtools._escape import one_line
@@ -29,6 +28,9 @@ from modtools.modules._card import (
 from modtools.modules._module import PretrainedModule
 from modtools.modules._rebuild import ALLOWED_PACKAGES, build_network
 from modtools.modules._weights import check_files, file_digest, load_weights, save_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["UnknownModuleError", "Zoo"]
 
@@ -253,8 +255,10 @@ class Zoo(Mapping[str, PretrainedModule]):
             ) from error
         return final
 
-    def _check_saveable(self, module: PretrainedModule) -> nn.Module:
+    def _check_saveable(self, module: PretrainedModule) -> "nn.Module":
         """Return the network of a module that this zoo could load again, or say what is missing."""
+        from torch import nn
+
         if not isinstance(module, PretrainedModule):
             raise ModtoolsError(
                 f"module must be a PretrainedModule; got {type(module).__name__}. The modules of a "
