@@ -11,14 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 
 from modtools._checks import check_choice, check_matrix
 from modtools.exceptions import ModtoolsError
+from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract_members
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining._reused import ReusedModel
 from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import torch
-
-    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["OUTPUTS", "retrain"]
 
@@ -44,8 +43,8 @@ class SupportsArray(Protocol):
 
 
 def retrain(
-    module: "PretrainedModule | CombinedModule | ArrayLike | Mapping[str, ArrayLike]",
-    task: "Task | ArrayLike",
+    module: PretrainedModule | CombinedModule | ArrayLike | Mapping[str, ArrayLike],
+    task: Task | ArrayLike,
     *,
     output: str | BaseEstimator | None = None,
     pool: Any = None,
@@ -114,8 +113,6 @@ def retrain(
     >>> retrain({"pixels": features}, task.labels, output="ridge").predict(features[:1]).tolist()
     ['dark']
     """
-    from modtools.modules import extract_members
-
     started = time.perf_counter()
     frozen, labelled = _of_features(module, task)
     _check_task(frozen, labelled)
@@ -148,8 +145,6 @@ def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
     """Return given features as the inputs of a task, with a module that passes them on."""
     from torch import nn
 
-    from modtools.modules import PretrainedModule, Zoo
-
     name, features = "features", module
     if isinstance(module, Mapping) and not isinstance(module, Zoo):
         if len(module) != 1:
@@ -173,9 +168,7 @@ def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
     return passing, Task(array, given.encoded, name=own, groups=given.groups)
 
 
-def _check_task(module: "PretrainedModule | CombinedModule", task: Any) -> None:
-    from modtools.modules import PretrainedModule
-
+def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
     if not isinstance(task, Task):
         raise ModtoolsError(
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
@@ -254,7 +247,7 @@ def _side_by_side(members: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
-def _check_varies(features: NDArray[Any], module: "PretrainedModule | CombinedModule") -> None:
+def _check_varies(features: NDArray[Any], module: PretrainedModule | CombinedModule) -> None:
     if len(features) > 1 and not np.ptp(features, axis=0).any():
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(

@@ -15,13 +15,13 @@ from modtools._intervals import MeasuredAccuracy
 from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
+from modtools.modules import CombinedModule, PretrainedModule, iter_features
+from modtools.retraining._reused_files import read_model, write_model
 from modtools.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from modtools.modules import CombinedModule, PretrainedModule
 
 __all__ = ["ReusedModel"]
 
@@ -85,7 +85,7 @@ class ReusedModel:
 
     def __init__(
         self,
-        module: "PretrainedModule | CombinedModule",
+        module: PretrainedModule | CombinedModule,
         output: Any,
         *,
         classes: NDArray[Any],
@@ -362,8 +362,6 @@ class ReusedModel:
             The module lacks what a zoo needs to rebuild it (``build=``), or the output module is
             not one of modtools.
         """
-        from modtools.retraining._reused_files import write_model
-
         facts = {name: getattr(self, name) for name in _FACTS}
         return write_model(
             as_path(path),
@@ -392,8 +390,6 @@ class ReusedModel:
             A copy: its arrays have the values, types and order in memory of those that were saved,
             so that it predicts the same to the last bit.
         """
-        from modtools.retraining._reused_files import read_model
-
         return cls(**read_model(as_path(path), allow))
 
     def to_torch(self, *, preprocess: bool = True) -> "nn.Module":
@@ -460,8 +456,6 @@ class ReusedModel:
         self, decide: Callable[[Any], Any], inputs: Any, device: "str | torch.device | None"
     ) -> NDArray[Any]:
         """Stream inputs through the module, and features block by block through the output."""
-        from modtools.modules import iter_features
-
         blocks = iter_features(self.module, inputs, device=device)
         return np.concatenate([np.asarray(decide(block)) for block in _gather(blocks)])
 

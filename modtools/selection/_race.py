@@ -1,8 +1,9 @@
 """Race modules: stop the forward passes of a module as soon as it need not run on."""
 
+import os
 import time
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,12 @@ from numpy.typing import NDArray
 from modtools._checks import check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
 from modtools.exceptions import ModtoolsError
+from modtools.modules import ModuleCollection, ModulesLike
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
 from modtools.selection._race_rules import Certified, Halving
 from modtools.tasks import Task
 from modtools.transferability import check_scorable
-
-if TYPE_CHECKING:
-    import os
-
-    from modtools.modules import ModulesLike
-
 
 __all__ = ["race_modules"]
 
@@ -28,8 +24,8 @@ _POINTS = 100.0  # of accuracy, in one
 
 
 def race_modules(
-    modules: "ModulesLike",
-    task: "Task | Any",
+    modules: ModulesLike,
+    task: Task | Any,
     *,
     mode: Literal["certified", "halving"] = "certified",
     error: float = 0.05,
@@ -37,7 +33,7 @@ def race_modules(
     passes: float = 0.15,
     batch_size: int = 100,
     seed: int = 0,
-    cache: "bool | str | os.PathLike[str] | None" = None,
+    cache: bool | str | os.PathLike[str] | None = None,
     device: str | None = None,
     precision: str = "float32",
 ) -> Race:
@@ -105,8 +101,6 @@ def race_modules(
     >>> race.best, race.remaining, race.pass_fraction
     ('good', ['good'], 0.2)
     """
-    from modtools.modules import ModuleCollection
-
     started = time.perf_counter()
     rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
     seed = check_integer(seed, name="seed", minimum=0)

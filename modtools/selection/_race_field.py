@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from modtools._checks import as_float, raise_if_not_finite
 from modtools._types import ClassCodes, FloatArray
 from modtools.exceptions import ModtoolsError
+from modtools.modules import ForwardOptions, ModuleCollection
 from modtools.selection._race_output import LearningOutput
 from modtools.tasks import Task
-
-if TYPE_CHECKING:
-    from modtools.modules import ForwardOptions, ModuleCollection
 
 __all__ = ["Field", "Runner", "enter"]
 
@@ -112,7 +110,7 @@ class Field:
     """
 
     runners: list[Runner]
-    candidates: "ModuleCollection"
+    candidates: ModuleCollection
     task: Task
     forward: "ForwardOptions" = field(default_factory=lambda: cast("ForwardOptions", {}))
     passes: int = 0
@@ -205,7 +203,7 @@ def _fail(runners: Sequence[Runner], error: ModtoolsError) -> None:
         runner.leave("failed")
 
 
-def enter(candidates: "ModuleCollection", task: Task, **forward: "Unpack[ForwardOptions]") -> Field:
+def enter(candidates: ModuleCollection, task: Task, **forward: "Unpack[ForwardOptions]") -> Field:
     """Return the field of modules on a task with classes; networks of a zoo are loaded and kept.
 
     Parameters
@@ -224,7 +222,6 @@ def enter(candidates: "ModuleCollection", task: Task, **forward: "Unpack[Forward
 
     Examples
     --------
-    >>> from modtools.modules import ModuleCollection
     >>> candidates = ModuleCollection.of({"a@1": np.eye(2), "a@2": np.eye(2)})
     >>> field = enter(candidates, Task.of([0, 1]))
     >>> field.n_networks, [runner.name for runner in field.running]

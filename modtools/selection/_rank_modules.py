@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,12 @@ from modtools._checks import as_float, check_integer
 from modtools._progress import track
 from modtools._workers import check_jobs, in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
+from modtools.modules import ModuleCollection, ModuleFacts, ModulesLike
 from modtools.selection._held_out import held_out_rates
 from modtools.selection._prediction import Prediction, predict_accuracies
 from modtools.selection._ranking import PREDICTED, Ranking
 from modtools.tasks import Labels, Task
 from modtools.transferability import SCORES, Scores, check_scorable, score
-
-if TYPE_CHECKING:
-    from modtools.modules import ModuleFacts, ModulesLike
 
 __all__ = ["rank_modules"]
 
@@ -36,7 +34,7 @@ _SMALL = 1_000_000
 _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
 
 
-_Candidate: TypeAlias = "tuple[str, NDArray[Any], ModuleFacts]"
+_Candidate: TypeAlias = tuple[str, NDArray[Any], ModuleFacts]
 
 
 class _Request(NamedTuple):
@@ -57,15 +55,15 @@ class _Scored(NamedTuple):
 
 
 def rank_modules(
-    modules: "ModulesLike",
-    task: "Task | Any",
+    modules: ModulesLike,
+    task: Task | Any,
     *,
     by: str = PREDICTED,
     scores: Sequence[str] | Literal["all"] | None = None,
     device: str | None = None,
     precision: str = "float32",
     batch_size: int = 64,
-    cache: "bool | str | os.PathLike[str] | None" = None,
+    cache: bool | str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     seed: int = 0,
 ) -> Ranking:
@@ -126,8 +124,6 @@ def rank_modules(
     >>> ranking.best, ranking.top(2)
     ('good', ['good', 'noise'])
     """
-    from modtools.modules import ModuleCollection
-
     start = time.perf_counter()
     named = _check_scores(by, scores)
     check_integer(seed, name="seed", minimum=0)

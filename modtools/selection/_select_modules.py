@@ -1,9 +1,10 @@
 """Choose several modules whose features together do best for a task."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
+from typing import Any, Final, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,17 @@ from modtools._checks import (
 )
 from modtools._progress import track
 from modtools.exceptions import ModtoolsError
+from modtools.modules import (
+    Costs,
+    ForwardOptions,
+    ModuleCollection,
+    ModuleFacts,
+    ModulesLike,
+    check_cost,
+)
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._selection import Selection
-from modtools.tasks import Task
-
-if TYPE_CHECKING:
-    import os
-
-    from modtools.modules import Costs, ForwardOptions, ModuleCollection, ModuleFacts, ModulesLike
-    from modtools.tasks import Labels
+from modtools.tasks import Labels, Task
 
 __all__ = ["select_modules"]
 
@@ -41,7 +44,7 @@ class _Pool:
     judge: KernelJudge
     kernels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
-    facts: "dict[str, ModuleFacts]" = field(default_factory=dict)
+    facts: dict[str, ModuleFacts] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     tried: dict[tuple[str, ...], HeldOut] = field(default_factory=dict)
 
@@ -56,8 +59,8 @@ class _Pool:
 
 
 def select_modules(
-    modules: "ModulesLike",
-    task: "Task | Any",
+    modules: ModulesLike,
+    task: Task | Any,
     *,
     k: int | None = 2,
     budget: float | None = None,
@@ -66,7 +69,7 @@ def select_modules(
     device: str | None = None,
     precision: str = "float32",
     batch_size: int = 64,
-    cache: "bool | str | os.PathLike[str] | None" = None,
+    cache: bool | str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Selection:
     """Choose modules whose features, side by side at equal energy, do best together.
@@ -131,8 +134,6 @@ def select_modules(
     >>> sorted(select_modules(shelf, labels).modules)
     ['half', 'parity again']
     """
-    from modtools.modules import ModuleCollection, check_cost
-
     started = time.perf_counter()
     check_integer(seed, name="seed", minimum=0)
     cost = check_cost(cost)
@@ -181,12 +182,12 @@ def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
 
 
 def _read(
-    candidates: "ModuleCollection",
+    candidates: ModuleCollection,
     task: Task,
     *,
     seed: int,
     timed: bool,
-    **forward: "Unpack[ForwardOptions]",
+    **forward: Unpack[ForwardOptions],
 ) -> _Pool:
     """Return every module as a kernel; its features are let go."""
     rows, codes = _rows_to_judge(task.encoded, seed)
@@ -212,7 +213,7 @@ def _read(
     return pool
 
 
-def _rows_to_judge(labels: "Labels", seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _rows_to_judge(labels: Labels, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows that decide and the codes of their classes, each class present."""
     if labels.kind != "classification" or labels.codes is None:
         raise ModtoolsError(
@@ -249,7 +250,7 @@ def _stratified_rows(codes: NDArray[np.intp], n_rows: int, seed: int) -> NDArray
     return np.sort(shuffled[by_class[first]])
 
 
-def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: "Costs") -> list[str]:
+def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> list[str]:
     """Return modules in the order in which they joined."""
     chosen: list[str] = []
     total = np.zeros(2 * (len(pool.judge.codes),))
@@ -273,7 +274,7 @@ def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: "Costs") ->
 
 
 def _affordable(
-    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: "Costs"
+    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: Costs
 ) -> Iterator[str]:
     for name in pool.kernels:
         if name in chosen:

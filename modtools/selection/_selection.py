@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from modtools._checks import check_lengths
 from modtools._results import Column, Result, percent, percent_interval, where_known
 from modtools.exceptions import ModtoolsError
+from modtools.modules import CombinedModule, Costs, ModuleCollection, PretrainedModule
 from modtools.plotting import ParetoDisplay
 from modtools.selection._held_out_kernels import HeldOut
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from modtools.modules import CombinedModule, Costs, ModuleCollection, PretrainedModule
 
 __all__ = ["Selection"]
 
@@ -52,8 +51,8 @@ class Selection(Result):
         tried: Mapping[tuple[str, ...], HeldOut],
         *,
         widths: Mapping[str, int],
-        costs: "Costs",
-        shelf: "ModuleCollection",
+        costs: Costs,
+        shelf: ModuleCollection,
         skipped: Mapping[str, str],
         settings: Mapping[str, Any],
         seconds: float,
@@ -70,7 +69,7 @@ class Selection(Result):
         return len(self.modules)
 
     @property
-    def combined(self) -> "CombinedModule | PretrainedModule":
+    def combined(self) -> CombinedModule | PretrainedModule:
         """The chosen modules as one, for `retrain`; a single one as it is."""
         return self._shelf.combined(self.modules)
 

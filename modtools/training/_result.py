@@ -15,6 +15,7 @@ from modtools._intervals import MeasuredAccuracy
 from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo
+from modtools.plotting import TrainingDisplay
 from modtools.tasks import Task
 from modtools.training._batches import TaskSource, iter_rows
 from modtools.training._objective import codes_of
@@ -23,8 +24,6 @@ from modtools.training._trainer import Trainer
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from modtools.plotting import TrainingDisplay
 
 __all__ = ["TrainingResult", "describe"]
 
@@ -244,7 +243,7 @@ class TrainingResult(Result):
             training=training,
         )
 
-    def display(self) -> "TrainingDisplay":
+    def display(self) -> TrainingDisplay:
         """Return the picture of this run: validation accuracy against seconds.
 
         Returns
@@ -252,8 +251,6 @@ class TrainingResult(Result):
         TrainingDisplay
             Not yet drawn.
         """
-        from modtools.plotting import TrainingDisplay
-
         runs = self.history.rename(columns={"validation_accuracy": "accuracy"})
         runs = runs.assign(method=self.settings["method"] + ": " + runs["module"])
         if runs["accuracy"].isna().all():
@@ -263,7 +260,7 @@ class TrainingResult(Result):
         memory = dict.fromkeys(runs["method"].unique(), self.peak_activation_bytes)
         return TrainingDisplay(runs=runs, memory=memory if len(memory) == 1 else None)
 
-    def plot(self, ax: "Axes | None" = None) -> "TrainingDisplay":
+    def plot(self, ax: "Axes | None" = None) -> TrainingDisplay:
         """Draw validation accuracy against seconds.
 
         Parameters
