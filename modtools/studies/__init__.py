@@ -6,8 +6,7 @@ from modtools.studies._cells import check_study_folder as check_study_folder
 from modtools.studies._efficiency import LabelEfficiency
 from modtools.studies._inputs import read_table as read_table
 from modtools.studies._label_efficiency import label_efficiency
-from modtools.studies._task_space import task_space
-from modtools.studies._task_space_result import DistanceAgreement, TaskSpace
+from modtools.studies._task_space import DistanceAgreement, TaskSpace, task_space
 
 __all__ = [
     "Agreement",
