@@ -1,11 +1,10 @@
 """Studies: questions that need many scores and a truth, answered with evidence."""
 
-from modtools.studies._agreement import score_agreement
-from modtools.studies._agreement_result import Agreement
+from modtools.studies._agreement import Agreement, score_agreement
 from modtools.studies._cells import check_study_folder as check_study_folder
 from modtools.studies._efficiency import LabelEfficiency
-from modtools.studies._inputs import read_table as read_table
 from modtools.studies._label_efficiency import label_efficiency
+from modtools.studies._tables import read_table as read_table
 from modtools.studies._task_space import DistanceAgreement, TaskSpace, task_space
 
 __all__ = [

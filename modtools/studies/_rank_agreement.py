@@ -1,27 +1,48 @@
-"""How well one list of scores ranks what was achieved, for any numbers of copies of the modules.
+"""How well scores rank modules as achieved accuracies do, with intervals from a two-way bootstrap.
 
-The bootstrap takes modules with replacement. Copies of one module are tied in both lists, so each
-measure can be written as a sum over the modules in which the numbers of copies are weights: one
-product of matrices serves all resamples.
+The bootstrap takes tasks and modules with replacement. Copies of one module are tied in both lists,
+so each measure can be written as a sum over the modules in which the numbers of copies are weights:
+one product of matrices serves all resamples.
 """
 
-from typing import Final
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import comb
 
-__all__ = ["MEASURES", "rank_agreement"]
+from modtools._intervals import Resamples, percentile_interval
+from modtools._types import FloatMatrix
+from modtools.studies._tables import Key, Pairs
 
-Values = NDArray[np.float64]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "MEASURES",
+    "Resampled",
+    "concordances",
+    "rank_agreement",
+    "resample",
+    "spread",
+    "with_interval",
+]
+
+
 Counts = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 _TOPS: Final = {"regret": 1, "regret_3": 3, "regret_5": 5}
 MEASURES: Final = ("weighted_tau", "weighted_tau_by_score", "kendall", "pearson", *_TOPS)
+# Correlations lie in [-1, 1], regrets in [0, 100] points.
+_IS_REGRET = np.array([name.startswith("regret") for name in MEASURES])
+_RANGES = np.where(_IS_REGRET, [[0.0], [100.0]], [[-1.0], [1.0]])
 
 
-def rank_agreement(scores: Values, truth: Values, copies: Counts) -> Values:
+def rank_agreement(scores: FloatMatrix, truth: FloatMatrix, copies: Counts) -> FloatMatrix:
     """Return every measure under every resample, in the order of `MEASURES`.
 
     Parameters
@@ -59,7 +80,7 @@ def rank_agreement(scores: Values, truth: Values, copies: Counts) -> Values:
     return np.array([*correlations, *(100.0 * (best - found) for found in picked)])
 
 
-def _correlations(scores: Values, truth: Values, copies: Counts) -> list[Values]:
+def _correlations(scores: FloatMatrix, truth: FloatMatrix, copies: Counts) -> list[FloatMatrix]:
     by_score = np.sign(np.subtract.outer(scores, scores))
     by_truth = np.sign(np.subtract.outer(truth, truth))
     weights = copies.astype(np.float64)
@@ -68,7 +89,7 @@ def _correlations(scores: Values, truth: Values, copies: Counts) -> list[Values]
     agree = (by_score * by_truth) @ weights
     apart = _apart(by_score, weights), _apart(by_truth, weights)
 
-    def tau(leading: Values) -> Values:
+    def tau(leading: FloatMatrix) -> FloatMatrix:
         return _cosine(_dot(leading, agree), _dot(leading, apart[0]), _dot(leading, apart[1]))
 
     first = tau(_hyperbolic(scores, truth, copies))
@@ -78,23 +99,23 @@ def _correlations(scores: Values, truth: Values, copies: Counts) -> list[Values]
     return [(first + second) / 2, first, tau(weights), pearson]
 
 
-def _apart(signs: Values, weights: Values) -> Values:
+def _apart(signs: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
     """Return with how many copies of others each module is not tied."""
     n_tied = np.count_nonzero(signs == 0)
     return weights.sum(axis=0) - weights if n_tied == len(signs) else np.abs(signs) @ weights
 
 
-def _dot(first: Values, second: Values) -> Values:
+def _dot(first: FloatMatrix, second: FloatMatrix) -> FloatMatrix:
     return np.asarray(np.einsum("ij,ij->j", first, second))
 
 
-def _cosine(product: Values, first: Values, second: Values) -> Values:
+def _cosine(product: FloatMatrix, first: FloatMatrix, second: FloatMatrix) -> FloatMatrix:
     """Return the product over the norms: 0 where there is nothing to order, never above 1."""
     norm = np.sqrt(first * second)
     return np.clip(np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0), -1.0, 1.0)
 
 
-def _hyperbolic(leading: Values, other: Values, copies: Counts) -> Values:
+def _hyperbolic(leading: FloatMatrix, other: FloatMatrix, copies: Counts) -> FloatMatrix:
     """Return the sum of 1/(rank+1) over the copies of each module, best first, ties by `other`."""
     order = np.lexsort((other, leading))[::-1]
     last = np.cumsum(copies[order], axis=0)
@@ -104,13 +125,13 @@ def _hyperbolic(leading: Values, other: Values, copies: Counts) -> Values:
     return weights
 
 
-def _pearson(scores: Values, truth: Values, weights: Values) -> Values:
+def _pearson(scores: FloatMatrix, truth: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
     first, second = (_centred(values, weights) for values in (scores, truth))
     weighed = weights * first
     return _cosine(_dot(weighed, second), _dot(weighed, first), _dot(weights * second, second))
 
 
-def _centred(values: Values, weights: Values) -> Values:
+def _centred(values: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
     """Return the values less their weighted mean, scaled: products of tiny scores would vanish."""
     values = values / max(np.abs(values).max(), np.finfo(float).tiny)
     values = values - values.mean()
@@ -118,7 +139,7 @@ def _centred(values: Values, weights: Values) -> Values:
     return np.asarray(values[:, None] - (values @ weights) / weights.sum(axis=0))
 
 
-def _expected_best(scores: Values, truth: Values, present: Mask) -> list[Values]:
+def _expected_best(scores: FloatMatrix, truth: FloatMatrix, present: Mask) -> list[FloatMatrix]:
     """Return the accuracy of the best of the 1, 3 and 5 picked, the mean over orders of ties."""
     order = np.lexsort((truth, scores))[::-1]
     falling, achieved, present = -scores[order], truth[order][:, None], present[order]
@@ -139,7 +160,7 @@ def _expected_best(scores: Values, truth: Values, present: Mask) -> list[Values]
     return found
 
 
-def _chances(n_tied: Counts, n_better: Counts, n_picked: Counts, is_cut: Mask) -> Values:
+def _chances(n_tied: Counts, n_better: Counts, n_picked: Counts, is_cut: Mask) -> FloatMatrix:
     """Return how likely each module is the best of those picked from the ties at the k-th place.
 
     Of t tied modules j are picked; one with r better ones among the tied is the best of these in
@@ -150,3 +171,147 @@ def _chances(n_tied: Counts, n_better: Counts, n_picked: Counts, is_cut: Mask) -
     n_tied, n_better, n_picked = (np.where(is_cut, n, 1) for n in (n_tied, n_better, n_picked))
     others = np.maximum(n_tied - 1 - n_better, 0)
     return np.where(is_cut, ways[others, n_picked - 1] / ways[n_tied, n_picked], 0.0)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The measures of every score on every task, as they are and under every resample.
+
+    Attributes
+    ----------
+    measures : dict
+        For each score (and budget) and each task an array (n_measures, 1 + n_resamples), the mean
+        over draws; the first column is the measure itself. Modules are resampled, alike everywhere.
+    draws : dict of int to ndarray of shape (n_resamples, n_tasks)
+        Weights of the tasks in every resample, alike for every score.
+    copies : ndarray of shape (n_modules, 1 + n_resamples)
+        How often each module is taken, in the same columns as the measures.
+    """
+
+    measures: dict[Key, dict[str, FloatMatrix]]
+    draws: dict[int, FloatMatrix]
+    copies: NDArray[np.intp]
+
+    def mean(self, key: Key) -> FloatMatrix:
+        """Return mean, low and high of every measure over the tasks of a score (3, n_measures)."""
+        return _clipped(spread(np.array([*self.measures[key].values()]), self.draws), _RANGES)
+
+    def difference(self, key: Key, other: Key) -> tuple[FloatMatrix, int]:
+        """Return mean, low and high of `key` less `other` over the tasks of both, and how many."""
+        first, second = self.measures[key], self.measures[other]
+        tasks = [task for task in first if task in second]
+        if not tasks:
+            return np.zeros((3, len(MEASURES))), 0
+        parts = np.array([first[task] - second[task] for task in tasks])
+        widest = _RANGES[1] - _RANGES[0]
+        return _clipped(spread(parts, self.draws), np.array([-widest, widest])), len(tasks)
+
+
+def spread(parts: FloatMatrix, draws: Mapping[int, FloatMatrix]) -> FloatMatrix:
+    """Return mean, low and high (3, n_measures) over tasks (n_tasks, n_measures, 1 + n_resamples).
+
+    >>> spread(np.array([[[0.5, 0.5, 0.5]]]), {1: np.ones((2, 1))}).tolist()
+    [[0.5], [0.5], [0.5]]
+    """
+    resampled = np.einsum("bt,tmb->bm", draws[len(parts)], parts[:, :, 1:])
+    return np.array([parts[:, :, 0].mean(axis=0), *percentile_interval(resampled)])
+
+
+def with_interval(name: str, mean: Any, low: Any, high: Any) -> dict[str, float]:
+    """Return a number and its interval under the names of their columns.
+
+    >>> with_interval("kendall", 0.5, 0.25, 1)
+    {'kendall': 0.5, 'kendall_low': 0.25, 'kendall_high': 1.0}
+    """
+    return {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _clipped(spread: FloatMatrix, ranges: FloatMatrix) -> FloatMatrix:
+    """Keep intervals within what a measure can be: weights below 0 reach beyond."""
+    return np.array([spread[0], *np.clip(spread[1:], ranges[0], ranges[1])])
+
+
+def resample(pairs: Pairs, *, seed: int) -> tuple[Resampled, FloatMatrix]:
+    """Return the resampled measures, and the measures themselves (n_rows, n_measures).
+
+    Parameters
+    ----------
+    pairs : Pairs
+        Predicted and achieved values.
+    seed : int
+        Of the resampling.
+    """
+    n_modules = pairs.predicted.shape[1]
+    n_tasks = len(pairs.predicted.index.unique("task"))
+    resamples = Resamples.of(range(1, n_tasks + 1), n_test=n_modules, seed=seed)
+    whole = np.ones((n_modules, 1), dtype=np.intp)
+    copies = np.hstack([whole, resamples.tests.astype(np.intp)])
+    sums: dict[Key, dict[str, FloatMatrix]] = {}
+    n_draws: Counter[tuple[Any, ...]] = Counter()
+    own = []
+    for key, task, scores, truth in pairs.cells():
+        tried = np.isfinite(truth)
+        measures = rank_agreement(scores[tried], truth[tried], copies[tried])
+        own.append(measures[:, 0])
+        by_task = sums.setdefault(key, {})
+        by_task[task] = by_task.get(task, 0.0) + measures
+        n_draws[key, task] += 1
+    means = {
+        key: {task: total / n_draws[key, task] for task, total in by_task.items()}
+        for key, by_task in sums.items()
+    }
+    return Resampled(means, resamples.draws, copies), np.array(own)
+
+
+def concordances(truth: "pd.DataFrame", *, seed: int) -> list[dict[str, Any]]:
+    """Return Kendall's W of the achieved accuracies, one row a label budget.
+
+    W is taken over the modules that were tried on every task, accuracies are means over draws. It
+    needs two tasks and two modules: where there are fewer, there is no row. Where all accuracies
+    are the same there is no order, and W is 0.
+    """
+    cells = [axis for axis in ("budget", "task") if axis in truth]
+    means = truth.groupby([*cells, "module"], sort=True)["achieved"].mean().unstack("module")
+    parts = means.groupby(level="budget") if "budget" in truth else [(None, means)]
+    rows = []
+    for budget, part in parts:
+        values = part.dropna(axis="columns").to_numpy()
+        if min(values.shape) < 2:
+            continue
+        named = {} if budget is None else {"budget": budget}
+        sizes = {"n_tasks": values.shape[0], "n_modules": values.shape[1]}
+        rows.append({**named, **_concordance(values, seed), **sizes})
+    return rows
+
+
+def _concordance(accuracies: FloatMatrix, seed: int) -> dict[str, float]:
+    n_tasks, n_modules = accuracies.shape
+    resamples = Resamples.of([n_tasks], n_test=n_modules, seed=seed)
+    copies = resamples.tests.astype(np.float64)
+    low, high = percentile_interval(_resampled(accuracies, copies, resamples.draws[n_tasks]))
+    once, alike = np.ones((n_modules, 1)), np.full((1, n_tasks), 1 / n_tasks)
+    return {
+        "concordance": float(_resampled(accuracies, once, alike)[0]),
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _resampled(accuracies: FloatMatrix, copies: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
+    """Return W (n_resamples,) for copies (n_modules, n_resamples) and weights (.., n_tasks).
+
+    W with its correction for ties is the sum of the covariance matrix of the tasks' ranks over n
+    times its trace. A task that is taken twice agrees with itself, which is no evidence: the
+    covariances of different tasks are weighed to first order instead, as a mean over pairs is.
+    """
+    n_tasks = len(accuracies)
+    signs = np.sign(accuracies[:, :, None] - accuracies[:, None, :])
+    ranks = signs @ copies  # twice the rank less the mean rank, (n_tasks, n_modules, n_resamples)
+    products = np.einsum("smb,tmb->bst", ranks * copies, ranks)
+    own = np.einsum("btt->bt", products)
+    others = (products.sum(axis=2) - own) / (n_tasks - 1)  # mean covariance with another task
+    mean = others.mean(axis=1)
+    between = mean + 2.0 * ((others - mean[:, None]) * weights).sum(axis=1)
+    within = (own * weights).sum(axis=1)
+    share = np.divide(between, within, out=np.full_like(within, -1.0), where=within > 0)
+    return np.asarray(np.clip((1.0 + (n_tasks - 1) * share) / n_tasks, 0.0, 1.0))

@@ -9,8 +9,8 @@ import pytest
 
 from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
-from modtools.studies._agreement_static import MEAN_RANK
 from modtools.studies._rank_agreement import MEASURES, rank_agreement
+from modtools.studies._tables import MEAN_RANK
 
 TRUTH = {
     "digits": {"a": 0.9, "b": 0.8, "c": 0.7},

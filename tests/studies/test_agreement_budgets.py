@@ -7,7 +7,7 @@ from scipy import stats
 
 from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
-from modtools.studies._agreement_static import MEAN_RANK, SHARED_CLASSES
+from modtools.studies._tables import MEAN_RANK, SHARED_CLASSES
 
 TASKS, MODULES = ("t", "u", "v"), tuple("abcdef")
 

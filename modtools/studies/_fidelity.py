@@ -8,7 +8,7 @@ score predict on a task that its calibration never saw?
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 from modtools._intervals import percentile_interval
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.studies._agreement_pairs import Key, Pairs
-from modtools.studies._agreement_resampled import Resampled, spread
+from modtools.studies._rank_agreement import Resampled, spread, with_interval
+from modtools.studies._tables import Key, Pairs
 
 __all__ = ["fidelity"]
 
@@ -81,10 +81,6 @@ def _same_size(modules: Sequence[str], sizes: Mapping[str, float] | None) -> Mas
     return np.asarray(larger <= _SAME_SIZE * np.minimum(numbers[:, None], numbers))
 
 
-def _named(name: str, mean: Any, low: Any, high: Any) -> Columns:
-    return {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
-
-
 def _quadratic(form: FloatMatrix, copies: FloatMatrix) -> FloatMatrix:
     """Return the sum of a form over all pairs of copies, under every resample."""
     return np.asarray(np.einsum("mb,mb->b", form @ copies, copies))
@@ -112,7 +108,7 @@ def _gap_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) -> Colu
                 for parts in zip(first, second, tasks, strict=True)
             ]
         )
-        found |= _named(f"gap_{name}", *_pooled(sums, resampled.draws[len(tasks)]))
+        found |= with_interval(f"gap_{name}", *_pooled(sums, resampled.draws[len(tasks)]))
     return found
 
 
@@ -164,7 +160,7 @@ def _share_columns(
         values = [part[place] for part in per_task if np.isfinite(part[place]).all()]
         if values:
             mean, low, high = spread(np.array(values)[:, None], resampled.draws)[:, 0]
-            found |= _named(name, mean, *np.clip([low, high], 0.0, 1.0))
+            found |= with_interval(name, mean, *np.clip([low, high], 0.0, 1.0))
     return found
 
 
@@ -223,8 +219,8 @@ def _calibrated_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) 
     found = spread(np.array(measures), resampled.draws)
     error, coverage = found[:, 0], found[:, 1]
     return {
-        **_named("error", error[0], *np.clip(error[1:], 0.0, 100.0)),
-        **_named("coverage", coverage[0], *np.clip(coverage[1:], 0.0, 1.0)),
+        **with_interval("error", error[0], *np.clip(error[1:], 0.0, 100.0)),
+        **with_interval("coverage", coverage[0], *np.clip(coverage[1:], 0.0, 1.0)),
         "band": float(np.mean(widths)),
     }
 
