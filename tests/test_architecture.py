@@ -250,7 +250,7 @@ STILL_BROKEN = {
     imports_inside_functions: {
         # These load torch only when networks are read, which modules/ does for them.
         "modtools/studies/_label_efficiency.py",
-        "modtools/studies/_plan.py",
+        "modtools/studies/_measure.py",
         "modtools/studies/_task_space.py",
         "modtools/studies/_efficiency.py",
         "modtools/studies/_from_scratch.py",

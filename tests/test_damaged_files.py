@@ -19,7 +19,8 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.modules import PretrainedModule
 from modtools.retraining import ReusedModel, retrain
 from modtools.studies import label_efficiency
-from modtools.studies._cells import Cell, Measured, Store, open_store
+from modtools.studies._cells import Cell, Store, open_store
+from modtools.studies._measure import Measured
 from modtools.studies._tables import read_table
 from modtools.tasks import Task, load_task
 from modtools.training import train_end_to_end

@@ -1,24 +1,24 @@
-"""The curves of a study, with their resamples: what every measure starts from."""
+"""The curves of a study, with their resamples, and the numbers that are read from a curve."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modtools._checks import did_you_mean
-from modtools._intervals import Resamples
+from modtools._intervals import Resamples, percentile_interval
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.retraining import rising
-from modtools.studies._cells import Line, Measured
+from modtools.retraining import labels_at, rising
 from modtools.studies._from_scratch import FROM_SCRATCH
-from modtools.studies._plan import Plan
+from modtools.studies._measure import Line, Measured, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Curves", "deviation"]
+__all__ = ["Curves", "description_length", "deviation", "factors", "mean_area", "reach"]
 
 
 class Curves:
@@ -127,3 +127,113 @@ def deviation(values: FloatMatrix) -> FloatMatrix:
     if len(values) == 1:
         return np.full(values.shape[1], np.nan)
     return np.asarray(values.std(axis=0, ddof=1))
+
+
+def reach(
+    curve: FloatMatrix, resampled: FloatMatrix, level: float, counts: NDArray[np.intp]
+) -> dict[str, Any]:
+    """Return label count, 95 % interval and censoring of one level.
+
+    Parameters
+    ----------
+    curve : ndarray of shape (n_counts,)
+        A curve that never falls.
+    resampled : ndarray of shape (n_resamples, n_counts)
+        The same of every resample.
+    level : float
+        What is to be reached.
+    counts : ndarray of shape (n_counts,)
+        Rising label counts.
+
+    Returns
+    -------
+    dict
+        n_labels, low, high, censored.
+    """
+    found = float(labels_at(curve[None], np.array([level]), counts)[0])
+    low, high = percentile_interval(labels_at(resampled, np.full(len(resampled), level), counts))
+    censored = "below" if found == 0 else "above" if np.isinf(found) else ""
+    bound = {"below": float(counts[0]), "above": float(counts[-1])}.get(censored, found)
+    return {"n_labels": bound, "low": float(low), "high": float(high), "censored": censored}
+
+
+def factors(
+    ours: tuple[FloatMatrix, FloatMatrix],
+    theirs: tuple[FloatMatrix, FloatMatrix],
+    counts: NDArray[np.intp],
+) -> dict[str, Any]:
+    """Return how many labels of a baseline each label count is worth.
+
+    Parameters
+    ----------
+    ours, theirs : tuple of ndarray
+        Monotone mean curve (n_counts,) and resampled curves (n_resamples, n_counts) of the method
+        and of the baseline; resamples are paired.
+    counts : ndarray of shape (n_counts,)
+        Rising label counts.
+
+    Returns
+    -------
+    dict of str to ndarray
+        n_labels, accuracy, equivalent, factor, factor_low, factor_high, saved, censored.
+    """
+    (curve, resampled), (other, others) = ours, theirs
+    repeated = np.broadcast_to(other, (len(counts), len(counts)))
+    found = labels_at(repeated, curve, counts)
+    censored = np.where(found == 0, "below", np.where(np.isinf(found), "above", ""))
+    equivalent = np.clip(found, counts[0], counts[-1])
+    ratios = [
+        labels_at(others, level, counts) / n for level, n in zip(resampled.T, counts, strict=True)
+    ]
+    low, high = percentile_interval(np.array(ratios).T)
+    return {
+        "n_labels": counts,
+        "accuracy": curve,
+        "equivalent": equivalent,
+        "factor": equivalent / counts,
+        "factor_low": low,
+        "factor_high": high,
+        "saved": 1 - counts / equivalent,
+        "censored": censored,
+    }
+
+
+def mean_area(curves: FloatMatrix, counts: NDArray[np.intp]) -> FloatMatrix:
+    """Return the mean of curves (..., n_counts) over the logarithm of the label count.
+
+    >>> float(mean_area(np.array([0.2, 0.4, 0.4]), np.array([1, 10, 100])).round(12))
+    0.35
+    """
+    logs = np.log(counts)
+    return np.asarray(_trapezoids(curves, logs) / float(logs[-1] - logs[0]))
+
+
+def _trapezoids(curves: FloatMatrix, places: FloatMatrix) -> FloatMatrix:
+    heights = (curves[..., 1:] + curves[..., :-1]) / 2
+    return np.asarray((heights * np.diff(places)).sum(axis=-1))
+
+
+def description_length(
+    losses: FloatMatrix, counts: NDArray[np.intp], eps: float, uniform: float
+) -> FloatMatrix:
+    """Return the nats that the labels cost beyond `eps` each: trapezoids between label counts.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (..., n_counts)
+        Test loss in nats at each label count.
+    counts : ndarray of shape (n_counts,)
+        Rising label counts.
+    eps : float
+        Loss that costs nothing; 0 gives the whole description length.
+    uniform : float
+        Loss of guessing, which the labels before the first count are charged.
+
+    Examples
+    --------
+    >>> float(description_length(np.array([2.0, 1.0]), np.array([2, 4]), 0.5, 3.0))
+    7.0
+    """
+    surplus = np.maximum(losses - eps, 0.0)
+    first = counts[0] * max(uniform - eps, 0.0)
+    return np.asarray(first + _trapezoids(surplus, counts.astype(np.float64)))

@@ -12,12 +12,16 @@ from modtools._intervals import percentile_interval
 from modtools._results import Column, Result, interval_text
 from modtools.exceptions import ModtoolsError
 from modtools.retraining import next_target, rising
-from modtools.studies._cells import Line, Measured
-from modtools.studies._code import description_length, mean_area
-from modtools.studies._curves import Curves, deviation
+from modtools.studies._curves import (
+    Curves,
+    description_length,
+    deviation,
+    factors,
+    mean_area,
+    reach,
+)
 from modtools.studies._from_scratch import FROM_SCRATCH
-from modtools.studies._levels import factors, reach
-from modtools.studies._plan import Plan
+from modtools.studies._measure import Line, Measured, Plan
 from modtools.studies._power_law import go_on
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from modtools._progress import quiet
 from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
-from modtools.studies._cells import Line, Measured
+from modtools.studies._measure import Line, Measured
 from modtools.tasks import Task
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike
 from modtools._reading import at_home
 from modtools._workers import check_jobs
 from modtools.retraining import raise_if_shared, rows_also_in
-from modtools.studies._cells import Store, check_study_folder, open_store
+from modtools.studies._cells import Store, check_study_folder, open_store, run_cells
 from modtools.studies._efficiency import LabelEfficiency
 from modtools.studies._from_scratch import Baseline
-from modtools.studies._plan import Plan
-from modtools.studies._run_cells import run_cells
+from modtools.studies._measure import Plan
 from modtools.tasks import Task
 
 if TYPE_CHECKING:

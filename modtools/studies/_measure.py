@@ -1,11 +1,13 @@
-"""One draw of labels on the features of one module: which rows, and how each output module does."""
+"""What a study measures: its plan, and what each output module does with one draw of labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from modtools._checks import check_choice, check_integer, to_numpy
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import (
@@ -15,10 +17,19 @@ from modtools.outputs import (
     column_moments,
     evaluate_ridge_path,
 )
-from modtools.retraining import choose_labels
-from modtools.studies._cells import Measured
+from modtools.retraining import STRATEGIES, choose_labels, encode_both
+from modtools.tasks import Task
 
-__all__ = ["OUTPUTS", "Pair", "Rows", "draw_seed", "draws_of", "label_order", "measure"]
+__all__ = [
+    "Line",
+    "Measured",
+    "Pair",
+    "Plan",
+    "Rows",
+    "draw_seed",
+    "label_order",
+    "measure",
+]
 
 Pair: TypeAlias = tuple[FloatArray, FloatArray]  # features of the pool and of the test rows
 OUTPUTS: Final = ("ridge", "logistic", "class_mean")
@@ -27,6 +38,186 @@ _WITHOUT_RANDOMNESS: Final = ("k_center", "herding", "variance")
 # Clusters are found for one number of labels: beyond the smallest budget they are planned anew with
 # every doubling, without regard to what is labelled; rows labelled before come first.
 _PLANNED: Final = ("typical", "cover")
+_FORMAT: Final = 1
+_N_BUDGETS: Final = 30
+_LARGEST_BUDGET: Final = 2000
+
+
+class Line(NamedTuple):
+    """One curve of a study.
+
+    Attributes
+    ----------
+    module, output, strategy : str
+        Names of the module, of its output module, and of how its labelled rows are chosen.
+    """
+
+    module: str
+    output: str
+    strategy: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every cell of a study shares.
+
+    Attributes
+    ----------
+    counts : ndarray of int
+        Rising label counts.
+    repeats : int
+        Draws of labels.
+    outputs, strategies : tuple of str
+        Output modules, and how labelled rows are chosen.
+    seed : int
+        Seed of the draws.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels of pool and test rows.
+    codes, test_codes : ndarray
+        Class of each row of the pool, and of each test row.
+    task : str
+        Name of the task that is tested.
+    """
+
+    counts: NDArray[np.intp]
+    repeats: int
+    outputs: tuple[str, ...]
+    strategies: tuple[str, ...]
+    seed: int
+    classes: NDArray[Any]
+    codes: ClassCodes
+    test_codes: ClassCodes
+    task: str = "the task"
+
+    @classmethod
+    def checked(
+        cls,
+        train: Task,
+        test: Task,
+        budgets: Any,
+        repeats: int,
+        seed: int,
+        *,
+        outputs: Any,
+        strategies: Any,
+    ) -> "Plan":
+        """Return the plan of a study, or raise if an argument is off."""
+        labels, tested = train.encoded, test.encoded
+        classes, codes, test_codes = encode_both(labels, tested, what="label_efficiency")
+        return cls(
+            counts=_check_budgets(budgets, len(codes), len(classes)),
+            repeats=check_integer(repeats, name="repeats"),
+            outputs=_check_names(outputs, OUTPUTS, "output"),
+            strategies=_check_names(strategies, [*STRATEGIES, "oracle_balanced"], "strategy"),
+            seed=check_integer(seed, name="seed", minimum=0),
+            classes=classes,
+            codes=codes,
+            test_codes=test_codes,
+            task=(test.name if isinstance(test, Task) else "") or "the task",
+        )
+
+    def draws(self) -> list[tuple[str, int]]:
+        """Return (strategy, draw) of all draws of labels that differ."""
+        return [
+            (strategy, draw)
+            for strategy in self.strategies
+            for draw in range(draws_of(strategy, self.repeats))
+        ]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was asked, as plain JSON."""
+        return {
+            "budgets": self.counts.tolist(),
+            "repeats": self.repeats,
+            "outputs": list(self.outputs),
+            "strategies": list(self.strategies),
+            "seed": self.seed,
+        }
+
+    def definition(self, train: Task, test: Task, **more: Any) -> dict[str, Any]:
+        """Return all that decides the numbers of a study, as plain JSON."""
+        from modtools.modules import array_digest
+
+        inputs = [part.fingerprint for part in (train, test) if part.has_inputs]
+        classes = [str(value) for value in self.classes.tolist()]
+        labels = array_digest(self.codes, self.test_codes)
+        data = {"format": _FORMAT, "inputs": inputs, "classes": classes, "labels": labels}
+        return {**data, **self.settings(), **more}
+
+
+def _check_budgets(budgets: Any, n_pool: int, n_classes: int) -> NDArray[np.intp]:
+    """Return rising label counts that the pool can give."""
+    if budgets is None:
+        largest = min(_LARGEST_BUDGET, n_pool)
+        spaced = np.geomspace(min(n_classes, largest), largest, _N_BUDGETS)
+        return np.unique(np.rint(spaced)).astype(np.intp)
+    array = to_numpy(budgets, name="budgets")
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
+        raise ModtoolsError(
+            f"budgets must be whole numbers of at least 1, labels in all; got {budgets!r}."
+        )
+    if array.max() > n_pool:
+        raise ModtoolsError(
+            f"budgets must be at most the {n_pool} rows of train; got {array.max()}. "
+            "Label more rows, or leave that budget out."
+        )
+    return np.unique(array).astype(np.intp)
+
+
+def _check_names(given: Any, known: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return different names of those known, from one or several."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names:
+        raise ModtoolsError(f"a study needs at least one {name}. Known: {', '.join(known)}.")
+    return tuple(dict.fromkeys(check_choice(one, known, name=name) for one in names))
+
+
+def draws_of(strategy: str, repeats: int) -> int:
+    """Return how many draws of a strategy differ.
+
+    >>> draws_of("random", 10), draws_of("k_center", 10)
+    (10, 1)
+    """
+    return 1 if strategy in _WITHOUT_RANDOMNESS else repeats
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """Return the seed of one draw, the same for every module.
+
+    >>> draw_seed(0, 1) == draw_seed(0, 1) != draw_seed(0, 2)
+    True
+    """
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+
+
+class Measured(NamedTuple):
+    """What a cell holds, one entry a label count.
+
+    Attributes
+    ----------
+    right : ndarray of shape (n_counts, n_bytes)
+        Which test rows are right, eight to a byte.
+    accuracy : ndarray of shape (n_counts,)
+        Share of the test rows that are right.
+    log_loss : ndarray of shape (n_counts,)
+        Nats; NaN where the output module gives no probabilities.
+    codelength : ndarray of shape (n_counts,)
+        Bits of the labels so far, one step ahead; NaN but for the ridge machine.
+    """
+
+    right: NDArray[np.uint8]
+    accuracy: FloatMatrix
+    log_loss: FloatMatrix
+    codelength: FloatMatrix
+
+    @classmethod
+    def of(
+        cls, right: NDArray[np.bool_], log_loss: ArrayLike = np.nan, codelength: ArrayLike = np.nan
+    ) -> "Measured":
+        """Return the content of a cell from which test rows are right (n_counts, n_test)."""
+        columns = [np.broadcast_to(part, len(right)) for part in (log_loss, codelength)]
+        accuracy, packed = right.mean(axis=1), np.packbits(right, axis=1)
+        return cls(packed, accuracy, *(column.astype(np.float64) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -66,24 +257,6 @@ class Rows:
                 "output module can learn from them. Leave it out, or choose another tap."
             )
         return cls(*pair, mean, scale, codes, test_codes, n_classes)
-
-
-def draws_of(strategy: str, repeats: int) -> int:
-    """Return how many draws of a strategy differ.
-
-    >>> draws_of("random", 10), draws_of("k_center", 10)
-    (10, 1)
-    """
-    return 1 if strategy in _WITHOUT_RANDOMNESS else repeats
-
-
-def draw_seed(seed: int, draw: int) -> int:
-    """Return the seed of one draw, the same for every module.
-
-    >>> draw_seed(0, 1) == draw_seed(0, 1) != draw_seed(0, 2)
-    True
-    """
-    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def label_order(rows: Rows, strategy: str, counts: NDArray[np.intp], *, seed: int) -> ClassCodes:

@@ -129,11 +129,11 @@ def test_classes_may_be_left_out(cli, feature_files):
 
 
 def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monkeypatch):
-    from modtools.studies import _run_cells
+    from modtools.studies import _cells
 
     words = ("study", *feature_files, *QUICK, "--resume", tmp_path / "kept", "--json", "-")
     whole = json.loads(cli(*words[:-4], "--json", "-").stdout)
-    real, seen = _run_cells.measure, []
+    real, seen = _cells.measure, []
 
     def stop_at_the_fourth(*args, **options):
         seen.append(args)
@@ -141,7 +141,7 @@ def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monk
             raise KeyboardInterrupt
         return real(*args, **options)
 
-    monkeypatch.setattr(_run_cells, "measure", stop_at_the_fourth)
+    monkeypatch.setattr(_cells, "measure", stop_at_the_fourth)
     done = cli(*words)
     assert done.exit_code == 130
     assert done.stdout == ""
@@ -150,7 +150,7 @@ def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monk
     )
     seen.clear()
     monkeypatch.setattr(
-        _run_cells, "measure", lambda *args, **options: (seen.append(1), real(*args, **options))[1]
+        _cells, "measure", lambda *args, **options: (seen.append(1), real(*args, **options))[1]
     )
     resumed = json.loads(cli(*words).stdout)
     assert len(seen) == 6

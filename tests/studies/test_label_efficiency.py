@@ -13,10 +13,8 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
 from modtools.retraining import next_target
 from modtools.retraining._choose import STRATEGIES
 from modtools.studies import label_efficiency
-from modtools.studies._cells import Line, Store
-from modtools.studies._measure import Rows, draw_seed, label_order
-from modtools.studies._plan import Plan
-from modtools.studies._run_cells import _Draw, _measure_draw
+from modtools.studies._cells import Store, _Draw, _measure_draw
+from modtools.studies._measure import Line, Plan, Rows, draw_seed, label_order
 from modtools.tasks import Task
 
 pytestmark = pytest.mark.floating_point

@@ -12,11 +12,11 @@ import pytest
 
 from modtools import _writing
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
-from modtools.studies import _cells, _run_cells, label_efficiency
+from modtools.studies import _cells, label_efficiency
 
 pytestmark = pytest.mark.floating_point
 
-KEEPING = {_cells.__file__, _run_cells.__file__, _writing.__file__}
+KEEPING = {_cells.__file__, _writing.__file__}
 OPTIONS = {"budgets": [3, 10, 40], "repeats": 4}
 
 
@@ -35,7 +35,7 @@ def forbid(*arguments, **options):
 def test_a_finished_study_computes_nothing_again(data, tmp_path, monkeypatch):
     fresh = label_efficiency(*data, **OPTIONS, outputs=["ridge", "class_mean"])
     first = study_in(tmp_path, data, outputs=["ridge", "class_mean"])
-    monkeypatch.setattr(_run_cells, "measure", forbid)
+    monkeypatch.setattr(_cells, "measure", forbid)
     again = study_in(tmp_path, data, outputs=["ridge", "class_mean"])
     for other in (first, again):
         pd.testing.assert_frame_equal(fresh.frame(), other.frame())

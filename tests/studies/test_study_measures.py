@@ -9,8 +9,7 @@ from modtools._intervals import Resamples, percentile_interval
 from modtools.exceptions import ModtoolsError
 from modtools.retraining import labels_at, learning_curve, rising
 from modtools.studies import label_efficiency
-from modtools.studies._code import description_length, mean_area
-from modtools.studies._levels import factors, reach
+from modtools.studies._curves import description_length, factors, mean_area, reach
 from modtools.studies._measure import draw_seed
 
 pytestmark = pytest.mark.floating_point
