@@ -258,9 +258,6 @@ STILL_BROKEN = {
     attribute_tests: {
         "modtools/_checks.py",
         "modtools/_writing.py",
-        "modtools/cli/_app.py",
-        "modtools/cli/_inputs.py",
-        "modtools/cli/_retrain.py",
         "modtools/modules/_card.py",
         "modtools/modules/_code_identity.py",
         "modtools/modules/_combined.py",

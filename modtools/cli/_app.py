@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 from typer.core import TyperGroup
@@ -46,7 +46,7 @@ class _OneLineErrors(TyperGroup):
                 result = super().main(*args, **{**options, "standalone_mode": False})
             code = result if isinstance(result, int) else 0
         except _UsageError as error:
-            code = _say_error(_message(error))
+            code = _say_error(cast("typer.BadParameter", error).format_message())
         except (ModtoolsError, OSError) as error:
             code = _say_error(str(error))
         except (KeyboardInterrupt, typer.Abort):
@@ -61,10 +61,6 @@ class _OneLineErrors(TyperGroup):
         except KeyboardInterrupt as stop:  # here, because typer drops the text of it
             _say_stopped(str(stop) or STOPPED)
             raise typer.Exit(_INTERRUPTED) from stop
-
-
-def _message(error: Exception) -> str:
-    return str(error.format_message()) if hasattr(error, "format_message") else str(error)
 
 
 def _say_stopped(text: str) -> None:

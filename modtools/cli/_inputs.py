@@ -357,9 +357,10 @@ def _import_factory(text: str) -> Any:
         module = import_module(package)
     except ImportError as error:
         raise ModtoolsError(f'--module "{text}" cannot be imported: {error}.') from error
-    if not hasattr(module, name):
-        raise ModtoolsError(f'--module "{text}": {package} has no {name}.')
-    return getattr(module, name)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ModtoolsError(f'--module "{text}": {package} has no {name}.') from None
 
 
 def _load_features(files: Sequence[Path], task: "Task | None") -> tuple["FeatureFiles", "Task"]:

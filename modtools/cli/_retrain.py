@@ -470,11 +470,12 @@ def _predictions(done: _Retrained) -> str:
     import pandas as pd
 
     from modtools._escape import csv_text
+    from modtools.outputs import LogisticOutput
 
     columns = {"row": done.test.rows, "label": done.test.labels, "predicted": done.predicted}
     table = pd.DataFrame({**columns, "right": done.is_right})
     output = done.model.output
-    if hasattr(output, "predict_proba"):
+    if isinstance(output, LogisticOutput):
         table["probability"] = output.predict_proba(done.test_features).max(axis=1)
     return csv_text(table)
 

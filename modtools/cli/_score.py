@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
 from modtools.cli._options import Forward, option, takes_options, words_of
 from modtools.cli._output import Outputs, echo_registry, emit, say, show_table
+from modtools.cli._registries import declared_scores
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -15,47 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["pick_text", "score"]
 
 _PANEL: Final = "Options of a race"
-# What the registry says of each score, in its order: it takes seconds to load, and a list should be
-# there at once. A test compares the two.
-_SCORES: Final = """\
-nce | source probabilities | classification | [-H(Y), 0] nats | Tran et al., ICCV 2019
-leep | source probabilities | classification | [-H(Y), 0] nats | Nguyen et al., ICML 2020
-hscore | moments | classification | [0, C-1] | Bao et al., ICIP 2019
-regularized_hscore | moments | classification | [0, C-1] | Ibrahim et al., arXiv 2110.06893
-logme | moments | classification, multilabel, regression | unbounded, nats a row and column | \
-You et al., ICML 2021
-transrate | moments | classification | [0, R(F)] nats | Huang et al., ICML 2022
-gbc | moments | classification | [-C(C-1), 0] | Pandy et al., CVPR 2022
-sfda | features | classification | (0, 1] | Shao et al., ECCV 2022
-lfc | moments | classification | [-1, 1] | Deshpande et al., arXiv 2102.00084
-parc | features | classification, multilabel | \
-[-100, 100]; without ties at most 100 sqrt(3 p q) | Bolya et al., NeurIPS 2021
-alignment | moments | classification, multilabel | [0, 1] | Duan, Yu & Principe, arXiv 2005.05541
-upper_triangle_alignment | moments | classification | [0, 1] | \
-Duan, Yu & Principe, arXiv 2005.05541
-centered_alignment | moments | classification, multilabel, regression | [0, 1] | \
-Cortes et al., JMLR 2012
-nmse | moments | classification | [-1, 0] | Duan, Yu & Principe, arXiv 2005.05541
-raw | moments | classification | [-1, 1] | Duan, Yu & Principe, arXiv 2005.05541
-hsic | moments | classification, multilabel, regression | unbounded, squared units | \
-Song et al., ICML 2007
-nhsic | moments | classification, multilabel, regression | \
-[0, C-1]; [0, m] for m target columns | Fukumizu et al., NIPS 2007
-knn | features | classification, regression | \
-[0, 1], leave-one-out accuracy; R2 <= 1 for regression | Cover & Hart, IEEE TIT 1967
-class_mean | features | classification | [0, 1], leave-one-out accuracy | \
-exact leave-one-out, closed form
-lda | features | classification | [0, 1], leave-one-out accuracy | \
-Lachenbruch & Mickey, Technometrics 1968
-ridge | features | classification, regression | \
-[0, 1], leave-one-out accuracy; R2 <= 1 for regression | Allen, Technometrics 1974 (PRESS)
-logistic | features | classification | [0, 1], held-out accuracy | 5 cold folds at one strength
-linear_probe | features | classification | [0, 1], held-out accuracy | \
-5-fold, strength chosen inside
-half_split | features | classification | (-inf, 0], nats a label | \
-held-out log loss of ridge machines on stratified halves
-codelength | features | classification | (-inf, 0], bits a label | Blier & Ollivier, NeurIPS 2018
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +106,8 @@ def score(
 
 def _show_scores(json: str | None) -> None:
     """Print every score with what it needs, what it applies to, its range and its source."""
-    rows = [line.split(" | ") for line in _SCORES.splitlines()]
-    echo_registry("scores", ["score", "needs", "labels", "range", "reference"], rows, json=json)
+    header = ["score", "needs", "labels", "range", "reference"]
+    echo_registry("scores", header, declared_scores(), json=json)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``modtools train``: make modules with proxy objectives, or end-to-end beside them."""
 
-import inspect
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from modtools.cli._output import (
     emit,
     say_lines,
 )
+from modtools.cli._registries import declared_proxies
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -165,14 +165,7 @@ def train(
 
 def _show_proxies(json: str | None) -> None:
     """Print every proxy with what it must know of the rows, and what it is in one line."""
-    from modtools.proxies import PROXIES
-
-    header = ["proxy", "labels", "what it is"]
-    rows = [
-        [name, proxy.required_labels, (inspect.getdoc(proxy) or "").split("\n")[0]]
-        for name, proxy in PROXIES.items()
-    ]
-    echo_registry("proxies", header, rows, json=json)
+    echo_registry("proxies", ["proxy", "labels", "what it is"], declared_proxies(), json=json)
 
 
 @dataclass

@@ -84,8 +84,7 @@ def _check_class(name: str, proxy: Any) -> None:
 
 _BARE: Final = {"forward": nn.Module.forward, "optimum": Proxy.optimum}
 
-PROXIES = ProxyRegistry()
-for _name, _proxy in {
+_BUILT_IN: Final[dict[str, type[Proxy]]] = {
     "raw": Raw,
     "nmse": NegativeMSE,
     "alignment": Alignment,
@@ -96,5 +95,7 @@ for _name, _proxy in {
     "hsic_bottleneck": HSICBottleneck,
     "predsim": PredSim,
     "local_classifier": LocalClassifier,
-}.items():
+}
+PROXIES = ProxyRegistry()
+for _name, _proxy in _BUILT_IN.items():
     PROXIES.register(_name, _proxy)

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from dataclasses import dataclass
-from inspect import signature
+from inspect import getdoc, signature
 
 import pytest
 
 from modtools.cli._options import option, takes_options
-from modtools.cli._score import _SCORES
+from modtools.cli._registries import declared_proxies, declared_scores
 from modtools.exceptions import ModtoolsError
+from modtools.proxies import PROXIES
 from modtools.transferability import SCORES
 
 COMMANDS = (
@@ -33,17 +34,25 @@ def shown(text):
     return " ".join(text.replace("│", " ").split())
 
 
-def test_help_version_and_the_list_of_scores_load_nothing_that_is_slow():
-    lines = [*(f"{name} --help" for name in COMMANDS), "--help", "--version", "score --list"]
+def test_help_version_and_the_lists_load_nothing_that_is_slow():
+    lists = [f"{name} --list" for name in ("score", "train", "retrain", "choose")]
+    lines = [*(f"{name} --help" for name in COMMANDS), "--help", "--version", *lists]
     words = [sys.executable, "-c", IN_ONE_PROCESS, " ".join(HEAVY), *lines]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded"
 
 
 def test_the_list_of_scores_is_that_of_the_registry():
-    assert [line.split(" | ") for line in _SCORES.splitlines()] == [
+    assert declared_scores() == [
         [s.name, s.needs.replace("_", " "), ", ".join(s.kinds), s.range, s.reference]
         for s in SCORES.values()
+    ]
+
+
+def test_the_list_of_proxies_is_that_of_the_registry():
+    assert declared_proxies() == [
+        [name, proxy.required_labels, getdoc(proxy).split("\n")[0]]
+        for name, proxy in PROXIES.items()
     ]
 
 
