@@ -269,7 +269,6 @@ STILL_BROKEN = {
         "modtools/retraining/_retrain.py",
         "modtools/retraining/_reused.py",
         "modtools/retraining/_torch_model.py",
-        "modtools/studies/_from_scratch.py",
         "modtools/tasks/_inputs.py",
     },
     decisions_by_message: {

@@ -18,7 +18,15 @@ from modtools.studies._measure import Line, Measured, Plan
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Curves", "description_length", "deviation", "factors", "mean_area", "reach"]
+__all__ = [
+    "Curves",
+    "description_length",
+    "deviation",
+    "factors",
+    "interval",
+    "mean_area",
+    "reach",
+]
 
 
 class Curves:
@@ -129,6 +137,16 @@ def deviation(values: FloatMatrix) -> FloatMatrix:
     return np.asarray(values.std(axis=0, ddof=1))
 
 
+def interval(resampled: FloatMatrix) -> dict[str, Any]:
+    """Return the 95 % interval over resamples, in the columns low and high.
+
+    >>> [float(end) for end in interval(np.arange(101.0)).values()]
+    [2.0, 98.0]
+    """
+    low, high = percentile_interval(resampled)
+    return {"low": low[()], "high": high[()]}
+
+
 def reach(
     curve: FloatMatrix, resampled: FloatMatrix, level: float, counts: NDArray[np.intp]
 ) -> dict[str, Any]:
@@ -151,10 +169,10 @@ def reach(
         n_labels, low, high, censored.
     """
     found = float(labels_at(curve[None], np.array([level]), counts)[0])
-    low, high = percentile_interval(labels_at(resampled, np.full(len(resampled), level), counts))
+    needed = labels_at(resampled, np.full(len(resampled), level), counts)
     censored = "below" if found == 0 else "above" if np.isinf(found) else ""
     bound = {"below": float(counts[0]), "above": float(counts[-1])}.get(censored, found)
-    return {"n_labels": bound, "low": float(low), "high": float(high), "censored": censored}
+    return {"n_labels": bound, **interval(needed), "censored": censored}
 
 
 def factors(

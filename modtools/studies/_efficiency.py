@@ -17,6 +17,7 @@ from modtools.studies._curves import (
     description_length,
     deviation,
     factors,
+    interval,
     mean_area,
     reach,
 )
@@ -187,10 +188,10 @@ class LabelEfficiency(Result):
             raise ModtoolsError(f"an area needs at least two budgets; this study has {counts[0]}.")
 
         def columns(line: Line, found: Measured) -> dict[str, Any]:
-            low, high = percentile_interval(mean_area(self._curves.resampled[line], counts))
             area = float(mean_area(found.accuracy.mean(axis=0), counts))
+            resampled = mean_area(self._curves.resampled[line], counts)
             ends = {"n_first": int(counts[0]), "n_last": int(counts[-1])}
-            return {"area": area, "low": float(low), "high": float(high), **ends}
+            return {"area": area, **interval(resampled), **ends}
 
         return self._curves.tidy(columns)
 
@@ -298,13 +299,11 @@ class LabelEfficiency(Result):
 
         def columns(_: Line, found: Measured) -> dict[str, Any]:
             bits = found.codelength.mean(axis=0)
-            low, high = percentile_interval(self._curves.resamples.means(found.codelength))
             return {
                 "n_labels": self._plan.counts,
                 "bits": bits,
                 "bits_sd": deviation(found.codelength),
-                "low": low,
-                "high": high,
+                **interval(self._curves.resamples.means(found.codelength)),
                 "bits_per_label": bits / self._plan.counts,
                 "compression": uniform / bits,
             }
@@ -336,14 +335,10 @@ class LabelEfficiency(Result):
         def columns(_: Line, found: Measured) -> dict[str, Any]:
             losses = found.log_loss.mean(axis=0)
             resampled = self._curves.resamples.means(found.log_loss)
-            low, high = percentile_interval(description_length(resampled, counts, eps, uniform))
-            surplus = float(description_length(losses, counts, eps, uniform))
-            censored = "above" if losses[-1] > eps else ""
             return {
-                "surplus": surplus,
-                "low": float(low),
-                "high": float(high),
-                "censored": censored,
+                "surplus": float(description_length(losses, counts, eps, uniform)),
+                **interval(description_length(resampled, counts, eps, uniform)),
+                "censored": "above" if losses[-1] > eps else "",
             }
 
         return self._curves.tidy(columns, needs="log_loss")
@@ -365,10 +360,8 @@ class LabelEfficiency(Result):
         eps, counts = check_positive(eps, name="eps"), self._plan.counts
 
         def columns(_: Line, found: Measured) -> dict[str, Any]:
-            mean, resampled = (
-                found.log_loss.mean(axis=0),
-                self._curves.resamples.means(found.log_loss),
-            )
+            resampled = self._curves.resamples.means(found.log_loss)
+            mean = found.log_loss.mean(axis=0)
             return reach(rising(-mean), rising(-resampled), -eps, counts)
 
         return self._curves.tidy(columns, needs="log_loss")

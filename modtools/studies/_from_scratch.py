@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import softmax
@@ -24,9 +24,23 @@ _LEAST_STEPS, _LEAST_EPOCHS = 500, 10
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+", re.IGNORECASE)
 
 
+@runtime_checkable
+class _Describing(Protocol):
+    """An option of training that says what it is, such as a recipe."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _Network(Protocol):
+    """A network (or its class), told from other callables without loading torch."""
+
+    def parameters(self) -> Any: ...
+
+
 def _plain(value: Any) -> Any:
     """Return what a value is as plain JSON, the same in every process."""
-    if hasattr(value, "as_dict"):
+    if isinstance(value, _Describing):
         return value.as_dict()
     return getattr(value, "fingerprint", None) or _ADDRESS.sub("", str(value))
 
@@ -77,7 +91,7 @@ class Baseline:
             if training is not None:
                 raise ModtoolsError("training= is for the baseline: give network= too.")
             return None
-        if not callable(network) or hasattr(network, "parameters"):
+        if not callable(network) or isinstance(network, _Network):
             raise ModtoolsError(
                 "network must be a function without arguments that returns a new torch.nn.Module, "
                 f"so that each draw starts from scratch; got {type(network).__name__}."

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,19 +137,23 @@ def label_efficiency(
     candidates = ModuleCollection.of_pairs(modules)
     candidates.check(train, test)
     baseline = Baseline.checked(network, training, train, test, device=device)
-    if not allow_overlap:
-        _check_overlap(candidates, train, test)
+    _check_overlap(candidates, train, test, allow_overlap=allow_overlap)
     facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}
     define = partial(plan.definition, train, test, **facts)
-    store, identities = _open(place, candidates, define, precision, n_test=len(test))
+    identities = candidates.identities(precision) if place else dict.fromkeys(candidates.names, "")
+    store = open_store(place, define(modules=identities), len(test)) if place else Store(None, "")
     read = partial(candidates.train_and_test, train, test, cache=kept, **forward)
     lines = run_cells(candidates, read, identities, plan, store, baseline=baseline, n_jobs=n_jobs)
     settings = {**plan.settings(), **forward, **facts, "n_jobs": n_jobs}
     return LabelEfficiency(lines, plan, settings=settings, seconds=time.perf_counter() - started)
 
 
-def _check_overlap(candidates: "ModuleCollection", train: Task, test: Task) -> None:
+def _check_overlap(
+    candidates: "ModuleCollection", train: Task, test: Task, *, allow_overlap: bool
+) -> None:
     """Raise if test rows occur in the pool; features are compared where inputs are not given."""
+    if allow_overlap:
+        return
     if train.has_inputs and test.has_inputs:
         is_shared = np.isin(test.row_fingerprints, train.row_fingerprints)
     else:
@@ -158,18 +161,3 @@ def _check_overlap(candidates: "ModuleCollection", train: Task, test: Task) -> N
         pairs = [pair for _, pair in candidates.train_and_test(train, test)]
         is_shared = np.logical_and.reduce([rows_also_in(own[1], own[0]) for own in pairs])
     raise_if_shared(is_shared, tests="test", learned="train")
-
-
-def _open(
-    folder: Path | None,
-    candidates: "ModuleCollection",
-    define: Callable[..., Mapping[str, Any]],
-    precision: str,
-    *,
-    n_test: int,
-) -> tuple[Store, dict[str, str]]:
-    """Return where finished cells are, and what tells each module from others."""
-    if folder is None:
-        return Store(None, ""), dict.fromkeys(candidates.names, "")
-    identities = candidates.identities(precision)
-    return open_store(folder, define(modules=identities), n_test), identities
