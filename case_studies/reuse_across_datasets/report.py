@@ -54,9 +54,9 @@ def predicted_and_achieved(scores: pd.DataFrame, truth: pd.DataFrame) -> pd.Data
     achieved = table[table["picked"]].set_index(KEYS)["accuracy"].rename("of_pick")
     table = table.join(achieved, on=KEYS)
     table["error"] = 100 * (table["predicted"] - table["accuracy"])
-    table["covered"] = table["accuracy"].between(table["low"], table["high"])
-    behind = table["of_pick"] - table["accuracy"]
-    table["pair_covered"] = behind.between(table["behind_low"], table["behind_high"])
+    table["covered"] = table["accuracy"].between(table["predicted_low"], table["predicted_high"])
+    gap = table["of_pick"] - table["accuracy"]
+    table["pair_covered"] = gap.between(table["gap_low"], table["gap_high"])
     table["is_best"] = table["accuracy"] == table.groupby(KEYS)["accuracy"].transform("max")
     return table
 
@@ -75,7 +75,7 @@ def prediction_figures(table: pd.DataFrame) -> dict[str, float]:
             f"worst_task_coverage_{budget}": by_task["covered"].mean().min(),
             f"picked_coverage_{budget}": picked["covered"].mean(),
             f"pair_coverage_{budget}": others["pair_covered"].mean(),
-            f"half_width_{budget}": 50 * (rows["high"] - rows["low"]).mean(),
+            f"half_width_{budget}": 50 * (rows["predicted_high"] - rows["predicted_low"]).mean(),
             f"odds_of_pick_{budget}": picked["probability_best"].mean(),
             f"pick_is_best_{budget}": picked["is_best"].mean(),
         }

@@ -115,7 +115,7 @@ def _of_control(table: pd.DataFrame) -> dict[str, float]:
         return {}
     others = control[~control["picked"]]
     return {
-        "control_told_apart": float(others["told_apart"].mean()),
+        "control_told_apart": float(others["distinguishable"].mean()),
         "control_mae": float(control["error"].abs().mean()),
         "control_coverage": float(control["covered"].mean()),
     }

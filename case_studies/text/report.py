@@ -60,7 +60,7 @@ def figures_of(cells: pd.DataFrame, tasks: Tasks) -> Figures:
     names = {"regret": "regret", "last_regret": "last_layer_regret", "tau": "tau"}
     figures: Figures = {"scipy": version("scipy"), "draws": int(cells["draw"].max()) + 1}
     error = 100 * (cells["predicted"] - cells["accuracy"]).abs()
-    is_inside = cells["accuracy"].between(cells["low"], cells["high"])
+    is_inside = cells["accuracy"].between(cells["predicted_low"], cells["predicted_high"])
     for per_class, rows in cells.groupby("per_class").groups.items():
         figures[f"mae_{per_class}"] = error[rows].mean()
         figures[f"coverage_{per_class}"] = is_inside[rows].mean()

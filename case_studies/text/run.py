@@ -100,7 +100,7 @@ def iter_cells(name: str, train: mt.Task, test: mt.Task, place: Place) -> Iterat
                 "draw": draw,
                 "module": module,
                 "picked": module == ranking.best,
-                **predictions.loc[module, ["predicted", "low", "high"]],
+                **predictions.loc[module, ["predicted", "predicted_low", "predicted_high"]],
                 "accuracy": output.score(tested[module], test.labels),
             }
 

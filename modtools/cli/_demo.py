@@ -161,7 +161,7 @@ def _predicted_and_achieved(outcome: Outcome) -> list[tuple[str, list[str]]]:
             [
                 f"{place + 1:>2}  {row['module']}",
                 f"{100 * row['value']:.1f} %",
-                f"[{100 * row['lower']:.1f}, {100 * row['upper']:.1f}]",
+                f"[{100 * row['value_low']:.1f}, {100 * row['value_high']:.1f}]",
                 f"{100 * row['achieved']:.1f} %",
             ],
         )
@@ -190,16 +190,17 @@ def labels_lines(worth: LabelWorth) -> list[str]:
 
 def _decision_text(worth: LabelWorth) -> str:
     """Return the answer in one sentence: which module, how sure, how many labels, what it costs."""
-    from modtools.selection import odds_text
+    from modtools.selection import probability_text
 
     outcome, pick = worth.outcome, worth.outcome.ranking.best
     best = outcome.ranking.predictions().iloc[0]
-    known = f"{100 * best['predicted']:.0f} % [{100 * best['low']:.0f}, {100 * best['high']:.0f}]"
+    low, high = (100 * best[f"predicted_{end}"] for end in ("low", "high"))
+    known = f"{100 * best['predicted']:.0f} % [{low:.0f}, {high:.0f}]"
     return (
         f"reuse {pick} for {outcome.name}: {known} is predicted with the "
         f"{len(outcome.task.few)} labels, "
-        f"and the odds that none of the {len(outcome.achieved)} modules does better are "
-        f"{odds_text(100 * best['probability_best'])} %; "
+        f"and the probability that none of the {len(outcome.achieved)} modules does better is "
+        f"{probability_text(100 * best['probability_best'])} %; "
         f"{worth.forecast.verdict(worth.target, measured=worth.measured())} "
         f"It costs {outcome.milliseconds[pick]:.2f} ms an image and "
         f"{outcome.n_parameters[pick] / 1e6:.2g} million parameters."

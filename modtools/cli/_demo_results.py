@@ -300,10 +300,10 @@ def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
         chosen = task.few[: per_class * n_classes]  # in rounds of one example of each class
         few = {name: whole[chosen] for name, whole in outcome.features.items()}
         found = rank_modules(few, labels[chosen], seed=seed).predictions().set_index("module")
-        own = found.loc[[pick], ["predicted", "low", "high"]].to_numpy(dtype=float)[0].tolist()
-        names = ("accuracy", "accuracy_low", "accuracy_high")
-        numbers = {"per_class": per_class, "n_labels": len(chosen)}
-        rows.append({**numbers, **dict(zip(names, own, strict=True))})
+        numbers: dict[str, Any] = {"per_class": per_class, "n_labels": len(chosen)}
+        for end in ("", "_low", "_high"):
+            numbers[f"accuracy{end}"] = found.loc[pick, f"predicted{end}"]
+        rows.append(numbers)
     return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
 
 

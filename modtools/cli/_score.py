@@ -151,7 +151,8 @@ def _report(result: "Ranking | Race", outputs: Outputs, show: Any) -> None:
 
 def _show_ranking(ranking: "Ranking") -> None:
     """Print the table of a ranking, what it picks, and what should be known about it."""
-    alike = ranking.display().frame()["like_best"].to_numpy().nonzero()[0].tolist()
+    differs = ranking.display().frame()["distinguishable"].to_numpy()
+    alike = (~differs).nonzero()[0].tolist()
     say(ranking.title())
     show_table(*ranking.table(), bold=alike)
     say(pick_text(ranking))

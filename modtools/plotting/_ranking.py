@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 class RankingDisplay(Display):
     """One score of several modules on one task: dots with 95 % intervals, best on top.
 
-    A module shares the colour of the best when these labels cannot tell the two apart: where the
-    frame does not say so (column like_best), when their 95 % intervals overlap (value plus and
-    minus 1.96 standard errors). That rule is cautious: scores computed on the same rows vary
-    together, so some modules in this colour do differ.
+    A module shares the colour of the best when the two are not distinguishable with these labels:
+    where the frame does not say so (column distinguishable), when their 95 % intervals overlap
+    (value plus and minus 1.96 standard errors). That rule is cautious: scores computed on the same
+    examples vary together, so some modules in this colour do differ.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns module, value and, where known, standard_error, like_best and achieved; one row a
-        module, best first. The frame is copied.
+        Columns module, value and, where known, standard_error, distinguishable and achieved;
+        one row per module, best first. The frame is copied.
     score : str
         Name of the score; empty where values are predicted from several.
     accuracy : bool, default=False
@@ -50,8 +50,8 @@ class RankingDisplay(Display):
     >>> import pandas as pd
     >>> results = pd.DataFrame({"module": ["a", "b"], "value": [0.9, 0.6]})
     >>> display = RankingDisplay(results=results, score="ridge", accuracy=True)
-    >>> display.frame()["like_best"].tolist()
-    [True, False]
+    >>> display.frame()["distinguishable"].tolist()
+    [False, True]
     """
 
     ax_: "Axes"
@@ -73,26 +73,27 @@ class RankingDisplay(Display):
         self.chance = chance
 
     def frame(self) -> "pd.DataFrame":
-        """Return the drawn numbers: module, value, lower, upper, like_best and achieved.
+        """Return the drawn numbers.
 
         Returns
         -------
         pandas.DataFrame
-            One row a module, best first; without a standard error the limits are the value itself,
-            and achieved is missing where it is not known.
+            Columns module, value, value_low, value_high, distinguishable (from the best) and
+            achieved; one row per module, best first. Without a standard error the limits are the
+            value itself, and achieved is missing where it is not known.
         """
         table = self.results[["module", "value"]].reset_index(drop=True)
         errors = self.results.get("standard_error", 0.0 * self.results["value"])
         half = ROUNDED_95 * errors.astype(float).fillna(0.0).to_numpy()
-        lower, upper = table["value"] - half, table["value"] + half
+        low, high = table["value"] - half, table["value"] + half
         if self.accuracy:
-            lower, upper = lower.clip(lower=0.0), upper.clip(upper=1.0)
+            low, high = low.clip(lower=0.0), high.clip(upper=1.0)
         achieved = self.results.get("achieved", float("nan") * self.results["value"])
-        overlaps = upper >= lower.iloc[0]
+        differs = high < low.iloc[0]
         return table.assign(
-            lower=lower,
-            upper=upper,
-            like_best=self.results.get("like_best", overlaps).to_numpy(dtype=bool),
+            value_low=low,
+            value_high=high,
+            distinguishable=self.results.get("distinguishable", differs).to_numpy(dtype=bool),
             achieved=achieved.astype(float).to_numpy(),
         )
 
@@ -102,7 +103,7 @@ class RankingDisplay(Display):
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         ax = panels[0]
         unit = 100.0 if self.accuracy else 1.0
-        numbers = ["value", "lower", "upper", "achieved"]
+        numbers = ["value", "value_low", "value_high", "achieved"]
         table[numbers] = table[numbers] * unit
         clear_frame(ax, grid="x")
         self._draw_dots(ax, table)
@@ -118,15 +119,15 @@ class RankingDisplay(Display):
         write_title(ax, self.title)
 
     def _draw_dots(self, ax: "Axes", table: "pd.DataFrame") -> None:
-        has_intervals = bool((table["upper"] > table["lower"]).any())
+        has_intervals = bool((table["value_high"] > table["value_low"]).any())
         source = f"predicted by {picture_text(self.score)}" if self.score else "predicted"
-        texts = {True: f"{source}, 95 % interval: not told apart from the best"}
-        texts[False] = "lower than the best"
-        for alike, color in ((True, BEST), (False, OTHERS)):
-            rows = table[table["like_best"] == alike]
+        texts = {False: f"{source}, 95 % interval: not distinguishable from the best"}
+        texts[True] = "lower than the best"
+        for differs, color in ((False, BEST), (True, OTHERS)):
+            rows = table[table["distinguishable"] == differs]
             places = rows.index.to_numpy()
-            ax.hlines(places, rows["lower"], rows["upper"], color=color, linewidth=2.2)
-            label = texts[alike] if has_intervals and len(rows) else None
+            ax.hlines(places, rows["value_low"], rows["value_high"], color=color, linewidth=2.2)
+            label = texts[differs] if has_intervals and len(rows) else None
             ax.plot(rows["value"], places, "o", color=color, markersize=7.5, label=label)
         known = table[table["achieved"].notna()]
         if len(known):
@@ -135,7 +136,7 @@ class RankingDisplay(Display):
                 "markeredgecolor": INK,
                 "markeredgewidth": 1.4,
             }
-            label = "achieved on rows kept aside"
+            label = "achieved on held-out examples"
             places = known.index.to_numpy()
             ax.plot(known["achieved"], places, "o", markersize=11, label=label, **ring)
         if has_intervals or len(known):

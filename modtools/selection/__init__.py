@@ -9,7 +9,7 @@ from modtools.selection._ranking import (
     Ranking,
     is_accuracy as is_accuracy,
 )
-from modtools.selection._ranking_notes import odds_text as odds_text
+from modtools.selection._ranking_notes import probability_text as probability_text
 from modtools.selection._select_modules import select_modules
 from modtools.selection._selection import Selection
 

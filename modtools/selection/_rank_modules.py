@@ -1,4 +1,4 @@
-"""Rank pretrained modules for a task by the accuracy that they promise, or by a score."""
+"""Rank candidate modules for a task by the accuracy that they promise, or by a score."""
 
 import os
 import time
@@ -29,8 +29,8 @@ __all__ = ["rank_modules"]
 _SMALL = 1_000_000
 
 
-# What orders the modules by default, z-scores averaged: losses tell few labels apart where
-# accuracies are tied, accuracies catch up when labels are many (docs/picking.md).
+# What orders the modules by default, z-scores averaged: losses differ where the accuracies
+# of few labels are tied, accuracies catch up when labels are many (docs/picking.md).
 _EVIDENCE = ("half_split", "codelength", "logistic", "knn")
 
 
@@ -71,21 +71,21 @@ def rank_modules(
 
     Each network runs once over the task, whatever the number of its taps. By default modules are
     ordered by four scores together (`half_split`, `codelength`, `logistic` and `knn`), and the
-    accuracy of an output module retrained on these labels is predicted, with its interval, the odds
-    of being the best, and which modules cannot be told apart: `Ranking.predictions`. It is not the
-    accuracy of full fine-tuning.
+    accuracy of an output module (a linear head) retrained on these labels is predicted, with its
+    interval, the probability of being the best, and which modules are not distinguishable from the
+    pick: `Ranking.predictions`. It is not the accuracy of full fine-tuning.
 
     Parameters
     ----------
     modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
         The candidate modules, in any form that `ModuleCollection.of` accepts. A dict ``{name:
-        features}`` holds cached features of shape (n_samples, n_features), one row a label.
+        features}`` holds cached features of shape (n_samples, n_features), one row per label.
     task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task. For cached features the labels alone are enough.
-    by : str, default="predicted_accuracy"
+    by : str, default="predicted"
         What orders the modules: the prediction, for tasks with classes, or a name in `SCORES`.
         By the prediction, the module that is most probably the best comes first, and the order
-        given is no matter; equal values of a score keep it.
+        given does not matter; equal values of a score keep it.
     scores : sequence of str or "all", optional
         More scores to compute. A score that does not apply to a module is left out and listed in
         `Ranking.skipped`.
@@ -94,7 +94,7 @@ def rank_modules(
     precision : {"float32", "float16", "bfloat16"}, default="float32"
         Precision of the forward passes.
     batch_size : int, default=64
-        Inputs a forward pass.
+        Examples per forward pass.
     cache : bool, str or path, optional
         True keeps extracted features in the default cache, a folder keeps them there; as for
         `extract`.
@@ -179,7 +179,7 @@ def _value(found: _Scored, score: str) -> float:
 def _rows_of_prediction(
     scored: Sequence[_Scored], prediction: Prediction, scores: list[str]
 ) -> list[dict[str, Any]]:
-    """Return one row a module, in their order; the seconds are those of the scores behind it."""
+    """Return one row per module, in their order; seconds are those of the scores it rests on."""
     rows = []
     for place in prediction.order():
         found = scored[place]
@@ -290,12 +290,13 @@ def _score_one(item: _Candidate, request: _Request) -> _Scored:
 
 
 def _rows_of(item: _Candidate, found: Scores) -> list[dict[str, Any]]:
-    """Return one row a score of a module."""
+    """Return one row per score of a module."""
     module, features, facts = item
+    milliseconds = 1000 * facts.extraction_seconds / len(features)
     known = {
-        "extraction_seconds": facts.extraction_seconds,
         "n_features": features.shape[1],
         "n_parameters": facts.n_parameters,
+        "milliseconds": milliseconds or None,  # features that were given took no pass
     }
     return [
         {
@@ -325,7 +326,8 @@ def _tidy(rows: list[dict[str, Any]], names: list[str], skipped: dict[str, dict[
         reason = next(iter(skipped.values()))[by]
         raise ModtoolsError(f'the modules cannot be ranked by "{by}": {reason}.')
     table = pd.DataFrame(rows)
-    table["standard_error"] = table["standard_error"].astype(float)
+    numbers = ["standard_error", "milliseconds"]
+    table[numbers] = table[numbers].astype(float)
     table["n_parameters"] = table["n_parameters"].astype("Int64")
     # The rows of a prediction are in their order already; equal values keep the order given.
     values = table["value"].where(table["score"] != PREDICTED, 0.0)

@@ -1,4 +1,4 @@
-"""The result of ranking modules: a tidy frame that prints, plots and travels, and its odds."""
+"""The result of ranking modules: scores, predicted accuracies, and how sure the pick is."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -8,7 +8,7 @@ from modtools._checks import check_integer
 from modtools._results import Column, Result, percent, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import RankingDisplay
-from modtools.selection._ranking_notes import higher_notes, odds_text, skipped_notes, some
+from modtools.selection._ranking_notes import higher_notes, probability_text, skipped_notes, some
 from modtools.transferability import SCORES
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCURACIES", "PREDICTED", "Ranking", "is_accuracy"]
 
-PREDICTED: Final = "predicted_accuracy"
+PREDICTED: Final = "predicted"
 
 # Scores that estimate the accuracy of an output module: shown in percent, comparable to it.
 ACCURACIES: Final = frozenset(
     {PREDICTED, *(name for name, entry in SCORES.items() if entry.is_accuracy)}
 )
 
+_METRIC: Final = "accuracy"
 _OTHER_SCORES_SHOWN: Final = 3
 
 
@@ -45,8 +46,8 @@ class Ranking(Result):
     by : str
         What orders the modules: the prediction, or a score. By the prediction, the module that is
         most probably the best comes first, then the others by their predicted accuracy, equal ones
-        by their odds and then by name: the order in which modules were given is no matter. Equal
-        values of a score keep that order.
+        by their probability of being the best and then by name: the order in which modules were
+        given does not matter. Equal values of a score keep that order.
     settings : dict
         What was asked: task, number of labels and classes, scores, precision, seed and so on.
     skipped : dict
@@ -79,9 +80,9 @@ class Ranking(Result):
         -------
         pandas.DataFrame
             Columns module, score, value (higher is better), standard_error (missing where none is
-            defined), seconds (for this score), extraction_seconds (one forward pass for all taps
-            of the network), n_features and n_parameters (up to the tap; missing for cached
-            features).
+            defined), seconds (for this score), n_features, n_parameters (up to the tap) and
+            milliseconds (per example, of the forward pass that gave the features, which all taps
+            of a network share); the last two are missing for cached features.
         """
         return self._results.copy()
 
@@ -91,19 +92,20 @@ class Ranking(Result):
         Parameters
         ----------
         n_test : int, optional
-            Number of rows on which the accuracy will be measured; intervals then cover what those
-            rows add. By default they are those of the accuracy itself.
+            Number of held-out examples on which the accuracy will be measured; intervals then
+            cover what those examples add. By default they are those of the accuracy itself.
 
         Returns
         -------
         pandas.DataFrame
-            One row a module. predicted, low and high: the accuracy and its 95 % interval, in
-            [0, 1], shrunk so that the pick is not flattered by having been picked.
-            probability_best: the odds of being the most accurate, highest for the pick; they are
-            about the accuracy itself, whatever n_test. behind, behind_low and behind_high: how far
-            the pick is ahead of it, in pairs on the same rows, with the 95 % interval. told_apart:
-            whether that interval is above 0. All follow from one joint normal distribution, so
-            that of two modules the odds are those that their difference is positive.
+            One row per module. metric: what is predicted, "accuracy". predicted, predicted_low and
+            predicted_high: the accuracy and its 95 % interval, in [0, 1], shrunk so that the pick
+            is not flattered by having been picked. probability_best: the probability of being the
+            most accurate, highest for the pick; it is about the accuracy itself, whatever n_test.
+            gap, gap_low and gap_high: how far the pick is ahead of the module, paired on the same
+            examples, with the 95 % interval. distinguishable: whether that interval is above 0.
+            All follow from one joint normal distribution: of two modules, the probability is that
+            their difference is positive.
 
         Raises
         ------
@@ -116,10 +118,10 @@ class Ranking(Result):
         >>> from modtools.selection import rank_modules
         >>> rng = np.random.default_rng(0)
         >>> labels = np.arange(60) % 2
-        >>> shelf = {name: rng.normal(size=(60, 3)) for name in ("noise", "good")}
-        >>> shelf["good"] += 3 * labels[:, None]
-        >>> ranking = rank_modules(shelf, labels)
-        >>> ranking.predictions()[["module", "told_apart"]].values.tolist()
+        >>> candidates = {name: rng.normal(size=(60, 3)) for name in ("noise", "good")}
+        >>> candidates["good"] += 3 * labels[:, None]
+        >>> ranking = rank_modules(candidates, labels)
+        >>> ranking.predictions()[["module", "distinguishable"]].values.tolist()
         [['good', False], ['noise', True]]
         """
         return self._predicted.copy() if n_test is None else self._predictions(n_test)
@@ -140,19 +142,20 @@ class Ranking(Result):
         n_test = None if n_test is None else check_integer(n_test, name="n_test")
         order = [found.modules.index(name) for name in self._ranked()["module"]]
         half = found.half_widths(n_test)[order]
-        behind, width = (values[order] for values in found.differences(order[0], n_test))
+        gap, width = (values[order] for values in found.differences(order[0], n_test))
         predicted = found.accuracy[order]
         return pd.DataFrame(
             {
                 "module": self._ranked()["module"],
+                "metric": _METRIC,
                 "predicted": predicted,
-                "low": (predicted - half).clip(0.0, 1.0),
-                "high": (predicted + half).clip(0.0, 1.0),
+                "predicted_low": (predicted - half).clip(0.0, 1.0),
+                "predicted_high": (predicted + half).clip(0.0, 1.0),
                 "probability_best": found.probability_best()[order],
-                "behind": behind,
-                "behind_low": behind - width,
-                "behind_high": behind + width,
-                "told_apart": behind > width,
+                "gap": gap,
+                "gap_low": gap - width,
+                "gap_high": gap + width,
+                "distinguishable": gap > width,
             }
         )
 
@@ -197,7 +200,7 @@ class Ranking(Result):
         """
         table = self._ranked()
         if self._prediction is not None:
-            table["like_best"] = ~self.predictions()["told_apart"]
+            table["distinguishable"] = self.predictions()["distinguishable"]
         if achieved is not None:
             table["achieved"] = table["module"].map(dict(achieved)).astype(float)
         return RankingDisplay(
@@ -241,10 +244,11 @@ class Ranking(Result):
         columns = [
             Column("    module", "{:>2}  {}".format, ("place", "module")),
             Column(self._with_unit(self.by), number, ("value",)),
-            Column("95 % interval", partial(_interval, number), ("lower", "upper")),
+            Column("95 % interval", partial(_interval, number), ("value_low", "value_high")),
         ]
         if self._prediction is not None:
-            columns.append(Column("odds of being best (%)", self._odds, ("probability_best",)))
+            heading = "probability of being best (%)"
+            columns.append(Column(heading, self._probability, ("probability_best",)))
         columns += [
             Column("features", "{:,}".format, ("n_features",)),
             Column("parameters", where_known("{:,}".format), ("n_parameters",)),
@@ -255,7 +259,7 @@ class Ranking(Result):
         ]
 
     def _shown(self) -> "pd.DataFrame":
-        table = self._ranked().join(self.display().frame()[["lower", "upper"]])
+        table = self._ranked().join(self.display().frame()[["value_low", "value_high"]])
         table["place"] = range(1, len(table) + 1)
         if self._prediction is not None:
             table["probability_best"] = self._predicted["probability_best"]
@@ -264,8 +268,8 @@ class Ranking(Result):
             table[_column_of(score)] = table["module"].map(rows.set_index("module")["value"])
         return table
 
-    def _odds(self, probability: float) -> str:
-        return odds_text(100 * probability) if len(self) > 1 else "100"
+    def _probability(self, probability: float) -> str:
+        return probability_text(100 * probability) if len(self) > 1 else "100"
 
     def _others(self) -> list[str]:
         computed = set(self._results["score"])
@@ -275,8 +279,12 @@ class Ranking(Result):
         return is_accuracy(score) and self.settings["kind"] == "classification"
 
     def _with_unit(self, score: str) -> str:
-        name = "predicted accuracy" if score == PREDICTED else score
+        name = self._name(score) if score == PREDICTED else score
         return f"{name} (%)" if self._is_accuracy(score) else name
+
+    @staticmethod
+    def _name(score: str) -> str:
+        return f"predicted {_METRIC}" if score == PREDICTED else score.replace("_", " ")
 
     def _number(self, score: str) -> Callable[[float], str]:
         return percent if self._is_accuracy(score) else "{:.4g}".format
@@ -289,7 +297,7 @@ class Ranking(Result):
         return f"{n_samples} labels, {n_classes} {what[kind]}{plural}"
 
     def verdict(self) -> str:
-        """Return the decision in words: the pick, its odds, and what labels cannot tell apart.
+        """Return the decision in words: the pick, its probability, and what may be as good.
 
         Returns
         -------
@@ -297,15 +305,15 @@ class Ranking(Result):
             One or two sentences.
         """
         table = self.display().frame()
-        alike = table.loc[table["like_best"], "module"].tolist()[1:]
+        alike = table.loc[~table["distinguishable"], "module"].tolist()[1:]
         n_labels, n_modules = self.settings["n_samples"], len(self)
         text = self.best
         if self._prediction is not None and n_modules > 1:
-            odds = self._odds(self._predicted["probability_best"][0])
-            text += f", the best of {n_modules} with odds of {odds} %"
+            probability = self._probability(self._predicted["probability_best"][0])
+            text += f", the best of {n_modules} with probability {probability} %"
         if not alike:
             return f"{text}."
-        return f"{text}; {n_labels} labels cannot tell it apart from {some(alike)}."
+        return f"{text}; with {n_labels} labels not distinguishable from {some(alike)}."
 
     def notes(self) -> list[str]:
         """Return what a reader of the table should know: ties, scores left out, scores not shown.
@@ -321,7 +329,8 @@ class Ranking(Result):
         if len(tied) and self._prediction is None:
             notes.append(f"Equal values keep the order given: {', '.join(tied)}.")
         elif len(tied):
-            notes.append(f"Equal predictions, by their odds, then by name: {', '.join(tied)}.")
+            order = "by their probability of being the best, then by name"
+            notes.append(f"Equal predictions, {order}: {', '.join(tied)}.")
         notes.extend(higher_notes(values))
         notes.extend(skipped_notes(self.skipped))
         hidden = self._others()[_OTHER_SCORES_SHOWN:]
@@ -338,7 +347,7 @@ class Ranking(Result):
             The line above the table.
         """
         modules = "1 module" if len(self) == 1 else f"{len(self)} modules"
-        by = self.by.replace("_", " ")
+        by = self._name(self.by)
         return f"{modules} on {self.settings['task']} by {by} ({self._labels_text()})"
 
     def _lines_below(self) -> list[str]:

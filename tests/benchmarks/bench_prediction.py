@@ -78,17 +78,21 @@ def run(quick: bool = False) -> dict[str, float]:
 def _figures(table):
     picked = table[~table.duplicated("seed")]
     others = table[table.duplicated("seed")]
-    behind = others["seed"].map(picked.set_index("seed")["achieved"]) - others["achieved"]
+    gap = others["seed"].map(picked.set_index("seed")["achieved"]) - others["achieved"]
     best = table.groupby("seed")["achieved"].max()
     is_best = picked["achieved"].to_numpy() == best.to_numpy()
     return {
         "prediction_mae": float(100 * (table["predicted"] - table["achieved"]).abs().mean()),
-        "prediction_coverage": _share(table["achieved"].between(table["low"], table["high"])),
-        "picked_coverage": _share(picked["achieved"].between(picked["low"], picked["high"])),
+        "prediction_coverage": _share(
+            table["achieved"].between(table["predicted_low"], table["predicted_high"])
+        ),
+        "picked_coverage": _share(
+            picked["achieved"].between(picked["predicted_low"], picked["predicted_high"])
+        ),
         "picked_bias": float(100 * (picked["predicted"] - picked["achieved"]).mean()),
-        "pair_coverage": _share(behind.between(others["behind_low"], others["behind_high"])),
-        "told_apart": _share(others["told_apart"]),
-        "told_apart_wrongly": _share(others["told_apart"] & (behind < 0)),
+        "pair_coverage": _share(gap.between(others["gap_low"], others["gap_high"])),
+        "told_apart": _share(others["distinguishable"]),
+        "told_apart_wrongly": _share(others["distinguishable"] & (gap < 0)),
         "pick_is_best": _share(is_best),
         "odds_of_pick": float(picked["probability_best"].mean()),
     }

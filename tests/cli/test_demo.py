@@ -104,7 +104,7 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
     achieved = table.loc[table["module"] == "pixels", "achieved"]
     assert achieved.nunique() == 1
     assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
-    scores = {"predicted_accuracy", "half_split", *_demo_results.SCORES_SHOWN}
+    scores = {"predicted", "half_split", *_demo_results.SCORES_SHOWN}
     assert set(table["score"]) == scores
     decision = (
         "^Decision reuse pixels for digits: .* % .* is predicted with the 80 labels, .* million"
@@ -153,9 +153,7 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     assert (first["n_labels"], len(worth.draws)) == (20, 20)
     (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
     row = worth.table.loc[predicted]
-    (known,) = outcome.ranking.frame().query(
-        "score == 'predicted_accuracy' and module == 'pixels'"
-    )["value"]
+    (known,) = outcome.ranking.frame().query("score == 'predicted' and module == 'pixels'")["value"]
     assert row["accuracy"] == pytest.approx(known)
     assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
     assert not worth.table["baseline"].any()

@@ -38,7 +38,7 @@ def test_table_pick_and_units(cli, feature_files):
     assert done.stderr == ""
 
 
-def test_modules_that_cannot_be_told_apart_are_named(cli, tmp_path, feature_files):
+def test_modules_that_are_not_distinguishable_are_named(cli, tmp_path, feature_files):
     labels = np.load(feature_files[0])["labels"]
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ def test_modules_that_cannot_be_told_apart_are_named(cli, tmp_path, feature_file
     files = [tmp_path / f"m{seed}.npz" for seed in range(5)]
     done = cli("score", "--features", *files, "--by", "class_mean")
     (pick,) = [line for line in done.stdout.splitlines() if line.startswith("Pick")]
-    assert "; 60 labels cannot tell it apart from " in pick
+    assert "; with 60 labels not distinguishable from " in pick
     assert pick.endswith(" and 1 more.")
 
 

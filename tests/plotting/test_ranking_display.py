@@ -49,9 +49,13 @@ def texts(display):
 def test_frame_gives_the_drawn_numbers_back(results):
     frame = RankingDisplay(results=results, score="logistic", accuracy=True).frame()
     assert frame["module"].tolist() == ["deep", "pixels", "shallow"]
-    assert frame["lower"].tolist() == pytest.approx([0.90 - 0.0392, 0.86 - 0.0588, 0.60 - 0.0784])
-    assert frame["upper"].tolist() == pytest.approx([0.90 + 0.0392, 0.86 + 0.0588, 0.60 + 0.0784])
-    assert frame["like_best"].tolist() == [True, True, False]
+    assert frame["value_low"].tolist() == pytest.approx(
+        [0.90 - 0.0392, 0.86 - 0.0588, 0.60 - 0.0784]
+    )
+    assert frame["value_high"].tolist() == pytest.approx(
+        [0.90 + 0.0392, 0.86 + 0.0588, 0.60 + 0.0784]
+    )
+    assert frame["distinguishable"].tolist() == [False, False, True]
     assert frame["achieved"].isna().all()
 
 
@@ -75,23 +79,23 @@ def test_overlap_is_judged_at_the_ends_of_the_intervals():
     table = pd.DataFrame({"module": ["a", "b", "c"], "value": [0.9, 0.8, 0.8]})
     touching = table.assign(standard_error=[0.1 / 1.96 / 2] * 2 + [0.1 / 1.96 / 2 - 1e-6])
     frame = RankingDisplay(results=touching, score="ridge", accuracy=True).frame()
-    assert frame["upper"][2] < frame["lower"][0]
-    assert not frame["like_best"][2]
+    assert frame["value_high"][2] < frame["value_low"][0]
+    assert frame["distinguishable"][2]
 
 
 def test_intervals_of_accuracies_stay_between_zero_and_one():
     table = pd.DataFrame({"module": ["a", "b"], "value": [0.99, 0.01], "standard_error": [0.1] * 2})
     frame = RankingDisplay(results=table, score="ridge", accuracy=True).frame()
-    assert frame["upper"][0] == 1.0
-    assert frame["lower"][1] == 0.0
+    assert frame["value_high"][0] == 1.0
+    assert frame["value_low"][1] == 0.0
     free = RankingDisplay(results=table, score="logme").frame()
-    assert free["upper"][0] == pytest.approx(0.99 + 0.196)
+    assert free["value_high"][0] == pytest.approx(0.99 + 0.196)
 
 
 def test_without_standard_errors_only_equal_values_share_the_colour_and_no_legend_promises_more():
     table = pd.DataFrame({"module": ["a", "b", "c"], "value": [2.0, 2.0, 1.0]})
     display = RankingDisplay(results=table, score="logme").plot()
-    assert display.frame()["like_best"].tolist() == [True, True, False]
+    assert display.frame()["distinguishable"].tolist() == [False, False, True]
     assert display.ax_.get_legend() is None
     assert display.ax_.get_xlabel() == "logme (higher is better)"
 
@@ -99,7 +103,7 @@ def test_without_standard_errors_only_equal_values_share_the_colour_and_no_legen
 def test_a_missing_standard_error_is_no_interval(results):
     results.loc[1, "standard_error"] = np.nan
     frame = RankingDisplay(results=results, score="logistic", accuracy=True).frame()
-    assert frame["lower"][1] == frame["value"][1] == frame["upper"][1]
+    assert frame["value_low"][1] == frame["value"][1] == frame["value_high"][1]
 
 
 def test_achieved_accuracies_are_open_rings_where_known(results):
@@ -107,9 +111,9 @@ def test_achieved_accuracies_are_open_rings_where_known(results):
     assert rings(display) == pytest.approx([91.0, 58.0])
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert legend == [
-        "predicted by logistic, 95 % interval: not told apart from the best",
+        "predicted by logistic, 95 % interval: not distinguishable from the best",
         "lower than the best",
-        "achieved on rows kept aside",
+        "achieved on held-out examples",
     ]
 
 

@@ -30,7 +30,9 @@ from modtools.transferability import SCORES
 FOLDER = Path(__file__).parent
 CASES: dict[str, Callable[[], Any]] = {}
 # Seconds, versions and places differ from run to run.
-NOT_RECORDED = frozenset({"seconds", "versions", "extraction_seconds", "folder", "created"})
+NOT_RECORDED = frozenset(
+    {"seconds", "versions", "extraction_seconds", "milliseconds", "folder", "created"}
+)
 FEATURE_SETS = ("float32", "float64", "wide", "dependent", "grouped", "sharded")
 
 

@@ -1,4 +1,4 @@
-"""The pick, its odds, the differences and the verdict follow from one joint distribution."""
+"""The pick, its probability, the differences and the verdict follow from one joint distribution."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from modtools import rank_modules
 from modtools.selection._prediction import predict_accuracies
 from tests.selection.simulation import draw_task, shelf_of
 
-TELLING = 0.025  # odds that a module told apart from the pick may have at most
+TELLING = 0.025  # probability that a module distinguishable from the pick may have at most
 ROUGHLY = 0.005
 
 
@@ -31,34 +31,36 @@ def test_on_tables_of_noise_the_pick_is_the_most_probable_and_differences_agree(
     n_modules = int(rng.integers(2, 9))
     rates = draw_rates(rng, n_modules, int(rng.integers(10, 80)))
     found = predict(rates, rng.normal(size=(n_modules, 2)))
-    odds, (pick, *_) = found.probability_best(), found.order()
-    assert odds.sum() == pytest.approx(1.0)
-    assert odds[pick] == odds.max()
+    probability, (pick, *_) = found.probability_best(), found.order()
+    assert probability.sum() == pytest.approx(1.0)
+    assert probability[pick] == probability.max()
     ahead, half = found.differences(pick)
     others = np.arange(n_modules) != pick
     # The best of all is also better than the pick, and quasi Monte Carlo is right to half a point.
-    assert (odds <= norm.cdf(1.96 * -ahead / np.where(others, half, 1)) + ROUGHLY)[others].all()
-    told_apart = ahead > half
-    assert (odds[told_apart] < TELLING + ROUGHLY).all()
-    if odds[pick] > 1 - TELLING + ROUGHLY:
-        assert told_apart[others].all()
+    assert (probability <= norm.cdf(1.96 * -ahead / np.where(others, half, 1)) + ROUGHLY)[
+        others
+    ].all()
+    distinguishable = ahead > half
+    assert (probability[distinguishable] < TELLING + ROUGHLY).all()
+    if probability[pick] > 1 - TELLING + ROUGHLY:
+        assert distinguishable[others].all()
     if n_modules == 2:
-        assert told_apart.any() == (odds[pick] > norm.cdf(1.96))
+        assert distinguishable.any() == (probability[pick] > norm.cdf(1.96))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_two_modules_the_odds_are_those_that_the_interval_implies(seed):
+def test_of_two_modules_the_probability_is_that_that_the_interval_implies(seed):
     task = draw_task([12, 24, 60, 160][seed % 4], seed=seed)
     shelf = shelf_of(task)
     table = rank_modules({name: shelf[name] for name in ("half", "bent")}, task.labels)
     first, second = table.predictions().to_dict("records")
-    error = (second["behind_high"] - second["behind_low"]) / 2 / 1.96
-    assert first["probability_best"] == pytest.approx(norm.cdf(second["behind"] / error), abs=1e-9)
-    assert second["told_apart"] == (first["probability_best"] > norm.cdf(1.96))
-    assert ("cannot tell it apart" in table.verdict()) == (not second["told_apart"])
+    error = (second["gap_high"] - second["gap_low"]) / 2 / 1.96
+    assert first["probability_best"] == pytest.approx(norm.cdf(second["gap"] / error), abs=1e-9)
+    assert second["distinguishable"] == (first["probability_best"] > norm.cdf(1.96))
+    assert ("not distinguishable" in table.verdict()) == (not second["distinguishable"])
 
 
-def test_odds_are_those_of_normal_draws_with_the_covariance_of_the_differences():
+def test_probability_is_that_of_normal_draws_with_the_covariance_of_the_differences():
     rng = np.random.default_rng(0)
     found = predict(draw_rates(rng, 6, 60, np.linspace(0.5, 0.7, 6)))
     covariance = found.covariance()
@@ -96,20 +98,22 @@ def test_a_ranking_is_the_same_in_whatever_order_modules_are_given():
     ]
     first, second = (table.predictions().set_index("module") for table in tables)
     assert first.index.tolist() == second.index.tolist()
-    np.testing.assert_allclose(first.astype(float), second.astype(float), atol=1e-9)
+    np.testing.assert_allclose(
+        *(table.drop(columns="metric").astype(float) for table in (first, second)), atol=1e-9
+    )
     assert tables[0].verdict() == tables[1].verdict()
     rows = first[first.index.isin(["half", "again"])]
     assert rows["probability_best"].nunique() == 1
     assert rows.index.tolist() == ["again", "half"]  # in the order of the names
 
 
-def test_a_copy_under_another_name_is_equal_and_shares_the_odds():
+def test_a_copy_under_another_name_is_equal_and_shares_the_probability():
     rng = np.random.default_rng(1)
     rates = draw_rates(rng, 3, 60, [0.8, 0.6, 0.5])
     found = predict(np.concatenate([rates, rates[:1]]), names=["b", "c", "d", "a"])
     assert found.order()[:2].tolist() == [3, 0]  # by name
-    odds = found.probability_best()
-    assert odds[0] == odds[3]
+    probability = found.probability_best()
+    assert probability[0] == probability[3]
     ahead, half = found.differences(3)
     assert ahead[0] == half[0] == 0.0
     alone = predict(rates[:1].repeat(2, axis=0), names=["b", "a"])
@@ -119,7 +123,7 @@ def test_a_copy_under_another_name_is_equal_and_shares_the_odds():
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 @pytest.mark.parametrize("n_modules", [1, 2, 3, 100])
-def test_modules_that_are_all_right_or_all_wrong_have_equal_odds(level, n_modules):
+def test_modules_that_are_all_right_or_all_wrong_have_equal_probabilities(level, n_modules):
     found = predict(np.full((n_modules, 2, 20), level), np.zeros((n_modules, 1)))
     np.testing.assert_allclose(found.probability_best(), 1 / n_modules, rtol=1e-12)
     ahead, half = found.differences(0)
@@ -127,7 +131,7 @@ def test_modules_that_are_all_right_or_all_wrong_have_equal_odds(level, n_module
     assert found.modules[found.order()[0]] == "m0"
 
 
-def test_a_perfect_module_beside_noise_is_told_apart_and_nearly_certain():
+def test_a_perfect_module_beside_noise_is_distinguishable_and_nearly_certain():
     rng = np.random.default_rng(2)
     rates = draw_rates(rng, 4, 200)
     rates[2] = 1.0
@@ -138,13 +142,13 @@ def test_a_perfect_module_beside_noise_is_told_apart_and_nearly_certain():
     assert (ahead > half).sum() == 3
 
 
-def test_a_hundred_modules_of_noise_have_low_odds_and_a_pick_that_is_the_most_probable():
+def test_a_hundred_modules_of_noise_have_low_probabilities_and_a_pick_that_is_the_most_probable():
     rng = np.random.default_rng(3)
     found = predict(draw_rates(rng, 100, 50), rng.normal(size=(100, 3)))
-    odds = found.probability_best()
-    assert odds[found.order()[0]] == odds.max()
-    assert odds.max() < 0.2
-    assert odds.sum() == pytest.approx(1.0)
+    probability = found.probability_best()
+    assert probability[found.order()[0]] == probability.max()
+    assert probability.max() < 0.2
+    assert probability.sum() == pytest.approx(1.0)
 
 
 def test_the_verdict_and_the_notes_say_the_same_as_the_numbers():
@@ -157,17 +161,20 @@ def test_the_verdict_and_the_notes_say_the_same_as_the_numbers():
         assert ranking.best == table.loc[table["probability_best"].idxmax(), "module"]
         assert (table["probability_best"] <= table["probability_best"][0]).all()
         assert table["predicted"][1:].is_monotonic_decreasing
-        odds = 100 * table["probability_best"][0]
-        assert f"{ranking.best}, the best of 5 with odds of {odds:.0f} %" in ranking.verdict()
+        probability = 100 * table["probability_best"][0]
+        assert (
+            f"{ranking.best}, the best of 5 with probability {probability:.0f} %"
+            in ranking.verdict()
+        )
         higher = table["module"][table["predicted"] > table["predicted"][0]].tolist()
-        said = any("Predicted higher, with lower odds" in note for note in ranking.notes())
+        said = any("Predicted higher, with a lower probability" in note for note in ranking.notes())
         assert said == bool(higher)
 
 
-def test_odds_that_are_nearly_certain_are_not_called_certain():
+def test_probabilities_that_are_nearly_certain_are_not_called_certain():
     task = draw_task(400, seed=0)
     shelf = shelf_of(task)
     ranking = rank_modules({"all": shelf["all"], "few": shelf["few"]}, task.labels)
-    assert "the best of 2 with odds of > 99 %." in ranking.verdict()
+    assert "the best of 2 with probability > 99 %." in ranking.verdict()
     alone = rank_modules({"all": shelf["all"]}, task.labels)
     assert alone.predictions()["probability_best"].tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""Predicted accuracies: by their definition, their odds, their pairs, and by simulation."""
+"""Predicted accuracies: by their definition, their probability, their pairs, and by simulation."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_units_and_order_of_the_evidence_change_nothing():
     np.testing.assert_allclose(predict_accuracies(NAMES, twice(rates), changed).accuracy, expected)
 
 
-def test_odds_of_two_modules_are_those_of_a_normal_difference():
+def test_probabilities_of_two_modules_are_those_of_a_normal_difference():
     rates = once((0.8, 0.7), n_samples=100)
     found = predict_accuracies(NAMES[:2], twice(rates), rates.mean(axis=1, keepdims=True))
     (_, ahead), (_, half) = found.differences(0)
@@ -84,7 +84,7 @@ def test_odds_of_two_modules_are_those_of_a_normal_difference():
     assert found.probability_best().sum() == pytest.approx(1.0)
 
 
-def test_pairs_that_fail_together_are_told_apart_where_strangers_are_not():
+def test_pairs_that_fail_together_are_distinguishable_where_strangers_are_not():
     alike = np.zeros((2, 100))
     alike[0, :80] = alike[1, :70] = 1.0
     apart = np.stack([alike[0], np.roll(alike[1], 45)])
@@ -158,7 +158,7 @@ def test_many_rows_are_believed_whatever_the_evidence_says():
     np.testing.assert_allclose(found.accuracy, rates.mean(axis=1), atol=0.01)
 
 
-def test_modules_that_are_alike_share_the_odds():
+def test_modules_that_are_alike_share_the_probability():
     rates = once((0.8,))
     same = np.repeat(rates, 3, axis=0)
     found = predict_accuracies(NAMES[:3], twice(same), np.array([[1.0]] * 3))
@@ -231,26 +231,26 @@ def test_a_module_that_knows_only_the_groups_is_not_picked():
     assert ranking.predictions()["predicted"][0] > 0.6
 
 
-def test_the_frame_has_odds_pairs_and_intervals_best_first():
+def test_the_frame_has_probabilities_pairs_and_intervals_best_first():
     train = draw_task(60, seed=3)
     ranking = rank_modules(shelf_of(train), train.labels)
     table = ranking.predictions()
     assert table["predicted"].is_monotonic_decreasing
     assert table["probability_best"].sum() == pytest.approx(1.0)
     assert table["module"][0] == ranking.best
-    assert (table["low"] <= table["predicted"]).all()
-    assert (table["predicted"] <= table["high"]).all()
-    assert table["behind"][0] == 0.0
-    assert (table["told_apart"] == (table["behind_low"] > 0)).all()
-    assert (ranking.predictions(n_test=50)["low"] <= table["low"]).all()
+    assert (table["predicted_low"] <= table["predicted"]).all()
+    assert (table["predicted"] <= table["predicted_high"]).all()
+    assert table["gap"][0] == 0.0
+    assert (table["distinguishable"] == (table["gap_low"] > 0)).all()
+    assert (ranking.predictions(n_test=50)["predicted_low"] <= table["predicted_low"]).all()
     frame = ranking.frame()
-    first = frame[frame["score"] == "predicted_accuracy"]
+    first = frame[frame["score"] == "predicted"]
     np.testing.assert_allclose(first["value"], table["predicted"], rtol=1e-12)
     assert set(frame["score"]) == {
-        "predicted_accuracy", "half_split", "codelength", "logistic", "knn",
+        "predicted", "half_split", "codelength", "logistic", "knn",
     }  # fmt: skip
-    assert "odds of being best (%)" in repr(ranking)
-    assert f"Pick: {ranking.best}, the best of 4 with odds of " in repr(ranking)
+    assert "probability of being best (%)" in repr(ranking)
+    assert f"Pick: {ranking.best}, the best of 4 with probability " in repr(ranking)
 
 
 def test_a_ranking_by_a_score_predicts_nothing():
@@ -282,21 +282,24 @@ def test_intervals_cover_what_is_achieved(n_labels):
             name: LogisticOutput().fit(rows, train.labels).score(judged[name], test.labels)
             for name, rows in shelf.items()
         }
-        ok = [row.low <= achieved[row.Index] <= row.high for row in table.itertuples()]
-        behind = {name: achieved[table.index[0]] - value for name, value in achieved.items()}
+        ok = [
+            row.predicted_low <= achieved[row.Index] <= row.predicted_high
+            for row in table.itertuples()
+        ]
+        gap = {name: achieved[table.index[0]] - value for name, value in achieved.items()}
         covered += ok
         picked.append(ok[0])
-        pairs += [r.behind_low <= behind[r.Index] <= r.behind_high for r in table[1:].itertuples()]
+        pairs += [r.gap_low <= gap[r.Index] <= r.gap_high for r in table[1:].itertuples()]
     assert np.mean(covered) > 0.88
     assert np.mean(picked) > 0.8
     assert np.mean(pairs) > 0.88
 
 
-def test_modules_that_are_alike_are_seldom_told_apart():
+def test_modules_that_are_alike_are_seldom_distinguishable():
     rng = np.random.default_rng(0)
     told = []
     for _ in range(12):
         labels = np.arange(60) % 3
         shelf = {f"m{i}": rng.normal(size=(60, 6)) + np.eye(3, 6)[labels] for i in range(5)}
-        told += rank_modules(shelf, labels).predictions()["told_apart"].tolist()[1:]
+        told += rank_modules(shelf, labels).predictions()["distinguishable"].tolist()[1:]
     assert np.mean(told) < 0.05

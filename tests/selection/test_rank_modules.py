@@ -21,9 +21,9 @@ COLUMNS = [
     "value",
     "standard_error",
     "seconds",
-    "extraction_seconds",
     "n_features",
     "n_parameters",
+    "milliseconds",
 ]
 
 
@@ -116,8 +116,8 @@ def test_one_network_runs_once_for_all_its_taps():
     facts = frame[frame["score"] == "knn"].set_index("module")
     assert facts["n_features"].to_dict() == {"net@first": 6, "net@second": 3, "net": 3}
     assert facts["n_parameters"].to_dict() == {"net@first": 30, "net@second": 51, "net": 51}
-    assert (facts["extraction_seconds"] > 0).all()
-    assert facts["extraction_seconds"].nunique() == 1
+    assert (facts["milliseconds"] > 0).all()
+    assert facts["milliseconds"].nunique() == 1
 
 
 def test_a_zoo_ranks_like_its_modules(tmp_path):
@@ -376,6 +376,6 @@ def test_nothing_is_extracted_before_all_is_checked():
 
 
 def test_a_score_that_does_not_fit_the_labels_is_refused_before_anything_runs():
-    message = r'by "predicted_accuracy": it is defined for classification labels, not regression\. '
+    message = r'by "predicted": it is defined for classification labels, not regression\. '
     with pytest.raises(ModtoolsError, match=message + r"Choose by= among logme, .*ridge"):
         rank_modules({"a": np.ones((9, 2)), "b": np.eye(9)}, np.linspace(0, 1, 9))

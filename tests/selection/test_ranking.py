@@ -33,7 +33,7 @@ def test_text_has_units_intervals_and_ranks(ranking):
     assert first[:2] == ["1", "<best>"]
     table = ranking.display().frame()
     assert first[2] == f"{100 * table['value'][0]:.1f}"
-    assert f"[{100 * table['lower'][0]:.1f}, {100 * table['upper'][0]:.1f}]" in lines[2]
+    assert f"[{100 * table['value_low'][0]:.1f}, {100 * table['value_high'][0]:.1f}]" in lines[2]
     assert "parameters" not in lines[1]
 
 
