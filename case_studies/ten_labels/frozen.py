@@ -82,7 +82,7 @@ def measure(
         "full": accuracy(ALL_LABELS[best["all"]], train, test),
         "random": [accuracy(FEW_LABELS[best["few"]], train.take(rows), test) for rows in draws],
         "refined": [
-            accuracy(with_pool(train, seed, classes, nearness), train.take(rows), test)
+            accuracy(with_clusters(seed, classes, nearness), train.take(rows), test, train)
             for seed, rows in zip(seeds, draws, strict=True)
         ],
         "chosen": [ask(parts, classes, seed, classes, nearness) for seed in seeds],
@@ -97,49 +97,50 @@ def decide(parts: Parts, classes: int, seeds: Sequence[int]) -> dict[str, dict[s
     task = mt.Task(rest.features, rest.labels)
     draws = [rest.take(task.few_labels(per_class=1, seed=seed).rows) for seed in seeds]
 
-    def mean(outputs: Sequence[Any]) -> float:
-        found = [accuracy(o, d, held_out) for o, d in zip(outputs, draws, strict=True)]
+    def mean(outputs: Sequence[Any], unlabelled: Part | None = None) -> float:
+        found = [accuracy(o, d, held_out, unlabelled) for o, d in zip(outputs, draws, strict=True)]
         return float(np.mean(found))
 
     return {
         "all": {name: accuracy(output, rest, held_out) for name, output in ALL_LABELS.items()},
         "few": {name: mean([output] * len(draws)) for name, output in FEW_LABELS.items()},
         "pool": {
-            name: mean([with_pool(rest, seed, classes, options) for seed in seeds])
+            name: mean([with_clusters(seed, classes, options) for seed in seeds], rest)
             for name, options in NEARNESS.items()
         },
     }
 
 
-def with_pool(train: Part, seed: int, classes: int, nearness: Options) -> ClassMeanOutput:
-    """Return an output module that reads the features of all training rows, not their labels."""
-    return ClassMeanOutput(pool=train.features, n_classes=classes, random_state=seed, **nearness)
+def with_clusters(seed: int, classes: int, nearness: Options) -> ClassMeanOutput:
+    """Return an output module that finds as many clusters in unlabelled features."""
+    return ClassMeanOutput(n_classes=classes, random_state=seed, **nearness)
 
 
-def accuracy(output: Any, labelled: Part, test: Part) -> float:
-    """Fit an output module and return how many test rows of a hundred it gets right."""
-    fitted = output.fit(labelled.features, labelled.labels)
+def accuracy(output: Any, labelled: Part, test: Part, unlabelled: Part | None = None) -> float:
+    """Fit an output module, maybe with unlabelled features; return the test accuracy in percent."""
+    others = {} if unlabelled is None else {"unlabelled": unlabelled.features}
+    fitted = output.fit(labelled.features, labelled.labels, **others)
     return 100 * float(np.mean(fitted.predict(test.features) == test.labels))
 
 
 def ask(parts: Parts, n: int, seed: int, classes: int, nearness: Options) -> dict[str, Any]:
     """Choose rows without any label, ask for the labels of these, and return what they give."""
     rows = choose_labels(parts.train.features, n, strategy="typical", seed=seed)
-    output = with_pool(parts.train, seed, classes, nearness)
-    output.fit(*parts.train.take(rows))
+    output = with_clusters(seed, classes, nearness)
+    output.fit(*parts.train.take(rows), unlabelled=parts.train.features)
     is_right = output.predict(parts.test.features) == parts.test.labels
     is_named = np.isin(parts.test.labels, output.classes_)
-    is_nameless = output.is_nameless(parts.test.features)
+    is_unassigned = output.is_unassigned(parts.test.features)
     return {
         "accuracy": 100 * float(np.mean(is_right)),
         "n_labels": n,
         "named": output.classes_.tolist(),
-        "n_nameless_clusters": len(output.nameless_means_),
-        "uses_pool": output.uses_pool_,
+        "n_nameless_clusters": len(output.unassigned_means_),
+        "uses_pool": output.uses_clusters_,
         "accuracy_on_named": 100 * float(np.mean(is_right[is_named])),
-        # Rows of classes without a label: told to lie in a nameless cluster?
-        "known_to_be_nameless": percent(is_nameless[~is_named]),
-        "wrongly_nameless": percent(is_nameless[is_named]),
+        # Images of missing classes: found to lie in an unassigned cluster?
+        "known_to_be_nameless": percent(is_unassigned[~is_named]),
+        "wrongly_nameless": percent(is_unassigned[is_named]),
     }
 
 

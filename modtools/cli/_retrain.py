@@ -52,14 +52,14 @@ class _Retraining(HeldOut):
     output: str = option(
         "Output module: logistic, ridge or class_mean.", default="logistic", metavar="NAME"
     )
-    pool: bool = option(
-        "Let class_mean find clusters in all rows that are not held out, unlabelled.",
-        "--pool",
+    unlabelled: bool = option(
+        "Let class_mean find clusters in all examples that are not held out, unlabelled.",
+        "--unlabelled",
         default=False,
     )
-    allow_nameless: bool = option(
+    allow_missing_classes: bool = option(
         "Go on where a class has no label; it is never predicted.",
-        "--allow-nameless",
+        "--allow-missing-classes",
         default=False,
     )
     save: Path | None = option(
@@ -98,7 +98,7 @@ def retrain(
 
         modtools retrain zoo/ --pick supcon@features --task digits --per-class 5
         modtools retrain --module modtools.modules:pixels --task digits --labels 100 --plot curve
-        modtools retrain zoo/ --labels 10 --strategy typical --output class_mean --pool
+        modtools retrain zoo/ --labels 10 --strategy typical --output class_mean --unlabelled
         modtools retrain --module my_code:resnet --tap layer4 --task data.npz --target 0.95
         modtools retrain zoo/ --task my-images/ --save model/ --predictions predicted.csv
         modtools retrain --list
@@ -108,8 +108,9 @@ def retrain(
     they do not support a number.
 
     --labels and --per-class draw class by class, which reads the classes of all rows; --strategy
-    (random, typical, ...) reads none before it asks. --pool lets class means find clusters in all
-    rows, which few labels then name. --save writes what mt.ReusedModel.load reads.
+    (random, typical, ...) reads none before it asks. --unlabelled lets class means find clusters in
+    all examples, which few labels then assign to classes. --save writes what mt.ReusedModel.load
+    reads.
     """
     if wanted.show_list:
         show_strategies(outputs.json)
@@ -129,8 +130,8 @@ def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Fo
     from modtools.retraining import OUTPUTS, STRATEGIES
 
     check_choice(wanted.output, list(OUTPUTS), name="output")
-    if wanted.pool and wanted.output != "class_mean":
-        raise ModtoolsError("--pool is for class means: add --output class_mean.")
+    if wanted.unlabelled and wanted.output != "class_mean":
+        raise ModtoolsError("--unlabelled is for class means: add --output class_mean.")
     if wanted.strategy is not None:
         hint = "modtools retrain --list shows all of them."
         check_choice(wanted.strategy, list(STRATEGIES), name="strategy", hint=hint)
@@ -264,7 +265,7 @@ def _retrain(
     from modtools.retraining import retrain
 
     are_drawn = labels.n is not None or labels.per_class is not None
-    is_read_once = are_drawn and wanted.strategy is None and not wanted.pool
+    is_read_once = are_drawn and wanted.strategy is None and not wanted.unlabelled
     with _kept_features(forward.cache, is_read_once=is_read_once) as cache:
         options = {**forward.options(), "cache": cache}
         labelled = _label(pool, module, labels, wanted, seed=forward.seed, options=options)
@@ -273,8 +274,8 @@ def _retrain(
             module,
             labelled,
             output=wanted.output,
-            pool=pool if wanted.pool else None,
-            allow_nameless=wanted.allow_nameless,
+            unlabelled=pool if wanted.unlabelled else None,
+            allow_missing_classes=wanted.allow_missing_classes,
             **options,
         )
         features = np.asarray(extract(module, labelled, **options))
@@ -327,12 +328,12 @@ def _label(
 def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None:
     """Raise where a class has no label, or where held-out rows were labelled."""
     absent = labelled.classes[labelled.encoded.counts() == 0].tolist()
-    if absent and not wanted.allow_nameless:
+    if absent and not wanted.allow_missing_classes:
         noun, verb = ("class", "has") if len(absent) == 1 else ("classes", "have")
         raise ModtoolsError(
             f"{noun} {', '.join(map(str, absent))} of {labelled.name} {verb} none of the "
-            f"{len(labelled)} labels. Give more --labels, or --allow-nameless: such a class is "
-            "then never predicted."
+            f"{len(labelled)} labels. Give more --labels, or --allow-missing-classes: such a "
+            "class is then never predicted."
         )
     shared = test.overlap(labelled)
     if shared.size and not wanted.allow_overlap:
@@ -386,10 +387,10 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
         ),
         ("Accuracy", accuracy_text(done.measured, len(done.test))),
     ]
-    if len(model.nameless):
-        lines.append(("Named", _named_text(done)))
-    if done.wanted.pool:
-        lines.append(("Pool", _pool_text(done)))
+    if len(model.missing_classes):
+        lines.append(("Classes", _classes_text(done)))
+    if done.wanted.unlabelled:
+        lines.append(("Clusters", _clusters_text(done)))
     lines.append(("Labels", done.forecast.verdict(done.target, measured=done.measured)))
     return [*lines, ("Time", f"{model.seconds:.1f} s")]
 
@@ -402,27 +403,27 @@ def _how_chosen(done: _Retrained) -> str:
     return "drawn class by class"
 
 
-def _named_text(done: _Retrained) -> str:
+def _classes_text(done: _Retrained) -> str:
     model = done.model
-    names = ", ".join(map(str, model.nameless.tolist()))
+    names = ", ".join(map(str, model.missing_classes.tolist()))
     text = (
-        f"{len(model.named)} of {len(model.classes)} classes; without a label: {names}. Of the "
-        f"rows of named classes {100 * done.accuracy_of_named:.1f} % are right"
+        f"{len(model.named)} of {len(model.classes)} have a label; missing: {names}. Accuracy on "
+        f"the others {100 * done.accuracy_of_named:.1f} %"
     )
-    if not done.wanted.pool:
+    if not done.wanted.unlabelled:
         return text
-    n_nameless = int(model.output.is_nameless(done.test_features).sum())
-    return f"{text}; {n_nameless} rows held out lie in clusters without a name"
+    n_unassigned = int(model.output.is_unassigned(done.test_features).sum())
+    return f"{text}; {n_unassigned} held-out examples lie in clusters without a labelled example"
 
 
-def _pool_text(done: _Retrained) -> str:
+def _clusters_text(done: _Retrained) -> str:
     output = done.model.output
-    if not output.uses_pool_:
+    if not output.uses_clusters_:
         return (
-            f"its clusters do not follow the classes (evidence {output.evidence_:.2f}); class "
-            "means are used"
+            "of the unlabelled examples do not follow the classes (evidence "
+            f"{output.evidence_:.2f}); class means are used"
         )
-    return f"its clusters follow the classes (evidence {output.evidence_:.2f}) and took their names"
+    return f"of the unlabelled examples follow the classes (evidence {output.evidence_:.2f})"
 
 
 def _next(done: _Retrained) -> str:
@@ -447,7 +448,7 @@ def _content(done: _Retrained) -> dict[str, Any]:
         "accuracy": done.measured.value,
         "interval": list(done.measured[1:]),
         "classes": model.classes.tolist(),
-        "nameless": model.nameless.tolist(),
+        "missing_classes": model.missing_classes.tolist(),
         "accuracy_of_named": done.accuracy_of_named,
         "labelled_rows": done.labelled.rows.tolist(),
         "forecast": done.forecast.figures(done.target, measured=done.measured),

@@ -1,8 +1,8 @@
-"""Clusters of unlabelled rows, named by few labels, and the evidence that they follow the classes.
+"""Clusters of unlabelled examples, assigned to classes by few labels, and how well they fit.
 
-Each class takes one cluster, so that ten labels name ten clusters even where two of them lie in the
-same one; clusters that no class takes stay nameless. k-means stays fast with many rows: its starts
-are compared on a sample of them.
+Each class is assigned one cluster, so that ten labels assign ten clusters even where two labelled
+examples lie in the same one; the other clusters stay unassigned. k-means stays fast with many
+examples: its starts are compared on a sample of them.
 """
 
 import warnings
@@ -19,12 +19,12 @@ from modtools.outputs._folds import RowContent, row_content, stratified_folds
 from modtools.outputs._mean_decisions import unit_rows
 from modtools.outputs._standardize import StandardizedRows
 
-__all__ = ["HeldOutNames", "find_clusters", "held_out_names", "kmeans", "name_clusters"]
+__all__ = ["HeldOutClusters", "assign_clusters", "find_clusters", "judge_clusters", "kmeans"]
 
 _N_STARTS = 10
-# The best of ten starts is as good when found on this many rows, and all rows refine it.
+# The best of ten starts is as good when found on this many examples, and all refine it.
 _MOST_ROWS_OF_STARTS = 10_000
-# With more clusters, small batches of rows move the centres, as in the code of TypiClust.
+# With more clusters, mini-batches move the centres, as in the code of TypiClust.
 _MOST_EXACT_CLUSTERS = 50
 _N_BATCH_STARTS = 3
 # Up to this many labels each is left out on its own; more are left out in as many folds.
@@ -34,9 +34,9 @@ _LARGEST_LEAVE_ONE_OUT = 100
 def kmeans(rows: FloatArray, n_clusters: int, *, seed: int = 0) -> tuple[FloatArray, ClassCodes]:
     """Return the centres of k-means and the cluster of each row.
 
-    Up to 50 clusters, the best of ten starts; with more than 10,000 rows the starts are run on as
-    many of them, drawn at random, and the best one is continued with all rows. Beyond 50 clusters,
-    the best of three starts of mini-batch k-means.
+    Up to 50 clusters, the best of ten starts; with more than 10,000 rows the starts are run on a
+    random sample of as many, and the best one is continued with all rows. Beyond 50 clusters, the
+    best of three starts of mini-batch k-means.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def kmeans(rows: FloatArray, n_clusters: int, *, seed: int = 0) -> tuple[FloatAr
     [0, 1]
     """
     with warnings.catch_warnings():
-        # Fewer distinct rows than clusters: the centres coincide, which callers allow for.
+        # Fewer distinct rows than clusters: some centres coincide, which callers allow for.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = _fit(rows, n_clusters, seed)
     return np.asarray(fitted.cluster_centers_), np.asarray(fitted.labels_, dtype=np.intp)
@@ -89,7 +89,7 @@ def find_clusters(
     Parameters
     ----------
     rows : StandardizedRows
-        Unlabelled rows, at least `n_clusters`.
+        Unlabelled examples, at least `n_clusters`.
     n_clusters : int
         Number of clusters.
     metric : {"euclidean", "cosine"}, default="euclidean"
@@ -109,7 +109,7 @@ def find_clusters(
     array([[-4.5],
            [ 4.5]])
     """
-    # In the type of the features: a float64 copy of a large pool would be the largest array.
+    # In the type of the features: a float64 copy of many examples would be the largest array.
     dense: NDArray[Any] = np.empty_like(rows.features)
     places = np.argsort(row_content(rows).order(np.zeros(len(rows), dtype=np.intp)))
     for place, block in rows.blocks():
@@ -123,33 +123,33 @@ def find_clusters(
     return np.asarray(unit * centres.astype(np.float64))
 
 
-def name_clusters(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> ClassCodes:
-    """Return the cluster of each class, each another, that the labelled rows agree with most.
+def assign_clusters(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> ClassCodes:
+    """Return the cluster of each class, a different one each, that fits the labelled examples best.
 
     Parameters
     ----------
     decisions : ndarray of shape (n_samples, n_clusters)
-        Nearness of each labelled row to each cluster.
+        Nearness of each labelled example to each cluster.
     codes : ndarray of shape (n_samples,)
-        Class of each row.
+        Class of each example.
     n_classes : int
         Number of classes, at most the number of clusters.
 
     Returns
     -------
     ndarray of shape (n_classes,)
-        Clusters, of the largest summed decision of all rows for the cluster of their class.
+        Clusters with the largest sum of the decisions of all examples for that of their class.
 
     Examples
     --------
-    >>> name_clusters(np.array([[-1.0, -4.0], [-2.0, -3.0]]), np.array([0, 1]), 2)
+    >>> assign_clusters(np.array([[-1.0, -4.0], [-2.0, -3.0]]), np.array([0, 1]), 2)
     array([0, 1])
     """
     return _assign(_votes(decisions, codes, n_classes))
 
 
 def _votes(decisions: FloatMatrix, codes: ClassCodes, n_classes: int) -> FloatMatrix:
-    """Return the decisions summed over the rows of each class (n_classes, n_clusters)."""
+    """Return the decisions summed over the examples of each class (n_classes, n_clusters)."""
     votes = np.zeros((n_classes, decisions.shape[1]))
     np.add.at(votes, codes, decisions)
     return votes
@@ -159,19 +159,19 @@ def _assign(votes: FloatMatrix) -> ClassCodes:
     return np.asarray(linear_sum_assignment(votes, maximize=True)[1])
 
 
-class HeldOutNames(NamedTuple):
-    """What names given without a row say about it.
+class HeldOutClusters(NamedTuple):
+    """How clusters that were assigned without an example predict it.
 
     Attributes
     ----------
     codes : ndarray of shape (n_samples,)
-        Class of the nearest cluster that has a name without the row.
+        Class of the nearest cluster that is assigned without the example.
     is_right : ndarray of shape (n_samples,)
-        Whether the row lies in the cluster of its class; a row alone in its class, whether it lies
-        in a cluster that the other rows leave nameless.
+        Whether the example lies in the cluster of its class; for a singleton class, whether it lies
+        in a cluster that the other examples leave unassigned.
     evidence : float
         How far `is_right` exceeds what clusters without relation to the classes would give: 0 for
-        such clusters, 1 where every row is right.
+        such clusters, 1 where every example is right.
     """
 
     codes: ClassCodes
@@ -179,44 +179,44 @@ class HeldOutNames(NamedTuple):
     evidence: float
 
 
-def held_out_names(
+def judge_clusters(
     decisions: FloatMatrix,
     codes: ClassCodes,
     n_classes: int,
     *,
     seed: int = 0,
     content: RowContent | None = None,
-) -> HeldOutNames:
-    """Name the clusters without a row, for each row, and see whether it fits.
+) -> HeldOutClusters:
+    """Assign the clusters without each example in turn, and see whether it lies in its own.
 
     Parameters
     ----------
     decisions : ndarray of shape (n_samples, n_clusters)
-        Nearness of each labelled row to each cluster.
+        Nearness of each labelled example to each cluster.
     codes : ndarray of shape (n_samples,)
-        Class of each row.
+        Class of each example.
     n_classes : int
         Number of classes, at least two and at most the number of clusters.
     seed : int, default=0
-        Seed of the folds that replace single rows where there are more than 100.
+        Seed of the folds that replace leave-one-out where there are more than 100 examples.
     content : RowContent, optional
-        What the folds follow; by default the order of the rows.
+        What the folds follow; by default the order of the examples.
 
     Returns
     -------
-    HeldOutNames
-        Classes, fits and evidence.
+    HeldOutClusters
+        Held-out classes, which are right, and the evidence.
 
     Examples
     --------
-    >>> held_out_names(np.array([[0.0, -9.0], [-9.0, 0.0]]), np.array([0, 1]), 2).evidence
+    >>> judge_clusters(np.array([[0.0, -9.0], [-9.0, 0.0]]), np.array([0, 1]), 2).evidence
     1.0
     """
     n_clusters = decisions.shape[1]
     n_folds = min(len(codes), _LARGEST_LEAVE_ONE_OUT)
     folds = stratified_folds(codes, n_folds, seed, content=content)
     votes, counts = _votes(decisions, codes, n_classes), np.bincount(codes, minlength=n_classes)
-    nearest, named = decisions.argmax(axis=1), np.empty_like(codes)
+    nearest, predicted = decisions.argmax(axis=1), np.empty_like(codes)
     is_right, chance = np.zeros(len(codes), dtype=bool), np.full(len(codes), 1 / n_clusters)
     for fold in range(folds.max() + 1):
         held = np.flatnonzero(folds == fold)
@@ -224,13 +224,13 @@ def held_out_names(
         left = counts - np.bincount(true, minlength=n_classes)
         known = np.flatnonzero(left)
         clusters = _assign((votes - _votes(decisions[held], true, n_classes))[known])
-        names = np.full(n_clusters, -1)
-        names[clusters] = known
-        named[held] = known[decisions[np.ix_(held, clusters)].argmax(axis=1)]
+        owners = np.full(n_clusters, -1)
+        owners[clusters] = known
+        predicted[held] = known[decisions[np.ix_(held, clusters)].argmax(axis=1)]
         expected = np.where(left[true] > 0, true, -1)
-        is_right[held] = names[nearest[held]] == expected
-        # A row alone in its class is right in any nameless cluster, so by chance in their share.
-        chance[held[left[true] == 0]] = np.mean(names < 0)
+        is_right[held] = owners[nearest[held]] == expected
+        # A singleton class is right in any unassigned cluster, so by chance in their share.
+        chance[held[left[true] == 0]] = np.mean(owners < 0)
     # Agreement beyond chance, as a share of what chance leaves (Cohen's kappa, 1960).
     evidence = (is_right.mean() - chance.mean()) / (1 - chance.mean())
-    return HeldOutNames(named, is_right, float(evidence))
+    return HeldOutClusters(predicted, is_right, float(evidence))

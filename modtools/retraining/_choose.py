@@ -60,7 +60,7 @@ def choose_labels(
     Parameters
     ----------
     features : array-like of shape (n_samples, n_features)
-        Features of the unlabelled pool.
+        Features of the unlabelled examples.
     n : int
         Number of rows to choose.
     strategy : str or query strategy, default="typical"
@@ -92,15 +92,17 @@ def choose_labels(
     """
     n = check_integer(n, name="n")
     seed = check_integer(seed, name="seed", minimum=0)
-    pool = check_features(features, minimum_rows=1)
-    raise_if_not_finite(pool)
-    if n > len(pool):
-        raise ModtoolsError(f"n must be at most the {len(pool)} rows of the pool; got {n}.")
+    unlabelled = check_features(features, minimum_rows=1)
+    raise_if_not_finite(unlabelled)
+    if n > len(unlabelled):
+        raise ModtoolsError(
+            f"n must be at most the {len(unlabelled)} unlabelled examples; got {n}."
+        )
     if labels is not None and strategy != _ORACLE:
         raise ModtoolsError(f'labels= is for strategy="{_ORACLE}": no other may see a label.')
     if strategy == _ORACLE:
-        return _choose_balanced(labels, len(pool), n, seed)
-    rows = _comparable(pool, unit_length=normalize)
+        return _choose_balanced(labels, len(unlabelled), n, seed)
+    rows = _comparable(unlabelled, unit_length=normalize)
     if hasattr(strategy, "query"):
         return _query(strategy, rows, n, query_options or {})
     name = check_choice(strategy, [*STRATEGIES, _ORACLE], name="strategy")
@@ -109,13 +111,13 @@ def choose_labels(
     return STRATEGIES[name](rows, n, seed)
 
 
-def _comparable(pool: FloatArray, *, unit_length: bool) -> FloatArray:
+def _comparable(features: FloatArray, *, unit_length: bool) -> FloatArray:
     """Return rows of length 1, or divided by one number, so that no unit matters; in their type."""
     # By the largest entry first, so that squares of very small and very large values stay in range.
-    largest = np.maximum(pool.max(axis=1), -pool.min(axis=1))[:, None]
+    largest = np.maximum(features.max(axis=1), -features.min(axis=1))[:, None]
     if not unit_length:
-        return np.asarray(pool / (largest.max() or 1))
-    rows = pool / np.where(largest > 0, largest, 1)
+        return np.asarray(features / (largest.max() or 1))
+    rows = features / np.where(largest > 0, largest, 1)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     rows /= np.where(lengths > 0, lengths, 1)
     return np.asarray(rows)
@@ -191,7 +193,7 @@ def _choose_balanced(labels: Any, n_rows: int, n: int, seed: int) -> Rows:
 
 
 def _query(strategy: Any, rows: FloatArray, n: int, options: Mapping[str, Any]) -> Rows:
-    """Ask a query strategy, which sees the pool with every label missing."""
+    """Ask a query strategy, which gets every label as missing."""
     missing = getattr(strategy, "missing_label", np.nan)
     unknown = np.full(len(rows), missing, dtype=None if isinstance(missing, float) else object)
     chosen = np.asarray(strategy.query(X=rows, y=unknown, batch_size=n, **options))

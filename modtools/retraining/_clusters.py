@@ -1,4 +1,4 @@
-"""Rows to label from the shape of the pool: the middle of each cluster, or balls that cover it."""
+"""Which examples to label from where they lie: typical ones of clusters, or covering balls."""
 
 from typing import Final
 

@@ -31,7 +31,7 @@ def learning_curve(
     *,
     strength: float | None = None,
     seed: int | None = None,
-    pool: ArrayLike | None = None,
+    unlabelled: ArrayLike | None = None,
     dtype: Any = np.float64,
     allow_overlap: bool = False,
 ) -> LearningCurve:
@@ -61,8 +61,8 @@ def learning_curve(
         k = -6, -5.5, ..., 2, with the largest Gaussian evidence given all labels.
     seed : int, optional
         Seed of a random order; by default the order given.
-    pool : array-like of shape (n_pool, n_features), optional
-        Rows, labelled or not, that give the standardisation instead of `features`.
+    unlabelled : array-like of shape (n_unlabelled, n_features), optional
+        Features that set the standardisation instead of `features`; they need no labels.
     dtype : {float64, float32}, default=float64
         Type of the products at every count. With float32 the largest error of a decision value is
         measured (`decision_error`). Log-spaced counts are computed in float64 always.
@@ -92,7 +92,7 @@ def learning_curve(
     learned, tests = _checked(features, "features", 2), _checked(test_features, "test_features", 1)
     classes, codes, test_codes = encode_both(labels, test_labels, what="learning_curve")
     _check_lengths(learned, codes, tests, test_codes)
-    rows, precision = _standardized(learned, tests, pool), _check_dtype(dtype)
+    rows, precision = _standardized(learned, tests, unlabelled), _check_dtype(dtype)
     given = None if strength is None else check_positive(strength, name="strength")
     if not allow_overlap:
         raise_if_shared(rows_also_in(tests, learned), tests="test_features", learned="features")
@@ -106,14 +106,14 @@ def learning_curve(
         strength=given,
         precision=precision,
     )
-    settings = {"strength": strength, "seed": seed, "pool": pool is not None, "dtype": precision}
+    asked = {"strength": strength, "seed": seed, "unlabelled": unlabelled is not None}
     return LearningCurve(
         **{name: value for name, value in result._asdict().items() if name != "right"},
         mean_=rows.mean,
         scale_=rows.scale,
         classes=classes,
         n_test=len(tests),
-        settings=settings,
+        settings={**asked, "dtype": precision},
         seconds=time.perf_counter() - started,
     )
 
@@ -152,10 +152,10 @@ def _check_dtype(dtype: Any) -> str:
     return str(precision)
 
 
-def _standardized(learned: FloatArray, tests: FloatArray, pool: Any) -> StandardizedRows:
+def _standardized(learned: FloatArray, tests: FloatArray, unlabelled: Any) -> StandardizedRows:
     """Return the labelled rows with their standardisation, all checked against each other."""
-    source = learned if pool is None else _checked(pool, "pool", 2)
-    for name, matrix in (("test_features", tests), ("pool", source)):
+    source = learned if unlabelled is None else _checked(unlabelled, "unlabelled", 2)
+    for name, matrix in (("test_features", tests), ("unlabelled", source)):
         if matrix.shape[1] != learned.shape[1]:
             raise ModtoolsError(
                 f"{name} must have the {learned.shape[1]} columns of features; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.utils.validation import has_fit_parameter
 
 from modtools._checks import check_choice, check_matrix
 from modtools.exceptions import ModtoolsError
@@ -47,8 +48,8 @@ def retrain(
     task: Task | ArrayLike,
     *,
     output: str | BaseEstimator | None = None,
-    pool: Any = None,
-    allow_nameless: bool = False,
+    unlabelled: Any = None,
+    allow_missing_classes: bool = False,
     device: "str | torch.device | None" = None,
     precision: str = "float32",
     batch_size: int = 64,
@@ -56,8 +57,8 @@ def retrain(
 ) -> ReusedModel:
     """Reuse a frozen module: fit only an output module on its features.
 
-    Nothing in the module changes, statistics of batch norms included. What comes out is as accurate
-    as a retrained output module can be, which is not what fine-tuning the whole network would give.
+    Nothing in the module changes, statistics of batch norms included. The result is as accurate as
+    a retrained output module can be, which is not what fine-tuning the whole network would give.
 
     Parameters
     ----------
@@ -67,19 +68,19 @@ def retrain(
         Or its features, extracted before: an array of shape (n_samples, n_features), or a dict of
         one ``{name: features}``. The model then reads features too, wherever it takes inputs.
     task : Task or array-like of shape (n_samples,)
-        The labelled rows; with features that were given, the labels are enough.
+        The labelled examples; with features that were given, the labels are enough.
     output : {"logistic", "ridge", "class_mean"} or estimator, optional
         The output module: a name, or a scikit-learn classifier (for numbers as labels, regressor),
         which is cloned before it is fitted. By default "logistic" for classification and "ridge"
-        otherwise: one machine a label column, whose label is predicted from one half on, or a
-        target.
-    pool : Task, array, tensor or list of str, optional
-        Unlabelled inputs, for an output module with a parameter ``pool`` (`ClassMeanOutput`); the
-        labels of a task are not read.
-    allow_nameless : bool, default=False
-        Whether classes of the task may lack labelled rows. They are then never predicted, and the
-        model lists them in `nameless`. With a pool, as many of its clusters stay without a name:
-        `ReusedModel.nameless_clusters` tells which inputs lie in them.
+        otherwise: one ridge regression per label column, whose label is predicted from one half on,
+        or per target.
+    unlabelled : Task, array, tensor or list of str, optional
+        Unlabelled inputs, for an output module whose ``fit`` takes ``unlabelled``
+        (`ClassMeanOutput`); the labels of a task are not read.
+    allow_missing_classes : bool, default=False
+        Whether classes of the task may lack a labelled example. They are then never predicted, and
+        the model lists them in `missing_classes`. With unlabelled inputs, as many of their clusters
+        stay unassigned: `ReusedModel.unassigned_clusters` tells which inputs lie in them.
     device : str or torch.device, optional
         Where to run; the network is moved there and back. None runs where the network is.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
@@ -97,8 +98,8 @@ def retrain(
     Raises
     ------
     ModtoolsError
-        A class without a labelled row, features that do not vary, several taps, an output module
-        for another kind of task.
+        A class without a labelled example, features that do not vary, several taps, an output
+        module for another kind of task.
 
     Examples
     --------
@@ -116,24 +117,25 @@ def retrain(
     started = time.perf_counter()
     frozen, labelled = _of_features(module, task)
     _check_task(frozen, labelled)
-    nameless = _nameless_classes(labelled, allow=allow_nameless)
+    missing = _missing_classes(labelled, allow=allow_missing_classes)
     estimator = _make_output(output, labelled.kind)
     forward: dict[str, Any] = {"device": device, "precision": precision, "cache": cache}
     forward["batch_size"] = batch_size
-    if pool is not None:
-        _check_reads_pool(estimator)
-        estimator.set_params(pool=_side_by_side(extract_members(frozen, pool, **forward)))
-    _expect_all_classes(estimator, len(labelled.classes))
+    others: dict[str, Any] = {}
+    if unlabelled is not None:
+        _check_reads_unlabelled(estimator)
+        others["unlabelled"] = _side_by_side(extract_members(frozen, unlabelled, **forward))
+        _expect_all_classes(estimator, len(labelled.classes))
     members = extract_members(frozen, labelled, **forward)
     _expect_blocks(estimator, members)
     features = _side_by_side(members)
     _check_varies(features, frozen)
-    estimator.fit(features, labelled.labels)
+    estimator.fit(features, labelled.labels, **others)
     return ReusedModel(
         frozen,
         estimator,
         classes=labelled.classes,
-        nameless=nameless,
+        missing_classes=missing,
         task_name=labelled.name,
         kind=labelled.kind,
         row_fingerprints=labelled.row_fingerprints,
@@ -181,19 +183,19 @@ def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
         )
 
 
-def _nameless_classes(task: Task, *, allow: bool) -> NDArray[Any]:
-    """Return the classes without a labelled row, or name them in an error."""
+def _missing_classes(task: Task, *, allow: bool) -> NDArray[Any]:
+    """Return the classes without a labelled example, or name them in an error."""
     if task.kind == "regression":
         return task.classes[:0]
-    nameless: NDArray[Any] = task.classes[task.encoded.counts() == 0]
-    if len(nameless) and not allow:
-        named = ", ".join(f'"{name}"' for name in nameless.tolist())
-        noun, verb = ("class", "has") if len(nameless) == 1 else ("classes", "have")
+    missing: NDArray[Any] = task.classes[task.encoded.counts() == 0]
+    if len(missing) and not allow:
+        named = ", ".join(f'"{name}"' for name in missing.tolist())
+        noun, verb = ("class", "has") if len(missing) == 1 else ("classes", "have")
         raise ModtoolsError(
-            f"{noun} {named} {verb} no labelled row in {task.name}. Label one row of each, or use "
-            "allow_nameless=True: then they are never predicted."
+            f"{noun} {named} {verb} no labelled example in {task.name}. Label one of each, or use "
+            "allow_missing_classes=True: then they are never predicted."
         )
-    return nameless
+    return missing
 
 
 def _make_output(output: Any, kind: Kind) -> Any:
@@ -220,18 +222,17 @@ def _make_output(output: Any, kind: Kind) -> Any:
     return clone(output)
 
 
-def _check_reads_pool(estimator: Any) -> None:
-    if "pool" not in estimator.get_params(deep=False):
+def _check_reads_unlabelled(estimator: Any) -> None:
+    if not has_fit_parameter(estimator, "unlabelled"):
         raise ModtoolsError(
-            "pool= is for an output module that reads unlabelled rows; "
+            "unlabelled= is for an output module that learns from unlabelled examples; "
             f'{type(estimator).__name__} does not. Use output="class_mean".'
         )
 
 
 def _expect_all_classes(estimator: Any, n_classes: int) -> None:
-    """Tell an output module that reads a pool how many classes there are, labelled or not."""
-    options = estimator.get_params(deep=False)
-    if options.get("pool") is not None and options.get("n_classes", n_classes) is None:
+    """Tell an output module how many classes there are, with or without a labelled example."""
+    if estimator.get_params(deep=False).get("n_classes", n_classes) is None:
         estimator.set_params(n_classes=n_classes)
 
 
@@ -251,6 +252,6 @@ def _check_varies(features: NDArray[Any], module: PretrainedModule | CombinedMod
     if len(features) > 1 and not np.ptp(features, axis=0).any():
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(
-            f'the features of "{module.names[0]}" are the same{zero} in all {len(features)} rows, '
-            "so no output module can learn from them. Choose another module or tap."
+            f'the features of "{module.names[0]}" are the same{zero} in all {len(features)} '
+            "examples, so no output module can learn from them. Choose another module or tap."
         )

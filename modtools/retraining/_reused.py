@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ReusedModel"]
 
 # What is kept of a model beside its module and its output module.
-_FACTS: Final = ("classes", "nameless", "task_name", "kind", "row_fingerprints", "seconds")
+_FACTS: Final = ("classes", "missing_classes", "task_name", "kind", "row_fingerprints", "seconds")
 
 _NOUNS: Final = {
     "classification": ("class", "classes"),
@@ -49,29 +49,30 @@ class ReusedModel:
     classes : ndarray of shape (n_classes,)
         All classes of the task, sorted; the numbers of its label columns (multilabel) or targets
         (regression).
-    nameless : sequence, default=()
-        Those of them without a labelled row; they are never predicted.
+    missing_classes : sequence, default=()
+        Those of them without a labelled example; they are never predicted.
     task_name : str, default="task"
         What the output module was trained on.
     kind : {"classification", "multilabel", "regression"}, default="classification"
         Kind of that task.
     row_fingerprints : sequence of str, default=()
-        Fingerprints of the training rows, which `accuracy` compares with the test rows.
+        Fingerprints of the training examples, which `accuracy` compares with the test examples.
     seconds : float, default=0.0
-        Time that retraining took, features included.
+        Time that retraining took, extraction of features included.
 
     Attributes
     ----------
     module, output, classes, task_name, kind, row_fingerprints, seconds
         As given.
-    nameless : ndarray of shape (n_nameless,)
+    missing_classes : ndarray of shape (n_missing,)
         As given.
     named : ndarray of shape (n_named,)
-        The classes that can be predicted.
-    n_nameless_clusters : int
-        Number of clusters of the unlabelled pool that no class took; 0 without a pool.
+        The other classes, which can be predicted.
+    n_unassigned_clusters : int
+        Number of clusters of the unlabelled inputs without a labelled example; 0 without such
+        inputs.
     n_labels : int
-        Number of labelled rows that the output module learned from.
+        Number of labelled examples that the output module was trained on.
 
     Examples
     --------
@@ -89,7 +90,7 @@ class ReusedModel:
         output: Any,
         *,
         classes: NDArray[Any],
-        nameless: Sequence[Any] | NDArray[Any] = (),
+        missing_classes: Sequence[Any] | NDArray[Any] = (),
         task_name: str = "task",
         kind: Kind = "classification",
         row_fingerprints: Sequence[str] | NDArray[np.str_] = (),
@@ -98,13 +99,13 @@ class ReusedModel:
         self.module = module
         self.output = output
         self.classes = np.asarray(classes)
-        self.nameless = self.classes[np.isin(self.classes, nameless)]
-        self.named = self.classes[~np.isin(self.classes, nameless)]
+        is_missing = np.isin(self.classes, missing_classes)
+        self.missing_classes, self.named = self.classes[is_missing], self.classes[~is_missing]
         self.task_name = task_name
         self.kind = kind
         self.row_fingerprints = np.asarray(row_fingerprints, dtype="U64")
         self.n_labels = len(self.row_fingerprints)
-        self.n_nameless_clusters = len(getattr(output, "nameless_means_", ()))
+        self.n_unassigned_clusters = len(getattr(output, "unassigned_means_", ()))
         self.seconds = seconds
 
     def __repr__(self) -> str:
@@ -118,18 +119,18 @@ class ReusedModel:
         return html_of(repr(self))
 
     def describe_classes(self) -> str:
-        """Return how many classes, label columns or targets there are, and how many have a name.
+        """Return as text how many classes, label columns or targets there are and can be predicted.
 
         Returns
         -------
         str
-            For example "5 of 10 classes, 5 nameless clusters".
+            For example "5 of 10 classes, 5 unassigned clusters".
         """
         n_classes = len(self.classes)
-        count = f"{len(self.named)} of {n_classes}" if len(self.nameless) else f"{n_classes}"
+        count = f"{len(self.named)} of {n_classes}" if len(self.missing_classes) else f"{n_classes}"
         text = f"{count} {_NOUNS[self.kind][n_classes != 1]}"
-        if self.n_nameless_clusters:
-            text += f", {self.n_nameless_clusters} nameless clusters"
+        if self.n_unassigned_clusters:
+            text += f", {self.n_unassigned_clusters} unassigned clusters"
         return text
 
     def predict(self, inputs: Any, *, device: "str | torch.device | None" = None) -> NDArray[Any]:
@@ -152,7 +153,7 @@ class ReusedModel:
     def predict_proba(
         self, inputs: Any, *, device: "str | torch.device | None" = None
     ) -> NDArray[np.float64]:
-        """Return the probability of each named class.
+        """Return the probability of each class that can be predicted.
 
         Parameters
         ----------
@@ -180,7 +181,7 @@ class ReusedModel:
     def decision_values(
         self, inputs: Any, *, device: "str | torch.device | None" = None
     ) -> NDArray[np.float64]:
-        """Return one decision value (logit) per named class; the largest decides.
+        """Return one decision value (logit) per class that can be predicted; the largest decides.
 
         Parameters
         ----------
@@ -206,14 +207,14 @@ class ReusedModel:
             )
         return self._through(self.output.decision_values, inputs, device)
 
-    def nameless_clusters(
+    def unassigned_clusters(
         self, inputs: Any, *, device: "str | torch.device | None" = None
     ) -> NDArray[np.intp]:
-        """Return which cluster without a name each input lies in, where it lies in one.
+        """Return which cluster without a labelled example each input lies in, if any.
 
-        With fewer labels than classes and an unlabelled pool (`retrain` with ``pool=`` and
-        ``allow_nameless=True``), the pool has clusters that no label names yet. One label in each
-        would name it.
+        With fewer labels than classes and unlabelled inputs (`retrain` with ``unlabelled=`` and
+        ``allow_missing_classes=True``), some clusters of these inputs have no labelled example yet.
+        One label in each would assign it to a class.
 
         Parameters
         ----------
@@ -225,19 +226,19 @@ class ReusedModel:
         Returns
         -------
         ndarray of shape (n_samples,)
-            Numbers from 0 to `n_nameless_clusters` - 1; -1 for an input nearest to a named class.
+            Numbers from 0 to `n_unassigned_clusters` - 1; -1 for an input nearest to a class.
 
         Raises
         ------
         ModtoolsError
-            The output module knows no clusters.
+            The output module has no clusters.
         """
-        if not hasattr(self.output, "nameless_clusters"):
+        if not hasattr(self.output, "unassigned_clusters"):
             raise ModtoolsError(
-                f"{type(self.output).__name__} knows no clusters; retrain with "
-                'output="class_mean" and pool=, unlabelled inputs.'
+                f"{type(self.output).__name__} has no clusters; retrain with "
+                'output="class_mean" and unlabelled=, inputs without labels.'
             )
-        return self._through(self.output.nameless_clusters, inputs, device)
+        return self._through(self.output.unassigned_clusters, inputs, device)
 
     def accuracy(
         self,
@@ -247,21 +248,22 @@ class ReusedModel:
         only_named: bool = False,
         device: "str | torch.device | None" = None,
     ) -> float:
-        """Return the share of rows whose class is predicted; chance is one over the classes.
+        """Return the share of examples whose class is predicted; chance is one over the classes.
 
-        With several labels an example, the share of rows and label columns that are right: one
-        minus the Hamming loss.
+        With several labels per example, the share of single labels that are right: one minus the
+        Hamming loss.
 
         Parameters
         ----------
         task : Task
-            Rows with labels among the classes of the training task.
+            Examples with labels among the classes of the training task.
         allow_overlap : bool, default=False
-            Whether test rows may equal training rows, as in free-form data where inputs repeat by
-            nature. Otherwise a shared row raises: accuracy on rows that were learned says little.
+            Whether test examples may equal training examples, as in free-form data where inputs
+            repeat by nature. Otherwise a shared one raises: accuracy on training examples says
+            little.
         only_named : bool, default=False
-            Whether rows of classes (or the columns of labels) without a labelled row, which cannot
-            be predicted, are left out.
+            Whether examples of missing classes (or missing label columns), which cannot be
+            predicted, are left out.
         device : str or torch.device, optional
             Where to run; the network is moved there and back.
 
@@ -300,8 +302,8 @@ class ReusedModel:
         Returns
         -------
         MeasuredAccuracy
-            (value, low, high), each in [0, 1]; low and high are None for several labels an example,
-            which are not independent of each other.
+            (value, low, high), each in [0, 1]; low and high are None for several labels per
+            example, which are not independent of each other.
         """
         options: dict[str, Any] = {"allow_overlap": allow_overlap, "device": device}
         value = self.accuracy(task, only_named=only_named, **options)
@@ -322,16 +324,16 @@ class ReusedModel:
         Parameters
         ----------
         task : Task
-            Rows with as many targets as the training task.
+            Examples with as many targets as the training task.
         allow_overlap : bool, default=False
-            Whether test rows may equal training rows.
+            Whether test examples may equal training examples.
         device : str or torch.device, optional
             Where to run; the network is moved there and back.
 
         Returns
         -------
         float
-            Coefficient of determination, at most 1; 0 for predicting the mean of the test rows.
+            Coefficient of determination, at most 1; 0 for predicting the mean of the test labels.
         """
         if self.kind != "regression":
             raise ModtoolsError(f"r2 measures numbers; {self.task_name} has classes. Use accuracy.")
@@ -339,7 +341,7 @@ class ReusedModel:
         return float(r2_score(task.labels, self.predict(task, device=device)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the model to a folder of its own, whole or not at all; nothing is pickled.
+        """Write the model to a folder of its own, atomically; nothing is pickled.
 
         The folder is a zoo of the one module, with the output module beside it as safetensors and a
         card in JSON.
@@ -415,7 +417,7 @@ class ReusedModel:
         return torch_network(self.module, self.output, preprocess=preprocess)
 
     def _check_test_task(self, task: Any, *, allow_overlap: bool, measure: str) -> Task:
-        """Return the task if it tells what this model is worth, else raise."""
+        """Return the task if this model can be measured on it, else raise."""
         if not isinstance(task, Task) or task.kind != self.kind:
             raise ModtoolsError(f"{measure} needs a {self.kind} task; got {task!r}.")
         if self.kind == "classification":
@@ -435,8 +437,8 @@ class ReusedModel:
             shared = np.flatnonzero(np.isin(task.row_fingerprints, self.row_fingerprints))
             if shared.size:
                 raise ModtoolsError(
-                    f"{shared.size} of {len(task)} rows of {task.name} equal training rows, first "
-                    f"row {shared[0]}. Take them out, for example with complement, or use "
+                    f"{shared.size} of {len(task)} examples of {task.name} equal training examples,"
+                    f" first row {shared[0]}. Take them out, for example with complement, or use "
                     "allow_overlap=True if inputs repeat by nature."
                 )
         return task
@@ -461,7 +463,7 @@ class ReusedModel:
 
 
 def _gather(blocks: Iterator[Any]) -> Iterator[NDArray[Any]]:
-    """Join small batches to blocks of about 8 MB: the output module costs little per row then."""
+    """Join small batches to blocks of about 8 MB: the output module costs little per example."""
     held: list[NDArray[Any]] = []
     for block in blocks:
         held.append(block)

@@ -43,6 +43,13 @@ _OUTPUTS: Final = {
     for kind in (ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput)
 }
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z]\w*_")
+# What version 0.1 called some fields, attributes and arrays; and a parameter it saved as None.
+_RENAMED: Final = {
+    "nameless": "missing_classes",
+    "nameless_means_": "unassigned_means_",
+    "uses_pool_": "uses_clusters_",
+}
+_DROPPED: Final = "pool"
 _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "module": (str, list),  # the name of a module, or the members of a combination
     "module_sha256": (str, dict),  # of a combination: by network
@@ -51,7 +58,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "attributes": dict,
     "layouts": dict,  # number type and order in memory of each array
     "classes": list,
-    "nameless": list,
+    "missing_classes": list,
     "class_dtype": str,
     "task_name": str,
     "task_kind": str,
@@ -70,7 +77,7 @@ def write_model(
     readme: str,
     overwrite: bool,
 ) -> Path:
-    """Write a model to its own folder, whole or not at all.
+    """Write a model to its own folder, atomically.
 
     Parameters
     ----------
@@ -81,7 +88,8 @@ def write_model(
     output : estimator
         The output module.
     facts : mapping
-        classes, nameless, task_name, kind, row_fingerprints and seconds, as `ReusedModel` has them.
+        classes, missing_classes, task_name, kind, row_fingerprints and seconds, as `ReusedModel`
+        has them.
     name : str
         How a message calls the model.
     readme : str
@@ -120,7 +128,7 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
 def _describe(
     output: Any, facts: Mapping[str, Any]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the arrays and the card of a model, or say what cannot be kept."""
+    """Return the arrays and the card of a model; raise for what cannot be kept."""
     classes = facts["classes"]
     if type(output) not in _OUTPUTS.values():
         raise ModtoolsError(
@@ -132,20 +140,15 @@ def _describe(
     digests = bytes.fromhex("".join(facts["row_fingerprints"].tolist()))
     arrays = {_FINGERPRINTS: np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32).copy()}
     fitted, attributes, layouts = _fitted(output)
-    # A pool of unlabelled rows served the fit; predictions do not need it.
-    parameters = {
-        name: None if name == "pool" else value
-        for name, value in output.get_params(deep=False).items()
-    }
     card = {
         "format": _FORMAT,
         "kind": _KIND,
         "output": type(output).__name__,
-        "parameters": parameters,
+        "parameters": output.get_params(deep=False),
         "attributes": attributes,
         "layouts": layouts,
         "classes": classes.tolist(),
-        "nameless": facts["nameless"].tolist(),
+        "missing_classes": facts["missing_classes"].tolist(),
         "class_dtype": classes.dtype.str,
         "task_name": facts["task_name"],
         "task_kind": facts["kind"],
@@ -209,11 +212,11 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         check_files(path, card["sha256"], needed=_ARRAYS)
         zoo = Zoo(path, allow=allow)
         module = _read_module(card, zoo)
-        arrays = load_file(path / _ARRAYS)
+        arrays = _with_new_names(load_file(path / _ARRAYS))
         fingerprints = [row.tobytes().hex() for row in arrays.pop(_FINGERPRINTS)]
         class_dtype = _dtype(card["class_dtype"], len(card["classes"]))
         classes = np.asarray(card["classes"], dtype=class_dtype)
-        nameless = np.asarray(card["nameless"], dtype=classes.dtype).reshape(-1)
+        missing = np.asarray(card["missing_classes"], dtype=classes.dtype).reshape(-1)
         kind = check_choice(card["task_kind"], get_args(Kind), name="task_kind")
         output = _rebuild(card, {**arrays, **card["attributes"]})
     except Exception as error:  # a card may hold anything
@@ -225,7 +228,7 @@ def _read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
         "module": module,
         "output": output,
         "classes": classes,
-        "nameless": nameless,
+        "missing_classes": missing,
         "task_name": card["task_name"],
         "kind": kind,
         "row_fingerprints": fingerprints,
@@ -237,9 +240,21 @@ def _read_card(path: Path) -> dict[str, Any]:
     card = read_card_file(path, maximum_bytes=_MAXIMUM_BYTES)
     if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
         raise ModtoolsError(f"{path / CARD} is not the card of a {_KIND} of format {_FORMAT}.")
-    card = {"layouts": {}, **card}  # models were saved without them before
+    card = _with_new_names({"layouts": {}, **card})  # models were saved without them before
     check_fields(path / CARD, card, _FIELDS)
+    for name in ("attributes", "layouts"):
+        card[name] = _with_new_names(card[name])
+    card["parameters"].pop(_DROPPED, None)
     return card
+
+
+def _with_new_names(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return what was saved by name under the names of this version.
+
+    >>> _with_new_names({"nameless": [], "classes": ["a", "b"]})
+    {'missing_classes': [], 'classes': ['a', 'b']}
+    """
+    return {_RENAMED.get(name, name): value for name, value in entries.items()}
 
 
 def _dtype(text: str, size: int) -> np.dtype[Any]:

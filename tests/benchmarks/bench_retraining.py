@@ -48,13 +48,13 @@ def peak_megabytes() -> float:
 
 
 def work_on(name: str, features: np.ndarray, labels: np.ndarray) -> None:
-    """Choose ten labels by a strategy, or name the clusters of the pool with ten labels."""
+    """Choose ten labels by a strategy, or assign the clusters of all examples by ten labels."""
     from modtools.outputs import ClassMeanOutput
     from modtools.retraining import choose_labels
 
     if name == "class_mean":
         rows = np.array([np.flatnonzero(labels == code)[0] for code in range(10)])
-        ClassMeanOutput(pool=features).fit(features[rows], labels[rows])
+        ClassMeanOutput().fit(features[rows], labels[rows], features)
     else:
         choose_labels(features, N_LABELS, strategy=name)
 

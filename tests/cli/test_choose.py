@@ -63,7 +63,10 @@ def test_list_shows_every_strategy(cli):
         ([], "no module: give a zoo folder or --module PACKAGE:FACTORY."),
         ([*PIXELS], "a module needs examples: add --task digits"),
         (["FILE", *PIXELS], "give one file of cached features alone, or a module and --task."),
-        (["FILE", "--labels", "99"], "--labels must be at most the 60 rows of the pool; got 99."),
+        (
+            ["FILE", "--labels", "99"],
+            "--labels must be at most the 60 unlabelled examples; got 99.",
+        ),
         (["FILE", "--strategy", "tipical"], 'unknown strategy "tipical"; did you mean "typical"?'),
         (["gone.npz"], "file gone.npz does not exist."),
     ],

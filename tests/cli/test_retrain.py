@@ -120,7 +120,7 @@ def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
     assert content["labelled_rows"] == few.rows.tolist()
     assert (content["n_labels"], content["n_pool"], content["n_test"]) == (24, 90, 30)
     assert content["interval"] == list(wilson(content["accuracy"], 30))
-    assert (content["classes"], content["nameless"]) == ([0, 1, 2, 3], [])
+    assert (content["classes"], content["missing_classes"]) == ([0, 1, 2, 3], [])
     assert content["accuracy_of_named"] == content["accuracy"]
     assert [row["n_labels"] for row in content["curve"]] == list(range(1, 25))
     assert set(content["forecast"]) == {
@@ -185,9 +185,9 @@ def test_rows_are_chosen_without_their_labels(cli, images, parts):
     done = cli(*words, "--json", "-")
     chosen = choose_labels(extract(pixels(), parts[0]), 12, strategy="typical", seed=0)
     assert json.loads(done.stdout)["labelled_rows"] == parts[0].rows[chosen].tolist()
-    said = lines_of(cli(*words, "--output", "class_mean", "--pool").stdout)
+    said = lines_of(cli(*words, "--output", "class_mean", "--unlabelled").stdout)
     assert "12 of 90 rows labelled, chosen by typical, which saw no label; " in said["Task"]
-    assert re.match(r"its clusters .*\(evidence -?\d\.\d\d\)", said["Pool"])
+    assert re.match(r"of the unlabelled .*\(evidence -?\d\.\d\d\)", said["Clusters"])
 
 
 def test_classes_without_a_label_are_named_and_refused_unless_allowed(cli, images, parts):
@@ -198,14 +198,14 @@ def test_classes_without_a_label_are_named_and_refused_unless_allowed(cli, image
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: class {absent} of four has none of the 3 labels. Give more --labels, or "
-        "--allow-nameless: such a class is then never predicted.\n"
+        "--allow-missing-classes: such a class is then never predicted.\n"
     )
-    done = cli(*words, "--allow-nameless", "--json", "-")
+    done = cli(*words, "--allow-missing-classes", "--json", "-")
     content = json.loads(done.stdout)
-    assert content["nameless"] == [absent]
+    assert content["missing_classes"] == [absent]
     assert content["accuracy_of_named"] > content["accuracy"]
-    said = lines_of(cli(*words, "--allow-nameless").stdout)
-    assert said["Named"].startswith(f"3 of 4 classes; without a label: {absent}. Of the rows of ")
+    said = lines_of(cli(*words, "--allow-missing-classes").stdout)
+    assert said["Classes"].startswith(f"3 of 4 have a label; missing: {absent}. Accuracy on ")
 
 
 def test_held_out_rows_that_were_labelled_are_refused_unless_allowed(cli, tmp_path):
@@ -309,7 +309,7 @@ def test_list_shows_every_strategy(cli):
             [*PIXELS, "--strategy", "typical", "--labels", "9", "--per-class", "2"],
             "give --per-class or --labels, not both.",
         ),
-        ([*PIXELS, "--pool"], "--pool is for class means: add --output class_mean."),
+        ([*PIXELS, "--unlabelled"], "--unlabelled is for class means: add --output class_mean."),
         ([*PIXELS, "--target", "90"], "--target must lie strictly between 0 and 1; got 90.0."),
         (
             [*PIXELS, "--plot", "a.gif"],

@@ -110,7 +110,7 @@ def test_the_chosen_strength_does_not_follow_the_order_of_rows():
     assert len(set(chosen)) == 1
 
 
-def test_clusters_of_a_pool_do_not_follow_its_order():
+def test_clusters_do_not_follow_the_order_of_unlabelled_examples():
     rng = np.random.default_rng(2)
     pool, codes = rng.normal(size=(150, 4)), np.arange(150) % 3  # no clusters: starts decide
     centres = []
@@ -118,10 +118,8 @@ def test_clusters_of_a_pool_do_not_follow_its_order():
         order = np.random.default_rng(seed).permutation(150)
         rows = StandardizedRows.of(pool[order])
         centres.append(find_clusters(rows, 6))
-        output = ClassMeanOutput(pool=pool[order]).fit(pool[order], codes[order])
-        assert output.evidence_ == pytest.approx(
-            ClassMeanOutput(pool=pool).fit(pool, codes).evidence_
-        )
+        output = ClassMeanOutput().fit(pool[order], codes[order], pool[order])
+        assert output.evidence_ == pytest.approx(ClassMeanOutput().fit(pool, codes, pool).evidence_)
     for found in centres[1:]:
         np.testing.assert_allclose(found, centres[0], atol=1e-10)
 

@@ -66,11 +66,11 @@ def test_float32_rows_of_any_size_are_clustered(metric, factor):
     assert np.isfinite(centres).all()
 
 
-def test_a_float32_pool_names_the_same_clusters():
+def test_unlabelled_float32_examples_give_the_same_clusters():
     rows, owners = make_rows()
     labelled = [0, 1, 2, 3]
-    single = ClassMeanOutput(pool=rows.astype(np.float32)).fit(rows[labelled], owners[labelled])
-    double = ClassMeanOutput(pool=rows).fit(rows[labelled], owners[labelled])
-    assert single.uses_pool_ == double.uses_pool_
+    single = ClassMeanOutput().fit(rows[labelled], owners[labelled], rows.astype(np.float32))
+    double = ClassMeanOutput().fit(rows[labelled], owners[labelled], rows)
+    assert single.uses_clusters_ == double.uses_clusters_
     np.testing.assert_array_equal(single.predict(rows), double.predict(rows))
     np.testing.assert_allclose(single.means_, double.means_, atol=1e-5)

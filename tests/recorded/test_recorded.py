@@ -13,6 +13,8 @@ SIX_DIGITS = (
     *("logistic", "linear_probe", "training", "network", "extracted", "old_files", "commands"),
     "several_modules",
 )
+# Keys that had another name when they were recorded.
+RENAMED = {"nameless": "missing_classes"}
 MISSING = (None, "nan")  # pandas versions differ in how an absent word is held
 # Adam turns the rounding of float32, which depends on the processor, into steps that differ.
 TRAINED_IN_FLOAT32 = "json_of_commands / train / "
@@ -75,6 +77,13 @@ def tolerance_at(place):
     return 1e-6 if any(word in place for word in SIX_DIGITS) else 1e-9
 
 
+def renamed(recorded):
+    """Return what was recorded under the names that its keys have now."""
+    if isinstance(recorded, dict):
+        return {RENAMED.get(key, key): renamed(value) for key, value in recorded.items()}
+    return [renamed(entry) for entry in recorded] if isinstance(recorded, list) else recorded
+
+
 def differences(found, recorded, place):
     """Yield each place where two plain structures differ."""
     if isinstance(recorded, dict) and isinstance(found, dict):
@@ -94,7 +103,7 @@ def differences(found, recorded, place):
 
 @pytest.mark.parametrize("name", CASES)
 def test_results_are_those_of_the_recording(name):
-    recorded = json.loads((FOLDER / "results" / f"{name}.json").read_text())
+    recorded = renamed(json.loads((FOLDER / "results" / f"{name}.json").read_text()))
     found = json.loads(json.dumps(CASES[name]()))
     assert list(differences(without_added(found), renamed(recorded), name)) == []
 

@@ -179,7 +179,7 @@ def test_a_query_strategy_must_give_different_rows(answer):
 
 
 def test_refuses_bad_input():
-    with pytest.raises(ModtoolsError, match="n must be at most the 60 rows of the pool; got 61"):
+    with pytest.raises(ModtoolsError, match="n must be at most the 60 unlabelled examples; got 61"):
         choose_labels(ROWS, 61)
     with pytest.raises(ModtoolsError, match="n must be a whole number of at least 1"):
         choose_labels(ROWS, 0)

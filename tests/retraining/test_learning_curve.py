@@ -141,10 +141,10 @@ def test_float32_is_close_and_measures_its_error():
 
 def test_the_scaling_comes_from_the_pool_and_never_from_test_rows():
     features, labels, tests, test_labels = make_rows()
-    pool = 2 * np.random.default_rng(1).normal(size=(30, 5))
-    curve = learning_curve(features, labels, tests, test_labels, pool=pool)
-    np.testing.assert_allclose(curve.mean_, pool.mean(axis=0))
-    np.testing.assert_allclose(curve.scale_, pool.std(axis=0))
+    others = 2 * np.random.default_rng(1).normal(size=(30, 5))
+    curve = learning_curve(features, labels, tests, test_labels, unlabelled=others)
+    np.testing.assert_allclose(curve.mean_, others.mean(axis=0))
+    np.testing.assert_allclose(curve.scale_, others.std(axis=0))
     moved = learning_curve(features, labels, tests + 100, test_labels)
     np.testing.assert_allclose(moved.mean_, features.mean(axis=0))
 
@@ -187,7 +187,7 @@ def test_frame_and_table():
         ({"labels": np.zeros(60)}, "defined for classification labels; these are regression"),
         ({"test_labels": ["a"] * 40}, "must be of one type"),
         ({"test_features": np.ones((40, 4))}, "test_features must have the 5 columns"),
-        ({"pool": np.ones((4, 6))}, "pool must have the 5 columns"),
+        ({"unlabelled": np.ones((4, 6))}, "unlabelled must have the 5 columns"),
         ({"features": np.ones((60, 5))}, "every column is constant"),
         ({"features": np.full((60, 5), np.nan)}, "features must be finite: 300 NaN"),
         ({"labels": [0, 1]}, "features has 60, labels has 2"),

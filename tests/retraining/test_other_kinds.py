@@ -74,7 +74,7 @@ def test_numbers_are_measured_by_r2(name):
     assert model.r2(test) > 0.8
     with pytest.raises(ModtoolsError, match=r"accuracy counts classes; .* has numbers. Use r2"):
         model.accuracy(test)
-    with pytest.raises(ModtoolsError, match=r"60 of 60 rows of .* equal training rows"):
+    with pytest.raises(ModtoolsError, match=r"60 of 60 examples of .* equal training examples"):
         model.r2(train)
     assert model.r2(train, allow_overlap=True) > 0.8
 
@@ -101,10 +101,10 @@ def test_says_what_it_is():
 def test_a_label_column_that_no_row_carries():
     train, test = parts("labels")
     wider = Task(train.inputs, np.column_stack([train.labels, np.zeros(60, dtype=int)]))
-    with pytest.raises(ModtoolsError, match='class "3" has no labelled row'):
+    with pytest.raises(ModtoolsError, match='class "3" has no labelled example'):
         retrain(pixels(), wider)
-    model = retrain(pixels(), wider, allow_nameless=True)
-    assert model.nameless.tolist() == [3]
+    model = retrain(pixels(), wider, allow_missing_classes=True)
+    assert model.missing_classes.tolist() == [3]
     carried = Task(test.inputs, np.column_stack([test.labels, np.ones(30, dtype=int)]))
     assert not model.predict(carried)[:, 3].any()
     plain = model.accuracy(carried)

@@ -16,7 +16,7 @@ def test_the_example_runs(tmp_path, monkeypatch):
     exec(compile(block, "retraining.md", "exec"), names)
     assert names["model"].n_labels == 60
     assert names["model"].accuracy(names["test"]) > 0.75
-    assert names["half"].nameless.tolist() == [5, 6, 7, 8, 9]
+    assert names["half"].missing_classes.tolist() == [5, 6, 7, 8, 9]
     assert (tmp_path / "my-model" / "card.json").is_file()
     logits = names["network"](names["test"].inputs[:3])
     assert logits.shape == (3, 10)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import CombinedModule, PretrainedModule, extract, image_preprocess, pixels
+from modtools.modules import CombinedModule, PretrainedModule, image_preprocess, pixels
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining import ReusedModel, retrain
 from modtools.tasks import Task
@@ -30,7 +30,7 @@ TARGETS = {
 CASES = [
     *[("classes", output) for output in (LOGISTIC, RidgeOutput(), ClassMeanOutput())],
     ("classes", ClassMeanOutput(metric="cosine")),
-    ("classes", "pool"),
+    ("classes", "unlabelled"),
     *[("two classes", output) for output in (LOGISTIC, RidgeOutput(), ClassMeanOutput())],
     *[("names wider than needed", output) for output in (LOGISTIC, ClassMeanOutput())],
     ("big-endian classes", RidgeOutput()),
@@ -56,11 +56,11 @@ MODULES = {
 
 
 def fitted(module, digits, target, output, n_rows):
-    """Return a model of some digits; "pool" stands for clusters, two of them without a class."""
+    """Return a model of some digits; "unlabelled" finds clusters, two more than classes."""
     rows = digits.subset(np.arange(n_rows))
     task = Task(rows.inputs, TARGETS[target](rows.labels), name="digits")
-    if output == "pool":
-        output = ClassMeanOutput(pool=extract(module, rows), n_classes=12)
+    if output == "unlabelled":
+        return retrain(module, task, output=ClassMeanOutput(n_classes=12), unlabelled=rows)
     return retrain(module, task, output=output)
 
 
@@ -73,7 +73,7 @@ def lie(array):
 
 def arrays_of(model):
     found = {name: value for name, value in vars(model.output).items() if name.endswith("_")}
-    found |= {"classes": model.classes, "nameless": model.nameless}
+    found |= {"classes": model.classes, "missing_classes": model.missing_classes}
     return {k: lie(v) if isinstance(v, np.ndarray) else (type(v), v) for k, v in found.items()}
 
 

@@ -90,15 +90,15 @@ def test_the_frozen_module_stays_bit_for_bit(parts):
 
 def test_names_the_class_without_a_label(digits):
     few = digits.subset(np.flatnonzero(~np.isin(digits.labels, [3, 7]))[:60])
-    with pytest.raises(ModtoolsError, match=r'classes "3", "7" have no labelled row in digits'):
+    with pytest.raises(ModtoolsError, match=r'classes "3", "7" have no labelled example in digits'):
         retrain(pixels(), few)
 
 
-def test_allows_nameless_classes_and_says_which(digits):
+def test_allows_missing_classes_and_says_which(digits):
     few = digits.subset(np.flatnonzero(digits.labels != 4)[:90])
-    model = retrain(pixels(), few, output="ridge", allow_nameless=True)
+    model = retrain(pixels(), few, output="ridge", allow_missing_classes=True)
     test = digits.complement(few).few_labels(per_class=5)
-    assert model.nameless.tolist() == [4]
+    assert model.missing_classes.tolist() == [4]
     assert 4 not in model.predict(test)
     assert model.accuracy(test, only_named=True) * 45 == pytest.approx(model.accuracy(test) * 50)
     assert "9 of 10 classes" in repr(model)
@@ -110,14 +110,16 @@ def test_an_accuracy_has_the_interval_of_the_rows_it_was_counted_on(parts, model
     assert value == model.accuracy(test)
     assert (low, high) == wilson(value, len(test))
     zeros_and_ones = parts[0].subset(parts[0].labels < 2)
-    partly = retrain(pixels(), zeros_and_ones, output="ridge", allow_nameless=True)
+    partly = retrain(pixels(), zeros_and_ones, output="ridge", allow_missing_classes=True)
     named = test.subset(test.labels < 2)
     assert partly.evaluate(test, only_named=True) == partly.evaluate(named)
 
 
 def test_refuses_test_rows_that_were_learned(parts, digits, model):
     both = digits.subset(np.concatenate([parts[1].rows[:5], parts[0].rows[:3]]))
-    with pytest.raises(ModtoolsError, match="3 of 8 rows of digits equal training rows, first row"):
+    with pytest.raises(
+        ModtoolsError, match="3 of 8 examples of digits equal training examples, first"
+    ):
         model.accuracy(both)
     assert 0 <= model.accuracy(both, allow_overlap=True) <= 1
 
@@ -143,17 +145,17 @@ def test_refuses_what_cannot_be_retrained(parts):
     with pytest.raises(ModtoolsError, match="read at 2 taps"):
         retrain(convolutional().at(["0", "1"]), train)
     with pytest.raises(ModtoolsError, match="RidgeOutput does not"):
-        retrain(pixels(), train, output="ridge", pool=train)
+        retrain(pixels(), train, output="ridge", unlabelled=train)
     with pytest.raises(ModtoolsError, match="module must be a PretrainedModule"):
         retrain(nn.Flatten(), train)
 
 
 def test_refuses_features_that_do_not_vary(parts):
     black = Task(np.zeros_like(parts[0].inputs), parts[0].labels)
-    with pytest.raises(ModtoolsError, match="are the same, all zero, in all 40 rows"):
+    with pytest.raises(ModtoolsError, match="are the same, all zero, in all 40 examples"):
         retrain(pixels(), black)
     grey = Task(np.full_like(parts[0].inputs, 1), parts[0].labels)
-    with pytest.raises(ModtoolsError, match='features of "pixels" are the same in all 40 rows'):
+    with pytest.raises(ModtoolsError, match='features of "pixels" are the same in all 40 examples'):
         retrain(pixels(), grey)
 
 
@@ -182,11 +184,12 @@ def test_features_and_labels_give_the_model_of_their_module(digits, tmp_path):
     assert np.array_equal(loaded.predict(others), model.predict(others))
 
 
-def test_features_with_a_pool_and_without_some_classes(digits):
+def test_features_with_unlabelled_ones_and_without_some_classes(digits):
     few = digits.subset(digits.labels < 5).few_labels(n=30, seed=0)
     features = {"pixels@flat": extract(pixels(), few)}
-    model = retrain(features, few, output="class_mean", allow_nameless=True, pool=np.eye(64) * 9)
-    assert model.nameless.tolist() == [5, 6, 7, 8, 9]
+    options = {"output": "class_mean", "allow_missing_classes": True}
+    model = retrain(features, few, **options, unlabelled=np.eye(64) * 9)
+    assert model.missing_classes.tolist() == [5, 6, 7, 8, 9]
     assert model.module.name == "pixels at flat"
 
 
@@ -197,7 +200,7 @@ def test_features_with_a_pool_and_without_some_classes(digits):
         ({"a": np.ones(4)}, r'features of "a" must have shape \(n_samples, n_features\)'),
         ({"a": np.eye(4), "b": np.eye(4)}, r"one dict entry \{name: features\}; got 2\. Put"),
         ({}, r"one dict entry \{name: features\}; got 0"),
-        (np.ones((4, 2)), 'the features of "features" are the same in all 4 rows'),
+        (np.ones((4, 2)), 'the features of "features" are the same in all 4 examples'),
     ],
 )
 def test_features_that_fit_no_labels_are_refused(features, message):

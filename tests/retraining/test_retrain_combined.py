@@ -53,8 +53,8 @@ def test_blocks_that_the_caller_set_are_kept(combined, parts):
     assert model.output.blocks == [280]
 
 
-def test_a_pool_has_the_same_columns(combined, parts):
-    model = retrain(combined, parts[0], output=ClassMeanOutput(), pool=parts[1])
+def test_unlabelled_inputs_have_the_same_columns(combined, parts):
+    model = retrain(combined, parts[0], output=ClassMeanOutput(), unlabelled=parts[1])
     assert model.output.blocks == [64, 216]
     assert model.predict(parts[1]).shape == (100,)
 

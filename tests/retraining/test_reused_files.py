@@ -4,11 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule, Zoo, extract, pixels
+from modtools.modules import PretrainedModule, Zoo, file_digest, pixels
 from modtools.outputs import ClassMeanOutput
 from modtools.retraining import ReusedModel, _reused_files as files, retrain
 from modtools.tasks import Task
@@ -46,23 +47,66 @@ def test_a_loaded_model_predicts_the_same(parts, output, tmp_path):
 def test_names_of_classes_are_kept(parts, tmp_path):
     names = np.array(["naught", "ä", "two", "three", "4", "5", "6", "7", "8", "9"])
     train = Task(parts[0].inputs, names[parts[0].labels], classes=[*names, "ten"], name="words")
-    model = retrain(pixels(), train, output="ridge", allow_nameless=True)
+    model = retrain(pixels(), train, output="ridge", allow_missing_classes=True)
     loaded = ReusedModel.load(model.save(tmp_path / "model"))
     assert loaded.classes.tolist() == model.classes.tolist()
-    assert loaded.nameless.tolist() == ["ten"]
+    assert loaded.missing_classes.tolist() == ["ten"]
     assert np.array_equal(loaded.predict(parts[1]), model.predict(parts[1]))
 
 
-def test_a_pool_is_not_needed_after_the_fit(parts, tmp_path):
-    output = ClassMeanOutput(pool=extract(pixels(), parts[1]))
-    model = retrain(pixels(), parts[0], output=output)
+def test_unlabelled_inputs_are_not_needed_after_the_fit(parts, tmp_path):
+    model = retrain(pixels(), parts[0], output=ClassMeanOutput(), unlabelled=parts[1])
     loaded = ReusedModel.load(model.save(tmp_path / "model"))
-    assert loaded.output.pool is None
+    assert loaded.output.n_classes == 10
     assert np.array_equal(loaded.predict(parts[1]), model.predict(parts[1]))
+
+
+def with_old_names(path):
+    """Give a saved model the names that version 0.1 wrote."""
+    old = {
+        "missing_classes": "nameless",
+        "unassigned_means_": "nameless_means_",
+        "uses_clusters_": "uses_pool_",
+    }
+
+    def renamed(entries):
+        return {old.get(name, name): value for name, value in entries.items()}
+
+    arrays = path / "output.safetensors"
+    save_file(renamed(load_file(arrays)), arrays)
+    card = renamed(json.loads((path / "card.json").read_text()))
+    card["parameters"]["pool"] = None
+    card |= {name: renamed(card[name]) for name in ("attributes", "layouts")}
+    card["sha256"]["output.safetensors"] = file_digest(arrays)
+    (path / "card.json").write_text(json.dumps(card))
+
+
+def test_a_model_with_old_names_is_read_and_written_anew(tmp_path):
+    rng, labels = np.random.default_rng(0), np.arange(100) % 10
+    images = rng.integers(0, 200, (10, 6, 6))[labels] + rng.integers(0, 40, (100, 6, 6))
+    task = Task(images.astype(np.uint8), labels, name="patterns")
+    options = {"output": "class_mean", "unlabelled": task, "allow_missing_classes": True}
+    model = retrain(pixels(), task.subset(np.arange(5)), **options)
+    assert model.n_unassigned_clusters == 5
+    with_old_names(model.save(tmp_path / "old"))
+    assert "missing" not in (tmp_path / "old" / "card.json").read_text()
+    loaded = ReusedModel.load(tmp_path / "old")
+    assert repr(loaded) == repr(model)
+    assert loaded.output.get_params() == model.output.get_params()
+    assert sorted(vars(loaded.output)) == sorted(vars(model.output))
+    inputs = task.inputs
+    assert np.array_equal(loaded.decision_values(inputs), model.decision_values(inputs))
+    assert np.array_equal(loaded.unassigned_clusters(inputs), model.unassigned_clusters(inputs))
+    loaded.save(tmp_path / "new")
+    model.save(tmp_path / "model")
+    cards = [(tmp_path / name / "card.json").read_text() for name in ("new", "model")]
+    assert json.loads(cards[0]).keys() == json.loads(cards[1]).keys()
+    assert "nameless" not in cards[0]
+    assert "pool" not in json.loads(cards[0])["parameters"]
 
 
 def test_a_loaded_model_still_knows_its_training_rows(saved, parts):
-    with pytest.raises(ModtoolsError, match="40 of 40 rows of digits equal training rows"):
+    with pytest.raises(ModtoolsError, match="40 of 40 examples of digits equal training examples"):
         ReusedModel.load(saved).accuracy(parts[0])
 
 
@@ -102,9 +146,9 @@ def test_says_what_cannot_be_saved(parts, tmp_path):
     model = retrain(pixels(), parts[0], output=LogisticRegression(max_iter=300))
     with pytest.raises(ModtoolsError, match=r"only the output modules of modtools .* got Logistic"):
         model.save(tmp_path / "model")
-    nameless = PretrainedModule(nn.Flatten(), name="mine", preprocess=pixels().preprocess)
+    unbuilt = PretrainedModule(nn.Flatten(), name="mine", preprocess=pixels().preprocess)
     with pytest.raises(ModtoolsError, match="mine cannot be saved: it lacks build="):
-        retrain(nameless, parts[0], output="ridge").save(tmp_path / "model")
+        retrain(unbuilt, parts[0], output="ridge").save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 

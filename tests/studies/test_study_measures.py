@@ -202,7 +202,7 @@ def test_code_length_is_that_of_the_learning_curve(data, study):
     expected = []
     for draw in range(5):
         rows = np.random.default_rng(draw_seed(0, draw)).permutation(90)[:60]
-        curve = learning_curve(train[rows], labels[rows], test, test_labels, pool=train)
+        curve = learning_curve(train[rows], labels[rows], test, test_labels, unlabelled=train)
         expected.append(curve.codelength[[2, 7, 19, 59]])
     table = study.codelength()
     found = table[table["module"] == "clear"]

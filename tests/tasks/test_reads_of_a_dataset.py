@@ -79,7 +79,7 @@ def retrain_and_test(train, test, folder):
 
 
 def retrain_with_a_pool(train, test, folder):
-    mt.retrain(networks("a")[0], train, output="class_mean", pool=test)
+    mt.retrain(networks("a")[0], train, output="class_mean", unlabelled=test)
 
 
 def score(train, test, folder):
