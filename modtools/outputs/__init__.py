@@ -1,4 +1,4 @@
-"""Output modules: linear machines on frozen features, each with its leave-one-out."""
+"""Output modules: linear heads on frozen features, each with its leave-one-out."""
 
 from modtools.outputs._class_mean import (
     ClassMeanOutput,

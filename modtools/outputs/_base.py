@@ -21,7 +21,7 @@ FLOATS = [np.float64, np.float32]  # what `fit` and `predict` keep as it is
 
 
 def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
-    """Return the sorted class labels, at least two, and the code of each row.
+    """Return the sorted class labels, at least two, and the code of each example.
 
     >>> encode_classes(["b", "a"])[1]
     array([1, 0])
@@ -36,13 +36,13 @@ def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
 
 
 def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, NDArray[Any], ClassCodes]:
-    """Check features and labels that no fit keeps; return features, classes and codes."""
+    """Check features and labels outside of a fit; return features, classes and codes."""
     features, labels = check_X_y(X, y, dtype=FLOATS, ensure_min_samples=2)
     return features, *encode_classes(labels)
 
 
 class Decider(Protocol):
-    """A fitted estimator that decides about standardised rows."""
+    """A fitted estimator that decides about standardised examples."""
 
     mean_: FloatMatrix
     scale_: FloatMatrix
@@ -51,7 +51,7 @@ class Decider(Protocol):
 
 
 def decide(output: Decider, X: ArrayLike) -> FloatMatrix:
-    """Check the data of a prediction and return its decision values, block by block of rows."""
+    """Check the data of a prediction and return its decision values, block by block."""
     check_is_fitted(output)
     features = validate_data(output, X, dtype=FLOATS, reset=False)
     rows = StandardizedRows(features, output.mean_, output.scale_)
@@ -76,7 +76,7 @@ class OutputModule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
-        """Return the decision values (n_samples, n_classes) of standardised rows."""
+        """Return the decision values (n_samples, n_classes) of standardised examples."""
 
     def decision_values(self, X: ArrayLike) -> FloatMatrix:
         """Return one decision value per class.

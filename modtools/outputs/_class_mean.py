@@ -23,7 +23,7 @@ _LEAST_EVIDENCE = 0.5
 
 
 def class_sums(rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> FloatMatrix:
-    """Return the sum of the standardised rows of each class (n_classes, n_features).
+    """Return the sum of the standardised examples of each class (n_classes, n_features).
 
     >>> class_sums(StandardizedRows.of(np.array([[0.0], [1.0], [5.0]]), rescale=False),
     ...            np.array([0, 0, 1]), 2)
@@ -278,7 +278,7 @@ class ClassMeanOutput(OutputModule):
         return np.asarray(self.unassigned_clusters(X) >= 0)
 
     def _nearness(self, rows: StandardizedRows, means: FloatMatrix) -> FloatMatrix:
-        """Return the decision of each row for each mean (n_samples, n_means), block by block."""
+        """Return the decision of each example for each mean (n_samples, n_means)."""
         return np.concatenate([mean_decisions(b, means, self.metric) for _, b in rows.blocks()])
 
     def leave_one_out(

@@ -77,19 +77,19 @@ def sample_rows(n_rows: int) -> NDArray[np.intp]:
 
 
 def middle_of(sample: NDArray[Any]) -> FloatMatrix:
-    """Return the median of each column of a few rows, which a few far rows do not move."""
+    """Return the median of each column of a few rows, which a few outliers do not move."""
     return np.asarray(np.sort(sample, axis=0)[len(sample) // 2], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Grain:
-    """How fine features are: tells whether sums of products can still hold what most rows say.
+    """How fine features are: whether sums of products can still resolve most examples.
 
     Attributes
     ----------
     typical : ndarray of shape (n_features,)
-        Median of the deviations from the middle that are not 0, over a few rows: one far row does
-        not change it. 0 where unknown.
+        Median of the deviations from the middle that are not 0, over a few examples: one outlier
+        does not change it. 0 where unknown.
     eps : float
         Unit of rounding of the entries.
     """

@@ -31,23 +31,24 @@ class LogisticOutput(OutputModule):
 
     The penalty is strength/2 |W|^2 beside the summed log loss, the intercept free: scikit-learn's
     `LogisticRegression` (which fits it) with C = 1 / strength. Where that stops too early, Newton's
-    method goes on.
+    method resumes.
 
     Parameters
     ----------
     strength : float, optional
         Strength of the penalty, an absolute number. By default it is chosen from 10^k, k = -2, -1,
-        ..., 3, by the log loss of rows held out in the five folds of `leave_one_out`, ties to the
-        larger; with one label a class nothing can be held out, and it is 1.
+        ..., 3, by the held-out log loss in the five folds of `leave_one_out`, ties to the larger;
+        with one label per class nothing can be held out, and it is 1.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation; constant columns become 0.
     blocks : sequence of int, optional
-        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
-        are standardised, then each block divided by one number. By default all columns are one.
+        Widths of consecutive blocks of columns, one per module, that are given equal energy:
+        columns are standardised, then each block divided by one number. By default all columns are
+        one.
     max_iter : int, default=2000
         Largest number of iterations; a fit that stops there warns with MT005.
     random_state : int, default=0
-        Seed of the five folds, which do not follow the order of the rows; with a given strength
+        Seed of the five folds, which do not follow the order of the examples; with a given strength
         `fit` has no randomness.
 
     Attributes
@@ -111,7 +112,7 @@ class LogisticOutput(OutputModule):
         X, codes = self._check_fit(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
         self.strength_ = self._strength_for(rows, codes, len(self.classes_))
-        # Principal coordinates leave fewer weights where rows are fewer than features.
+        # Principal coordinates leave fewer weights where examples are fewer than features.
         basis = ridge_basis(rows) if len(rows) < rows.n_features else None
         design = rows.dense() if basis is None else basis.dense()
         weights, self.n_iter_ = self._solve(design, codes, max_iter)
@@ -132,7 +133,7 @@ class LogisticOutput(OutputModule):
             solver.fit(design, codes)
         n_iterations = int(solver.n_iter_[0])
         has_converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
-        # scikit-learn keeps one row of weights for two classes: half of it belongs to each class.
+        # scikit-learn keeps one weight vector for two classes: half of it belongs to each class.
         is_binary = len(self.classes_) == 2
         halves = np.array([-0.5, 0.5]) if is_binary else np.ones(len(self.classes_))
         weights = np.vstack([solver.coef_.T * halves, solver.intercept_ * halves])
@@ -169,13 +170,13 @@ class LogisticOutput(OutputModule):
         return np.asarray(softmax(self.decision_values(X), axis=1))
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
-        """Return an approximation of what the output module fitted without a row predicts for it.
+        """Return about what the output module fitted without an example predicts for it.
 
-        Rows are held out a fifth at a time (five stratified folds). Every fold is fitted from zero,
-        never from a fit that saw its rows: to the end where rows and weights are few, else for 20
-        iterations of all folds at once, or more until the loss is within about a hundredth of its
-        minimum. The standardisation with all rows and the strength are held fixed. `fit` is not
-        needed before, nothing is stored.
+        Examples are held out a fifth at a time (five stratified folds). Every fold is fitted from
+        zero, never from a fit on its held-out examples: to convergence where examples and weights
+        are few, else for 20 iterations of all folds at once, or more until the loss is within about
+        a hundredth of its minimum. The standardisation with all examples and the strength are held
+        fixed. `fit` is not needed before, nothing is stored.
 
         Parameters
         ----------
@@ -187,7 +188,7 @@ class LogisticOutput(OutputModule):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Held-out labels; a row that is alone in its class is always wrong.
+            Held-out labels; that of a singleton class is always wrong.
 
         Examples
         --------

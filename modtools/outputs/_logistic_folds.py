@@ -1,9 +1,9 @@
 """Multinomial logistic regression on all cross-validation folds at once, each from a cold start.
 
-A fold that starts from a fit that saw its rows remembers their labels; here every fold starts from
-zero. What the folds share is free of labels: the standardised rows and their scatter. Held-out
-predictions and the choice of the strength come from the same folds. The equations of L-BFGS are
-those of Nocedal & Wright, "Numerical Optimization", 2006.
+A fold that starts from a fit on its held-out examples remembers their labels; here every fold
+starts from zero. What the folds share is free of labels: the standardised features and their
+scatter. Held-out predictions and the choice of the strength come from the same folds. The equations
+of L-BFGS are those of Nocedal & Wright, "Numerical Optimization", 2006.
 """
 
 from dataclasses import dataclass
@@ -43,24 +43,24 @@ _TIE = 1e-5
 N_FOLDS = 5
 # Iterations after which the held-out accuracy no longer moves (tests compare with converged fits).
 N_ITERATIONS = 20
-# A fold that is still far from its solution goes on until here.
+# A fold that is still far from its solution continues until here.
 _MOST_ITERATIONS = 300
-# As many iterations as cost this (rows times weights) are always made. A small problem, one that
-# affords many, is solved to the end in float64: that takes no more time than anyone notices.
+# As many iterations as cost this (examples times weights) are always made. A small problem, which
+# affords many, is solved to convergence in float64: that takes little time.
 _AFFORDABLE_WORK = 1e7
 _MANY_ITERATIONS = 100
-# What the loss may still fall by, as a share of itself, in a fold that need not go on, and in one
-# that has converged.
+# What the loss may still fall by, as a share of itself, in a fold that may stop, and in one that
+# has converged.
 _NEAR = 1e-2
 _CONVERGED = {"float32": 1e-11, "float64": 1e-16}
 _MEMORY = 10
 _MAX_HALVINGS = 30
 # No step is longer than so many times the way from the start, or than this from the start.
 _LONGEST_STEP = 10.0
-# The logit of a class that a fold does not know: its probability is 0 in any arithmetic.
+# The logit of a class without a training example: its probability is 0 in any arithmetic.
 _NEVER = -1e4
 _LONG_ROW = 32
-# With this many rows a column, the curvature of the loss is near a multiple of the scatter.
+# With this many examples per column, the curvature of the loss is near a multiple of the scatter.
 _ROWS_PER_COLUMN = 5
 # Mean of p (1 - p) in a typical fit; the bound of Boehning ("Multinomial logistic regression
 # algorithm", Ann. Inst. Statist. Math. 44, 1992), 1/2, is far too cautious.
@@ -76,28 +76,28 @@ def cold_fold_codes(
     seed: int = 0,
     groups: ClassCodes | None = None,
 ) -> ClassCodes:
-    """Return the class predicted for each row by a fit on the folds that do not hold it.
+    """Return the class predicted for each example by a fit on the folds that do not hold it.
 
     Parameters
     ----------
     rows : StandardizedRows
         Features.
     codes : ndarray of shape (n_samples,)
-        Class of each row.
+        Class of each example.
     n_classes : int
         Number of classes.
     strength : float, default=1.0
         Penalty strength/2 |W|^2 beside the summed log loss, the intercept free; for two classes W
         is the one difference of weights, as in scikit-learn.
     seed : int, default=0
-        Seed of the folds, which follow the content of the rows, not their order.
+        Seed of the folds, which follow the content of the examples, not their order.
     groups : ndarray of shape (n_samples,), optional
-        Group of each row; a group is never split between folds.
+        Group of each example; a group is never split between folds.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Predicted class codes; a class without training rows is never predicted.
+        Predicted class codes; a class without a training example is never predicted.
 
     Examples
     --------
@@ -134,19 +134,20 @@ def choose_logistic_strength(
 
     The tried strengths are 10^k, k = -2, -1, ..., 3. All folds of all strengths are fitted side by
     side, each from zero. The loss decides, not the accuracy, which with few labels is the same for
-    many strengths. A row whose class no training fold holds says nothing about the strength; if
-    that is every row (one label a class), the strength is 1.
+    many strengths. Examples whose class no training fold holds are not judged; if none is left (one
+    label per class), the strength is 1.
 
     Parameters
     ----------
     rows : StandardizedRows
         Features.
     codes : ndarray of shape (n_samples,)
-        Class of each row.
+        Class of each example.
     n_classes : int
         Number of classes.
     seed : int, default=0
-        Seed of the five stratified folds, which follow the content of the rows, not their order.
+        Seed of the five stratified folds, which follow the content of the examples, not their
+        order.
 
     Returns
     -------
@@ -185,14 +186,14 @@ def choose_logistic_strength(
 
 
 def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> NDArray[np.bool_]:
-    """Return whether another fold than a row's own holds its class (n_samples,)."""
+    """Return whether another fold than an example's own holds its class (n_samples,)."""
     counts = np.zeros((folds.max() + 1, n_classes), dtype=np.intp)
     np.add.at(counts, (folds, codes), 1)
     return np.asarray((counts.sum(axis=0) > counts)[folds, codes])
 
 
 def _summed_losses(design: FloatMatrix, codes: ClassCodes, weights: FloatMatrix) -> FloatMatrix:
-    """Return the log loss of each strength, summed over the rows (n_strengths,)."""
+    """Return the log loss of each strength, summed over the examples (n_strengths,)."""
     logits = np.tensordot(design.astype(np.float64), weights.astype(np.float64), axes=1)
     of_true = logits[np.arange(len(codes)), :, codes]
     return np.asarray((logsumexp(logits, axis=2) - of_true).sum(axis=0))
@@ -201,10 +202,10 @@ def _summed_losses(design: FloatMatrix, codes: ClassCodes, weights: FloatMatrix)
 def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return float32 coordinates with a last column for the intercept, and their penalties.
 
-    Fewer rows than columns are turned into their principal coordinates, which changes no decision
-    and leaves fewer weights. With many rows a column, principal coordinates are divided by the root
-    of their expected curvature, which makes the problem nearly round; the penalty is divided with
-    them.
+    Fewer examples than columns are turned into their principal coordinates, which changes no
+    decision and leaves fewer weights. With many examples per column, principal coordinates are
+    divided by the root of their expected curvature, which makes the problem well conditioned; the
+    penalty is divided with them.
 
     >>> fold_design(StandardizedRows.of(np.array([[0.0], [2.0]])), 3.0)[0]
     array([[-1.,  1.],
@@ -246,7 +247,7 @@ def known_classes(
 
 
 def fold_penalties(penalty: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return the penalties (n_columns, n_folds): doubled in a fold that knows two classes.
+    """Return the penalties (n_columns, n_folds): doubled in a fold with two classes.
 
     For two classes W is one difference of weights. Each of two symmetric weight vectors is half of
     it: |w|^2 = 2 (|w/2|^2 + |w/2|^2).
@@ -270,26 +271,26 @@ def minimise_folds(
 ) -> NDArray[Any]:
     """Minimise the penalised multinomial loss of each fold by L-BFGS, all folds side by side.
 
-    A fold that has converged is left alone. What comes out is checked fold by fold, and a fold that
+    A fold that has converged is left alone. The results are checked fold by fold, and a fold that
     is not near its solution is solved by Newton's method; warning MT005 where that fails too.
 
     Parameters
     ----------
     design : ndarray of shape (n_samples, n_columns)
-        Rows; their type is the type of the result, and of the arithmetic unless the problem is
-        small. The last column is constant, for the intercept.
+        Design matrix; its type is the type of the result, and of the arithmetic unless the problem
+        is small. The last column is constant, for the intercept.
     codes : ndarray of shape (n_samples,)
-        Class of each row.
+        Class of each example.
     n_classes : int
         Number of classes.
     training : ndarray of shape (n_samples, n_folds)
-        Whether a fold is trained on a row.
+        Whether a fold is trained on an example.
     penalty : ndarray of shape (n_columns,) or (n_columns, n_folds)
-        Each column's weights w cost penalty/2 |w|^2, in all folds alike or in each its own; 0 for
-        the last.
+        Each column's weights w cost penalty/2 |w|^2, the same in all folds or one per fold; 0
+        for the last.
     n_iterations : int, default=20
-        Number of steps, each with one pass over the rows, after which being near the solution is
-        enough; more in small problems, which cost little.
+        Number of steps, each with one pass over the examples, after which being near the solution
+        is enough; more in small problems, which cost little.
 
     Returns
     -------
@@ -347,7 +348,7 @@ def _solve_the_rest(
 
 
 class _Folds(NamedTuple):
-    """What is minimised: rows, and for each fold those it is trained on and its penalties."""
+    """What is minimised: examples, and for each fold those it is trained on and its penalties."""
 
     design: NDArray[Any]
     codes: ClassCodes
@@ -355,7 +356,7 @@ class _Folds(NamedTuple):
     penalty: NDArray[Any]
 
     def squares(self) -> NDArray[Any]:
-        """Return the sum of squares of each column over the rows of each fold."""
+        """Return the sum of squares of each column over the examples of each fold."""
         sums = np.zeros((self.design.shape[1], self.training.shape[1]), dtype=self.design.dtype)
         step = rows_per_block(self.design.shape[1])
         for start in range(0, len(self.design), step):
@@ -370,7 +371,7 @@ class _Folds(NamedTuple):
 
 @dataclass
 class _Search:
-    """Where L-BFGS stands in each fold.
+    """The state of L-BFGS in each fold.
 
     Attributes
     ----------

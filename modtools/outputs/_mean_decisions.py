@@ -1,4 +1,4 @@
-"""How near rows are to means, in either metric, and what a row's own mean is without the row."""
+"""How near examples are to class means, and to the mean of their own class without them."""
 
 import numpy as np
 
@@ -21,21 +21,21 @@ def unit_rows(rows: FloatMatrix) -> FloatMatrix:
 
 
 def mean_decisions(block: FloatMatrix, means: FloatMatrix, metric: str) -> FloatMatrix:
-    """Return minus the squared distance, or the cosine, of each row to each mean.
+    """Return minus the squared distance, or the cosine, of each example to each mean.
 
     Parameters
     ----------
     block : ndarray of shape (n_samples, n_features)
-        Standardised rows.
+        Standardised examples.
     means : ndarray of shape (n_means, n_features)
-        Means of standardised rows.
+        Means of standardised examples.
     metric : {"euclidean", "cosine"}
-        A row of zeros has cosine 0 to everything.
+        An example of zeros has cosine 0 to everything.
 
     Returns
     -------
     ndarray of shape (n_samples, n_means)
-        The largest is the nearest.
+        Decisions; the largest is that of the nearest mean.
 
     Examples
     --------
@@ -51,23 +51,23 @@ def mean_decisions(block: FloatMatrix, means: FloatMatrix, metric: str) -> Float
 def own_decisions_without(
     block: FloatMatrix, sums: FloatMatrix, counts: ClassCodes, metric: str
 ) -> FloatMatrix:
-    """Return the decision of each row for its own class, whose mean is computed without the row.
+    """Return the decision of each example for its own class, whose mean is computed without it.
 
     Parameters
     ----------
     block : ndarray of shape (n_samples, n_features)
-        Standardised rows.
+        Standardised examples.
     sums : ndarray of shape (n_samples, n_features)
-        Sum of all rows of each row's class, the row included.
+        Sum of all examples of each example's class, itself included.
     counts : ndarray of shape (n_samples,)
-        Number of these rows.
+        Number of these examples.
     metric : {"euclidean", "cosine"}
         As in `mean_decisions`.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Decisions; minus infinity for a row that is alone in its class.
+        Decisions; minus infinity for a singleton class.
 
     Examples
     --------

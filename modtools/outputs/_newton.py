@@ -18,17 +18,17 @@ __all__ = ["NewtonFit", "log_loss_gradient", "newton_weights"]
 _MAX_STEPS = 100
 _MAX_HALVINGS = 40
 _MAX_CONJUGATE = 1000
-# The gradient at the solution, as a share of the largest that the rows could have: what is aimed
-# at, and what is good enough.
+# The gradient at the solution, as a share of the largest that these examples could have: what is
+# aimed at, and what is good enough.
 _TOLERANCE = 1e-14
 _ACCEPTED = 1e-7
 _LEAST_DECREASE = 1e-4
-# An intercept along which the loss bends by less stays: all rows are far on their side.
+# An intercept along which the loss has less curvature stays: all examples are far on their side.
 _FLAT = 1e-150
 
 
 class NewtonFit(NamedTuple):
-    """Weights (n_columns, n_classes), and whether their gradient is as good as 0."""
+    """Weights (n_columns, n_classes), and whether their gradient is practically 0."""
 
     weights: FloatMatrix
     has_converged: bool
@@ -56,9 +56,9 @@ def newton_weights(
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_columns)
-        Rows, a column of ones for the intercept among them.
+        Design matrix, with a column of ones for the intercept.
     codes : ndarray of shape (n_samples,)
-        Class of each row, every class of `start` present.
+        Class of each example, every class of `start` present.
     penalty : ndarray of shape (n_columns,)
         Penalty of each column's weights, 0 for the intercept.
     start : ndarray of shape (n_columns, n_classes)
@@ -81,7 +81,7 @@ def newton_weights(
         fit = _minimise(problem, start)
         if fit.has_converged:
             return fit
-    # Far out the loss can be too flat to show the way, which it never is at zero.
+    # Far out the loss can be too flat for a step, which it never is at zero.
     return _minimise(problem, zero)
 
 
@@ -98,7 +98,7 @@ def _minimise(problem: "_Problem", weights: FloatMatrix) -> NewtonFit:
         step = problem.newton_step(gradient, probabilities)
         slope = float(np.vdot(gradient, step))
         share, rounding = 1.0, 4 * np.finfo(float).eps * loss
-        if -slope <= rounding / 100:  # the loss is at its minimum, as far as it can be told
+        if -slope <= rounding / 100:  # the loss is at its minimum, as far as can be resolved
             break
         for _ in range(_MAX_HALVINGS):
             new_loss = problem.loss(weights + share * step)
@@ -112,7 +112,7 @@ def _minimise(problem: "_Problem", weights: FloatMatrix) -> NewtonFit:
 
 
 class _Problem(NamedTuple):
-    """The penalised loss of one set of rows, with what Newton's method asks of it."""
+    """The penalised loss of one design matrix, with what Newton's method needs of it."""
 
     rows: FloatMatrix
     targets: FloatMatrix
@@ -127,7 +127,7 @@ class _Problem(NamedTuple):
         return np.asarray(self.rows.T @ (probabilities - self.targets) + self.penalty * weights)
 
     def hessian_times(self, direction: FloatMatrix, probabilities: FloatMatrix) -> FloatMatrix:
-        # The Hessian of a row's loss over its logits is diag(p) - p p'.
+        # The Hessian of an example's loss over its logits is diag(p) - p p'.
         change = probabilities * (self.rows @ direction)
         change -= probabilities * change.sum(axis=1, keepdims=True)
         return np.asarray(self.rows.T @ change + self.penalty * direction)

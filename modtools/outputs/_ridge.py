@@ -34,7 +34,7 @@ __all__ = [
     "strength_of_evidence",
 ]
 
-# A row whose leverage is nearer to 1 is not determined by the others.
+# An example whose leverage is nearer to 1 is not determined by the others.
 _SMALLEST_COMPLEMENT = 1e-8
 _MIRRORED_ROWS = 256  # rows at once, so that their copy stays in the processor's cache
 
@@ -62,16 +62,16 @@ def one_hot(codes: ClassCodes, n_classes: int) -> FloatMatrix:
 
 @dataclass(frozen=True)
 class RidgeBasis:
-    """Principal coordinates of the rows: what ridge regressions of every strength share.
+    """Principal coordinates of the examples: what ridge regressions of every strength share.
 
     They are computed when they are first asked for: the evidence of a strength needs less.
 
     Attributes
     ----------
     rows : StandardizedRows
-        The rows, centred.
+        The features, centred.
     product : ndarray of shape (rank, rank)
-        Scatter of the columns, or Gram matrix of the rows where that is smaller; rank is the
+        Scatter of the columns, or Gram matrix of the examples where that is smaller; rank is the
         smaller of n_samples and n_features. Only the upper triangle is filled.
     is_dual : bool
         Whether `product` is the Gram matrix.
@@ -136,7 +136,7 @@ class RidgeBasis:
 
 
 def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
-    """Return the scatter of the rows, or their Gram matrix when that is smaller, to decompose.
+    """Return the scatter of the features, or their Gram matrix where that is smaller.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def ridge_basis(rows: StandardizedRows) -> RidgeBasis:
 
 
 def row_products(rows: StandardizedRows) -> FloatMatrix:
-    """Return the Gram matrix of the rows, its upper triangle filled, from blocks of columns.
+    """Return the Gram matrix of the examples, its upper triangle filled, from blocks of columns.
 
     >>> row_products(StandardizedRows.of(np.array([[1.0], [3.0]])))
     array([[ 1., -1.],
@@ -189,9 +189,9 @@ class RidgeLeaveOneOut(NamedTuple):
     strength : float
         The strength used: the one given, or that of the smallest PRESS.
     press : float
-        Sum of squared leave-one-out residuals over rows and targets.
+        Sum of squared leave-one-out residuals over examples and targets.
     decisions : ndarray of shape (n_samples, n_targets)
-        What is predicted for a row by the regression fitted without it.
+        What is predicted for an example by the regression fitted without it.
     """
 
     strength: float
@@ -207,23 +207,23 @@ def ridge_leave_one_out(
 ) -> RidgeLeaveOneOut:
     """Return exact leave-one-out predictions; weights and intercept are re-estimated.
 
-    With leverage h of a row, its leave-one-out residual is residual / (1 - h), and that of a group
-    with leverages H is (I - H)^-1 residuals (Allen, "The relationship between variable selection
-    and data augmentation and a method for prediction", Technometrics 16, 1974; Cook & Weisberg,
-    "Residuals and influence in regression", 1982, chapter 3). The strength is added to the
-    scatter of the rows; by default it is chosen from `strength_grid` by the smallest PRESS, ties to
-    the larger.
+    With leverage h of an example, its leave-one-out residual is residual / (1 - h), and that of a
+    group with leverages H is (I - H)^-1 residuals (Allen, "The relationship between variable
+    selection and data augmentation and a method for prediction", Technometrics 16, 1974; Cook &
+    Weisberg, "Residuals and influence in regression", 1982, chapter 3). The strength is added to
+    the scatter; by default it is chosen from `strength_grid` by the smallest PRESS, ties to the
+    larger.
 
     Parameters
     ----------
     basis : RidgeBasis
-        Decomposition of the rows.
+        Decomposition of the features.
     targets : ndarray of shape (n_samples, n_targets)
         One-hot, 0/1 or real targets.
     strength : float, optional
         A fixed strength.
     groups : ndarray of shape (n_samples,), optional
-        Group of each row; a row's whole group is left out with it.
+        Group of each example; its whole group is left out with it.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def ridge_leave_one_out(
     Raises
     ------
     ModtoolsError
-        The strength is so small that a left-out row is not determined.
+        The strength is so small that a left-out example is not determined.
 
     Examples
     --------
@@ -248,7 +248,7 @@ def ridge_leave_one_out(
     projected = basis.project(centred)
     inverses = 1.0 / (basis.eigenvalues[:, None] + strengths)
     # 1 - h, with the leverage 1/n of the intercept. Residuals of every strength are computed block
-    # by block, so that nothing of the size of rows x strengths x targets is kept.
+    # by block, so that nothing of the size of examples x strengths x targets is kept.
     complements = np.empty((len(targets), len(strengths)))
     press = np.zeros(len(strengths))
     for rows, block in basis.blocks():
@@ -261,7 +261,7 @@ def ridge_leave_one_out(
     press[complements.min(axis=0) < _SMALLEST_COMPLEMENT] = np.inf
     best = _smallest(press, strengths)
     decisions = np.empty_like(targets)
-    # Where the coordinates are projections of the rows, weights of the features spare that product.
+    # Where the coordinates are projections of the features, weights of these spare that product.
     solution = inverses[:, best, None] * projected
     weights = solution if basis.is_dual else basis.weights(solution)
     for rows, block in basis.blocks() if basis.is_dual else basis.rows.blocks():
@@ -275,8 +275,8 @@ def _smallest(press: FloatMatrix, strengths: FloatMatrix) -> int:
     best = int(np.flatnonzero(press <= press.min() * (1 + 1e-12))[-1])
     if not np.isfinite(press[best]):
         raise ModtoolsError(
-            f"strength={strengths[best]:.3g} is too small: a row has leverage 1, so the machine "
-            "without it is not determined. Use a larger strength."
+            f"strength={strengths[best]:.3g} is too small: an example has leverage 1, so the "
+            "regression without it is not determined. Use a larger strength."
         )
     return best
 
@@ -295,7 +295,7 @@ def _ridge_leave_groups_out(
         residuals = centred - coordinates @ (inverse[:, None] * projected)
         for rows in members:
             leverages = (coordinates[rows] * inverse) @ coordinates[rows].T + 1 / len(targets)
-            # Symmetric and positive, so that its eigenvalues say whether the group is determined.
+            # Symmetric and positive, so that its eigenvalues show whether the group is determined.
             values, vectors = np.linalg.eigh(np.eye(len(rows)) - leverages)
             if values[0] < _SMALLEST_COMPLEMENT:
                 press[column] = np.inf
@@ -353,7 +353,7 @@ def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     Parameters
     ----------
     basis : RidgeBasis
-        The rows, centred by their own mean.
+        The features, centred by their own mean.
     targets : ndarray of shape (n_samples, n_targets)
         One-hot, 0/1 or real targets.
 

@@ -114,7 +114,7 @@ def evaluate_ridge_path(
     if strength is None:
         strength = _strength_of_labels(rows, targets)
     solved = _solve(rows, targets, strength, tests, counts=counts, precision=precision)
-    # Position m - 1 is what m labels have taught.
+    # Position m - 1 is after m labels.
     code, at = prequential(solved.one_step_ahead, codes), solved.counts - 1
     is_seen = np.cumsum(targets, axis=0)[at] > 0
     right = np.empty((len(at), len(test_codes)), dtype=np.bool_) if with_right else None
@@ -170,7 +170,7 @@ def _strength_of_labels(rows: StandardizedRows, targets: FloatMatrix) -> float:
     present = targets.any(axis=0)
     if np.count_nonzero(present) == 1:
         return float(len(rows))  # the classifier is its intercept, whatever the strength
-    # The flat prior of the intercept needs rows centred by their own mean, not by the pool's.
+    # The flat prior of the intercept needs features centred by their own mean, not by another one.
     centred = StandardizedRows(rows.features, column_moments(rows.features)[0], rows.scale)
     return strength_of_evidence(ridge_basis(centred), targets[:, present])
 
@@ -225,7 +225,7 @@ def _evaluate(
 def _lose_ties(
     is_right: NDArray[np.bool_], decisions: NDArray[Any], best: NDArray[Any], codes: ClassCodes
 ) -> None:
-    """Take back what is right where an earlier class has the same value: the first one wins."""
+    """Count as wrong where an earlier class has the same value: the first one wins."""
     is_best = decisions == best
     if np.count_nonzero(is_best) == best.size:
         return
@@ -244,7 +244,7 @@ def _likelihoods(
     decisions -= best
     decisions *= coldness
     exponents = (of_true - best) * coldness
-    with np.errstate(over="ignore"):  # minus infinity is what a class far behind deserves
+    with np.errstate(over="ignore"):  # minus infinity is right for a class of tiny probability
         terms, part = decisions.astype(np.float32), exponents.astype(np.float32)
     return np.asarray(np.exp(part, out=part) / np.exp(terms, out=terms).sum(axis=0))
 
@@ -296,7 +296,7 @@ def prequential(predictions: FloatMatrix, codes: ClassCodes) -> Prequential:
 
 
 class PrequentialCoder:
-    """What `prequential` returns, block by block; it keeps what the labels so far have cost.
+    """What `prequential` returns, block by block; it keeps the code length of the labels so far.
 
     Parameters
     ----------
@@ -319,13 +319,13 @@ class PrequentialCoder:
         n_known, n_classes = int(self._counts.sum()), len(self._counts)
         losses = self._losses_of(predictions, codes)
         running = np.cumsum(np.vstack([self._losses, losses]), axis=0)
-        # Losses that differ by rounding are equal, and the smallest temperature has them.
+        # Losses that differ by rounding are ties, which the smallest temperature wins.
         smallest = running.min(axis=1, keepdims=True)
         best = (running <= smallest * (1 + _ROUNDING)).argmax(axis=1)
         best[np.arange(n_known, n_known + len(best)) < n_classes] = _NO_TEMPERATURE
         self._losses = running[-1]
         self._counts += np.bincount(codes, minlength=n_classes)
-        # Each label pays at the temperature that was best before it came.
+        # Each label is coded at the temperature that was best before it.
         bits = losses[np.arange(len(codes)), best[:-1]]
         return Prequential(bits, _TEMPERATURES[best[1:]])
 
@@ -334,7 +334,7 @@ class PrequentialCoder:
         counts = np.vstack([self._counts, one_hot(codes, len(self._counts))[:-1]])
         decisions = np.where(np.cumsum(counts, axis=0) > 0, predictions, -np.inf)
         if not self._counts.any():
-            decisions[0] = 0  # before any label all classes are alike
+            decisions[0] = 0  # before any label all classes are equal
         decisions = np.ascontiguousarray(decisions.T)  # sums over few classes are slow along rows
         decisions -= decisions.max(axis=0)
         of_true = decisions[codes, np.arange(len(codes))]

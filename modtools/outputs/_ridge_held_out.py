@@ -1,4 +1,4 @@
-"""What ridge classifiers decide about examples that are held out, and how good these decisions are.
+"""Decisions of ridge classifiers about held-out examples, and how good these decisions are.
 
 The examples are divided into folds, in several ways; a classifier with a free intercept learns all
 folds but one and decides about that one. With the strength the same in all folds, one inverse
@@ -61,8 +61,8 @@ class HeldOutJudge:
     examples_per_class : int
         Up to the bounds, so many examples of a class are held out twice in all divisions together.
     sharpness : float
-        Logits are so many times the decision values, which aim at 0 and 1: larger values punish
-        single examples, smaller ones leave all probabilities alike.
+        Logits are so many times the decision values, whose targets are 0 and 1: larger values
+        weight single examples more, smaller ones make all probabilities equal.
     groups : ndarray of shape (n_samples,), optional
         Group of each example; a group is never split.
     content : RowContent, optional

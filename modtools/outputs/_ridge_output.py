@@ -70,28 +70,29 @@ class RidgeModule:
 class RidgeOutput(RidgeModule, OutputModule):
     """Ridge regression on one-hot targets as an output module.
 
-    Columns are standardised with the training rows (constant ones become 0), the intercept carries
-    no penalty, and a row belongs to the class of the largest decision value, ties to the first.
-    With several labels an example (a 0/1 matrix), every label has a classifier of its own, all of
-    one strength; a row carries the labels whose decision values exceed one half.
+    Columns are standardised with the training examples (constant ones become 0), the intercept has
+    no penalty, and an example belongs to the class of the largest decision value, ties to the
+    first. With several labels per example (a 0/1 matrix), every label has its own classifier, all
+    of one strength; the labels whose decision values exceed one half are predicted.
 
     Parameters
     ----------
     strength : float, optional
-        Penalty added to the scatter of the standardised rows, an absolute number. By default it is
-        chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
+        Penalty added to the scatter of the standardised features, an absolute number. By default it
+        is chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
     blocks : sequence of int, optional
-        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
-        are standardised, then each block divided by one number. By default all columns are one.
+        Widths of consecutive blocks of columns, one per module, that are given equal energy:
+        columns are standardised, then each block divided by one number. By default all columns are
+        one.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Sorted class labels, or the numbers of the label columns.
     is_multilabel_ : bool
-        Whether a row carries several labels.
+        Whether examples have several labels.
     strength_ : float
         The strength used.
     coef_ : ndarray of shape (n_classes, n_features)
@@ -154,7 +155,7 @@ class RidgeOutput(RidgeModule, OutputModule):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Decision values; for two classes, that of the second minus that of the first; for
-            several labels an example, positive where the label is predicted.
+            several labels per example, positive where the label is predicted.
         """
         check_is_fitted(self)
         if self.is_multilabel_:
@@ -178,10 +179,10 @@ class RidgeOutput(RidgeModule, OutputModule):
         return self._labels(values, self.classes_, is_multilabel=self.is_multilabel_)
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
-        """Return what the output module fitted without a row predicts for it, exactly.
+        """Return what the output module fitted without an example predicts for it, exactly.
 
-        The standardisation with all rows and the strength are held fixed; weights and intercept are
-        re-estimated. `fit` is not needed before, and nothing is stored.
+        The standardisation with all examples and the strength are held fixed; weights and intercept
+        are re-estimated. `fit` is not needed before, and nothing is stored.
 
         Parameters
         ----------
@@ -193,7 +194,7 @@ class RidgeOutput(RidgeModule, OutputModule):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Leave-one-out labels; a row that is alone in its class is always wrong.
+            Leave-one-out labels; that of a singleton class is always wrong.
 
         Examples
         --------
@@ -213,7 +214,7 @@ class RidgeOutput(RidgeModule, OutputModule):
 
 
 def _targets(labels: NDArray[Any] | FloatArray) -> tuple[NDArray[Any], FloatMatrix, bool]:
-    """Return classes, 0/1 target columns, and whether a row may carry several labels."""
+    """Return classes, 0/1 target columns, and whether examples may have several labels."""
     if labels.ndim == 2 and labels.shape[1] > 1:
         encoded = encode_labels(labels, kind="multilabel")
         return encoded.classes, encoded.target_matrix(), True
@@ -222,22 +223,23 @@ def _targets(labels: NDArray[Any] | FloatArray) -> tuple[NDArray[Any], FloatMatr
 
 
 class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """`RidgeOutput` for tasks whose labels are numbers, one or several an example.
+    """`RidgeOutput` for tasks whose labels are numbers, one or several per example.
 
-    Columns are standardised with the training rows (constant ones become 0) and the intercept
-    carries no penalty.
+    Columns are standardised with the training examples (constant ones become 0) and the intercept
+    has no penalty.
 
     Parameters
     ----------
     strength : float, optional
-        Penalty added to the scatter of the standardised rows, an absolute number, for all targets
-        alike. By default it is chosen by the exact leave-one-out error (PRESS) of the targets, each
-        divided by its standard deviation, from n * 10^k, k = -6, -5.5, ..., 2.
+        Penalty added to the scatter of the standardised features, an absolute number, the same for
+        all targets. By default it is chosen by the exact leave-one-out error (PRESS) of the
+        targets, each divided by its standard deviation, from n * 10^k, k = -6, -5.5, ..., 2.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
     blocks : sequence of int, optional
-        Widths of consecutive blocks of columns, one a module, that are given equal energy: columns
-        are standardised, then each block divided by one number. By default all columns are one.
+        Widths of consecutive blocks of columns, one per module, that are given equal energy:
+        columns are standardised, then each block divided by one number. By default all columns are
+        one.
 
     Attributes
     ----------
@@ -301,10 +303,10 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
         return np.asarray(values[:, 0] if self.is_flat_ else values)
 
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Return what the output module fitted without a row predicts for it, exactly.
+        """Return what the output module fitted without an example predicts for it, exactly.
 
-        The standardisation with all rows and the strength are held fixed; weights and intercept are
-        re-estimated. `fit` is not needed before, and nothing is stored.
+        The standardisation with all examples and the strength are held fixed; weights and intercept
+        are re-estimated. `fit` is not needed before, and nothing is stored.
 
         Parameters
         ----------

@@ -456,7 +456,7 @@ class ScatterPath:
                 class_sums += targets.sum(axis=0)
             start = count
             mean, class_mean = sums / count, class_sums / count
-            # Standardised rows lie around 0, so that taking off their mean afterwards is safe.
+            # Standardised features lie around 0, so that taking off their mean afterwards is safe.
             scatter = products - np.outer(sums, mean)
             scatter[np.diag_indices_from(scatter)] += self.strength
             weights = solve(

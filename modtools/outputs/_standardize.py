@@ -1,4 +1,4 @@
-"""Safe standardisation, and rows that are standardised block by block as they are read."""
+"""Safe standardisation, and features that are standardised block by block as they are read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def standardize(
     Parameters
     ----------
     features : ndarray of shape (n_samples, n_features)
-        Rows to standardise; not changed.
+        Features to standardise; not changed.
     mean, deviation : ndarray of shape (n_features,)
         As returned by `column_moments`.
     dtype : dtype, default=float64
@@ -63,7 +63,7 @@ def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> ND
 
 @dataclass(frozen=True)
 class StandardizedRows:
-    """Features with the standardisation that applies to them; no standardised copy is kept.
+    """Features with their standardisation; no standardised copy is kept.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class StandardizedRows:
             yield rows, block
 
     def column_blocks(self) -> Iterator[FloatArray]:
-        """Yield consecutive standardised columns of all rows as float64 blocks of about 8 MB."""
+        """Yield consecutive standardised columns as float64 blocks of about 8 MB."""
         divisor = np.where(self.scale > 0, self.scale, np.inf)
         step = rows_per_block(len(self), 8)
         for start in range(0, self.n_features, step):
