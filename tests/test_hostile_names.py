@@ -143,7 +143,7 @@ def test_other_results_print_no_orders():
     space = mt.task_space(
         {name: {HOSTILE[3]: rows, HOSTILE[12]: rows[::-1]} for name, rows in few.items()},
         {HOSTILE[3]: labels, HOSTILE[12]: labels},
-        score="lda",
+        by="lda",
     )
     for result in (race, chosen, study, space):
         assert not ORDERS.search(repr(result))

@@ -121,10 +121,10 @@ def measure(rows: Rows, *, quick: bool) -> tuple[dict[str, Any], dict[str, Any],
     return features, labels, pd.DataFrame(achieved).T
 
 
-def relate(features: Any, labels: Any, score: str, *, with_own: bool = False) -> TaskSpace:
+def relate(features: Any, labels: Any, by: str, *, with_own: bool = False) -> TaskSpace:
     """Return the space of tasks by one score; a module trained on a task is left out there."""
     source = {} if with_own else {name: name for name in labels}
-    return mt.task_space(features, labels, score=score, source=source, seed=SEED)
+    return mt.task_space(features, labels, by=by, source=source, seed=SEED)
 
 
 def figures_of(features: Any, labels: Any, achieved: pd.DataFrame) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def figures_of(features: Any, labels: Any, achieved: pd.DataFrame) -> dict[str, 
         name = "task_space_spearman" if score == SCORE else f"spearman_{score}"
         figures |= {
             name: found.spearman,
-            f"{name}_low": found.low,
-            f"{name}_high": found.high,
+            f"{name}_low": found.spearman_low,
+            f"{name}_high": found.spearman_high,
             f"{name}_p": found.p_value,
             f"{name}_with_own": whole.spearman,
         }

@@ -29,7 +29,7 @@ class _Tasks:
     pairs: bool = option(
         "Every two classes of the one task are a task of their own.", "--pairs", default=False
     )
-    score: str = option("Score that relates the tasks.", "--score", default="nmse")
+    by: str = option("Score that relates the tasks.", "--by", default="nmse")
 
 
 @takes_options(
@@ -37,8 +37,8 @@ class _Tasks:
     sources="Zoo folders.",
     task=None,
     split="Part of each task, such as train or test.",
-    n="Use only this many labelled rows of each task, stratified.",
-    per_class="Use only this many labelled rows a class of each task.",
+    n="Use only this many labelled examples of each task, stratified.",
+    per_class="Use only this many labelled examples per class of each task.",
     csv="Write the score of each module on each task as CSV.",
     plot="Draw tree and matrix as FILE.png and FILE.svg.",
     seed="The same seed gives the same distances.",
@@ -58,10 +58,10 @@ def space(
 
         modtools space zoo/ --task digits --task my-images/ --task data.npz
         modtools space zoo/ --task digits --pairs --per-class 20 --plot space.png
-        modtools space zoo/ --task digits --pairs --classes 0,1,6,8 --score lda --csv space.csv
+        modtools space zoo/ --task digits --pairs --classes 0,1,6,8 --by lda --csv space.csv
 
-    No task is learnt for this. The distance is 0 where the modules serve two tasks in the same
-    proportions, 0.71 where the one says nothing about the other.
+    Nothing is trained on the tasks for this. The distance is 0 where the modules serve two tasks in
+    the same proportions, 0.71 where the one says nothing about the other.
     """
     from modtools._escape import csv_text
     from modtools.studies import task_space
@@ -73,7 +73,7 @@ def space(
         found = task_space(
             _load_modules(given),
             tasks,
-            score=wanted.score,
+            by=wanted.by,
             n_jobs=forward.n_jobs,
             seed=forward.seed,
             **forward.options(),
@@ -114,7 +114,7 @@ def _load_tasks(wanted: _Tasks, part: TaskOptions) -> dict[str, "Task"]:
     if wanted.pairs:
         return _pairs_of(loaded[0])
     called = [task.name for task in loaded]
-    if len(set(called)) < len(called):  # two files of one name are told by their paths
+    if len(set(called)) < len(called):  # two files of one name are named by their paths
         called = list(names)
     return dict(zip(called, loaded, strict=True))
 

@@ -19,8 +19,8 @@ class Association(NamedTuple):
     """A rank correlation over pairs of tasks, its 95 % interval and a permutation p-value."""
 
     spearman: float
-    low: float
-    high: float
+    spearman_low: float
+    spearman_high: float
     p_value: float
 
 

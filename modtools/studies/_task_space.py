@@ -42,26 +42,27 @@ class DistanceAgreement:
     ----------
     spearman : float
         Rank correlation over pairs of different tasks, from -1 to 1; 0 where all are equal.
-    low, high : float
+    spearman_low, spearman_high : float
         Its 95 % interval for other tasks (each left out in turn, Student's t on Fisher's scale);
         -1 and 1 for three tasks.
     p_value : float
-        Mantel's: the share of 999 random permutations of the tasks, and the one found, that agree
-        at least as well.
+        Mantel's: the fraction of 999 random permutations of the tasks, and the one found, that
+        agree at least as well.
     pairs : pandas.DataFrame
         Columns task, other, distance and achieved_distance, one row a pair of tasks.
     """
 
     spearman: float
-    low: float
-    high: float
+    spearman_low: float
+    spearman_high: float
     p_value: float
     pairs: "pd.DataFrame"
 
     def __repr__(self) -> str:
+        interval = f"[{self.spearman_low:.2f}, {self.spearman_high:.2f}]"
         return (
-            f"Spearman {self.spearman:.2f}, 95 % interval [{self.low:.2f}, {self.high:.2f}], over "
-            f"{len(self.pairs)} pairs of tasks; permutation p = {self.p_value:.3f}"
+            f"Spearman {self.spearman:.2f}, 95 % interval {interval}, over {len(self.pairs)} pairs of tasks; "
+            f"permutation p = {self.p_value:.3f}"
         )
 
 
@@ -80,7 +81,7 @@ class TaskSpace(Result):
 
     Attributes
     ----------
-    score : str
+    by : str
         The score in the matrix.
     source : dict
         ``{module: task it was trained on}`` where known.
@@ -103,7 +104,7 @@ class TaskSpace(Result):
         super().__init__(settings=settings, seconds=seconds)
         self._matrix = matrix
         self.source = dict(source)
-        self.score: str = self.settings["score"]
+        self.by: str = self.settings["by"]
         self._distances = task_distances(matrix.to_numpy(), self._own())
 
     def matrix(self) -> "pd.DataFrame":
@@ -230,8 +231,8 @@ class TaskSpace(Result):
         return TaskSpaceDisplay(
             matrix=self._matrix,
             linkage=self.linkage(),
-            score=self.score,
-            accuracy=is_accuracy(self.score),
+            score=self.by,
+            accuracy=is_accuracy(self.by),
             source=self.source,
             achieved=None if achieved is None else self._read_achieved(achieved),
         ).plot(ax)
@@ -273,7 +274,7 @@ class TaskSpace(Result):
         """
         n_tasks, n_modules = self._matrix.shape
         return (
-            f"{n_tasks} tasks by {self.score} of {n_modules} modules (distance 0: served alike, "
+            f"{n_tasks} tasks by {self.by} of {n_modules} modules (distance 0: served alike, "
             "0.71: unrelated)"
         )
 
@@ -315,7 +316,7 @@ def task_space(
     modules: "ModulesLike | Mapping[str, Mapping[str, ArrayLike]]",
     tasks: "Sequence[Task] | Mapping[str, Any]",
     *,
-    score: str = "nmse",
+    by: str = "nmse",
     source: Mapping[str, str] | None = None,
     device: str | None = None,
     precision: str = "float32",
@@ -327,8 +328,8 @@ def task_space(
     """Relate tasks by how the same modules serve them.
 
     Every module is scored on every task; two tasks are near each other where the same modules
-    serve both well. No task has to be learnt for this: a score from a few labels stands for the
-    accuracy of a retrained output module, and `TaskSpace.agreement` says how well, where
+    serve both well. Nothing has to be trained on a task for this: a score from a few labels stands
+    for the accuracy of a retrained output module, and `TaskSpace.agreement` says how well, where
     accuracies are known.
 
     Parameters
@@ -340,13 +341,13 @@ def task_space(
     tasks : sequence of Task, or dict
         At least two labelled tasks of different names, or ``{name: Task}``. For cached features
         ``{name: labels}`` is enough.
-    score : str, default="nmse"
+    by : str, default="nmse"
         Score of the matrix, a name in `SCORES`. The default, minus the error of the kernel of the
         labels, is the objective that modules can be trained with, and costs next to nothing.
     source : dict, optional
         ``{module: name of the task it was trained on}``. Such a module is left out where that task
-        is compared with others. Modules are named with or without their tap; other tasks than
-        those given are no matter.
+        is compared with others. Modules are named with or without their tap; tasks that
+        are not compared here may be named too.
     device, precision, batch_size, cache, n_jobs
         As for `rank_modules`.
     seed : int, default=0
@@ -371,7 +372,7 @@ def task_space(
     >>> modules = {f"sees {j}": inputs[:, [j]] for j in range(3)}
     >>> labels = {"a": inputs[:, 0] > 0, "b": inputs[:, 0] > 0.5, "c": inputs[:, 2] > 0}
     >>> cached = {name: dict.fromkeys(labels, column) for name, column in modules.items()}
-    >>> space = task_space(cached, labels, score="lda")
+    >>> space = task_space(cached, labels, by="lda")
     >>> space.distances().loc["a"].round(1).tolist()
     [0.0, 0.1, 0.9]
     """
@@ -385,8 +386,8 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
-    if score != PREDICTED:
-        SCORES.names(score)
+    if by != PREDICTED:
+        SCORES.names(by)
     given = _read_candidates(modules, named)
     names = list(next(iter(given.values()))[0].names)
     known = _read_source(source or {}, names)
@@ -394,11 +395,11 @@ def task_space(
     rows = {}
     for name in track(list(named), "Score tasks"):
         with quiet():  # one bar for all tasks
-            rows[name] = _score_one(*given[name], name, by=score, **options)
+            rows[name] = _score_one(*given[name], name, by=by, **options)
     matrix = _stack(rows, names)
     asked = {name: value for name, value in options.items() if name != "cache"}
     sizes = {name: len(task) for name, (_, task) in given.items()}
-    settings = {"score": score, "n_labels": sizes, **asked}
+    settings = {"by": by, "n_labels": sizes, **asked}
     seconds = time.perf_counter() - start
     return TaskSpace(matrix, source=known, settings=settings, seconds=seconds)
 

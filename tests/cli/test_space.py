@@ -12,7 +12,7 @@ PIXELS = ("--module", "modtools.modules:pixels")
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def candidates(tmp_path, monkeypatch):
     """Write a module of two factories, each of which sees half of an image."""
     (tmp_path / "halves.py").write_text(
         "import torch\n"
@@ -26,10 +26,10 @@ def shelf(tmp_path, monkeypatch):
     return ("--module", "halves:top", "--module", "halves:bottom", *PIXELS)
 
 
-def test_pairs_of_classes_are_related_and_files_written(cli, shelf, tmp_path):
+def test_pairs_of_classes_are_related_and_files_written(cli, candidates, tmp_path):
     done = cli(
-        "space", *shelf, "--task", "digits", "--pairs", "--classes", "0,1,7", "--per-class", "10",
-        "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
+        "space", *candidates, "--task", "digits", "--pairs", "--classes", "0,1,7",
+        "--per-class", "10", "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -44,13 +44,13 @@ def test_pairs_of_classes_are_related_and_files_written(cli, shelf, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tasks_by_name_and_the_nearest_two_alone(cli, shelf, tmp_path):
+def test_tasks_by_name_and_the_nearest_two_alone(cli, candidates, tmp_path):
     digits = load_task("digits")
     for name, low in (("low", 0), ("high", 5)):
         rows = np.flatnonzero(np.isin(digits.labels, [low, low + 1]))[:60]
         np.savez(tmp_path / f"{name}.npz", inputs=digits.batch(rows), labels=digits.labels[rows])
     files = ("--task", tmp_path / "low.npz", "--task", tmp_path / "high.npz")
-    done = cli("space", *shelf, *files, "--score", "lda", "-q")
+    done = cli("space", *candidates, *files, "--by", "lda", "-q")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.split() == ["low", "high"]
 
@@ -61,7 +61,7 @@ def test_tasks_by_name_and_the_nearest_two_alone(cli, shelf, tmp_path):
         (("--task", "digits"), "give at least two --task, or one --task with --pairs"),
         (("--task", "digits", "--task", "digits", "--pairs"), "; got 2 with --pairs."),
         (("--task", "digits", "--pairs", "--classes", "0,12"), 'unknown class of digits "12"'),
-        (("--task", "digits", "--pairs", "--score", "nmsee"), 'unknown score "nmsee"; did you'),
+        (("--task", "digits", "--pairs", "--by", "nmsee"), 'unknown score "nmsee"; did you'),
     ],
 )
 def test_bad_input_is_one_line(cli, words, message):

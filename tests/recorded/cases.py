@@ -374,7 +374,7 @@ def space_of_tasks() -> Any:
     }
     found = {}
     for score in ("nmse", "hscore"):
-        space = mt.task_space([network(), pixels()], tasks, score=score)
+        space = mt.task_space([network(), pixels()], tasks, by=score)
         found[score] = {"matrix": space.matrix(), "distances": space.distances()}
     return found
 

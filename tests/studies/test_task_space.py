@@ -15,7 +15,7 @@ from modtools.studies._task_distances import associate, embed, task_distances
 
 pytestmark = pytest.mark.floating_point
 
-SETTINGS = {"score": "lda", "seed": 0}
+SETTINGS = {"by": "lda", "seed": 0}
 
 
 def make_space(values, source=None):
@@ -104,7 +104,7 @@ def test_agreement_is_spearman_over_pairs_of_different_tasks(values):
     pairs = np.triu_indices(6, 1)
     expected = spearmanr(space.distances().to_numpy()[pairs], theirs[pairs]).statistic
     assert found.spearman == pytest.approx(expected)
-    assert -1 <= found.low < found.spearman < found.high <= 1
+    assert -1 <= found.spearman_low < found.spearman < found.spearman_high <= 1
     assert 0.001 <= found.p_value <= 1
     assert len(found.pairs) == 15
     assert found.pairs.iloc[0].tolist()[:2] == ["t0", "t1"]
@@ -115,8 +115,8 @@ def test_the_same_matrix_agrees_fully_and_an_unrelated_one_does_not():
     rng = np.random.default_rng(4)
     first, second = (squareform(pdist(rng.normal(size=(15, 2)))) for _ in range(2))
     same, other = associate(first, first**2, seed=0), associate(first, second, seed=0)
-    assert (same.spearman, same.high, same.p_value) == pytest.approx((1.0, 1.0, 0.001))
-    assert other.low < 0 < other.high
+    assert (same.spearman, same.spearman_high, same.p_value) == pytest.approx((1.0, 1.0, 0.001))
+    assert other.spearman_low < 0 < other.spearman_high
     assert other.p_value > 0.05
     assert associate(first, second, seed=0) == pytest.approx(other)
 
@@ -133,7 +133,7 @@ def test_the_interval_holds_the_correlation_of_many_tasks_about_as_often_as_it_s
     pairs = np.triu_indices(300, 1)
     truth = spearmanr(first[pairs], second[pairs]).statistic
     found = [associate(*draw(12), seed=0) for _ in range(12)]
-    assert sum(one.low <= truth <= one.high for one in found) >= 10
+    assert sum(one.spearman_low <= truth <= one.spearman_high for one in found) >= 10
 
 
 def test_equal_distances_agree_with_nothing_and_three_tasks_have_no_interval():
@@ -147,7 +147,7 @@ def test_equal_distances_agree_with_nothing_and_three_tasks_have_no_interval():
 
 def test_cached_features_are_scored_task_by_task(cached):
     modules, tasks = cached
-    space = task_space(modules, tasks, score="lda")
+    space = task_space(modules, tasks, by="lda")
     assert space.matrix().index.tolist() == ["a", "b", "c"]
     assert space.matrix().columns.tolist() == ["m2", "m1", "m0"]  # as given
     for task, labels in tasks.items():
@@ -169,7 +169,7 @@ def test_networks_read_every_task_and_a_source_serves_all_taps():
     more = [PretrainedModule(nn.Linear(3, 2), name=name) for name in "xy"]
     inputs = np.random.default_rng(6).normal(size=(40, 3)).astype(np.float32)
     tasks = [mt.Task(inputs, inputs[:, j] > 0, name=f"t{j}") for j in range(2)]
-    space = task_space([small, *more], tasks, score="nmse", source={"small": "t1"})
+    space = task_space([small, *more], tasks, by="nmse", source={"small": "t1"})
     assert space.matrix().columns.tolist() == ["small@0", "small@1", "x", "y"]
     assert space.source == {"small@0": "t1", "small@1": "t1"}
     own = space.frame().query("own")
@@ -213,13 +213,13 @@ def test_what_comes_out_is_a_copy(values):
         ({"tasks": [1, 2]}, "tasks must be a list of Task or a dict"),
         ({"source": {"nobody": "a"}}, 'source names "nobody", which is no module; they are m2'),
         ({"source": {"m0": "a", "m1": "b"}}, "at least two; 1 of 3 are left"),
-        ({"score": "log_me"}, 'unknown score "log_me"; did you mean "logme"'),
-        ({"score": "leep"}, 'task "a": '),
+        ({"by": "log_me"}, 'unknown score "log_me"; did you mean "logme"'),
+        ({"by": "leep"}, 'task "a": '),
     ],
 )
 def test_bad_input_is_named(cached, change, message):
     modules, tasks = cached
-    arguments = {"tasks": tasks, "score": "lda", **change}
+    arguments = {"tasks": tasks, "by": "lda", **change}
     with pytest.raises(ModtoolsError) as caught:
         task_space(modules, arguments.pop("tasks"), **arguments)
     assert message in str(caught.value)
@@ -266,7 +266,7 @@ def test_a_source_that_names_no_module_stops_before_any_network_runs():
 
     rng = np.random.default_rng(0)
     tasks = [mt.Task(rng.normal(size=(8, 3)), np.arange(8) % 2, name=name) for name in "ab"]
-    shelf = [mt.PretrainedModule(network, name=name) for name in ("one", "two")]
+    candidates = [mt.PretrainedModule(network, name=name) for name in ("one", "two")]
     with pytest.raises(ModtoolsError, match='source names "three", which is no module'):
-        task_space(shelf, tasks, source={"three": "a"})
+        task_space(candidates, tasks, source={"three": "a"})
     assert runs == []
