@@ -17,7 +17,7 @@ from modtools._checks import check_choice
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
 
-__all__ = ["METRICS", "Metric", "check_metric"]
+__all__ = ["METRICS", "Metric", "check_accuracy", "check_metric"]
 
 Function = Callable[[Any, FloatMatrix], float]
 _CLASSES: Final = frozenset({"classification"})
@@ -231,3 +231,18 @@ def check_metric(metric: Any, *, kind: str) -> Metric:
             f"{kind}; choose among {others}."
         )
     return entry
+
+
+def check_accuracy(metric: Any, *, kind: str, where: str) -> None:
+    """Raise unless a metric is accuracy, the only one that is predicted and measured so far.
+
+    Accuracy passes for every kind of labels: what counts classes refuses numbers itself.
+
+    >>> check_accuracy("roc_auc", kind="classification", where="evaluate")
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: metric roc_auc is not available in evaluate: only accuracy...
+    """
+    if isinstance(metric, str) and metric == "accuracy":
+        return
+    name = check_metric(metric, kind=kind).name
+    raise ModtoolsError(f"metric {name} is not available in {where}: only accuracy is, for now.")

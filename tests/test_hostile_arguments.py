@@ -166,6 +166,7 @@ CALLS = {
         lambda x: mt.rank_modules({"a": x}, LABELS),
         lambda x: mt.rank_modules({"a": FEATURES}, x),
         lambda x: mt.rank_modules({"a": FEATURES}, LABELS, scores=x),
+        lambda x: mt.rank_modules({"a": FEATURES}, LABELS, metric=x),
     ],
     "retrain": [
         lambda x: mt.retrain(x, TASK),

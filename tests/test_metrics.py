@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from modtools import ModtoolsError
-from modtools._metrics import METRICS, check_metric
+from modtools._metrics import METRICS, check_accuracy, check_metric
 
 pytestmark = pytest.mark.floating_point
 
@@ -122,3 +122,18 @@ def test_a_function_of_the_user_is_a_metric():
     assert metric(np.array([0, 0, 1]), np.eye(2)[[0, 1, 1]]) == 0.5
     with pytest.raises(ModtoolsError, match="metric <lambda> must return a finite number; got nan"):
         check_metric(lambda _labels, _decisions: np.nan, kind="classification")([0], [[1.0]])
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
+def test_where_accuracy_is_alone_other_metrics_are_refused_in_one_line(kind):
+    check_accuracy("accuracy", kind=kind, where="here")
+    others = [name for name, metric in METRICS.items() if kind in metric.kinds]
+    for metric in {*others, np.mean} - {"accuracy"}:
+        with pytest.raises(ModtoolsError, match="is not available in here: only accuracy is, for"):
+            check_accuracy(metric, kind=kind, where="here")
+    with pytest.raises(
+        ModtoolsError, match=r'unknown metric "acc".* Known: accuracy, balanced_acc'
+    ):
+        check_accuracy("acc", kind=kind, where="here")
+    with pytest.raises(ModtoolsError, match='unknown metric "None"'):
+        check_accuracy(None, kind=kind, where="here")

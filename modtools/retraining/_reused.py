@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from modtools._checks import rows_per_block
 from modtools._escape import markdown_text, terminal_text
 from modtools._intervals import MeasuredAccuracy
+from modtools._metrics import check_accuracy
 from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
@@ -286,6 +287,7 @@ class ReusedModel:
         self,
         task: Task,
         *,
+        metric: str = "accuracy",
         allow_overlap: bool = False,
         only_named: bool = False,
         device: "str | torch.device | None" = None,
@@ -296,7 +298,11 @@ class ReusedModel:
 
         Parameters
         ----------
-        task, allow_overlap, only_named, device
+        task
+            As in `accuracy`.
+        metric : str, default="accuracy"
+            What is measured; accuracy is the only one for now.
+        allow_overlap, only_named, device
             As in `accuracy`.
 
         Returns
@@ -305,6 +311,7 @@ class ReusedModel:
             (value, low, high), each in [0, 1]; low and high are None for several labels per
             example, which are not independent of each other.
         """
+        check_accuracy(metric, kind=self.kind, where="evaluate")
         options: dict[str, Any] = {"allow_overlap": allow_overlap, "device": device}
         value = self.accuracy(task, only_named=only_named, **options)
         if self.kind == "multilabel":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._checks import as_float, check_integer
+from modtools._metrics import check_accuracy
 from modtools._progress import track
 from modtools._workers import check_jobs, in_worker, starting_workers
 from modtools.exceptions import ModtoolsError
@@ -46,6 +47,11 @@ class _Request(NamedTuple):
     groups: Any
     seed: int
 
+    @property
+    def reads_source(self) -> bool:
+        """Whether a score reads what the heads of the modules say of their own classes."""
+        return any(SCORES[name].needs == "source_probabilities" for name in self.scores)
+
 
 class _Scored(NamedTuple):
     rows: list[dict[str, Any]]
@@ -58,6 +64,7 @@ def rank_modules(
     modules: ModulesLike,
     task: Task | Any,
     *,
+    metric: str = "accuracy",
     by: str = PREDICTED,
     scores: Sequence[str] | Literal["all"] | None = None,
     device: str | None = None,
@@ -82,6 +89,8 @@ def rank_modules(
         features}`` holds cached features of shape (n_samples, n_features), one row per label.
     task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task. For cached features the labels alone are enough.
+    metric : str, default="accuracy"
+        What is predicted of the retrained output module; accuracy is the only one for now.
     by : str, default="predicted"
         What orders the modules: the prediction, for tasks with classes, or a name in `SCORES`.
         By the prediction, the module that is most probably the best comes first, and the order
@@ -129,13 +138,12 @@ def rank_modules(
     check_integer(seed, name="seed", minimum=0)
     check_jobs(n_jobs)
     task = Task.of(task)
-    _check_order(by, task.encoded)
+    _check_order(by, metric, task.encoded)
     candidates = ModuleCollection.of(modules)
     candidates.check(task)
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
     request = _request(named, task, seed)
-    with_source = _reads_source(request.scores)
-    found = candidates.features(task, with_source=with_source, cache=cache, **forward)
+    found = candidates.features(task, with_source=request.reads_source, cache=cache, **forward)
     # An extraction shows its own bar; two at a time would write over each other.
     shown = found if candidates.has_networks else track(found, "Score", total=len(candidates))
     scored, skipped = _score_all(shown, request, n_jobs=n_jobs)
@@ -207,9 +215,10 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def _check_order(by: str, labels: Labels) -> None:
-    """Raise before anything runs if `by` is not defined for these labels."""
+def _check_order(by: str, metric: str, labels: Labels) -> None:
+    """Raise before anything runs if `by` or the metric is not defined for these labels."""
     check_scorable(labels, kinds=(labels.kind,), score="a score")
+    check_accuracy(metric, kind=labels.kind, where="rank_modules")
     # The prediction rests on scores, `logistic` among them, that are defined for the same labels.
     entry = SCORES["logistic" if by == PREDICTED else by]
     reason = entry.why_not(labels.kind, has_source=True)
@@ -232,10 +241,6 @@ def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> lis
     )
     names = SCORES.names([name for name in [by, *others] if name != PREDICTED])
     return [PREDICTED, *names] if by == PREDICTED else names
-
-
-def _reads_source(names: Sequence[str]) -> bool:
-    return any(SCORES[name].needs == "source_probabilities" for name in names)
 
 
 def _score_all(

@@ -115,6 +115,18 @@ def test_an_accuracy_has_the_interval_of_the_rows_it_was_counted_on(parts, model
     assert partly.evaluate(test, only_named=True) == partly.evaluate(named)
 
 
+def test_accuracy_is_the_only_metric_of_an_evaluation_so_far(parts, model):
+    assert model.evaluate(parts[1], metric="accuracy") == model.evaluate(parts[1])
+    with pytest.raises(
+        ModtoolsError, match="metric roc_auc is not available in evaluate: only acc"
+    ):
+        model.evaluate(parts[1], metric="roc_auc")
+    with pytest.raises(
+        ModtoolsError, match=r'unknown metric "auc".* Known: accuracy, balanced_accu'
+    ):
+        model.evaluate(parts[1], metric="auc")
+
+
 def test_refuses_test_rows_that_were_learned(parts, digits, model):
     both = digits.subset(np.concatenate([parts[1].rows[:5], parts[0].rows[:3]]))
     with pytest.raises(

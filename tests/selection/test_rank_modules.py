@@ -379,3 +379,17 @@ def test_a_score_that_does_not_fit_the_labels_is_refused_before_anything_runs():
     message = r'by "predicted": it is defined for classification labels, not regression\. '
     with pytest.raises(ModtoolsError, match=message + r"Choose by= among logme, .*ridge"):
         rank_modules({"a": np.ones((9, 2)), "b": np.eye(9)}, np.linspace(0, 1, 9))
+
+
+def test_accuracy_is_the_only_metric_of_a_ranking_so_far():
+    features, labels = cached()
+    named = rank_modules(features, labels, metric="accuracy")
+    timings = ["seconds", "extraction_seconds"]
+    tables = [
+        found.frame().drop(columns=timings) for found in (named, rank_modules(features, labels))
+    ]
+    pd.testing.assert_frame_equal(*tables)
+    with pytest.raises(ModtoolsError, match="metric f1_macro is not available in rank_modules: on"):
+        rank_modules(features, labels, metric="f1_macro")
+    with pytest.raises(ModtoolsError, match=r'unknown metric "f1".*Known: accuracy, balanced_accu'):
+        rank_modules(features, labels, metric="f1")
