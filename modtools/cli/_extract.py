@@ -55,7 +55,6 @@ def extract(
     from modtools._escape import csv_text
     from modtools._places import check_folder
     from modtools._writing import json_text
-    from modtools.modules import ModuleCollection
 
     outputs.check(cache=forward.cache)
     check_folder(place.folder)
@@ -63,7 +62,7 @@ def extract(
         raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
     check_given(given, task.task, verb="extract")
     with outputs.silence():
-        modules, whole = ModuleCollection.of(load_candidates(given)), task.load()
+        modules, whole = load_candidates(given), task.load()
         files = _files(modules, place.folder)
         rows = list(_write(modules, whole, files, forward))
     emit(

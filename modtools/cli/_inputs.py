@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from modtools.modules import PretrainedModule, Zoo
+    from modtools.modules import ModuleCollection, PretrainedModule
     from modtools.tasks import Task
 
     FeatureFiles: TypeAlias = dict[str, NDArray[Any]]
@@ -31,6 +31,7 @@ __all__ = [
     "gather_parts",
     "load_candidates",
     "load_module",
+    "pick_name",
     "read_features",
     "split_task",
 ]
@@ -203,7 +204,7 @@ def gather(
 
 
 def gather_parts(
-    given: Candidates, task: TaskOptions, test_fraction: float | None
+    given: Candidates, task: TaskOptions, test_fraction: float | None, *, verb: str = "study"
 ) -> tuple[Any, "Task", "Task"]:
     """Return what `label_efficiency` studies: modules or features, rows to learn from, test rows.
 
@@ -211,15 +212,15 @@ def gather_parts(
     """
     from modtools.tasks import load_task
 
-    check_given(given, task.task, verb="study")
+    check_given(given, task.task, verb=verb)
     if not given.files:
         parts = split_task(task, test_fraction)
         return load_candidates(given), *parts
     whole = None if task.task is None else load_task(task.task, label=task.label)
     features, chosen = _features_of(given.files, whole, task)
     train, test = _hold_out(chosen, test_fraction)
-    halves = {name: (matrix[train.rows], matrix[test.rows]) for name, matrix in features.items()}
-    return halves, train, test
+    learned, held_out = (_take(features, part.rows, chosen) for part in (train, test))
+    return {name: (learned[name], held_out[name]) for name in features}, train, test
 
 
 def _features_of(
@@ -262,22 +263,16 @@ def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "
 
 def load_module(given: OneModule) -> "PretrainedModule":
     """Return the one module that a command line names, read at one tap."""
-    from modtools.modules import Zoo
-
     if not (given.zoos or given.modules):
         raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
-    candidates = load_candidates(given)
-    if isinstance(candidates, Zoo):
-        if given.pick is not None and "@" in given.pick:
-            return candidates[given.pick]  # a zoo also reads taps that were not saved
-        return candidates[_pick(list(candidates), given.pick)]
-    name = _pick([name for module in candidates for name in module.names], given.pick)
-    (module,) = [module for module in candidates if name in module.names]
-    tap = module.taps[module.names.index(name)]
-    return cast("PretrainedModule", module.at(tap))
+    parts = _parts(given)
+    if given.pick is not None and "@" in given.pick and len(given.zoos) == len(parts) == 1:
+        return cast("PretrainedModule", parts[0][given.pick])  # also a tap that was not saved
+    name = pick_name([name for part in parts for name in part.names], given.pick)
+    return cast("PretrainedModule", next(part[name] for part in parts if name in part.names))
 
 
-def _pick(known: Sequence[str], pick: str | None) -> str:
+def pick_name(known: Sequence[str], pick: str | None) -> str:
     """Return the name asked for, or the only one there is."""
     from modtools._checks import check_choice
 
@@ -295,31 +290,22 @@ def _pick(known: Sequence[str], pick: str | None) -> str:
     return known[0]
 
 
-def load_candidates(given: Candidates) -> Any:
-    """Return the modules of zoo folders and factories: one zoo as it is, else a list."""
+def load_candidates(given: Candidates) -> "ModuleCollection":
+    """Return the modules of zoo folders and factories."""
+    from modtools.modules import ModuleCollection
+
+    return ModuleCollection.of(_parts(given))
+
+
+def _parts(given: Candidates) -> list["ModuleCollection"]:
+    """Return the modules of each zoo folder and of each factory."""
     if given.taps and not given.modules:
         raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
-    zoos = [_open_zoo(folder) for folder in given.zoos]
-    if len(zoos) == 1 and not given.modules:
-        return zoos[0]
-    candidates = [zoo.load(name) for zoo in zoos for name in zoo.names]
-    return candidates + [
-        _call_factory(factory, given.taps or []) for factory in given.modules or []
-    ]
+    from modtools.modules import ModuleCollection
 
-
-def _open_zoo(folder: Path) -> "Zoo":
-    from modtools._reading import as_path, kind_of
-    from modtools.modules import Zoo
-
-    if kind_of(as_path(folder, name="a zoo")) != "folder":
-        raise ModtoolsError(f"there is no zoo folder {folder}.")
-    zoo = Zoo(folder)
-    if not zoo.names:
-        raise ModtoolsError(
-            f"the folder {folder} holds no module; a zoo has one folder a module, with a card.json."
-        )
-    return zoo
+    zoos = [ModuleCollection.of(folder) for folder in given.zoos]
+    made = (_call_factory(factory, given.taps or []) for factory in given.modules or [])
+    return [*zoos, *map(ModuleCollection.of, made)]
 
 
 def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":

@@ -2,22 +2,21 @@
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modtools.cli._choose import show_strategies
 from modtools.cli._inputs import (
-    TASK,
     FewLabels,
     HeldOut,
     OneModule,
     TaskOptions,
+    gather_parts,
     load_module,
+    pick_name,
     split_task,
 )
 from modtools.cli._options import Forward, option, takes_options
@@ -36,10 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retrain"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class _ReusedTask(TaskOptions):
-    task: str = option(TASK, "--task", default="digits", metavar="NAME|PATH")
+_DEFAULT_TASK = "digits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +68,11 @@ class _Retraining(HeldOut):
 
 
 @takes_options(
-    features=None,
     split=None,
     n_jobs=None,
     sources="Zoo folders.",
-    task="digits, fashion-mnist, a folder with one folder of images a class (or train/ and test/ "
-    "of such), or a .npz, .csv or .parquet file.",
+    task="digits (the default, unless --features), fashion-mnist, a folder with one folder of "
+    "images a class (or train/ and test/ of such), or a .npz, .csv or .parquet file.",
     csv="Write accuracy at every number of labels as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
     seed="The same seed gives the same labels and the same result.",
@@ -86,7 +81,7 @@ class _Retraining(HeldOut):
 def retrain(
     *,
     given: OneModule,
-    task: _ReusedTask,
+    task: TaskOptions,
     labels: FewLabels,
     wanted: _Retraining,
     forward: Forward,
@@ -101,6 +96,7 @@ def retrain(
         modtools retrain zoo/ --labels 10 --strategy typical --output class_mean --unlabelled
         modtools retrain --module my_code:resnet --tap layer4 --task data.npz --target 0.95
         modtools retrain zoo/ --task my-images/ --save model/ --predictions predicted.csv
+        modtools retrain --features supcon.npz --per-class 5
         modtools retrain --list
 
     Nothing in the module changes: only the output module on its features learns. Accuracy is that
@@ -117,9 +113,8 @@ def retrain(
         return
     with outputs.silence():
         _check(wanted, labels, outputs, forward)
-        module = _load(given, wanted)
-        parts = split_task(task, wanted.test_fraction)
-        done = _retrain(module, *parts, labels=labels, wanted=wanted, forward=forward)
+        source, pool, test = _load(given, task, wanted)
+        done = _retrain(source, pool, test, labels=labels, wanted=wanted, forward=forward)
     _report(done, outputs)
 
 
@@ -148,19 +143,33 @@ def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Fo
         check_new_folder(wanted.save)
 
 
-def _load(given: OneModule, wanted: _Retraining) -> "PretrainedModule":
+class _Source(NamedTuple):
+    """Whose features are read: those of a module, or cached ones of pool and held-out examples."""
+
+    name: str
+    module: "PretrainedModule | None"
+    cached: "tuple[NDArray[Any], NDArray[Any]] | None" = None
+
+
+def _load(
+    given: OneModule, task: TaskOptions, wanted: _Retraining
+) -> tuple[_Source, "Task", "Task"]:
+    """Return what is reused, the examples to learn from and the held-out ones."""
+    from modtools.modules import ModuleCollection
+
     if given.files:
-        raise ModtoolsError(
-            "modtools retrain needs the module itself, to run it on new rows later; for cached "
-            "features there is modtools study."
-        )
+        cached, pool, test = gather_parts(given, task, wanted.test_fraction, verb="retrain")
+        name = pick_name(list(cached), given.pick)
+        checked = ModuleCollection.of_pairs({name: cached[name]})
+        return _Source(name, None, dict(checked.train_and_test(pool, test))[name]), pool, test
     module = load_module(given)
     if wanted.save is not None and module.build is None:
         raise ModtoolsError(
             f"{module.name} cannot be saved: nothing says how to build its network again. Return a "
             'PretrainedModule(..., build=("package:Class", {arguments})), or leave out --save.'
         )
-    return module
+    parts = split_task(replace(task, task=task.task or _DEFAULT_TASK), wanted.test_fraction)
+    return _Source(module.names[0], module), *parts
 
 
 @dataclass
@@ -169,6 +178,8 @@ class _Retrained:
 
     Attributes
     ----------
+    name : str
+        Of the module, or of its features.
     pool, labelled, test : Task
         Examples that were not held out, those of them whose labels were read, and the held-out
         ones.
@@ -183,6 +194,7 @@ class _Retrained:
     wanted: _Retraining
     seed: int
     are_drawn: bool
+    name: str
     model: "ReusedModel"
     pool: "Task"
     labelled: "Task"
@@ -247,7 +259,7 @@ class _Retrained:
 
 
 def _retrain(
-    module: "PretrainedModule",
+    source: _Source,
     pool: "Task",
     test: "Task",
     *,
@@ -257,32 +269,66 @@ def _retrain(
 ) -> _Retrained:
     """Choose the labelled rows, retrain on them, and measure on held-out rows.
 
-    All that can be wrong is looked at before the network runs, so that no time is lost.
+    All that can be wrong is looked at before the network runs, so that no time is lost. It reads
+    every example once: those of the pool only where their features are asked for.
     """
+    from modtools.retraining import retrain
+
+    started = time.perf_counter()
+    read = partial(_read, source, forward)
+    known, test_features = source.cached or (None, None)
+    if wanted.strategy is not None and labels.per_class is None and known is None:
+        known = read(pool)
+    labelled = _label(pool, known, labels, wanted, seed=forward.seed)
+    _check_labelled(wanted, labelled, test)
+    if known is None and (wanted.unlabelled or labelled is pool):
+        known = read(pool)
+    features = read(labelled) if known is None else known[_places(pool, labelled)]
+    model = retrain(
+        {source.name: features} if source.module is None else source.module,
+        labelled,
+        features=None if source.module is None else features,
+        output=wanted.output,
+        unlabelled=known if wanted.unlabelled else None,
+        allow_missing_classes=wanted.allow_missing_classes,
+    )
+    model.seconds = time.perf_counter() - started  # the features are part of it
+    test_features = read(test) if test_features is None else test_features
+    are_drawn = labels.n is not None or labels.per_class is not None
+    forecast = _forecast(features, labelled, wanted.strategy or "random", forward.seed)
+    tasks, both = (pool, labelled, test), (features, test_features)
+    return _Retrained(wanted, forward.seed, are_drawn, source.name, model, *tasks, *both, forecast)
+
+
+def _read(source: _Source, forward: Forward, task: "Task") -> "NDArray[Any]":
     import numpy as np
 
     from modtools.modules import extract
-    from modtools.retraining import retrain
 
-    are_drawn = labels.n is not None or labels.per_class is not None
-    is_read_once = are_drawn and wanted.strategy is None and not wanted.unlabelled
-    with _kept_features(forward.cache, is_read_once=is_read_once) as cache:
-        options = {**forward.options(), "cache": cache}
-        labelled = _label(pool, module, labels, wanted, seed=forward.seed, options=options)
-        _check_labelled(wanted, labelled, test)
-        model = retrain(
-            module,
-            labelled,
-            output=wanted.output,
-            unlabelled=pool if wanted.unlabelled else None,
-            allow_missing_classes=wanted.allow_missing_classes,
-            **options,
-        )
-        features = np.asarray(extract(module, labelled, **options))
-        test_features = np.asarray(extract(module, test, **options))
-    forecast = _forecast(features, labelled, wanted.strategy or "random", forward.seed)
-    tasks, both = (pool, labelled, test), (features, test_features)
-    return _Retrained(wanted, forward.seed, are_drawn, model, *tasks, *both, forecast)
+    assert source.module is not None  # cached features are there already
+    return np.asarray(extract(source.module, task, **forward.options()))
+
+
+def _label(
+    pool: "Task",
+    features: "NDArray[Any] | None",
+    labels: FewLabels,
+    wanted: _Retraining,
+    *,
+    seed: int,
+) -> "Task":
+    """Return the rows whose labels are read, in the order in which they are labelled."""
+    from modtools.retraining import choose_labels
+
+    if wanted.strategy is None or labels.n is None or labels.per_class is not None:
+        return labels.of(pool, seed=seed)
+    return pool.subset(choose_labels(features, labels.n, strategy=wanted.strategy, seed=seed))
+
+
+def _places(pool: "Task", labelled: "Task") -> list[int]:
+    """Return where the labelled rows stand in the pool."""
+    places = {row: place for place, row in enumerate(pool.rows.tolist())}
+    return [places[row] for row in labelled.rows.tolist()]
 
 
 def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: int) -> "Forecast":
@@ -294,35 +340,6 @@ def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: i
     if strategy == "random" and np.count_nonzero(labelled.encoded.counts()) < 2:
         return Forecast(n_labels=len(labelled), law=None, refused="all labels are of one class.")
     return extrapolate(features, labelled.labels, strategy=strategy, seed=seed)
-
-
-@contextmanager
-def _kept_features(cache: Path | None, *, is_read_once: bool) -> Iterator[Path | None]:
-    """Give the folder where features are kept, one for this run where rows are read twice."""
-    if cache is not None or is_read_once:
-        yield cache
-        return
-    with TemporaryDirectory(prefix="modtools-") as own:
-        yield Path(own)
-
-
-def _label(
-    pool: "Task",
-    module: "PretrainedModule",
-    labels: FewLabels,
-    wanted: _Retraining,
-    *,
-    seed: int,
-    options: dict[str, Any],
-) -> "Task":
-    """Return the rows whose labels are read, in the order in which they are labelled."""
-    if wanted.strategy is None or labels.n is None or labels.per_class is not None:
-        return labels.of(pool, seed=seed)
-    from modtools.modules import extract
-    from modtools.retraining import choose_labels
-
-    features = extract(module, pool, **options)
-    return pool.subset(choose_labels(features, labels.n, strategy=wanted.strategy, seed=seed))
 
 
 def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None:
@@ -382,7 +399,7 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
         ),
         (
             "Module",
-            f"{model.module.names[0]}: {done.features.shape[1]} features, frozen; output module "
+            f"{done.name}: {done.features.shape[1]} features, frozen; output module "
             f"{done.wanted.output}",
         ),
         ("Accuracy", accuracy_text(done.measured, len(done.test))),
@@ -438,7 +455,7 @@ def _content(done: _Retrained) -> dict[str, Any]:
     curve = done.curve
     return {
         "task": done.pool.name,
-        "module": model.module.names[0],
+        "module": done.name,
         "n_features": done.features.shape[1],
         "output": wanted.output,
         "strategy": wanted.strategy,
@@ -488,7 +505,7 @@ def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
 
     from modtools.plotting import LabelEfficiencyDisplay
 
-    target, name = done.wanted.target, done.model.module.names[0]
+    target, name = done.wanted.target, done.name
     line = f"{name}, ridge"
     table = curve.frame().assign(line=line)
     table = table[table["n_labels"] >= len(done.model.named)]
@@ -525,7 +542,7 @@ def _achieved_row(done: _Retrained) -> "pd.DataFrame":
     import pandas as pd
 
     row = {
-        "line": f"{done.model.module.names[0]}, {done.wanted.output}",
+        "line": f"{done.name}, {done.wanted.output}",
         "n_labels": len(done.labelled),
         "accuracy": done.measured.value,
         "accuracy_low": done.measured.low,

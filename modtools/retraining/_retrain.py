@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.validation import has_fit_parameter
 
-from modtools._checks import check_choice, check_matrix
+from modtools._checks import check_choice, check_features, check_matrix, raise_if_not_finite
 from modtools.exceptions import ModtoolsError
 from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract_members
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
@@ -47,6 +48,7 @@ def retrain(
     module: PretrainedModule | CombinedModule | ArrayLike | Mapping[str, ArrayLike],
     task: Task | ArrayLike,
     *,
+    features: "ArrayLike | Mapping[str, ArrayLike] | None" = None,
     output: str | BaseEstimator | None = None,
     unlabelled: Any = None,
     allow_missing_classes: bool = False,
@@ -69,6 +71,9 @@ def retrain(
         one ``{name: features}``. The model then reads features too, wherever it takes inputs.
     task : Task or array-like of shape (n_samples,)
         The labelled examples; with features that were given, the labels are enough.
+    features : array-like of shape (n_samples, n_features), or dict of these, optional
+        Features of the labelled examples by this module, extracted before: then nothing runs. For a
+        CombinedModule, a dict of those of its modules, in their order.
     output : {"logistic", "ridge", "class_mean"} or estimator, optional
         The output module: a name, or a scikit-learn classifier (for numbers as labels, regressor),
         which is cloned before it is fitted. By default "logistic" for classification and "ridge"
@@ -76,7 +81,8 @@ def retrain(
         or per target.
     unlabelled : Task, array, tensor or list of str, optional
         Unlabelled inputs, for an output module whose ``fit`` takes ``unlabelled``
-        (`ClassMeanOutput`); the labels of a task are not read.
+        (`ClassMeanOutput`); the labels of a task are not read. Where `features` are given, features
+        of these inputs.
     allow_missing_classes : bool, default=False
         Whether classes of the task may lack a labelled example. They are then never predicted, and
         the model lists them in `missing_classes`. With unlabelled inputs, as many of their clusters
@@ -110,7 +116,9 @@ def retrain(
     >>> model = retrain(pixels(), task, output="ridge")
     >>> model.predict(np.full((1, 2, 2), 255, dtype=np.uint8)).tolist()
     ['bright']
-    >>> features = images.reshape(6, 4)
+    >>> features = images.reshape(6, 4) / 255
+    >>> retrain(pixels(), task, features=features).predict(images[:1].astype(np.uint8)).tolist()
+    ['dark']
     >>> retrain({"pixels": features}, task.labels, output="ridge").predict(features[:1]).tolist()
     ['dark']
     """
@@ -119,18 +127,20 @@ def retrain(
     _check_task(frozen, labelled)
     missing = _missing_classes(labelled, allow=allow_missing_classes)
     estimator = _make_output(output, labelled.kind)
-    forward: dict[str, Any] = {"device": device, "precision": precision, "cache": cache}
-    forward["batch_size"] = batch_size
+    forward = {"device": device, "precision": precision, "batch_size": batch_size, "cache": cache}
+    read = partial(_members_of, frozen, forward=forward)
     others: dict[str, Any] = {}
     if unlabelled is not None:
         _check_reads_unlabelled(estimator)
-        others["unlabelled"] = _side_by_side(extract_members(frozen, unlabelled, **forward))
+        extracted = None if features is None else unlabelled
+        others["unlabelled"] = _side_by_side(read(unlabelled, extracted))
         _expect_all_classes(estimator, len(labelled.classes))
-    members = extract_members(frozen, labelled, **forward)
+    members = read(labelled, features)
+    _check_lengths(members, labelled)
     _expect_blocks(estimator, members)
-    features = _side_by_side(members)
-    _check_varies(features, frozen)
-    estimator.fit(features, labelled.labels, **others)
+    matrix = _side_by_side(members)
+    _check_varies(matrix, frozen)
+    estimator.fit(matrix, labelled.labels, **others)
     return ReusedModel(
         frozen,
         estimator,
@@ -159,15 +169,39 @@ def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
         return features, task
     array = check_matrix(features, name=f'features of "{name}"', minimum_rows=1)
     given = Task.of(task)
-    if len(array) != len(given):
-        raise ModtoolsError(
-            f'features of "{name}" have {len(array)} rows, the task has {len(given)} labels; each '
-            "row must belong to one label, in the same order."
-        )
+    _check_lengths({name: array}, given)
     called = str(name).replace("@", " at ")  # a layer is part of the name of features only
     passing = PretrainedModule(nn.Identity(), name=called, build=("torch.nn:Identity", {}))
     own = given.name if given.has_inputs else "task"
     return passing, Task(array, given.encoded, name=own, groups=given.groups)
+
+
+def _members_of(
+    module: PretrainedModule | CombinedModule,
+    inputs: Any,
+    features: "ArrayLike | Mapping[str, ArrayLike] | None",
+    *,
+    forward: Mapping[str, Any],
+) -> dict[str, NDArray[Any]]:
+    """Return the features of a module, or of the parts of one: those given, or extracted now."""
+    if features is None:
+        return dict(extract_members(module, inputs, **forward))
+    given = features if isinstance(features, Mapping) else {module.names[0]: features}
+    found: dict[str, NDArray[Any]] = {}
+    for name, array in given.items():
+        own = f'features of "{name}"'
+        found[str(name)] = check_features(array, name=own, minimum_rows=1)
+        raise_if_not_finite(found[str(name)], name=own)
+    return found
+
+
+def _check_lengths(features: Mapping[str, NDArray[Any]], task: Task) -> None:
+    for name, array in features.items():
+        if len(array) != len(task):
+            raise ModtoolsError(
+                f'features of "{name}" have {len(array)} rows, the task has {len(task)} labels; '
+                "each row must belong to one label, in the same order."
+            )
 
 
 def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from modtools import ReusedModel
 from modtools._intervals import MeasuredAccuracy, wilson
 from modtools.cli._choose import STRATEGY_TEXTS
-from modtools.modules import PretrainedModule, Zoo, extract, pixels
+from modtools.modules import PretrainedModule, Zoo, _extraction, extract, pixels
 from modtools.outputs import LogisticOutput
 from modtools.retraining import choose_labels, extrapolate
 from modtools.retraining._choose import STRATEGIES
@@ -278,6 +278,84 @@ def test_features_are_kept_where_asked(cli, images, tmp_path, monkeypatch):
     assert cli(*words).stdout == first
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--per-class", "5"),
+        ("--labels", "12", "--strategy", "typical", "--output", "class_mean", "--unlabelled"),
+        (),
+    ],
+)
+def test_every_example_passes_the_network_once(cli, images, parts, monkeypatch, words):
+    seen = []
+    run = _extraction._run_uncached
+
+    def count(module, task, *arguments, **options):
+        seen.extend(task.rows.tolist())
+        return run(module, task, *arguments, **options)
+
+    monkeypatch.setattr(_extraction, "_run_uncached", count)
+    done = cli("retrain", *PIXELS, "--task", images, *words, "--json", "-")
+    labelled = json.loads(done.stdout)["labelled_rows"]
+    chosen = parts[0].rows.tolist() if "--strategy" in words else labelled
+    assert sorted(seen) == sorted([*chosen, *parts[1].rows.tolist()])
+
+
+@pytest.fixture
+def features(images, tmp_path):
+    """The features that pixels gives for all images, with their labels."""
+    task = load_task(images)
+    np.savez(tmp_path / "pixels.npz", features=extract(pixels(), task), labels=task.labels)
+    return tmp_path / "pixels.npz"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--per-class", "5"),
+        ("--labels", "12", "--strategy", "typical", "--output", "class_mean", "--unlabelled"),
+        ("--labels", "3", "--allow-missing-classes", "--output", "ridge"),
+    ],
+)
+def test_cached_features_give_what_the_module_gives(cli, images, features, words):
+    own = json.loads(cli("retrain", *PIXELS, "--task", images, *words, "--json", "-").stdout)
+    done = cli("retrain", "--features", features, *words, "--json", "-")
+    cached = json.loads(done.stdout)
+    of_file = {"task": "pixels", "seconds": own["seconds"]}
+    assert cached | {"seconds": own["seconds"]} == own | of_file
+    with_task = cli("retrain", "--features", features, "--task", images, *words, "--json", "-")
+    assert json.loads(with_task.stdout)["task"] == "four"
+
+
+def test_a_model_of_cached_features_is_saved_and_reads_features(cli, parts, features, tmp_path):
+    done = cli("retrain", "--features", features, "--per-class", "5", "--save", tmp_path / "model")
+    model = ReusedModel.load(tmp_path / "model")
+    is_right = model.predict(extract(pixels(), parts[1])) == parts[1].labels
+    assert lines_of(done.stdout)["Accuracy"].startswith(f"{100 * is_right.mean():.1f} %")
+
+
+def test_one_of_several_files_of_features_is_picked(cli, features, tmp_path):
+    with np.load(features) as stored:
+        np.savez(tmp_path / "b.npz", features=stored["features"][:, :9], labels=stored["labels"])
+    words = ("retrain", "--features", features, tmp_path / "b.npz")
+    assert "2 modules are given; choose one with --pick: pixels, b. " in cli(*words).stderr
+    content = json.loads(cli(*words, "--pick", "b", "--json", "-").stdout)
+    assert (content["module"], content["n_features"]) == ("b", 9)
+
+
+def test_features_that_do_not_fit_are_refused_in_one_line(cli, features, tmp_path):
+    words = ("retrain", "--features", features)
+    done = cli(*words, "--task", "digits")
+    assert 'features "pixels" has 120, labels has 1797.' in done.stderr
+    with np.load(features) as stored:
+        wrong = stored["features"].copy()
+        wrong[:, 5] = np.nan
+        np.savez(tmp_path / "wrong.npz", features=wrong, labels=stored["labels"])
+    done = cli("retrain", "--features", tmp_path / "wrong.npz")
+    assert 'train features of "wrong" must be finite: ' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_only_the_chosen_classes_are_learned(cli, images):
     words = ("retrain", *PIXELS, "--task", images, "--classes", "1,3", "--json", "-")
     content = json.loads(cli(*words).stdout)
@@ -295,7 +373,8 @@ def test_list_shows_every_strategy(cli):
     ("words", "text"),
     [
         ([], "no module: give a zoo folder or --module PACKAGE:FACTORY."),
-        (["a.npz"], "modtools retrain needs the module itself, to run it on new rows later; "),
+        (["a.npz"], "file a.npz does not exist."),
+        (["a.npz", *PIXELS], "retrain cached features or modules, not both in one table."),
         (
             [*PIXELS, "--output", "logistics"],
             'unknown output "logistics"; did you mean "logistic"? Known: class_mean, logistic, ',
@@ -362,7 +441,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
 
     lines = [line.strip() for line in retrain.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools retrain ")]
-    assert len(examples) == 6
+    assert len(examples) == 7
     monkeypatch.setattr("modtools.cli._retrain._check", lambda *_: 1 / 0)
     for words in examples[:-1]:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words

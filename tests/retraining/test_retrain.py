@@ -205,6 +205,34 @@ def test_features_with_unlabelled_ones_and_without_some_classes(digits):
     assert model.module.name == "pixels at flat"
 
 
+def test_a_module_whose_features_are_there_does_not_run_and_is_reused(digits, monkeypatch):
+    few = digits.few_labels(per_class=4)
+    rest = digits.complement(few)
+    features, pool = extract(pixels(), few), extract(pixels(), rest)
+    options = {"output": "class_mean", "unlabelled": rest}
+    model = retrain(pixels(), few, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr("modtools.modules._extraction._run_uncached", lambda *_a, **_k: 1 / 0)
+        same = retrain(pixels(), few, features=features, **options | {"unlabelled": pool})
+    assert repr(same) == repr(model)
+    assert np.array_equal(same.row_fingerprints, model.row_fingerprints)
+    assert np.array_equal(same.decision_values(rest), model.decision_values(rest))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.ones((3, 2)), 'features of "pixels" have 3 rows, the task has 40 labels'),
+        (np.full((40, 2), np.nan), 'features of "pixels" must be finite'),
+        (np.ones(40), r'features of "pixels" must have shape \(n_samples, n_features\)'),
+        (np.ones((40, 2)), 'the features of "pixels" are the same in all 40 examples'),
+    ],
+)
+def test_features_that_cannot_be_those_of_the_module_are_refused(parts, features, message):
+    with pytest.raises(ModtoolsError, match=message):
+        retrain(pixels(), parts[0], features=features)
+
+
 @pytest.mark.parametrize(
     ("features", "message"),
     [

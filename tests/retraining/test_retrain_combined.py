@@ -53,6 +53,14 @@ def test_blocks_that_the_caller_set_are_kept(combined, parts):
     assert model.output.blocks == [280]
 
 
+def test_features_of_the_parts_that_are_there_give_the_same_model(combined, combined_model, parts):
+    features = extract(combined, parts[0])
+    blocks = {"a": features[:, :64], "b": features[:, 64:]}
+    model = retrain(combined, parts[0], features=blocks, output="ridge")
+    assert model.output.blocks == [64, 216]
+    assert np.array_equal(model.predict(parts[1]), combined_model.predict(parts[1]))
+
+
 def test_unlabelled_inputs_have_the_same_columns(combined, parts):
     model = retrain(combined, parts[0], output=ClassMeanOutput(), unlabelled=parts[1])
     assert model.output.blocks == [64, 216]
