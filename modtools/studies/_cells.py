@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from modtools._reading import check_is_file, kind_of, read_arrays, read_json, re
 from modtools._workers import in_worker, starting_workers
 from modtools._writing import write_file
 from modtools.exceptions import ModtoolsError, warn
+from modtools.modules import ModuleCollection
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
 from modtools.studies._measure import (
     Line,
@@ -29,9 +30,6 @@ from modtools.studies._measure import (
     label_order,
     measure,
 )
-
-if TYPE_CHECKING:
-    from modtools.modules import ModuleCollection
 
 __all__ = ["Cell", "Store", "check_study_folder", "open_store", "run_cells"]
 
@@ -225,7 +223,7 @@ class _Draw(NamedTuple):
 
 
 def run_cells(
-    candidates: "ModuleCollection",
+    candidates: ModuleCollection,
     read: Read,
     identities: Mapping[str, str],
     plan: Plan,

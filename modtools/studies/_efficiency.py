@@ -11,6 +11,7 @@ from modtools._checks import check_fraction, check_integer, check_positive
 from modtools._intervals import percentile_interval
 from modtools._results import Column, Result, interval_text
 from modtools.exceptions import ModtoolsError
+from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining import next_target, rising
 from modtools.studies._curves import (
     Curves,
@@ -27,8 +28,6 @@ from modtools.studies._power_law import go_on
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from modtools.plotting import LabelEfficiencyDisplay
 
 __all__ = ["LabelEfficiency"]
 
@@ -401,7 +400,7 @@ class LabelEfficiency(Result):
         target: float | None = 0.9,
         ceiling: Any = None,
         extrapolate_to: int | None = None,
-    ) -> "LabelEfficiencyDisplay":
+    ) -> LabelEfficiencyDisplay:
         """Draw accuracy against labels, one line a module, and mark where the target is reached.
 
         Parameters
@@ -420,8 +419,6 @@ class LabelEfficiency(Result):
         LabelEfficiencyDisplay
             The drawn display.
         """
-        from modtools.plotting import LabelEfficiencyDisplay
-
         counts = np.bincount(self._plan.test_codes)
         table = self._curves.named(self.frame())
         table["baseline"] = table["module"] == FROM_SCRATCH.module

@@ -11,11 +11,14 @@ from scipy.special import softmax
 from modtools._progress import quiet
 from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
+from modtools.modules import PretrainedModule, extract
 from modtools.studies._measure import Line, Measured
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from modtools.training import Recipe
 
 __all__ = ["FROM_SCRATCH", "Baseline"]
 
@@ -125,10 +128,10 @@ class Baseline:
         n_classes : int
             Number of all classes, those that occur in the test rows only included.
         """
-        from modtools.modules import PretrainedModule, extract
-        from modtools.training import train_end_to_end
+        from modtools.training import Recipe, train_end_to_end
 
-        options = {"device": self.device, **self._epochs(len(order)), **self.training}
+        recipe = self.training.get("recipe") or Recipe()
+        options = {"device": self.device, **self._epochs(len(order), recipe), **self.training}
         fresh = _new_network(self.network, seed)
         with quiet():
             result = train_end_to_end(fresh, self.train.subset(order), seed=seed, **options)
@@ -144,12 +147,9 @@ class Baseline:
         loss = -np.log((1 - share) * own + share / n_classes).mean()
         return Measured.of(((logits.argmax(axis=1) == codes) & is_known)[None], loss)
 
-    def _epochs(self, n_labels: int) -> dict[str, int]:
+    def _epochs(self, n_labels: int, recipe: "Recipe") -> dict[str, int]:
         """Return the epochs that make enough steps, where the caller does not say."""
-        from modtools.training import Recipe
-
         if {"epochs", "max_seconds"} & set(self.training):
             return {}
-        batch_size = (self.training.get("recipe") or Recipe()).batch_size
-        n_batches = -(-n_labels // batch_size)
+        n_batches = -(-n_labels // recipe.batch_size)
         return {"epochs": max(_LEAST_EPOCHS, -(-_LEAST_STEPS // n_batches))}

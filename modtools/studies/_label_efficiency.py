@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
 from modtools._workers import check_jobs
+from modtools.modules import ModuleCollection, ModulesLike
 from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store, run_cells
 from modtools.studies._efficiency import LabelEfficiency
@@ -21,14 +22,11 @@ from modtools.tasks import Task
 if TYPE_CHECKING:
     from torch import nn
 
-    from modtools.modules import ModuleCollection, ModulesLike
-
-
 __all__ = ["label_efficiency"]
 
 
 def label_efficiency(
-    modules: "ModulesLike",
+    modules: ModulesLike,
     train: Task | ArrayLike,
     test: Task | ArrayLike,
     *,
@@ -125,8 +123,6 @@ def label_efficiency(
     >>> table.loc[table["n_labels"] == 16, ["module", "accuracy"]].round(2).values.tolist()
     [['clear', 1.0], ['noisy', 0.59]]
     """
-    from modtools.modules import ModuleCollection
-
     started = time.perf_counter()
     train, test = Task.of(train), Task.of(test)
     plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
@@ -149,7 +145,7 @@ def label_efficiency(
 
 
 def _check_overlap(
-    candidates: "ModuleCollection", train: Task, test: Task, *, allow_overlap: bool
+    candidates: ModuleCollection, train: Task, test: Task, *, allow_overlap: bool
 ) -> None:
     """Raise if test rows occur in the pool; features are compared where inputs are not given."""
     if allow_overlap:

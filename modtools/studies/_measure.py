@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from modtools._checks import check_choice, check_integer, to_numpy
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
+from modtools.modules import array_digest
 from modtools.outputs import (
     ClassMeanOutput,
     LogisticOutput,
@@ -136,8 +137,6 @@ class Plan:
 
     def definition(self, train: Task, test: Task, **more: Any) -> dict[str, Any]:
         """Return all that decides the numbers of a study, as plain JSON."""
-        from modtools.modules import array_digest
-
         inputs = [part.fingerprint for part in (train, test) if part.has_inputs]
         classes = [str(value) for value in self.classes.tolist()]
         labels = array_digest(self.codes, self.test_codes)

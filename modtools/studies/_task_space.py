@@ -13,6 +13,7 @@ from modtools._progress import quiet, track
 from modtools._results import Column, Result
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
+from modtools.modules import ModuleCollection, ModulesLike
 from modtools.plotting import TaskSpaceDisplay
 from modtools.selection import PREDICTED, is_accuracy, rank_modules
 from modtools.studies._task_distances import associate, embed, task_distances
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from modtools.modules import ModuleCollection, ModulesLike
-
-
 __all__ = ["DistanceAgreement", "TaskSpace", "task_space"]
 
 
-_Given: TypeAlias = "tuple[ModuleCollection, Task]"
+_Given: TypeAlias = tuple[ModuleCollection, Task]
 _FEWEST_TASKS: Final = 3  # two have one distance, and nothing to rank
 
 
@@ -61,8 +59,8 @@ class DistanceAgreement:
     def __repr__(self) -> str:
         interval = f"[{self.spearman_low:.2f}, {self.spearman_high:.2f}]"
         return (
-            f"Spearman {self.spearman:.2f}, 95 % interval {interval}, over {len(self.pairs)} pairs of tasks; "
-            f"permutation p = {self.p_value:.3f}"
+            f"Spearman {self.spearman:.2f}, 95 % interval {interval}, over {len(self.pairs)} pairs "
+            f"of tasks; permutation p = {self.p_value:.3f}"
         )
 
 
@@ -426,8 +424,6 @@ def _name_tasks(tasks: Any) -> dict[str, Any]:
 
 def _read_candidates(modules: Any, tasks: Mapping[str, Any]) -> dict[str, _Given]:
     """Return the modules and the task, by its name, or raise before any network runs."""
-    from modtools.modules import ModuleCollection
-
     found = {}
     for name, task in tasks.items():
         try:
@@ -440,7 +436,7 @@ def _read_candidates(modules: Any, tasks: Mapping[str, Any]) -> dict[str, _Given
 
 
 def _score_one(
-    modules: "ModuleCollection", task: Task, name: str, **options: Any
+    modules: ModuleCollection, task: Task, name: str, **options: Any
 ) -> dict[str, float]:
     try:
         ranking = rank_modules(modules, task, **options)

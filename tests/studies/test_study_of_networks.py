@@ -6,7 +6,7 @@ import pytest
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules import PretrainedModule, Zoo, extract, pixels
-from modtools.studies import label_efficiency
+from modtools.studies import _from_scratch, label_efficiency
 from modtools.studies._from_scratch import Baseline
 from modtools.tasks import Task
 
@@ -79,7 +79,7 @@ def test_what_defines_a_baseline_holds_no_addresses_and_no_device(tasks):
 
 
 def test_a_baseline_runs_on_the_device_of_the_study(tasks, monkeypatch):
-    from modtools import modules, training
+    from modtools import training
 
     seen = []
 
@@ -91,7 +91,7 @@ def test_a_baseline_runs_on_the_device_of_the_study(tasks, monkeypatch):
         return recorded
 
     monkeypatch.setattr(training, "train_end_to_end", spy(training.train_end_to_end))
-    monkeypatch.setattr(modules, "extract", spy(modules.extract))
+    monkeypatch.setattr(_from_scratch, "extract", spy(_from_scratch.extract))
     for options in ({"device": "cpu"}, {"training": {"device": "cpu", "recipe": None}}):
         options = {"network": small_network, "budgets": [10], "repeats": 1, **options}
         label_efficiency([pixels()], *tasks, **options)
