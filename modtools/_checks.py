@@ -7,13 +7,13 @@ argument, the rule, what came and where, and what to do.
 import difflib
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._types import FloatArray
+from modtools._types import FloatArray, SparseLike, is_tensor
 from modtools.exceptions import ModtoolsError, UnusableInputError
 
 __all__ = [
@@ -53,11 +53,11 @@ def rows_per_block(n_features: int, itemsize: int = 4) -> int:
 
 def to_numpy(values: Any, *, name: str = "values") -> NDArray[Any]:
     """Return `values` as a numpy array; a torch tensor is detached and moved, not changed."""
-    if hasattr(values, "detach"):
+    if is_tensor(values):
         return _tensor_to_numpy(values, name)
     if np.ma.is_masked(values):
         raise ModtoolsError(f"{name} must not have masked entries; fill them or drop their rows.")
-    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+    if not isinstance(values, np.ndarray | Number) and isinstance(values, SparseLike):
         raise ModtoolsError(f"{name} must be dense; got a {type(values).__name__}. {_DENSE}.")
     try:
         return np.asarray(values)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from modtools._checks import rows_per_block
-from modtools._types import FloatArray, TensorLike
+from modtools._types import FloatArray, is_tensor
 
 __all__ = ["FEATURE_MAPS", "FeatureMap"]
 
@@ -89,7 +89,7 @@ class FeatureMap:
 
     def __call__(self, rows: Any) -> Any:
         """Return the mapped rows; a zero row stays zero, the input is not changed."""
-        return self.map_tensor(rows) if isinstance(rows, TensorLike) else self.map_array(rows)
+        return self.map_tensor(rows) if is_tensor(rows) else self.map_array(rows)
 
 
 FEATURE_MAPS: Final[dict[str, FeatureMap]] = {

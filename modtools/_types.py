@@ -1,22 +1,70 @@
-"""Names of the arrays that every room passes on."""
+"""Names of the arrays that every room passes on, and how other objects are told from them."""
 
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClassCodes", "FloatArray", "FloatMatrix", "TensorLike"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "ClassCodes",
+    "ColumnLike",
+    "FloatArray",
+    "FloatMatrix",
+    "FrameLike",
+    "SparseLike",
+    "SupportsArray",
+    "is_tensor",
+]
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]  # float16, float32 or float64
 FloatMatrix: TypeAlias = NDArray[np.float64]
 ClassCodes: TypeAlias = NDArray[np.intp]  # one whole number from 0 per example
 
 
+def is_tensor(value: Any) -> "TypeGuard[Tensor]":
+    """Return whether a value is a tensor of torch, which is not loaded to find out.
+
+    >>> is_tensor(np.zeros(3))
+    False
+    """
+    # There is no tensor before torch is loaded; while another thread loads it, it has no classes.
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
 @runtime_checkable
-class TensorLike(Protocol):
-    """A torch tensor, told from other arrays without loading torch."""
+class SupportsArray(Protocol):
+    """What can be read as an array: arrays, tensors, columns and frames."""
 
-    device: Any
+    def __array__(self) -> NDArray[Any]:
+        """Return the values."""
+        ...
 
-    def detach(self) -> Any:
-        """Return the values without their history."""
+
+@runtime_checkable
+class SparseLike(Protocol):
+    """A sparse matrix, of scipy or another library."""
+
+    nnz: Any
+
+    def toarray(self) -> Any:
+        """Return the dense array."""
+
+
+@runtime_checkable
+class ColumnLike(Protocol):
+    """A column or a frame of pandas, or of another library of tables."""
+
+    def to_numpy(self) -> Any:
+        """Return the values as an array."""
+
+
+@runtime_checkable
+class FrameLike(Protocol):
+    """A frame or a column of pandas, which writes itself as JSON."""
+
+    def to_json(self, *, orient: Any, double_precision: int) -> Any:
+        """Return the rows as JSON."""

@@ -8,9 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from modtools import __version__
 from modtools._places import unwritable, write_content
 from modtools._reading import at_home
+from modtools._types import FrameLike, is_tensor
 
 __all__ = ["json_text", "versions", "write_file"]
 
@@ -44,10 +47,10 @@ def json_text(content: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "to_json"):  # a frame: pandas turns missing values into null
-        return json.loads(value.to_json(orient="records", double_precision=15))
-    if hasattr(value, "item"):
+    if isinstance(value, np.generic | np.ndarray) or is_tensor(value):
         return value.item()
+    if isinstance(value, FrameLike):  # pandas turns missing values into null
+        return json.loads(value.to_json(orient="records", double_precision=15))
     return str(value)
 
 

@@ -246,28 +246,6 @@ FOR_GOOD = {
         "modtools/_workers.py",
     },
 }
-# Files that broke a rule when it came, on 28 November 2026: this list only becomes shorter.
-STILL_BROKEN = {
-    attribute_tests: {
-        "modtools/_checks.py",
-        "modtools/_writing.py",
-        "modtools/modules/_card.py",
-        "modtools/modules/_code_identity.py",
-        "modtools/modules/_combined.py",
-        "modtools/modules/_module.py",
-        "modtools/modules/_one_path.py",
-        "modtools/modules/_streaming.py",
-        "modtools/plotting/_display.py",
-        "modtools/retraining/_choose.py",
-        "modtools/retraining/_retrain.py",
-        "modtools/retraining/_reused.py",
-        "modtools/retraining/_torch_model.py",
-        "modtools/tasks/_inputs.py",
-    },
-    decisions_by_message: {
-        "modtools/modules/_forward.py",
-    },
-}
 
 
 @pytest.fixture(params=FILES, ids=short)
@@ -285,7 +263,7 @@ def test_the_rule_is_kept(rule):
     found = {short(path): list(rule(TREES[path], place_of(path))) for path in FILES}
     found.pop("modtools/__init__.py")  # the front door names everything, lazily
     broken = {path: reasons for path, reasons in found.items() if reasons}
-    allowed = FOR_GOOD.get(rule, set()) | STILL_BROKEN.get(rule, set())
+    allowed = FOR_GOOD.get(rule, set())
     assert {path: reasons for path, reasons in broken.items() if path not in allowed} == {}
     assert allowed <= set(broken), f"take out what keeps the rule: {sorted(allowed - set(broken))}"
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from modtools._escape import code_span, markdown_text, one_line
 from modtools._reading import read_strict_json
+from modtools._types import is_tensor
 from modtools._writing import json_text
 from modtools.exceptions import ModtoolsError
 from modtools.modules._preprocessing import ImagePreprocess, image_preprocess
@@ -227,7 +230,7 @@ def _plain(value: Any, where: str, *, depth: int) -> Any:
         return plain
     if isinstance(value, list | tuple):
         return [_plain(v, f"{where}[{i}]", depth=depth + 1) for i, v in enumerate(value)]
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+    if (isinstance(value, np.generic | np.ndarray) or is_tensor(value)) and value.shape == ():
         value = value.item()
     if not isinstance(value, str | int | float | bool | None):
         raise ModtoolsError(f"{where} must be plain JSON; got {type(value).__name__}.")

@@ -401,7 +401,7 @@ def _script(network: Any) -> str:
     with zipfile.ZipFile(io.BytesIO(network.save_to_buffer())) as file:
         names = [n for n in file.namelist() if "/data" in n or n.endswith("/constants.pkl")]
         values = [hashlib.sha256(file.read(name)).hexdigest() for name in sorted(names)]
-    calls = str(getattr(network, "inlined_graph", "")) if hasattr(network, "forward") else ""
+    calls = str(getattr(network, "inlined_graph", ""))
     return f"{re.sub('#.*', '', calls)} {values}"
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from modtools._escape import terminal_text
+from modtools._types import SupportsArray
 from modtools.exceptions import ModtoolsError
 from modtools.modules._identity import network_digest
 from modtools.modules._module import PretrainedModule
@@ -55,7 +56,7 @@ class CombinedModule:
     source_head = None
 
     def __init__(self, modules: Sequence[PretrainedModule]) -> None:
-        if not isinstance(modules, Iterable) or hasattr(modules, "dtype"):
+        if not isinstance(modules, Iterable) or isinstance(modules, SupportsArray):
             raise ModtoolsError(
                 f"modules must be a list of PretrainedModule; got {type(modules).__name__}."
             )
@@ -145,10 +146,13 @@ def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
 
 def _is_same(first: PretrainedModule, other: PretrainedModule) -> bool:
     """Return whether modules differ in their taps only; a zoo loads a network anew each time."""
+    from torch import nn
+
     if (first.pooling, first.preprocess) != (other.pooling, other.preprocess):
         return False
-    pair = (first.network, other.network)
-    return pair[0] is pair[1] or (
-        all(hasattr(network, "named_modules") for network in pair)
-        and network_digest(pair[0]) == network_digest(pair[1])  # type: ignore[arg-type]
+    one, two = first.network, other.network
+    return one is two or (
+        isinstance(one, nn.Module)
+        and isinstance(two, nn.Module)
+        and network_digest(one) == network_digest(two)
     )

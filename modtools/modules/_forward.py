@@ -142,9 +142,7 @@ class ForwardReader:
         if not self._needs_contiguous:
             try:
                 return network(inputs)
-            except RuntimeError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
+            except RuntimeError:  # if another layout helps, the layout was the reason
                 self._needs_contiguous = True
         return network(inputs.contiguous())
 

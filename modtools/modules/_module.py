@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modtools._checks import check_choice, did_you_mean
 from modtools._escape import terminal_text
+from modtools._types import SupportsArray
 from modtools.exceptions import ModtoolsError
 from modtools.modules._pooling import POOLINGS
 
@@ -35,7 +36,7 @@ def _tuple_of_taps(tap: str | Sequence[str | None] | None) -> tuple[str | None, 
     taps: tuple[Any, ...] = ()
     if tap is None or isinstance(tap, str):
         taps = (tap,)
-    elif isinstance(tap, Iterable) and not hasattr(tap, "dtype"):  # names are no array
+    elif isinstance(tap, Iterable) and not isinstance(tap, SupportsArray):  # names are no array
         taps = tuple(tap)
     named = all(part is None or isinstance(part, str) for part in taps)
     if not taps or not named or len(set(taps)) < len(taps):
@@ -234,7 +235,7 @@ class PretrainedModule:
         return sum(found.values())
 
     def __repr__(self) -> str:
-        network = getattr(type(self.network), "__name__", "callable")
+        network = type(self.network).__name__
         names, n_taps = list(map(terminal_text, self.names)), len(self.taps)
         taps = ", ".join(names) if n_taps <= 3 else f"{names[0]} ... {names[-1]} ({n_taps} taps)"
         return (

@@ -159,7 +159,11 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         shown = list(value) if len(value) <= _MOST_ENTRIES else []
         return len(value), [_plain(part, depth + 1) for part in shown]
-    return _plain(vars(value), depth + 1) if hasattr(value, "__dict__") else None
+    try:
+        own = vars(value)
+    except TypeError:  # it has slots at most
+        return None
+    return _plain(own, depth + 1)
 
 
 def shape_of(inputs: Any) -> Hashable:

@@ -1,7 +1,7 @@
 """From the output of an inner module to one row of features per example."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from modtools._checks import check_tensor
 from modtools.exceptions import ModtoolsError, ModuleError
@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["POOLINGS", "first_tensor", "pool"]
+
+
+@runtime_checkable
+class HiddenStates(Protocol):
+    """What networks of Hugging Face return."""
+
+    last_hidden_state: Any
 
 
 def first_tensor(output: Any) -> "Tensor | None":
@@ -28,7 +35,7 @@ def first_tensor(output: Any) -> "Tensor | None":
     elif isinstance(output, tuple | list):
         parts = output
     else:
-        parts = [getattr(output, "last_hidden_state", None)]
+        parts = [output.last_hidden_state] if isinstance(output, HiddenStates) else []
     found = (first_tensor(part) for part in parts if part is not None)
     return next((tensor for tensor in found if tensor is not None), None)
 

@@ -83,13 +83,20 @@ def _check_loaded(device: "torch.device") -> "torch.device":
     return device
 
 
+def _has_flags(network: Any) -> bool:
+    """Return whether a network knows training and evaluation."""
+    from torch import nn
+
+    try:
+        return isinstance(network, nn.Module) and network.training is not None
+    except AttributeError:  # torch.jit.freeze takes the flags away
+        return False
+
+
 @contextmanager
 def _frozen(network: Any, device: "torch.device | None") -> Iterator[None]:
     """Hold a network in eval mode, on a device if one is given; then restore flags and place."""
-    from torch import nn
-
-    # What torch.jit.freeze makes has no flags any more.
-    if not isinstance(network, nn.Module) or not hasattr(network, "training"):
+    if not _has_flags(network):
         yield
         return
     flags = {part: part.training for part in network.modules()}

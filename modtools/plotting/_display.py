@@ -123,7 +123,7 @@ class Display(ABC):
         ModtoolsError
             Nothing is drawn yet, the name is none for a picture, or it cannot be written.
         """
-        if not hasattr(self, "figure_"):
+        if "figure_" not in vars(self):
             raise ModtoolsError("nothing is drawn yet: call plot() before save().")
         return save_figure(self.figure_, path)
 
@@ -139,7 +139,7 @@ class Display(ABC):
 
     def _repr_png_(self) -> bytes | None:
         """Return the picture for a notebook, unless pyplot shows the figure itself."""
-        figure = getattr(self, "figure_", None)
+        figure = vars(self).get("figure_")
         if figure is None or figure.canvas.manager is not None:
             return None
         pixels = io.BytesIO()

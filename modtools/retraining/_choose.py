@@ -1,7 +1,7 @@
 """Which rows to label: strategies that read features only, and an oracle under its own name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,14 @@ Rows: TypeAlias = NDArray[np.intp]
 _ORACLE: Final = "oracle_balanced"
 # The noise of a label beside the variance that the features explain, where none is given.
 _NOISE: Final = 0.01
+
+
+@runtime_checkable
+class QueryStrategy(Protocol):
+    """A query strategy of scikit-activeml, or one of its kind."""
+
+    def query(self, X: Any, y: Any, *, batch_size: int) -> Any:
+        """Return the rows to label."""
 
 
 def choose_labels(
@@ -103,7 +111,7 @@ def choose_labels(
     if strategy == _ORACLE:
         return _choose_balanced(labels, len(unlabelled), n, seed)
     rows = _comparable(unlabelled, unit_length=normalize)
-    if hasattr(strategy, "query"):
+    if isinstance(strategy, QueryStrategy):
         return _query(strategy, rows, n, query_options or {})
     name = check_choice(strategy, [*STRATEGIES, _ORACLE], name="strategy")
     if name == "variance":
@@ -192,7 +200,7 @@ def _choose_balanced(labels: Any, n_rows: int, n: int, seed: int) -> Rows:
     return np.asarray(order[np.lexsort((codes, rounds))][:n])
 
 
-def _query(strategy: Any, rows: FloatArray, n: int, options: Mapping[str, Any]) -> Rows:
+def _query(strategy: QueryStrategy, rows: FloatArray, n: int, options: Mapping[str, Any]) -> Rows:
     """Ask a query strategy, which gets every label as missing."""
     missing = getattr(strategy, "missing_label", np.nan)
     unknown = np.full(len(rows), missing, dtype=None if isinstance(missing, float) else object)

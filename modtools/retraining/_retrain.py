@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.validation import has_fit_parameter
 
 from modtools._checks import check_choice, check_features, check_matrix, raise_if_not_finite
+from modtools._types import SupportsArray
 from modtools.exceptions import ModtoolsError
 from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract_members
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
@@ -36,12 +37,14 @@ _FOR_KIND: Final[dict[Kind, dict[str, type]]] = {
 
 
 @runtime_checkable
-class SupportsArray(Protocol):
-    """What can be read as an array: arrays, tensors, frames."""
+class Predictor(Protocol):
+    """What scikit-learn calls an estimator, where it predicts."""
 
-    def __array__(self) -> NDArray[Any]:
-        """Return the values."""
-        ...
+    def fit(self, X: Any, y: Any) -> Any:
+        """Learn from labelled features."""
+
+    def predict(self, X: Any) -> Any:
+        """Return the predicted labels."""
 
 
 def retrain(
@@ -243,7 +246,7 @@ def _make_output(output: Any, kind: Kind) -> Any:
                 f'output="{output}" is for classification; a {kind} task needs output="ridge".'
             )
         return _FOR_KIND[kind][output]()
-    if isinstance(output, type) or not hasattr(output, "fit") or not hasattr(output, "predict"):
+    if isinstance(output, type) or not isinstance(output, Predictor):
         raise ModtoolsError(
             f"output must be one of {', '.join(OUTPUTS)}, or a scikit-learn estimator; "
             f"got {output!r}."

@@ -17,6 +17,7 @@ from modtools._reading import as_path
 from modtools._results import html_of
 from modtools.exceptions import ModtoolsError
 from modtools.modules import CombinedModule, PretrainedModule, iter_features
+from modtools.outputs import ClassMeanOutput
 from modtools.retraining._reused_files import read_model, write_model
 from modtools.tasks import Kind, Task
 
@@ -106,7 +107,9 @@ class ReusedModel:
         self.kind = kind
         self.row_fingerprints = np.asarray(row_fingerprints, dtype="U64")
         self.n_labels = len(self.row_fingerprints)
-        self.n_unassigned_clusters = len(getattr(output, "unassigned_means_", ()))
+        self.n_unassigned_clusters = 0
+        if isinstance(output, ClassMeanOutput):
+            self.n_unassigned_clusters = len(output.unassigned_means_)
         self.seconds = seconds
 
     def __repr__(self) -> str:
@@ -173,11 +176,8 @@ class ReusedModel:
         ModtoolsError
             The output module gives no probabilities.
         """
-        if not hasattr(self.output, "predict_proba"):
-            raise ModtoolsError(
-                f'{type(self.output).__name__} gives no probabilities; use output="logistic".'
-            )
-        return self._through(self.output.predict_proba, inputs, device)
+        decide = self._method("predict_proba", 'gives no probabilities; use output="logistic".')
+        return self._through(decide, inputs, device)
 
     def decision_values(
         self, inputs: Any, *, device: "str | torch.device | None" = None
@@ -201,12 +201,8 @@ class ReusedModel:
         ModtoolsError
             The output module is not one of modtools.
         """
-        if not hasattr(self.output, "decision_values"):
-            raise ModtoolsError(
-                f"{type(self.output).__name__} has no decision_values; use an output module of "
-                "modtools.outputs."
-            )
-        return self._through(self.output.decision_values, inputs, device)
+        otherwise = "has no decision_values; use an output module of modtools.outputs."
+        return self._through(self._method("decision_values", otherwise), inputs, device)
 
     def unassigned_clusters(
         self, inputs: Any, *, device: "str | torch.device | None" = None
@@ -234,12 +230,11 @@ class ReusedModel:
         ModtoolsError
             The output module has no clusters.
         """
-        if not hasattr(self.output, "unassigned_clusters"):
-            raise ModtoolsError(
-                f"{type(self.output).__name__} has no clusters; retrain with "
-                'output="class_mean" and unlabelled=, inputs without labels.'
-            )
-        return self._through(self.output.unassigned_clusters, inputs, device)
+        otherwise = (
+            'has no clusters; retrain with output="class_mean" and unlabelled=, inputs without '
+            "labels."
+        )
+        return self._through(self._method("unassigned_clusters", otherwise), inputs, device)
 
     def accuracy(
         self,
@@ -460,6 +455,14 @@ class ReusedModel:
             f"{self.n_labels} labels of {classes}.\n\n"
             "Load it with `modtools.ReusedModel.load(folder)`.\n"
         )
+
+    def _method(self, name: str, otherwise: str) -> Callable[[Any], Any]:
+        """Return a method of the output module; some have it by their settings only."""
+        try:
+            found: Callable[[Any], Any] = getattr(self.output, name)
+        except AttributeError as error:
+            raise ModtoolsError(f"{type(self.output).__name__} {otherwise}") from error
+        return found
 
     def _through(
         self, decide: Callable[[Any], Any], inputs: Any, device: "str | torch.device | None"

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules import CombinedModule, ForwardReader, PretrainedModule, networks_of, to_tensor
+from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 
 __all__ = ["ReusedNetwork", "torch_network"]
-
-_LINEAR = ("coef_", "intercept_", "mean_", "scale_")  # the linear output modules of modtools
 
 
 def _float32(values: Any) -> Tensor:
@@ -57,9 +56,9 @@ class _Means(nn.Module):
 
 def _output_layer(output: Any) -> nn.Sequential:
     """Return an output module of modtools as layers."""
-    if hasattr(output, "means_"):
-        decide: nn.Module = _Means(output.means_, getattr(output, "metric", "euclidean"))
-    elif all(hasattr(output, name) for name in _LINEAR):
+    if isinstance(output, ClassMeanOutput):
+        decide: nn.Module = _Means(output.means_, output.metric)
+    elif isinstance(output, LogisticOutput | RidgeOutput | RidgeRegressionOutput):
         decide = nn.Linear(output.coef_.shape[1], output.coef_.shape[0])
         decide.weight.data = _float32(output.coef_)
         decide.bias.data = _float32(output.intercept_)

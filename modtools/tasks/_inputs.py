@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from modtools._checks import check_tensor, rows_per_block, to_numpy
 from modtools._progress import track
+from modtools._types import ColumnLike, is_tensor
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
@@ -37,8 +38,15 @@ class Items(Protocol):
     def __getitem__(self, row: int, /) -> Any: ...
 
 
+@runtime_checkable
+class ArrayInterface(Protocol):
+    """What numpy reads without a copy: arrays, and images of Pillow."""
+
+    def __array_interface__(self) -> Any: ...
+
+
 def _is_array(inputs: Any) -> bool:
-    return isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
+    return isinstance(inputs, np.ndarray) or is_tensor(inputs)
 
 
 def is_dataset(inputs: Any) -> bool:
@@ -50,12 +58,12 @@ def as_inputs(inputs: Any) -> Any:
     """Return inputs in one of the four forms; arrays, tensors and Datasets are not copied."""
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Items):
         raise ModtoolsError(f"inputs must be {_ACCEPTED}; got {type(inputs).__name__}.")
-    if hasattr(inputs, "detach"):
+    if is_tensor(inputs):
         check_tensor(inputs, name="inputs")
         return _with_rows(inputs)
     if isinstance(inputs, list | tuple) and all(isinstance(text, str) for text in inputs):
         return _with_rows(list(inputs))
-    if not isinstance(inputs, np.ndarray | list | tuple) and not hasattr(inputs, "to_numpy"):
+    if not isinstance(inputs, np.ndarray | list | tuple | ColumnLike):
         return _with_rows(inputs)
     array: Any = inputs
     if not isinstance(inputs, np.ndarray) or isinstance(inputs, np.ma.MaskedArray):
@@ -72,7 +80,7 @@ def as_inputs(inputs: Any) -> Any:
 
 
 def _with_rows(inputs: Any) -> Any:
-    if getattr(inputs, "ndim", 1) == 0 or _length(inputs) == 0:
+    if (_is_array(inputs) and inputs.ndim == 0) or _length(inputs) == 0:
         raise ModtoolsError("inputs must not be empty; got no row.")
     return inputs
 
@@ -139,7 +147,7 @@ def _example(inputs: Any, row: int) -> Any:
         item = item[0]
     if item is None:
         raise ModtoolsError(f"item {row} of the Dataset is None; every item must give an input.")
-    if hasattr(item, "detach"):
+    if is_tensor(item):
         check_tensor(item, name=f"item {row} of the Dataset")
     return item
 
@@ -154,20 +162,25 @@ def _stack(examples: list[Any], rows: Rows) -> Any:
             f"{forms[0]}, item {rows[strange]} gives {forms[strange]}. Resize, pad or convert them "
             "in the Dataset."
         )
-    if hasattr(examples[0], "detach"):
+    if is_tensor(examples[0]):
         import torch
 
         return torch.stack(examples)
-    if hasattr(examples[0], "__array_interface__"):
+    if _offers_array(examples[0]):
         return np.stack([np.asarray(example) for example in examples])
     return examples
 
 
+def _offers_array(example: Any) -> bool:
+    """Return whether an example can be read as an array; asked by type, which is remembered."""
+    return issubclass(type(example), ArrayInterface)
+
+
 def _form(example: Any) -> str:
     """Return the kind of one input, with its shape where it is an array."""
-    if hasattr(example, "detach"):
+    if is_tensor(example):
         return f"a tensor of {_dtype_name(example)} {tuple(example.shape)}"
-    if hasattr(example, "__array_interface__"):
+    if _offers_array(example):
         array = np.asarray(example)
         return f"an array of {array.dtype} {array.shape}"
     return f"a {type(example).__name__}"
@@ -223,7 +236,7 @@ def _as_texts(block: list[Any]) -> list[str]:
 
 
 def _dtype_name(block: Any) -> str:
-    return str(block.dtype).removeprefix("torch.") if hasattr(block, "detach") else block.dtype.name
+    return str(block.dtype).removeprefix("torch.") if is_tensor(block) else block.dtype.name
 
 
 def describe(inputs: Any) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modtools._checks import check_choice, check_lengths, check_matrix, check_positive
 from modtools._feature_maps import FEATURE_MAPS
-from modtools._types import FloatMatrix, TensorLike
+from modtools._types import FloatMatrix, is_tensor
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import Grain, grain_of
 from modtools.tasks import Kind, Labels, encode_labels
@@ -391,7 +391,7 @@ class Moments:
 
 
 def _is_on_device(features: Any) -> bool:
-    return isinstance(features, TensorLike) and features.device.type not in ("cpu", "meta")
+    return is_tensor(features) and features.device.type not in ("cpu", "meta")
 
 
 def weights_by_class(labels: Labels, class_weights: Mapping[Any, float] | str | None) -> Any:
