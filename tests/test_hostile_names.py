@@ -90,7 +90,7 @@ def displays():
     pareto = pareto.assign(low=0.1, high=0.95, cost=1.0 + places, on_front=True, chosen=False)
     yield ParetoDisplay(results=pareto, cost=hostile, title=hostile)
     lines = pd.DataFrame({"line": NAMES * 2, "n_labels": [10] * n + [20] * n})
-    lines["accuracy"] = np.tile(accuracy, 2)
+    lines["value"] = np.tile(accuracy, 2)
     reached = pd.DataFrame({"line": NAMES, "n_labels": 15.0, "low": 12.0, "high": 18.0})
     ceiling = dict.fromkeys(NAMES, 0.9)
     options = {"reached": reached, "ceiling": ceiling, "target": 0.7, "title": hostile}

@@ -210,8 +210,8 @@ def demo_agreement(outcomes: Sequence[Outcome]) -> "Agreement":
 class LabelWorth:
     """Accuracy of the pick with more and more labels.
 
-    `table` has the columns line, per_class, n_labels, accuracy, accuracy_low, accuracy_high and
-    baseline; `draws` line, draw, per_class, n_labels and accuracy, of the pick.
+    `table` has the columns line, per_class, n_labels, value, value_low, value_high and baseline;
+    `draws` line, draw, per_class, n_labels and value, of the pick.
     """
 
     outcome: Outcome
@@ -229,7 +229,7 @@ class LabelWorth:
     def achieved(self) -> dict[int, float]:
         """Return the accuracy of the pick by labels per class, the mean over random subsets."""
         rows = self.table[self.table["line"] == _retrained(self.outcome.ranking.best)]
-        return dict(zip(rows["per_class"].tolist(), rows["accuracy"].tolist(), strict=True))
+        return dict(zip(rows["per_class"].tolist(), rows["value"].tolist(), strict=True))
 
     def measured(self) -> "MeasuredAccuracy":
         """Return the accuracy of the pick with all labels that there are."""
@@ -276,12 +276,12 @@ def _retrain_with_few(outcome: Outcome, module: str, seed: int) -> "pd.DataFrame
             chosen = order[: per_class * n_classes]
             accuracy = _accuracy(outcome.features[module], task, chosen)
             rows.append((_retrained(module), draw, per_class, len(chosen), accuracy))
-    return pd.DataFrame(rows, columns=["line", "draw", "per_class", "n_labels", "accuracy"])
+    return pd.DataFrame(rows, columns=["line", "draw", "per_class", "n_labels", "value"])
 
 
 def _means(draws: Any, *, baseline: bool = False) -> Any:
     """Return the mean over the random subsets of each number of labels."""
-    by_count = draws.groupby(["line", "per_class", "n_labels"], as_index=False)["accuracy"]
+    by_count = draws.groupby(["line", "per_class", "n_labels"], as_index=False)["value"]
     return by_count.mean().assign(baseline=baseline)
 
 
@@ -302,7 +302,7 @@ def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
         found = rank_modules(few, labels[chosen], seed=seed).predictions().set_index("module")
         numbers: dict[str, Any] = {"per_class": per_class, "n_labels": len(chosen)}
         for end in ("", "_low", "_high"):
-            numbers[f"accuracy{end}"] = found.loc[pick, f"predicted{end}"]
+            numbers[f"value{end}"] = found.loc[pick, f"predicted{end}"]
         rows.append(numbers)
     return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
 

@@ -533,7 +533,7 @@ def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFra
     if math.isfinite(measured.n_labels):
         return pd.DataFrame([{"line": line, **measured._asdict()}])
     last = curve.frame().iloc[-1]
-    known = MeasuredAccuracy(last["accuracy"], last["accuracy_low"], last["accuracy_high"])
+    known = MeasuredAccuracy(last["value"], last["value_low"], last["value_high"])
     return reached_row(done.forecast, line, done.target, known)
 
 
@@ -544,8 +544,8 @@ def _achieved_row(done: _Retrained) -> "pd.DataFrame":
     row = {
         "line": f"{done.name}, {done.wanted.output}",
         "n_labels": len(done.labelled),
-        "accuracy": done.measured.value,
-        "accuracy_low": done.measured.low,
-        "accuracy_high": done.measured.high,
+        "value": done.measured.value,
+        "value_low": done.measured.low,
+        "value_high": done.measured.high,
     }
     return pd.DataFrame([row])

@@ -41,8 +41,8 @@ __all__ = ["LabelEfficiencyDisplay"]
 _GREYS = (OTHERS, "#6f6f6f", "#c4c4c4")
 _MOST_DRAWS = 30  # thin lines in the whole picture
 _NOTE_WIDTH = 90  # letters
-_FIGURES = ["n_labels", "accuracy"]
-_LIMITS = ["accuracy_low", "accuracy_high"]
+_FIGURES = ["n_labels", "value"]
+_LIMITS = ["value_low", "value_high"]
 
 
 class _Style(NamedTuple):
@@ -54,20 +54,21 @@ class _Style(NamedTuple):
 
 
 class LabelEfficiencyDisplay(Display):
-    """Accuracy against the number of labels: one line a module, or whatever is compared.
+    """Accuracy against the number of labels: one line per module, or whatever is compared.
 
     The axis is logarithmic with ticks at label counts that were measured. A line is the mean, its
-    band the interval given; single draws are thin lines while they are few (30 in the picture).
+    band the interval given; single random subsets of labels are thin lines while they are few (30
+    in the picture).
     What is extrapolated is dashed and its band paler, baselines are grey, the level with all
     labels is dotted. A ring marks where a line reaches the target, with the interval as a bar.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns line, n_labels and accuracy (in [0, 1]), where known accuracy_low and accuracy_high
+        Columns line, n_labels and value (accuracy in [0, 1]), where known value_low and value_high
         (95 % interval), and baseline (bool) for lines that are drawn in grey. Not changed.
     draws : pandas.DataFrame, optional
-        Columns line, draw, n_labels and accuracy of the single draws.
+        Columns line, draw, n_labels and value of the single random subsets of labels.
     target : float, optional
         Accuracy in [0, 1] that is asked for.
     reached : pandas.DataFrame, optional
@@ -75,7 +76,7 @@ class LabelEfficiencyDisplay(Display):
         Where a column censored says "above" or n_labels is missing or infinite it is not reached;
         where it says "below" the smallest count suffices already.
     ceiling : float or mapping of str to float, optional
-        Accuracy with all labels: one for all lines, or one a line.
+        Accuracy with all labels: one for all lines, or one per line.
     forecast : pandas.DataFrame, optional
         Columns of `table` for what is extrapolated, with 80 % intervals; a line may be missing.
     chance : float, optional
@@ -86,9 +87,9 @@ class LabelEfficiencyDisplay(Display):
     Examples
     --------
     >>> import pandas as pd
-    >>> accuracies = {"line": "lite0", "n_labels": [10, 100], "accuracy": [0.6, 0.9]}
+    >>> accuracies = {"line": "lite0", "n_labels": [10, 100], "value": [0.6, 0.9]}
     >>> display = LabelEfficiencyDisplay(pd.DataFrame(accuracies))
-    >>> display.frame()[["line", "n_labels", "accuracy", "extrapolated"]].values.tolist()
+    >>> display.frame()[["line", "n_labels", "value", "extrapolated"]].values.tolist()
     [['lite0', 10, 0.6, False], ['lite0', 100, 0.9, False]]
     """
 
@@ -142,7 +143,7 @@ class LabelEfficiencyDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            Columns line, n_labels, accuracy, accuracy_low, accuracy_high (missing where not known),
+            Columns line, n_labels, value, value_low, value_high (missing where not known),
             baseline and extrapolated (both bool); accuracies in [0, 1].
         """
         import pandas as pd
@@ -170,11 +171,11 @@ class LabelEfficiencyDisplay(Display):
         notes += self._mark_reached(table, styles)
         label_ends(ax, self._ends(table, styles))
         ax.set_xlabel("labels (log axis)", color=INK)
-        ax.set_ylabel("accuracy on test rows (%)", color=INK)
+        ax.set_ylabel("accuracy on test examples (%)", color=INK)
         _write_notes(ax, self.title, notes)
 
     def _draw_draws(self, styles: Mapping[str, _Style]) -> Iterator[str]:
-        """Draw single draws while they are few; yield what the note says about them."""
+        """Draw single random subsets while they are few; yield what the note says about them."""
         if self.draws is None:
             return
         parts = list(self.draws.groupby(["line", "draw"], sort=False))
@@ -182,9 +183,9 @@ class LabelEfficiencyDisplay(Display):
             return
         for (line, _), part in parts:
             color = styles[str(line)].color
-            percent = 100.0 * part["accuracy"]
+            percent = 100.0 * part["value"]
             self.ax_.plot(part["n_labels"], percent, color=color, linewidth=0.7, alpha=0.45)
-        yield "thin: single draws"
+        yield "thin: single random subsets"
 
     def _draw_lines(
         self, table: "pd.DataFrame", styles: Mapping[str, _Style], ticks: NDArray[np.intp]
@@ -196,10 +197,10 @@ class LabelEfficiencyDisplay(Display):
             else:
                 self._draw_measured(rows, styles[str(line)], ticks)
         measured = table[~table["extrapolated"]]
-        notes = ["band: 95 % interval"] if measured["accuracy_low"].notna().any() else []
+        notes = ["band: 95 % interval"] if measured["value_low"].notna().any() else []
         if len(measured) == len(table):
             return notes
-        banded = table.loc[table["extrapolated"], "accuracy_low"].notna().any()
+        banded = table.loc[table["extrapolated"], "value_low"].notna().any()
         dashed = "dashed: extrapolated" + (", 80 % interval" if banded else "")
         if not self._forecast_is_joined(table):
             # A fit passes between the measured points, so it need not meet the last of them.
@@ -214,7 +215,7 @@ class LabelEfficiencyDisplay(Display):
         return bool((starts > ends.reindex(starts.index).fillna(0)).all())
 
     def _draw_measured(self, rows: "pd.DataFrame", style: _Style, ticks: NDArray[np.intp]) -> None:
-        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["accuracy"].to_numpy()
+        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["value"].to_numpy()
         low, high = (100.0 * rows[name].to_numpy(dtype=float) for name in _LIMITS)
         band: dict[str, Any] = {"color": style.color, "alpha": 0.17, "linewidth": 0}
         self.ax_.fill_between(counts, low, high, zorder=style.zorder - 1, **band)
@@ -234,13 +235,13 @@ class LabelEfficiencyDisplay(Display):
     def _draw_forecast(self, table: "pd.DataFrame", rows: "pd.DataFrame", style: _Style) -> None:
         """Draw what is extrapolated, joined to the last count that was measured."""
         own = table[(table["line"] == rows["line"].iloc[0]) & ~table["extrapolated"]]
-        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["accuracy"].to_numpy()
+        counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["value"].to_numpy()
         low, high = (100.0 * rows[name].to_numpy(dtype=float) for name in _LIMITS)
         band: dict[str, Any] = {"color": style.color, "alpha": 0.08, "linewidth": 0}
         self.ax_.fill_between(counts, low, high, zorder=style.zorder - 1, **band)
         if len(own) and own["n_labels"].iloc[-1] < counts[0]:
             counts = np.concatenate([own["n_labels"].to_numpy()[-1:], counts])
-            percent = np.concatenate([100.0 * own["accuracy"].to_numpy()[-1:], percent])
+            percent = np.concatenate([100.0 * own["value"].to_numpy()[-1:], percent])
         dashes: dict[str, Any] = {"linewidth": 1.8, "linestyle": (0, (4, 2.2))}
         self.ax_.plot(counts, percent, color=style.color, zorder=style.zorder, **dashes)
 
@@ -288,7 +289,7 @@ class LabelEfficiencyDisplay(Display):
         ends = []
         for line, rows in table.groupby("line", sort=False):
             last = rows.iloc[-1]
-            percent = 100 * float(last["accuracy"])
+            percent = 100 * float(last["value"])
             text = f"about {percent:.0f} %" if last["extrapolated"] else f"{percent:.1f} %"
             row = reached.get(str(line))
             if row is not None and (len(reached) > 1 or censoring(row)):
@@ -306,10 +307,8 @@ def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.Da
         raise ModtoolsError(
             f"n_labels of {name} must be above 0, or it has no place on a log axis."
         )
-    if "accuracy" in columns and not frame["accuracy"].between(0, 1).all():
-        raise ModtoolsError(
-            f"accuracy of {name} must lie in [0, 1]; a missing one is left out first."
-        )
+    if "value" in columns and not frame["value"].between(0, 1).all():
+        raise ModtoolsError(f"value of {name} must lie in [0, 1]; a missing one is left out first.")
     return frame.assign(line=frame["line"].astype(str))
 
 

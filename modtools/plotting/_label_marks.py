@@ -120,7 +120,7 @@ def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
         va="bottom" if is_right else "top",
         color=INK,
         fontweight="bold",
-        # Levels and draws may pass behind it.
+        # Levels and thin lines may pass behind it.
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
         zorder=6,
     )

@@ -1,4 +1,4 @@
-"""What a learning curve gives back: accuracy, log loss and code length at each label count."""
+"""The result of `learning_curve`: accuracy, log loss and code length at each label count."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,9 +36,9 @@ class LearningCurve(Result):
     n_labels : ndarray of shape (n_counts,)
         Label counts: every one, or log-spaced ones where the labels are many.
     accuracy : ndarray of shape (n_counts,)
-        Share of the test rows that are right, in [0, 1].
+        Fraction of the test examples that are right, in [0, 1].
     log_loss : ndarray of shape (n_counts,)
-        Mean log loss of the test rows in nats, right to 1e-6; lower is better.
+        Mean log loss of the test examples in nats, right to 1e-6; lower is better.
     codelength : ndarray of shape (n_counts,)
         Bits that the labels so far cost when each is predicted from those before it, in all; lower
         is better.
@@ -49,9 +49,9 @@ class LearningCurve(Result):
     mean_, scale_ : ndarray of shape (n_features,)
         The standardisation; scale 0 marks a column that is ignored.
     classes : ndarray of shape (n_classes,)
-        Sorted labels of all rows, test rows included.
+        Sorted labels of all examples, test examples included.
     n_test : int
-        Number of test rows.
+        Number of test examples.
     decision_error : float
         Largest error of a decision value at the last count that comes from float32 products, as
         measured; 0 for float64.
@@ -79,9 +79,9 @@ class LearningCurve(Result):
     versions: Mapping[str, str] = field(default_factory=versions)
 
     def interval(self) -> tuple[FloatMatrix, FloatMatrix]:
-        """Return the 95 % Wilson interval of each accuracy: the test rows as a sample.
+        """Return the 95 % Wilson interval of each accuracy: the test examples as a sample.
 
-        It does not hold what another draw of labels would change.
+        It does not hold what another random subset of labels would change.
 
         Returns
         -------
@@ -91,13 +91,13 @@ class LearningCurve(Result):
         return wilson(self.accuracy, self.n_test, quantile=ROUNDED_95)
 
     def frame(self) -> "pd.DataFrame":
-        """Return the curve as a table, one row a label count.
+        """Return the curve as a table, one row per label count.
 
         Returns
         -------
         pandas.DataFrame
-            Columns n_labels, accuracy, accuracy_low, accuracy_high (95 % for the test rows),
-            log_loss (nats), codelength (bits in all) and temperature.
+            Columns n_labels, metric ("accuracy"), value, value_low, value_high (95 % for the test
+            examples), log_loss (nats), codelength (bits in all) and temperature.
         """
         import pandas as pd
 
@@ -105,9 +105,10 @@ class LearningCurve(Result):
         return pd.DataFrame(
             {
                 "n_labels": self.n_labels,
-                "accuracy": self.accuracy,
-                "accuracy_low": low,
-                "accuracy_high": high,
+                "metric": "accuracy",
+                "value": self.accuracy,
+                "value_low": low,
+                "value_high": high,
                 "log_loss": self.log_loss,
                 "codelength": self.codelength,
                 "temperature": self.temperature,
@@ -129,7 +130,7 @@ class LearningCurve(Result):
         Reach
             Labels, and where the ends of `interval` reach it: (n_labels, low, high). Infinite where
             the curve ends before; the first count where it suffices already. The interval holds
-            what other test rows would change; for that of other labels, see `label_efficiency`.
+            what other test examples would change; for that of other labels, see `label_efficiency`.
             From a forecast, its 80 % interval.
         """
         accuracy = check_fraction(accuracy, name="accuracy")
@@ -190,14 +191,14 @@ class LearningCurve(Result):
         """
         return (
             f"Learning curve to {self.n_labels[-1]} labels, {len(self.classes)} classes, "
-            f"{self.n_test} test rows, ridge strength {self.strength:.3g}"
+            f"{self.n_test} test examples, ridge strength {self.strength:.3g}"
         )
 
     def _columns(self) -> list[Column]:
         return [
             Column("labels", str, ("n_labels",)),
-            Column("accuracy (%)", percent, ("accuracy",)),
-            Column("95 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
+            Column("accuracy (%)", percent, ("value",)),
+            Column("95 % interval", percent_interval, ("value_low", "value_high")),
             Column("log loss (nats)", "{:.3f}".format, ("log_loss",)),
             Column("code (bits/label)", _bits_per_label, ("codelength", "n_labels")),
         ]

@@ -285,16 +285,16 @@ class Forecast(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns n_labels, accuracy, accuracy_low, accuracy_high (80 %).
+            Columns n_labels, metric ("accuracy"), value, value_low, value_high (80 %).
         """
         import pandas as pd
 
-        columns = ["n_labels", "accuracy", "accuracy_low", "accuracy_high"]
+        columns = ["n_labels", "metric", "value", "value_low", "value_high"]
         if self.refused is not None:
             return pd.DataFrame(columns=columns)
         if n_labels is None:
             n_labels = [round(self.n_labels * factor) for factor in np.geomspace(1, FURTHEST, 30)]
-        rows = [(count, *self.accuracy(count)) for count in dict.fromkeys(n_labels)]
+        rows = [(count, "accuracy", *self.accuracy(count)) for count in dict.fromkeys(n_labels)]
         return pd.DataFrame(rows, columns=columns)
 
     @property
@@ -323,8 +323,8 @@ class Forecast(Result):
             return []
         return [
             Column("labels", str, ("n_labels",)),
-            Column("accuracy (%)", percent, ("accuracy",)),
-            Column("80 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
+            Column("accuracy (%)", percent, ("value",)),
+            Column("80 % interval", percent_interval, ("value_low", "value_high")),
         ]
 
     def _shown(self) -> "pd.DataFrame":

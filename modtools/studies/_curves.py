@@ -28,6 +28,9 @@ __all__ = [
     "reach",
 ]
 
+# Columns of a study as a picture of label efficiency names them.
+_IN_PICTURES = {"accuracy": "value", "accuracy_low": "value_low", "accuracy_high": "value_high"}
+
 
 class Curves:
     """All lines of a study.
@@ -93,9 +96,10 @@ class Curves:
         return pd.concat(tables, ignore_index=True)
 
     def named(self, table: "pd.DataFrame") -> "pd.DataFrame":
-        """Return the table with a column that names its lines as briefly as they differ."""
+        """Return the table as pictures read it, its lines named as briefly as they differ."""
         rows = zip(table["module"], table["output"], table["strategy"], strict=True)
-        return table.assign(line=[self._names.get(Line(*row), row[0]) for row in rows])
+        lines = [self._names.get(Line(*row), row[0]) for row in rows]
+        return table.assign(line=lines).rename(columns=_IN_PICTURES)
 
     @cached_property
     def _names(self) -> dict[Line, str]:

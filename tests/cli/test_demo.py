@@ -154,8 +154,8 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
     row = worth.table.loc[predicted]
     (known,) = outcome.ranking.frame().query("score == 'predicted' and module == 'pixels'")["value"]
-    assert row["accuracy"] == pytest.approx(known)
-    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert row["value"] == pytest.approx(known)
+    assert row["value_low"] < row["value"] < row["value_high"]
     assert not worth.table["baseline"].any()
     lines = _demo.labels_lines(worth)
     assert lines[0].startswith(

@@ -145,7 +145,7 @@ def test_the_curve_of_rows_that_come_class_by_class_is_that_of_a_random_order(
     np.savez(tmp_path / "sorted.npz", **sorted_rows)
     words = ("--task", tmp_path / "sorted.npz", "--output", "ridge", "--csv", tmp_path / "a.csv")
     assert cli("retrain", *PIXELS, *words).exit_code == 0
-    curve = pd.read_csv(tmp_path / "a.csv").set_index("n_labels")["accuracy"]
+    curve = pd.read_csv(tmp_path / "a.csv").set_index("n_labels")["value"]
     assert curve[30] > 0.7  # a quarter where only one class had come by then
 
 

@@ -18,10 +18,10 @@ def table():
     parts = []
     for line, last in (("lite0", 0.9), ("pixels", 0.8), ("from scratch", 0.6)):
         accuracy = last - 0.1 * np.arange(3, -1, -1)
-        part = pd.DataFrame({"line": line, "n_labels": COUNTS, "accuracy": accuracy})
+        part = pd.DataFrame({"line": line, "n_labels": COUNTS, "value": accuracy})
         parts.append(part.assign(baseline=line == "from scratch"))
     whole = pd.concat(parts, ignore_index=True)
-    limits = {"accuracy_low": whole["accuracy"] - 0.02, "accuracy_high": whole["accuracy"] + 0.02}
+    limits = {"value_low": whole["value"] - 0.02, "value_high": whole["value"] + 0.02}
     return whole.assign(**limits)
 
 
@@ -32,14 +32,14 @@ def one(table):
 
 @pytest.fixture
 def forecast():
-    accuracies = {"accuracy": [0.91, 0.93], "accuracy_low": [0.88, 0.9]}
-    limits = {"accuracy_high": [0.93, 0.95], "n_labels": [300, 1000]}
+    accuracies = {"value": [0.91, 0.93], "value_low": [0.88, 0.9]}
+    limits = {"value_high": [0.93, 0.95], "n_labels": [300, 1000]}
     return pd.DataFrame({"line": "lite0"} | accuracies | limits)
 
 
 @pytest.fixture
 def draws(table):
-    parts = [table.assign(draw=draw, accuracy=table["accuracy"] + 0.01 * draw) for draw in range(3)]
+    parts = [table.assign(draw=draw, value=table["value"] + 0.01 * draw) for draw in range(3)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -65,10 +65,10 @@ def texts_of(ax):
 def test_frame_gives_the_numbers_back_with_what_is_extrapolated(table, forecast):
     frame = LabelEfficiencyDisplay(table, forecast=forecast).frame()
     assert frame.columns.tolist() == [
-        "line", "n_labels", "accuracy", "accuracy_low", "accuracy_high", "baseline", "extrapolated",
+        "line", "n_labels", "value", "value_low", "value_high", "baseline", "extrapolated",
     ]  # fmt: skip
     assert frame["extrapolated"].tolist() == [False] * 12 + [True] * 2
-    assert frame["accuracy"].tolist() == [*table["accuracy"], 0.91, 0.93]
+    assert frame["value"].tolist() == [*table["value"], 0.91, 0.93]
     assert frame["baseline"].tolist() == [False] * 8 + [True] * 4 + [False] * 2
 
 
@@ -87,7 +87,10 @@ def test_means_in_percent_with_bands_on_a_log_axis_with_ticks_at_real_counts(tab
     assert ax.get_xscale() == "log"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "30", "100", "300"]
     assert not ax.get_xticks(minor=True).size
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("labels (log axis)", "accuracy on test rows (%)")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (
+        "labels (log axis)",
+        "accuracy on test examples (%)",
+    )
     assert texts_of(ax)[-1] == "band: 95 % interval"
 
 
@@ -110,7 +113,7 @@ def test_draws_are_thin_lines_while_they_are_few(table, draws, n_draws, drawn):
     many = pd.concat([draws[draws["draw"] == 0].assign(draw=draw) for draw in range(n_draws)])
     ax = LabelEfficiencyDisplay(table, draws=many).plot().ax_
     assert len(lines_of(ax, linewidth=0.7)) == drawn
-    assert any("thin: single draws" in text for text in texts_of(ax)) == bool(drawn)
+    assert any("thin: single random subsets" in text for text in texts_of(ax)) == bool(drawn)
 
 
 def test_what_is_extrapolated_is_dashed_and_joined_to_what_was_measured(one, forecast):
@@ -238,8 +241,8 @@ def test_drawing_changes_neither_the_data_nor_the_style(table, draws, forecast, 
         (lambda table: table[:0], "a label efficiency without label counts cannot be drawn"),
         (lambda table: table.drop(columns="line"), "table must have the columns line, n_labels"),
         (lambda table: table.assign(n_labels=0), "n_labels of table must be above 0"),
-        (lambda table: table.assign(accuracy=90.0), r"accuracy of table must lie in \[0, 1\]"),
-        (lambda table: table.assign(accuracy=np.nan), r"accuracy of table must lie in \[0, 1\]"),
+        (lambda table: table.assign(value=90.0), r"value of table must lie in \[0, 1\]"),
+        (lambda table: table.assign(value=np.nan), r"value of table must lie in \[0, 1\]"),
     ],
 )
 def test_bad_tables_are_one_clear_error(table, change, message):

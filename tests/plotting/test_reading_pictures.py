@@ -13,7 +13,7 @@ from modtools.plotting import (
     RankingDisplay,
 )
 
-CURVE = pd.DataFrame({"line": "a", "n_labels": [10, 100], "accuracy": [0.5, 0.8]})
+CURVE = pd.DataFrame({"line": "a", "n_labels": [10, 100], "value": [0.5, 0.8]})
 
 
 def an_agreement(**options):
@@ -68,7 +68,7 @@ def test_a_target_is_named_and_none_is_drawn_unasked():
 
 @pytest.mark.parametrize(("first", "is_said"), [(100, True), (200, False)])
 def test_a_forecast_that_starts_beside_the_curve_says_why(first, is_said):
-    later = pd.DataFrame({"line": "a", "n_labels": [first, 900], "accuracy": [0.77, 0.9]})
+    later = pd.DataFrame({"line": "a", "n_labels": [first, 900], "value": [0.77, 0.9]})
     said = notes(LabelEfficiencyDisplay(CURVE, forecast=later).plot())
     assert ("from its own fit on" in said) == is_said
 

@@ -31,8 +31,8 @@ def displays():
     points = pd.DataFrame({"task": "digits", "module": modules, "predicted": ranked["value"]})
     tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
     counts = [10, 100, 1000]
-    curve = pd.DataFrame({"line": "deep", "n_labels": counts, "accuracy": [0.5, 0.8, 0.9]})
-    curve = curve.assign(accuracy_low=curve["accuracy"] - 0.1, accuracy_high=curve["accuracy"])
+    curve = pd.DataFrame({"line": "deep", "n_labels": counts, "value": [0.5, 0.8, 0.9]})
+    curve = curve.assign(value_low=curve["value"] - 0.1, value_high=curve["value"])
     race = ranked.assign(status=["in", "dropped", "failed"], rows=[900, 300, 10])
     race["accuracy"] = [0.9, 0.6, np.nan]
     front = pd.DataFrame({"modules": modules, "n_modules": 1, "accuracy": ranked["value"]})

@@ -22,6 +22,20 @@ TRAINED_IN_FLOAT32 = "json_of_commands / train / "
 RENAMED = {
     # Models
     "nameless": "missing_classes",
+    # Learning curves and forecasts; not studies, races and several modules
+    "frame / accuracy": "value",
+    "frame / accuracy_low": "value_low",
+    "frame / accuracy_high": "value_high",
+    "curve / accuracy": "value",
+    "curve / accuracy_low": "value_low",
+    "curve / accuracy_high": "value_high",
+    "label_efficiency_study / frame / accuracy": "accuracy",
+    "label_efficiency_study / frame / accuracy_low": "accuracy_low",
+    "label_efficiency_study / frame / accuracy_high": "accuracy_high",
+    "several_modules / greedy / frame / accuracy": "accuracy",
+    "several_modules / all / frame / accuracy": "accuracy",
+    "races / certified / frame / accuracy": "accuracy",
+    "races / halving / frame / accuracy": "accuracy",
     # Rankings
     "predicted_accuracy": "predicted",
     "predictions / low": "predicted_low",
@@ -37,7 +51,7 @@ RENAMED = {
     "space / settings / score": "by",
 }
 # Columns that there were none of, by the keys that lead to them.
-ADDED = {"predictions / metric"}
+ADDED = {"predictions / metric", "frame / metric", "curve / metric"}
 
 
 def endings(place):

@@ -55,7 +55,7 @@ def test_where_the_curve_ends_before_a_forecast_is_asked(curve):
     forecast = Forecast(n_labels=60, law=law)
     further = (1 + highest) / 2
     found = curve.labels_to_reach(further, forecast=forecast)
-    last = curve.frame().iloc[-1][["accuracy", "accuracy_low", "accuracy_high"]]
+    last = curve.frame().iloc[-1][["value", "value_low", "value_high"]]
     assert found == forecast.labels_needed(further, measured=MeasuredAccuracy(*last)).reach()
     assert found.n_labels > 60
     wanted = float(curve.accuracy[30:].mean())
@@ -83,7 +83,7 @@ def test_the_picture_marks_the_target(curve):
     display = curve.plot(ax, target=wanted)
     assert isinstance(display, LabelEfficiencyDisplay)
     assert display.ax_ is ax
-    assert display.frame()["accuracy"].tolist() == curve.accuracy.tolist()
+    assert display.frame()["value"].tolist() == curve.accuracy.tolist()
     count = curve.labels_to_reach(wanted).n_labels
     assert any(f"at {count:.0f} labels [" in text.get_text() for text in ax.texts)
 

@@ -143,7 +143,7 @@ def test_what_is_reached_already_needs_no_more_and_what_is_too_far_is_infinite()
 
 def test_frame_and_tables(forecast):
     frame = forecast.frame()
-    assert frame.columns.tolist() == ["n_labels", "accuracy", "accuracy_low", "accuracy_high"]
+    assert frame.columns.tolist() == ["n_labels", "metric", "value", "value_low", "value_high"]
     assert frame["n_labels"].iloc[[0, -1]].tolist() == [200, 4000]
     assert forecast.frame([300, 400])["n_labels"].tolist() == [300, 400]
     text = repr(forecast).splitlines()

@@ -99,7 +99,7 @@ def test_a_real_forecast_is_put_into_words():
     assert 100 <= low < 400 < high
     assert text.endswith("; 10 more labels now are worth about +1.2 points.")
     rows = forecast.ahead(0.9)
-    assert rows["accuracy_low"].lt(rows["accuracy_high"]).all()
+    assert rows["value_low"].lt(rows["value_high"]).all()
     assert (rows["n_labels"].iloc[0], rows["n_labels"].iloc[-1]) == (100, 520)
 
 
@@ -130,7 +130,7 @@ def test_a_picture_looks_five_times_ahead_or_to_the_target():
     assert (counts[0], counts[-1]) == (10, 50)
     assert counts == sorted(set(counts))
     assert 20 in counts
-    assert rows["accuracy"].tolist() == [Power().accuracy(n)[0] for n in counts]
+    assert rows["value"].tolist() == [Power().accuracy(n)[0] for n in counts]
     assert Power().ahead(0.9)["n_labels"].iloc[-1] == 200
     assert Power().ahead(0.86)["n_labels"].iloc[-1] == 106
     assert Flat().ahead(0.9)["n_labels"].iloc[-1] == 50

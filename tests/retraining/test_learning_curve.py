@@ -48,7 +48,7 @@ def form(request, monkeypatch):
 @pytest.mark.parametrize("shape", [(70, 5), (45, 80)])
 @pytest.mark.parametrize("strength", [1e-3, 1.0, 100.0])
 def test_decisions_are_those_of_refitting_at_every_count(monkeypatch, shape, strength):
-    monkeypatch.setattr(_ridge_path, "_MOST_TEST_ROWS", 16)  # several blocks of test rows
+    monkeypatch.setattr(_ridge_path, "_MOST_TEST_ROWS", 16)  # several blocks of test examples
     features, labels, tests, _ = make_rows(*shape)
     rows = StandardizedRows.of(features)
     standard = StandardizedRows(tests, rows.mean, rows.scale)
@@ -169,14 +169,14 @@ def test_frame_and_table():
     curve = learning_curve(*make_rows())
     table = curve.frame()
     assert table["n_labels"].tolist() == list(range(1, 61))
-    assert (table["accuracy_low"] <= table["accuracy"]).all()
-    assert (table["accuracy"] <= table["accuracy_high"]).all()
-    assert repr(curve).startswith("Learning curve to 60 labels, 3 classes, 40 test rows, ridge")
+    assert (table["value_low"] <= table["value"]).all()
+    assert (table["value"] <= table["value_high"]).all()
+    assert repr(curve).startswith("Learning curve to 60 labels, 3 classes, 40 test examples, ridge")
     assert len(repr(curve).splitlines()) <= 22
     assert "<table>" in curve._repr_html_()
     content = json.loads(curve.to_json())
     assert list(content) == ["results", "settings", "seconds", "versions"]
-    assert [row["accuracy"] for row in content["results"]] == curve.accuracy.tolist()
+    assert [row["value"] for row in content["results"]] == curve.accuracy.tolist()
     assert curve.to_csv().count("\n") == 61
 
 

@@ -249,4 +249,4 @@ def test_one_draw_has_no_interval_of_its_losses(data):
 def test_the_picture_holds_the_numbers(study):
     display = study.plot(target=0.6, ceiling=0.9)
     assert sorted(display.frame()["line"].unique()) == ["clear", "noisy"]
-    np.testing.assert_allclose(display.frame()["accuracy"], study.frame()["accuracy"])
+    np.testing.assert_allclose(display.frame()["value"], study.frame()["accuracy"])
