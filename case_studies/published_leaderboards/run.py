@@ -1,4 +1,4 @@
-"""What published scores are worth on their own tables, beside rankers that never look at labels.
+"""What published scores are worth on their own tables, beside label-free baselines.
 
     python case_studies/published_leaderboards/run.py [--quick] [--json FILE]
 
@@ -39,15 +39,15 @@ class Leaderboard:
     """A printed table: accuracies, the scores printed beside them, and what is known of modules."""
 
     name: str
-    truth: pd.DataFrame
+    achieved: pd.DataFrame
     scores: pd.DataFrame | None
-    static: pd.DataFrame
+    baselines: pd.DataFrame
     left_out: str
 
     def agreement(self) -> Agreement:
-        """Return what each ranker is worth on it."""
+        """Return how well each score and baseline ranks the modules on it."""
         scores: Any = {} if self.scores is None else self.scores
-        return mt.score_agreement(scores, self.truth, static=self.static, unit="percent")
+        return mt.score_agreement(scores, self.achieved, baselines=self.baselines, unit="percent")
 
 
 def known_modules() -> pd.DataFrame:
@@ -71,17 +71,17 @@ def tllib() -> Leaderboard:
     copied = (table["nce"] == table["logme"]).groupby(table["task"]).transform("all")
     scores.loc[copied, "nce"] = np.nan
     tasks = ", ".join(table.loc[copied, "task"].unique())
-    static = known_modules()[["module", "parameters", "ImageNet accuracy"]]
+    baselines = known_modules()[["module", "parameters", "ImageNet accuracy"]]
     return Leaderboard(
-        "tllib", accuracies(table), scores, static, f"nce on {tasks}: a copy of logme"
+        "tllib", accuracies(table), scores, baselines, f"nce on {tasks}: a copy of logme"
     )
 
 
 def sfda() -> Leaderboard:
     """Return the fine-tuned accuracies of eleven models on eleven tasks; no scores are printed."""
     table = pd.read_csv(DATA / "sfda_supervised_finetuned.csv")
-    static = known_modules()[["module", "parameters", "ImageNet accuracy"]]
-    return Leaderboard("sfda", accuracies(table), None, static, "")
+    baselines = known_modules()[["module", "parameters", "ImageNet accuracy"]]
+    return Leaderboard("sfda", accuracies(table), None, baselines, "")
 
 
 def accuracies(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,17 +95,17 @@ def parc(name: str) -> Leaderboard:
     table = pd.read_csv(DATA / f"{name}.csv")
     table["module"] = table["Architecture"] + " on " + table["Source Dataset"]
     failed = table["Oracle"] < 0
-    truth = table[~failed].rename(columns={"Target Dataset": "task", "Oracle": "accuracy"})
+    achieved = table[~failed].rename(columns={"Target Dataset": "task", "Oracle": "accuracy"})
     sizes = known_modules().set_index("module")["parameters"]
-    static = table[["module", "Architecture"]].drop_duplicates()
-    static = static.assign(parameters=static["Architecture"].map(sizes))
+    baselines = table[["module", "Architecture"]].drop_duplicates()
+    baselines = baselines.assign(parameters=baselines["Architecture"].map(sizes))
     left_out = f"{failed.sum()} accuracies of -1" if failed.any() else ""
     columns = ["task", "module", "accuracy"]
-    return Leaderboard(name, truth[columns], None, static[["module", "parameters"]], left_out)
+    return Leaderboard(name, achieved[columns], None, baselines[["module", "parameters"]], left_out)
 
 
 def printed_agreement() -> pd.DataFrame:
-    """Return one row a printed correlation: task, measure, score and printed."""
+    """Return one row per printed correlation: task, measure, score and printed."""
     table = pd.read_csv(DATA / "tllib_printed_agreement.csv")
     return table.melt(["task", "measure"], var_name="score", value_name="printed")
 
@@ -190,20 +190,20 @@ def figures_of(
         found = boards[board.name]
         for row in found.means().to_dict("records"):
             name = f"{board.name}_{str(row['score']).replace(' ', '_')}"
-            for measure in ("weighted_tau", "regret"):
+            if row["measure"] in ("weighted_tau", "regret"):
                 for end in ("", "_low", "_high"):
-                    figures[f"{name}_{measure}{end}"] = row[f"{measure}{end}"]
+                    figures[f"{name}_{row['measure']}{end}"] = row[f"value{end}"]
         for row in found.concordance().to_dict("records"):
-            for key in ("concordance", "low", "high"):
-                end = "" if key == "concordance" else f"_{key}"
-                figures[f"{board.name}_concordance{end}"] = row[key]
+            for end in ("", "_low", "_high"):
+                figures[f"{board.name}_concordance{end}"] = row[f"concordance{end}"]
             figures[f"{board.name}_concordance_modules"] = row["n_modules"]
         figures[f"{board.name}_left_out"] = board.left_out
     return figures
 
 
 def draw(means: pd.DataFrame, printed: pd.DataFrame, path: Path) -> None:
-    """Draw printed correlations against ours, beside what every ranker is worth."""
+    """Draw printed correlations against ours, beside how well every score and baseline ranks."""
+    means = means[means["measure"] == "weighted_tau"].reset_index(drop=True)
     axes = new_axes(12.0, 1.4 + 0.3 * len(means), ncols=2, gridspec_kw={"width_ratios": [1, 1.1]})
     draw_printed(axes[0], printed[printed["measure"] == "weighted_tau"])
     draw_rankers(axes[1], means)
@@ -230,22 +230,22 @@ def draw_printed(ax: Any, printed: pd.DataFrame) -> None:
 
 
 def draw_rankers(ax: Any, means: pd.DataFrame) -> None:
-    """Draw the mean weighted tau of every ranker with its interval, one block a leaderboard."""
+    """Draw every mean weighted tau with its interval, one block per leaderboard."""
     clear_frame(ax, grid="x")
     boards = list(dict.fromkeys(means["leaderboard"]))
     rows = means.to_dict("records")
     places = [place + 0.7 * boards.index(row["leaderboard"]) for place, row in enumerate(rows)]
     for place, row in zip(places, rows, strict=True):
-        span = [row["weighted_tau_low"], row["weighted_tau_high"]]
+        span = [row["value_low"], row["value_high"]]
         color = FAINT if row["static"] else SCORE_COLOR
         ax.plot(span, [place, place], color=color, linewidth=2.0)
         filled = "white" if row["static"] else color
-        ax.plot(row["weighted_tau"], place, "o", color=color, markerfacecolor=filled)
+        ax.plot(row["value"], place, "o", color=color, markerfacecolor=filled)
     ax.set_yticks(places, labels=means["leaderboard"] + ": " + means["score"])
     ax.set_ylim(places[-1] + 0.6, -0.6)
     ax.axvline(0.0, color=INK, linewidth=0.8)
     ax.set_xlabel("weighted tau with the printed accuracy, 95 % interval", color=INK)
-    ax.set_title("open rings: rankers that never look at labels", loc="left", fontsize="small")
+    ax.set_title("open rings: label-free baselines", loc="left", fontsize="small")
 
 
 def main() -> None:

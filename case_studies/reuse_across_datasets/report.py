@@ -26,7 +26,10 @@ def without_control(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def agree(scores: pd.DataFrame, truth: pd.DataFrame, facts: pd.DataFrame) -> Agreement:
-    """Compare every score, and rankers that never look, with what was achieved."""
+    """Compare every score, and label-free baselines, with what was achieved.
+
+    Labels per class stand for the number of labels, so that a count is the same on every task.
+    """
     known = facts[facts["source"] != ""]
     sources = zip(known["module"], known["source"], strict=True)
     by_module = {module: SOURCE_CLASSES[source] for module, source in sources}
@@ -35,10 +38,11 @@ def agree(scores: pd.DataFrame, truth: pd.DataFrame, facts: pd.DataFrame) -> Agr
         for target in TARGETS
         if target.images == "fashion" and target.name in set(truth["task"])
     }
+    names = {"budget": "n_labels", "draw": "repeat"}
     return mt.score_agreement(
-        scores[["task", "budget", "draw", "score", "module", "value"]],
-        truth[["task", "budget", "draw", "module", "accuracy"]],
-        static={name: facts.set_index("module")[name].to_dict() for name in STATIC},
+        scores[[*KEYS, "score", "module", "value"]].rename(columns=names),
+        truth[[*KEYS, "module", "accuracy"]].rename(columns=names),
+        baselines={name: facts.set_index("module")[name].to_dict() for name in STATIC},
         module_classes=by_module or None,
         task_classes=by_task if by_module else None,
     )
@@ -87,18 +91,20 @@ def agreement_figures(agreement: Agreement) -> dict[str, float]:
     means = agreement.means()
     figures: dict[str, float] = {}
     for row in means[means["score"] == PREDICTED].to_dict("records"):
-        budget = row["budget"]
-        figures |= {f"tau_{budget}": row["weighted_tau"], f"regret_{budget}": row["regret"]}
-    static = means.loc[means["static"], "score"].unique()
-    rivals = [name for name in (*RIVALS, *static) if name in set(means["score"])]
+        name = {"weighted_tau": "tau", "regret": "regret"}.get(row["measure"])
+        if name:
+            figures[f"{name}_{row['n_labels']}"] = row["value"]
+    baselines = means.loc[means["static"], "score"].unique()
+    rivals = [name for name in (*RIVALS, *baselines) if name in set(means["score"])]
     leads = agreement.differences(rivals)
-    for row in leads[leads["score"] == PREDICTED].to_dict("records"):
+    leads = leads[(leads["score"] == PREDICTED) & (leads["measure"] == "weighted_tau")]
+    for row in leads.to_dict("records"):
         name = f"tau_lead_over_{row['baseline'].replace(', ', ' ').replace(' ', '_')}"
-        name += f"_{row['budget']}"
-        for end, column in (("", ""), ("_low", "_low"), ("_high", "_high")):
-            figures[name + end] = row[f"weighted_tau{column}"]
+        name += f"_{row['n_labels']}"
+        for end in ("", "_low", "_high"):
+            figures[name + end] = row[f"value{end}"]
     for row in agreement.concordance().to_dict("records"):
-        figures[f"kendall_w_{row['budget']}"] = row["concordance"]
+        figures[f"kendall_w_{row['n_labels']}"] = row["concordance"]
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -159,13 +165,16 @@ def _figures_of(races: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
 
 
 def score_table(agreement: Agreement, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return tau and regret by budget of every score and ranker, and what a score costs."""
+    """Return tau and regret by label count of every score and baseline, and a score's cost."""
     means = agreement.means()
-    wide = means.pivot(index="score", columns="budget", values=["weighted_tau", "regret"])
-    wide.columns = [f"{measure}_{budget}" for measure, budget in wide.columns]
+    means = means[means["measure"].isin(["weighted_tau", "regret"])]
+    wide = means.pivot(index="score", columns=["measure", "n_labels"], values="value")
+    wide = wide[["weighted_tau", "regret"]]
+    wide.columns = [f"{measure}_{count}" for measure, count in wide.columns]
     most = scores["budget"].max()
     seconds = scores[scores["budget"] == most].groupby("score")["seconds"].mean()
-    order = means.groupby("score")["weighted_tau"].mean().sort_values(ascending=False).index
+    taus = means[means["measure"] == "weighted_tau"]
+    order = taus.groupby("score")["value"].mean().sort_values(ascending=False).index
     static = means.groupby("score")["static"].first()
     return wide.assign(seconds=seconds, static=static).loc[order].reset_index()
 
@@ -174,7 +183,7 @@ def draw(agreement: Agreement, table: pd.DataFrame, folder: Path) -> None:
     """Draw agreement at the middle budget, and predicted against achieved at all."""
     budgets = sorted(table["budget"].unique())
     middle = budgets[len(budgets) // 2]
-    display = agreement.plot(score=PREDICTED, budget=middle)
+    display = agreement.plot(score=PREDICTED, n_labels=middle)
     display.save(folder / f"agreement_{middle}.png")
     plt.close(display.figure_)
     panels = np.atleast_1d(new_axes(4.0 * len(budgets), 4.2, ncols=len(budgets)))

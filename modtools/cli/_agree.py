@@ -1,4 +1,4 @@
-"""``modtools agree``: how well scores rank what was achieved, beside rankers that never look."""
+"""``modtools agree``: how well scores rank what was achieved, beside label-free baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ __all__ = ["agree"]
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
     table: Path = argument(
-        "CSV or Parquet file, one row a task and module.", default=..., metavar="TABLE"
+        "CSV or Parquet file, one row per task and module.", default=..., metavar="TABLE"
     )
-    truth: Path | None = option(
-        "Achieved accuracies, if not in the same table.", "--truth", metavar="FILE"
+    achieved: Path | None = option(
+        "Achieved accuracies, if not in the same table.", "--achieved", metavar="FILE"
     )
-    static: Path | None = option(
-        "Rankers that never look at the labels: a column module, and one a ranker.",
-        "--static",
+    baselines: Path | None = option(
+        "Label-free baselines: a column module, and one column per baseline.",
+        "--baselines",
         metavar="FILE",
     )
     accuracy: str = option(
@@ -39,7 +39,7 @@ class _Tables:
         metavar="UNIT",
     )
     scores: str | None = option(
-        "Columns that are scores (default: all others); none: static rankers only.",
+        "Columns that are scores (default: all others); none: label-free baselines only.",
         metavar="COLUMN,...",
     )
     task_column: str = option(
@@ -49,7 +49,7 @@ class _Tables:
         "Column that names the module, in all files.", default="module", metavar="COLUMN"
     )
     against: str | None = option(
-        "Scores or static rankers to compare with (default: the best static ranker).",
+        "Scores or baselines to compare with (default: the best label-free baseline).",
         metavar="NAME,...",
     )
 
@@ -59,7 +59,7 @@ class _Tables:
     csv="Write the means over tasks with their intervals.",
     plot="Draw predicted against achieved as FILE.png and FILE.svg.",
     seed="The same seed gives the same intervals.",
-    quiet="Print the name of the most faithful score alone.",
+    quiet="Print the name of the best score alone.",
 )
 def agree(wanted: _Tables, run: Run, outputs: Outputs) -> None:
     """Measure how well scores rank modules by the accuracy that was really achieved.
@@ -67,12 +67,13 @@ def agree(wanted: _Tables, run: Run, outputs: Outputs) -> None:
     For example:
 
         modtools agree table.csv --unit percent
-        modtools agree published.csv --accuracy finetuned --unit percent --static sizes.csv
-        modtools agree scores.csv --truth achieved.csv --against logme,knn --plot agreement.png
+        modtools agree published.csv --accuracy finetuned --unit percent --baselines sizes.csv
+        modtools agree scores.csv --achieved achieved.csv --against logme,knn --plot agreement.png
 
-    The table has one row a task and module: the columns task and module, the accuracy, and one
-    column a score (higher is better; an empty cell leaves the module out). Columns budget and draw
-    say with which labels a row was made. Intervals are 95 %, for other tasks and other modules.
+    The table has one row per task and module: the columns task and module, the accuracy, and one
+    column per score (higher is better; an empty cell leaves the module out). Columns n_labels and
+    repeat say with how many labels, and with which random subset of them, a row was made.
+    Intervals are 95 %, for other tasks and other modules.
     """
     from modtools._escape import csv_text
 
@@ -94,31 +95,31 @@ def _compare(wanted: _Tables, seed: int) -> "Agreement":
     from modtools.studies import score_agreement
 
     table = _read(wanted.table, wanted)
-    if wanted.truth is None:
-        truth = _accuracies(table, wanted.table, wanted.accuracy)
+    if wanted.achieved is None:
+        achieved = _accuracies(table, wanted.table, wanted.accuracy)
         table = table.drop(columns=wanted.accuracy)
     else:
-        truth = _accuracies(_read(wanted.truth, wanted), wanted.truth, wanted.accuracy)
-    static: Any = None
-    if wanted.static is not None:
-        static = _read(wanted.static, wanted, is_static=True)
+        achieved = _accuracies(_read(wanted.achieved, wanted), wanted.achieved, wanted.accuracy)
+    baselines: Any = None
+    if wanted.baselines is not None:
+        baselines = _read(wanted.baselines, wanted, serves_all=True)
     chosen = _chosen(table, wanted.scores)
-    agreement = score_agreement(chosen, truth, static=static, unit=wanted.unit, seed=seed)
+    agreement = score_agreement(chosen, achieved, baselines=baselines, unit=wanted.unit, seed=seed)
     for name in words_of(wanted.against):
         check_choice(name, agreement.means()["score"].unique().tolist(), name="score")
     return agreement
 
 
-def _read(path: Path, wanted: _Tables, *, is_static: bool = False) -> "pd.DataFrame":
-    """Return the table of a file, its columns of tasks and modules named as we name them.
+def _read(path: Path, wanted: _Tables, *, serves_all: bool = False) -> "pd.DataFrame":
+    """Return the table of a file, its columns of tasks and modules named task and module.
 
-    Static rankers may serve all tasks: then they have no column of tasks.
+    Baselines may serve all tasks: then they have no column of tasks.
     """
     from modtools.studies import read_table
 
     table = read_table(path)
     for name, column in (("task", wanted.task_column), ("module", wanted.module_column)):
-        if name == "task" and is_static and column not in table:
+        if name == "task" and serves_all and column not in table:
             continue
         _check_column(table, path, column, f"{name}s", f"--{name}-column")
         if column != name and name in table:
@@ -141,7 +142,7 @@ def _accuracies(table: "pd.DataFrame", path: Path, column: str) -> "pd.DataFrame
 
 
 def _keys(table: "pd.DataFrame") -> list[str]:
-    return [name for name in ("task", "module", "budget", "draw") if name in table]
+    return [name for name in ("task", "module", "n_labels", "repeat") if name in table]
 
 
 def _chosen(table: "pd.DataFrame", scores: str | None) -> Any:
@@ -152,7 +153,7 @@ def _chosen(table: "pd.DataFrame", scores: str | None) -> Any:
     others = [str(name) for name in table.columns if name not in keys]
     if not others or scores == "none":
         return {}
-    if {"score", "value"} <= set(others):  # one row a score
+    if {"score", "value"} <= set(others):  # one row per score
         known = [str(name) for name in table["score"].unique()]
         wanted = [check_choice(name, known, name="score") for name in words_of(scores)]
         return table[table["score"].isin(wanted)] if wanted else table
@@ -165,32 +166,31 @@ def _show(agreement: "Agreement", against: Sequence[str]) -> None:
     show_table(*agreement.table(), bold=[0])
     say(f"Best     {agreement.best}, by its mean weighted tau")
     means = agreement.means()
-    static = means.loc[means["static"], "score"].unique().tolist()
-    for name in against or static[:1]:
+    baselines = means.loc[means["static"], "score"].unique().tolist()
+    for name in against or baselines[:1]:
         for line in _verdicts(agreement, name):
             say(f"Against  {line}")
     for row in agreement.concordance().to_dict("records"):
-        say(f"Truth    {_concordance(row)}")
+        say(f"Tasks    {_concordance(row)}")
 
 
 def _verdicts(agreement: "Agreement", name: str) -> list[str]:
-    """Say of each budget whether the best score ranks better than another, in pairs."""
-    lines = []
-    for row in agreement.differences(name).to_dict("records"):
-        if row["score"] != agreement.best:
-            continue
-        mean, low, high = (row[f"weighted_tau{end}"] for end in ("", "_low", "_high"))
+    """Return for each label count whether the best score ranks better than another, as text."""
+    lines, table = [], agreement.differences(name)
+    is_shown = (table["score"] == agreement.best) & (table["measure"] == "weighted_tau")
+    for row in table[is_shown].to_dict("records"):
+        mean, low, high = (row[f"value{end}"] for end in ("", "_low", "_high"))
         verdict = "ranks better" if low > 0 else "ranks worse"
-        verdict = "cannot be told apart" if low <= 0 <= high else verdict
-        at = f" with budget {row['budget']}" if "budget" in row else ""
+        verdict = "not distinguishable" if low <= 0 <= high else verdict
+        at = f" with {row['n_labels']} labels" if "n_labels" in row else ""
         lines.append(f"{name}{at}: {verdict}, weighted tau {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
     return lines
 
 
 def _concordance(row: dict[Any, Any]) -> str:
-    at = f" with budget {row['budget']}" if "budget" in row else ""
+    at = f" with {row['n_labels']} labels" if "n_labels" in row else ""
+    interval = f"[{row['concordance_low']:.2f}, {row['concordance_high']:.2f}]"
     return (
         f"{row['n_tasks']} tasks order {row['n_modules']} modules with Kendall's W "
-        f"{row['concordance']:.2f} [{row['low']:.2f}, {row['high']:.2f}]{at}; at 1 one fixed order "
-        "serves all tasks"
+        f"{row['concordance']:.2f} {interval}{at}; at 1 one fixed order serves all tasks"
     )

@@ -78,7 +78,7 @@ def demo(place: _Folder, outputs: Outputs, run: Run) -> None:
     with outputs.silence():
         worths = _reuse_known_modules(say, run.seed)
         agreement = demo_agreement([worth.outcome for worth in worths])
-        means = agreement.means().set_index("score")["weighted_tau"]
+        means = agreement.means().query("measure == 'weighted_tau'").set_index("score")["value"]
         others = [f"{name} {value:.2f}" for name, value in means.items() if name != PREDICTED]
         say(
             f"\nAgreement of predicted with achieved: weighted tau {means[PREDICTED]:.2f} "

@@ -191,16 +191,17 @@ def _accuracy(features: Any, task: DemoTask, chosen: "NDArray[np.intp]") -> floa
 
 
 def demo_agreement(outcomes: Sequence[Outcome]) -> "Agreement":
-    """Compare every score with what was achieved, beside two rankers that ignore the labels."""
+    """Compare every score with what was achieved, beside two label-free baselines."""
     import pandas as pd
 
     from modtools.studies import score_agreement
 
     scores = pd.concat([o.ranking.frame().assign(task=o.name) for o in outcomes])
-    static = {
+    baselines = {
         o.name: {"n_parameters": o.n_parameters, "n_features": o.n_features} for o in outcomes
     }
-    return score_agreement(scores, {o.name: o.achieved for o in outcomes}, static=static)
+    achieved = {o.name: o.achieved for o in outcomes}
+    return score_agreement(scores, achieved, baselines=baselines)
 
 
 # What each label is worth to the pick ------------------------------------------------------------

@@ -32,24 +32,25 @@ _APART = 0.05  # of the height of the panel
 class AgreementDisplay(Display):
     """Predicted against achieved accuracy, beside the rank agreement of every score.
 
-    On the left one score against the truth: one colour and marker a task, the three modules that
-    are furthest off are named. Where the score is an accuracy both axes are in percent and the
-    diagonal is drawn. On the right the weighted tau of every score: the bar is the mean over
-    tasks, a dot is one task, the line is the 95 % interval where it is given, hatched bars are
-    rankers that never look at the labels.
+    On the left one score against the achieved accuracy: one colour and marker per task; the three
+    modules that are furthest off are named. Where the score is an accuracy both axes are in percent
+    and the diagonal is drawn. On the right the weighted tau of every score: the bar is the mean
+    over tasks, a dot is one task, the line is the 95 % interval where it is given, hatched bars are
+    label-free baselines.
 
     Parameters
     ----------
     points : pandas.DataFrame
         Columns task, module, predicted and achieved, of the one score drawn on the left.
     agreement : pandas.DataFrame
-        Columns score, task, weighted_tau and static, one row a score and task, best score first.
+        Columns score, task, weighted_tau and static (whether it is a label-free baseline), one row
+        per score and task, best score first.
     score : str
         Name of the score on the left.
     accuracy : bool, default=False
         Whether that score is an accuracy in [0, 1].
     intervals : pandas.DataFrame, optional
-        Columns score, weighted_tau_low and weighted_tau_high, one row a score.
+        Columns score, weighted_tau_low and weighted_tau_high, one row per score.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class AgreementDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            One row a module and task; accuracies as fractions.
+            One row per module and task; accuracies as fractions.
         """
         return self.points[list(_POINTS)].reset_index(drop=True)
 
@@ -161,7 +162,9 @@ class AgreementDisplay(Display):
         ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
         notes = ["bar: mean, dot: one task"] if self.agreement["task"].nunique() > 1 else []
         notes += ["line: 95 % interval"] if self.intervals is not None else []
-        notes += ["hatched: ignores labels" if self.agreement["static"].any() else "1 is perfect"]
+        notes += [
+            "hatched: label-free baseline" if self.agreement["static"].any() else "1 is perfect"
+        ]
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(textwrap.fill(", ".join(notes), 52), loc="left", fontsize="small", color=INK)
 

@@ -33,29 +33,29 @@ Columns: TypeAlias = dict[str, float]
 
 @dataclass(frozen=True)
 class _Cell:
-    """One score on one draw of one task: the modules that it covers, their values and copies."""
+    """One score on one repeat of one task: the modules it covers, their values and copies."""
 
     known: Mask
     scores: FloatMatrix
-    truth: FloatMatrix
+    achieved: FloatMatrix
     copies: FloatMatrix
 
     def gaps(self) -> tuple[FloatMatrix, FloatMatrix]:
         """Return the differences of the scores and of the accuracies of every ordered pair."""
-        scores, truth = self.scores, self.truth
-        return scores[:, None] - scores, truth[:, None] - truth
+        scores, achieved = self.scores, self.achieved
+        return scores[:, None] - scores, achieved[:, None] - achieved
 
 
 def fidelity(
     pairs: Pairs, resampled: Resampled, sizes: Mapping[str, float] | None
 ) -> dict[Key, Columns]:
-    """Return for each score (and budget) what its gaps are worth, with 95 % intervals."""
+    """Return for each score (and label count) what its gaps are worth, with 95 % intervals."""
     close = _same_size(pairs.predicted.columns.tolist(), sizes)
     found: dict[Key, dict[str, list[_Cell]]] = {}
-    for key, task, scores, truth in pairs.cells():
+    for key, task, scores, achieved in pairs.cells():
         known = np.isfinite(scores)
         copies = resampled.copies[known].astype(np.float64)
-        cell = _Cell(known, scores[known], truth[known], copies)
+        cell = _Cell(known, scores[known], achieved[known], copies)
         found.setdefault(key, {}).setdefault(task, []).append(cell)
     return {
         key: {
@@ -108,7 +108,7 @@ def _gap_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) -> Colu
                 for parts in zip(first, second, tasks, strict=True)
             ]
         )
-        found |= with_interval(f"gap_{name}", *_pooled(sums, resampled.draws[len(tasks)]))
+        found |= with_interval(f"gap_{name}", *_pooled(sums, resampled.weights[len(tasks)]))
     return found
 
 
@@ -159,7 +159,7 @@ def _share_columns(
     for place, name in enumerate(_SHARES):
         values = [part[place] for part in per_task if np.isfinite(part[place]).all()]
         if values:
-            mean, low, high = spread(np.array(values)[:, None], resampled.draws)[:, 0]
+            mean, low, high = spread(np.array(values)[:, None], resampled.weights)[:, 0]
             found |= with_interval(name, mean, *np.clip([low, high], 0.0, 1.0))
     return found
 
@@ -169,15 +169,15 @@ def _shares(cell: _Cell, close: Mask | None) -> FloatMatrix:
 
     Pairs of equal accuracy have no order; a tie of the score counts half.
     """
-    scores, truth = cell.gaps()
-    decided = truth != 0
+    scores, achieved = cell.gaps()
+    decided = achieved != 0
     upper = np.triu(decided)
     ranks = np.zeros(scores.shape)
     ranks[upper] = rankdata(np.abs(scores[upper]))
     quarter = np.ceil(_QUARTERS * (ranks + ranks.T) / max(1, int(np.count_nonzero(upper))))
     near = np.zeros_like(decided) if close is None else close[np.ix_(cell.known, cell.known)]
     chosen = [decided, *(decided & (quarter == q + 1) for q in range(_QUARTERS)), decided & near]
-    right = np.sign(scores) * np.sign(truth)
+    right = np.sign(scores) * np.sign(achieved)
     found = []
     for mask in chosen:
         n_pairs = _quadratic(mask.astype(np.float64), cell.copies)
@@ -198,15 +198,15 @@ def _calibrated_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) 
     if n_tasks < 3:
         return {}
     scores = [np.concatenate([cell.scores for cell in task]) for task in tasks]
-    truth = [np.concatenate([cell.truth for cell in task]) for task in tasks]
+    achieved = [np.concatenate([cell.achieved for cell in task]) for task in tasks]
     copies = [np.vstack([cell.copies for cell in task]) for task in tasks]
     off: dict[tuple[int, int], FloatMatrix] = {}  # errors on the first task, fitted without both
     for one in range(n_tasks):
         for other in range(one, n_tasks):
             rest = [place for place in range(n_tasks) if place not in (one, other)]
-            fit = _rising([scores[t] for t in rest], [truth[t] for t in rest])
+            fit = _rising([scores[t] for t in rest], [achieved[t] for t in rest])
             for left, out in ((one, other), (other, one)):
-                off[left, out] = truth[left] - np.interp(scores[left], *fit)
+                off[left, out] = achieved[left] - np.interp(scores[left], *fit)
     measures, widths = [], []
     for task in range(n_tasks):
         others = np.concatenate([off[t, task] for t in range(n_tasks) if t != task])
@@ -216,7 +216,7 @@ def _calibrated_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) 
         taken = copies[task] / np.maximum(copies[task].sum(axis=0), 1.0)
         measures.append([100.0 * np.abs(errors) @ taken, held @ taken])
         widths.append(100.0 * (high - low))
-    found = spread(np.array(measures), resampled.draws)
+    found = spread(np.array(measures), resampled.weights)
     error, coverage = found[:, 0], found[:, 1]
     return {
         **with_interval("error", error[0], *np.clip(error[1:], 0.0, 100.0)),
@@ -226,10 +226,10 @@ def _calibrated_columns(tasks: Sequence[Sequence[_Cell]], resampled: Resampled) 
 
 
 def _rising(
-    scores: Sequence[FloatMatrix], truth: Sequence[FloatMatrix]
+    scores: Sequence[FloatMatrix], achieved: Sequence[FloatMatrix]
 ) -> tuple[FloatMatrix, FloatMatrix]:
     """Return the corners of the rising function nearest to the accuracies, every value alike."""
     values, place = np.unique(np.concatenate(scores), return_inverse=True)
     counts = np.bincount(place)
-    means = np.bincount(place, np.concatenate(truth)) / counts
+    means = np.bincount(place, np.concatenate(achieved)) / counts
     return values, np.asarray(isotonic_regression(means, weights=counts.astype(float)).x)

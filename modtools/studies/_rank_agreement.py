@@ -42,14 +42,14 @@ _IS_REGRET = np.array([name.startswith("regret") for name in MEASURES])
 _RANGES = np.where(_IS_REGRET, [[0.0], [100.0]], [[-1.0], [1.0]])
 
 
-def rank_agreement(scores: FloatMatrix, truth: FloatMatrix, copies: Counts) -> FloatMatrix:
+def rank_agreement(scores: FloatMatrix, achieved: FloatMatrix, copies: Counts) -> FloatMatrix:
     """Return every measure under every resample, in the order of `MEASURES`.
 
     Parameters
     ----------
     scores : ndarray of shape (n_modules,)
         Higher is better; NaN where the score leaves a module out.
-    truth : ndarray of shape (n_modules,)
+    achieved : ndarray of shape (n_modules,)
         Achieved accuracies in [0, 1].
     copies : ndarray of shape (n_modules, n_resamples)
         How often each module is taken. A resample that leaves fewer than two different modules
@@ -73,29 +73,29 @@ def rank_agreement(scores: FloatMatrix, truth: FloatMatrix, copies: Counts) -> F
     n_left = np.count_nonzero(copies[known], axis=0)
     if n_left.min() < 2:
         copies = np.where(n_left < 2, 1, copies)
-    taken, achieved = copies[known], truth[known]
-    correlations = _correlations(scores[known], achieved, taken)
-    best = np.where(copies > 0, truth[:, None], -np.inf).max(axis=0)
-    picked = _expected_best(scores[known], achieved, taken > 0)
+    taken, covered = copies[known], achieved[known]
+    correlations = _correlations(scores[known], covered, taken)
+    best = np.where(copies > 0, achieved[:, None], -np.inf).max(axis=0)
+    picked = _expected_best(scores[known], covered, taken > 0)
     return np.array([*correlations, *(100.0 * (best - found) for found in picked)])
 
 
-def _correlations(scores: FloatMatrix, truth: FloatMatrix, copies: Counts) -> list[FloatMatrix]:
+def _correlations(scores: FloatMatrix, achieved: FloatMatrix, copies: Counts) -> list[FloatMatrix]:
     by_score = np.sign(np.subtract.outer(scores, scores))
-    by_truth = np.sign(np.subtract.outer(truth, truth))
+    by_accuracy = np.sign(np.subtract.outer(achieved, achieved))
     weights = copies.astype(np.float64)
     # Per module, over all copies of the others: pairs in order minus pairs out of order, and the
     # pairs that each list can order at all.
-    agree = (by_score * by_truth) @ weights
-    apart = _apart(by_score, weights), _apart(by_truth, weights)
+    agree = (by_score * by_accuracy) @ weights
+    apart = _apart(by_score, weights), _apart(by_accuracy, weights)
 
     def tau(leading: FloatMatrix) -> FloatMatrix:
         return _cosine(_dot(leading, agree), _dot(leading, apart[0]), _dot(leading, apart[1]))
 
-    first = tau(_hyperbolic(scores, truth, copies))
-    second = tau(_hyperbolic(truth, scores, copies))
+    first = tau(_hyperbolic(scores, achieved, copies))
+    second = tau(_hyperbolic(achieved, scores, copies))
     varies = (_dot(weights, apart[0]) > 0) & (_dot(weights, apart[1]) > 0)
-    pearson = np.where(varies, _pearson(scores, truth, weights), 0.0)
+    pearson = np.where(varies, _pearson(scores, achieved, weights), 0.0)
     return [(first + second) / 2, first, tau(weights), pearson]
 
 
@@ -125,8 +125,8 @@ def _hyperbolic(leading: FloatMatrix, other: FloatMatrix, copies: Counts) -> Flo
     return weights
 
 
-def _pearson(scores: FloatMatrix, truth: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
-    first, second = (_centred(values, weights) for values in (scores, truth))
+def _pearson(scores: FloatMatrix, achieved: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
+    first, second = (_centred(values, weights) for values in (scores, achieved))
     weighed = weights * first
     return _cosine(_dot(weighed, second), _dot(weighed, first), _dot(weights * second, second))
 
@@ -139,22 +139,22 @@ def _centred(values: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:
     return np.asarray(values[:, None] - (values @ weights) / weights.sum(axis=0))
 
 
-def _expected_best(scores: FloatMatrix, truth: FloatMatrix, present: Mask) -> list[FloatMatrix]:
+def _expected_best(scores: FloatMatrix, achieved: FloatMatrix, present: Mask) -> list[FloatMatrix]:
     """Return the accuracy of the best of the 1, 3 and 5 picked, the mean over orders of ties."""
-    order = np.lexsort((truth, scores))[::-1]
-    falling, achieved, present = -scores[order], truth[order][:, None], present[order]
+    order = np.lexsort((achieved, scores))[::-1]
+    falling, sorted_, present = -scores[order], achieved[order][:, None], present[order]
     seen = np.cumsum(present, axis=0)
     through = seen[np.searchsorted(falling, falling, side="right") - 1]
     is_tied = bool((falling[1:] == falling[:-1]).any())
     found = []
     for k in _TOPS.values():
-        whole = np.where(present & (through <= k), achieved, -np.inf).max(axis=0)
+        whole = np.where(present & (through <= k), sorted_, -np.inf).max(axis=0)
         if is_tied:
             before = np.vstack([np.zeros_like(seen[:1]), seen])
             above = before[np.searchsorted(falling, falling, side="left")]
             is_cut = present & (above < k) & (k < through)
             chance = _chances(through - above, seen - present - above, k - above, is_cut)
-            mixed = (chance * np.where(is_cut, np.maximum(whole, achieved), 0.0)).sum(axis=0)
+            mixed = (chance * np.where(is_cut, np.maximum(whole, sorted_), 0.0)).sum(axis=0)
             whole = np.where(is_cut.any(axis=0), mixed, whole)
         found.append(whole)
     return found
@@ -180,21 +180,22 @@ class Resampled:
     Attributes
     ----------
     measures : dict
-        For each score (and budget) and each task an array (n_measures, 1 + n_resamples), the mean
-        over draws; the first column is the measure itself. Modules are resampled, alike everywhere.
-    draws : dict of int to ndarray of shape (n_resamples, n_tasks)
+        For each score (and label count) and each task an array (n_measures, 1 + n_resamples), the
+        mean over repeats; the first column is the measure itself. Modules are resampled, alike
+        everywhere.
+    weights : dict of int to ndarray of shape (n_resamples, n_tasks)
         Weights of the tasks in every resample, alike for every score.
     copies : ndarray of shape (n_modules, 1 + n_resamples)
         How often each module is taken, in the same columns as the measures.
     """
 
     measures: dict[Key, dict[str, FloatMatrix]]
-    draws: dict[int, FloatMatrix]
+    weights: dict[int, FloatMatrix]
     copies: NDArray[np.intp]
 
     def mean(self, key: Key) -> FloatMatrix:
         """Return mean, low and high of every measure over the tasks of a score (3, n_measures)."""
-        return _clipped(spread(np.array([*self.measures[key].values()]), self.draws), _RANGES)
+        return _clipped(spread(np.array([*self.measures[key].values()]), self.weights), _RANGES)
 
     def difference(self, key: Key, other: Key) -> tuple[FloatMatrix, int]:
         """Return mean, low and high of `key` less `other` over the tasks of both, and how many."""
@@ -204,16 +205,16 @@ class Resampled:
             return np.zeros((3, len(MEASURES))), 0
         parts = np.array([first[task] - second[task] for task in tasks])
         widest = _RANGES[1] - _RANGES[0]
-        return _clipped(spread(parts, self.draws), np.array([-widest, widest])), len(tasks)
+        return _clipped(spread(parts, self.weights), np.array([-widest, widest])), len(tasks)
 
 
-def spread(parts: FloatMatrix, draws: Mapping[int, FloatMatrix]) -> FloatMatrix:
+def spread(parts: FloatMatrix, weights: Mapping[int, FloatMatrix]) -> FloatMatrix:
     """Return mean, low and high (3, n_measures) over tasks (n_tasks, n_measures, 1 + n_resamples).
 
     >>> spread(np.array([[[0.5, 0.5, 0.5]]]), {1: np.ones((2, 1))}).tolist()
     [[0.5], [0.5], [0.5]]
     """
-    resampled = np.einsum("bt,tmb->bm", draws[len(parts)], parts[:, :, 1:])
+    resampled = np.einsum("bt,tmb->bm", weights[len(parts)], parts[:, :, 1:])
     return np.array([parts[:, :, 0].mean(axis=0), *percentile_interval(resampled)])
 
 
@@ -247,38 +248,38 @@ def resample(pairs: Pairs, *, seed: int) -> tuple[Resampled, FloatMatrix]:
     whole = np.ones((n_modules, 1), dtype=np.intp)
     copies = np.hstack([whole, resamples.tests.astype(np.intp)])
     sums: dict[Key, dict[str, FloatMatrix]] = {}
-    n_draws: Counter[tuple[Any, ...]] = Counter()
+    n_repeats: Counter[tuple[Any, ...]] = Counter()
     own = []
-    for key, task, scores, truth in pairs.cells():
-        tried = np.isfinite(truth)
-        measures = rank_agreement(scores[tried], truth[tried], copies[tried])
+    for key, task, scores, achieved in pairs.cells():
+        tried = np.isfinite(achieved)
+        measures = rank_agreement(scores[tried], achieved[tried], copies[tried])
         own.append(measures[:, 0])
         by_task = sums.setdefault(key, {})
         by_task[task] = by_task.get(task, 0.0) + measures
-        n_draws[key, task] += 1
+        n_repeats[key, task] += 1
     means = {
-        key: {task: total / n_draws[key, task] for task, total in by_task.items()}
+        key: {task: total / n_repeats[key, task] for task, total in by_task.items()}
         for key, by_task in sums.items()
     }
     return Resampled(means, resamples.draws, copies), np.array(own)
 
 
-def concordances(truth: "pd.DataFrame", *, seed: int) -> list[dict[str, Any]]:
-    """Return Kendall's W of the achieved accuracies, one row a label budget.
+def concordances(achieved: "pd.DataFrame", *, seed: int) -> list[dict[str, Any]]:
+    """Return Kendall's W of the achieved accuracies, one row per label count.
 
-    W is taken over the modules that were tried on every task, accuracies are means over draws. It
+    W is taken over the modules that were tried on every task, accuracies are means over repeats. It
     needs two tasks and two modules: where there are fewer, there is no row. Where all accuracies
     are the same there is no order, and W is 0.
     """
-    cells = [axis for axis in ("budget", "task") if axis in truth]
-    means = truth.groupby([*cells, "module"], sort=True)["achieved"].mean().unstack("module")
-    parts = means.groupby(level="budget") if "budget" in truth else [(None, means)]
+    cells = [axis for axis in ("n_labels", "task") if axis in achieved]
+    means = achieved.groupby([*cells, "module"], sort=True)["achieved"].mean().unstack("module")
+    parts = means.groupby(level="n_labels") if "n_labels" in achieved else [(None, means)]
     rows = []
-    for budget, part in parts:
+    for n_labels, part in parts:
         values = part.dropna(axis="columns").to_numpy()
         if min(values.shape) < 2:
             continue
-        named = {} if budget is None else {"budget": budget}
+        named = {} if n_labels is None else {"n_labels": n_labels}
         sizes = {"n_tasks": values.shape[0], "n_modules": values.shape[1]}
         rows.append({**named, **_concordance(values, seed), **sizes})
     return rows
@@ -290,11 +291,8 @@ def _concordance(accuracies: FloatMatrix, seed: int) -> dict[str, float]:
     copies = resamples.tests.astype(np.float64)
     low, high = percentile_interval(_resampled(accuracies, copies, resamples.draws[n_tasks]))
     once, alike = np.ones((n_modules, 1)), np.full((1, n_tasks), 1 / n_tasks)
-    return {
-        "concordance": float(_resampled(accuracies, once, alike)[0]),
-        "low": float(low),
-        "high": float(high),
-    }
+    whole = _resampled(accuracies, once, alike)[0]
+    return with_interval("concordance", whole, low, high)
 
 
 def _resampled(accuracies: FloatMatrix, copies: FloatMatrix, weights: FloatMatrix) -> FloatMatrix:

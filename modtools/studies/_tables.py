@@ -19,59 +19,59 @@ if TYPE_CHECKING:
 __all__ = [
     "MEAN_RANK",
     "SHARED_CLASSES",
+    "Accuracies",
     "Key",
     "Nested",
     "Pairs",
     "Table",
-    "Truth",
     "mean_rank_elsewhere",
     "pair_up",
+    "read_achieved",
+    "read_baselines",
     "read_scores",
-    "read_static",
     "read_table",
-    "read_truth",
     "shared_classes",
 ]
 
 
 Values: TypeAlias = Mapping[str, float]
-Truth: TypeAlias = Mapping[str, Values]
+Accuracies: TypeAlias = Mapping[str, Values]
 Nested: TypeAlias = Mapping[str, Mapping[str, Values]]
 Table: TypeAlias = "pd.DataFrame | str | os.PathLike[str]"
 
-Key: TypeAlias = tuple[Any, ...]  # a score, and its label budget where there are budgets
+Key: TypeAlias = tuple[Any, ...]  # a score, and the label count where there are several
 
 MEAN_RANK: Final = "mean rank on other tasks"
 SHARED_CLASSES: Final = "shared classes"
-_AXES: Final = ["task", "budget", "draw"]
+_AXES: Final = ["task", "n_labels", "repeat"]
 _PERCENT: Final = 100.0
 _NOTHING: Final = "scores is empty: give at least one score of two modules on one task."
 
 
-def read_truth(truth: "Truth | Table", *, unit: str) -> "pd.DataFrame":
-    """Return accuracies as fractions in the columns task, budget and draw if given, module.
+def read_achieved(achieved: "Accuracies | Table", *, unit: str) -> "pd.DataFrame":
+    """Return accuracies as fractions in the columns task, n_labels and repeat if given, module.
 
-    >>> read_truth({"digits": {"a": 90, "b": 80}}, unit="percent")["achieved"].tolist()
+    >>> read_achieved({"digits": {"a": 90, "b": 80}}, unit="percent")["achieved"].tolist()
     [0.9, 0.8]
     """
     check_choice(unit, ["fraction", "percent"], name="unit")
-    if isinstance(truth, Mapping):
-        _check_nested(truth.values(), "truth", "{task: {module: accuracy}}")
-        table = _frame(_flat(truth), ["task", "module", "accuracy"])
+    if isinstance(achieved, Mapping):
+        _check_nested(achieved.values(), "achieved", "{task: {module: accuracy}}")
+        table = _frame(_flat(achieved), ["task", "module", "accuracy"])
     else:
-        table = _loaded(truth, name="truth")
-        _check_columns(table, ["task", "module", "accuracy"], name="truth")
-    table = _tidy(table, ["module", "accuracy"], name="truth")
+        table = _loaded(achieved, name="achieved")
+        _check_columns(table, ["task", "module", "accuracy"], name="achieved")
+    table = _tidy(table, ["module", "accuracy"], name="achieved")
     _check_accuracies(table, unit)
-    _check_once(table, name="truth", what="accuracies")
+    _check_once(table, name="achieved", what="accuracies")
     table["accuracy"] /= _PERCENT if unit == "percent" else 1.0
     return table.rename(columns={"accuracy": "achieved"})
 
 
 def read_scores(scores: "Nested | Table", *, name: str) -> "pd.DataFrame":
-    """Return values in the columns score, task, budget and draw if given, module, predicted.
+    """Return values in the columns score, task, n_labels and repeat if given, module, predicted.
 
-    A frame has the columns score and value, or one column a score; an empty cell of the latter
+    A frame has the columns score and value, or one column per score; an empty cell of the latter
     says that the score leaves that module out.
 
     >>> read_scores({"digits": {"knn": {"a": 0.9}}}, name="scores")["predicted"].tolist()
@@ -88,21 +88,21 @@ def read_scores(scores: "Nested | Table", *, name: str) -> "pd.DataFrame":
     return _checked_scores(table, name=name)
 
 
-def read_static(static: Any) -> "pd.DataFrame":
-    """Return static rankers like scores; one that serves every task comes without that column.
+def read_baselines(baselines: Any) -> "pd.DataFrame":
+    """Return label-free baselines like scores; one that serves every task has no column task.
 
-    >>> read_static({"size": {"a": 1, "b": 2}}).columns.tolist()
+    >>> read_baselines({"size": {"a": 1, "b": 2}}).columns.tolist()
     ['score', 'module', 'predicted']
     """
-    if not isinstance(static, Mapping):
-        table = _loaded(static, name="static")
+    if not isinstance(baselines, Mapping):
+        table = _loaded(baselines, name="baselines")
         keys = [axis for axis in _AXES[:1] if axis in getattr(table, "columns", ())]
-        return _checked_scores(_long(table, [*keys, "module"], name="static"), name="static")
-    _check_nested(static.values(), "static", "{ranker: {module: value}}")
-    inner = [value for ranker in static.values() for value in ranker.values()]
+        return _checked_scores(_long(table, [*keys, "module"], name="baselines"), name="baselines")
+    _check_nested(baselines.values(), "baselines", "{name: {module: value}}")
+    inner = [value for one in baselines.values() for value in one.values()]
     if inner and all(isinstance(value, Mapping) for value in inner):
-        return read_scores(static, name="static")
-    return _checked_scores(_frame(_flat(static), ["score", "module", "value"]), name="static")
+        return read_scores(baselines, name="baselines")
+    return _checked_scores(_frame(_flat(baselines), ["score", "module", "value"]), name="baselines")
 
 
 def _flat(nested: Mapping[str, Values]) -> list[tuple[str, str, float]]:
@@ -130,7 +130,7 @@ def read_table(path: str | os.PathLike[str], *, name: str = "the table") -> "pd.
 
 
 def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":
-    """Return a frame with the columns score and value, from one that has a column a score."""
+    """Return a frame with the columns score and value, from one that has one column per score."""
     columns = set(getattr(table, "columns", ()))
     is_wide = columns >= set(keys) and not columns & {"score", "value"}
     if not is_wide:
@@ -149,7 +149,7 @@ def _long(table: Any, keys: list[str], *, name: str) -> "pd.DataFrame":
 
 
 def _tidy(table: "pd.DataFrame", others: list[str], *, name: str) -> "pd.DataFrame":
-    """Return a copy with the axes and `others`: names as text, values and budgets as numbers."""
+    """Return a copy with the axes and `others`: names as text, all else as numbers."""
     import pandas as pd
 
     axes = [axis for axis in _AXES if axis in table.columns]
@@ -203,17 +203,17 @@ def _check_accuracies(table: "pd.DataFrame", unit: str) -> None:
         is_percent = unit == "fraction" and 1.0 < row["accuracy"] <= _PERCENT
         hint = ' If these are percent, pass unit="percent".' if is_percent else ""
         raise ModtoolsError(
-            f'accuracies in truth are {kind}; module "{row["module"]}"{_place_of(row)} has '
+            f'accuracies in achieved are {kind}; module "{row["module"]}"{_place_of(row)} has '
             f"{row['accuracy']}.{hint}"
         )
     if unit == "percent" and len(table) and table["accuracy"].max() <= 1.0:
         raise ModtoolsError(
-            "no accuracy in truth is above 1, so they cannot be percent; leave unit out."
+            "no accuracy in achieved is above 1, so they cannot be percent; leave unit out."
         )
 
 
 def _melted(wide: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """Return one row a number of a table with a column a module, row by row; gaps are left out."""
+    """Return one row per number of a table with one column per module; gaps are left out."""
     values = wide.to_numpy(dtype=np.float64)
     rows, columns = np.nonzero(np.isfinite(values))
     table = wide.index.to_frame(index=False).iloc[rows].reset_index(drop=True)
@@ -221,7 +221,7 @@ def _melted(wide: "pd.DataFrame", name: str) -> "pd.DataFrame":
 
 
 def _place_of(row: Any) -> str:
-    """Return where a row is, such as `` on task "digits", budget 5``, or nothing."""
+    """Return where a row is, such as `` on task "digits", n_labels 5``, or nothing."""
     names = [f"{axis} {row[axis]}" for axis in _AXES[1:] if axis in row]
     task = [f'task "{row["task"]}"'] if "task" in row else []
     return f" on {', '.join([*task, *names])}" if task or names else ""
@@ -247,72 +247,76 @@ class Pairs:
     Attributes
     ----------
     axes : list of str
-        task, and budget and draw where they are given.
+        task, and n_labels and repeat where they are given.
     predicted : pandas.DataFrame
-        One row a score and cell of the axes, one column a module; missing where the score leaves
-        a module out.
+        One row per score and cell of the axes, one column per module; missing where the score
+        leaves a module out.
     achieved : pandas.DataFrame
-        One row a cell, the same columns; missing where a module was not tried.
-    static : frozenset of str
-        Names of the rankers that never look at the labels.
+        One row per cell, the same columns; missing where a module was not tried.
+    baselines : frozenset of str
+        Names of the label-free baselines.
     """
 
     axes: list[str]
     predicted: "pd.DataFrame"
     achieved: "pd.DataFrame"
-    static: frozenset[str]
+    baselines: frozenset[str]
 
-    def truths(self) -> FloatMatrix:
+    def aligned(self) -> FloatMatrix:
         """Return the achieved accuracies row by row beside the predicted values."""
         rows = self.achieved.index.get_indexer(self.predicted.reset_index("score").index)
         return self.achieved.to_numpy()[rows]
 
     def cells(self) -> "Iterator[tuple[Key, str, FloatMatrix, FloatMatrix]]":
-        """Yield each row: its score (and budget), its task, predicted and achieved values."""
+        """Yield each row: its score (and label count), its task, predicted and achieved values."""
         names = list(self.predicted.index.names)
         task = names.index("task")
-        axes = [names.index(axis) for axis in ("score", "budget") if axis in names]
-        rows = zip(self.predicted.index, self.predicted.to_numpy(), self.truths(), strict=True)
-        for where, scores, truth in rows:
-            yield tuple(where[axis] for axis in axes), where[task], scores, truth
+        axes = [names.index(axis) for axis in ("score", "n_labels") if axis in names]
+        rows = zip(self.predicted.index, self.predicted.to_numpy(), self.aligned(), strict=True)
+        for where, scores, achieved in rows:
+            yield tuple(where[axis] for axis in axes), where[task], scores, achieved
 
     def points(self) -> "pd.DataFrame":
-        """Return one row a score, cell and module: columns predicted and achieved."""
+        """Return one row per score, cell and module: columns predicted and achieved."""
         covered = np.isfinite(self.predicted.to_numpy())
         points = _melted(self.predicted, "predicted")
-        return points.assign(achieved=self.truths()[covered])
+        return points.assign(achieved=self.aligned()[covered])
 
 
 def pair_up(
-    scores: "pd.DataFrame | None", truth: "pd.DataFrame", static: "Sequence[pd.DataFrame]"
+    scores: "pd.DataFrame | None",
+    accuracies: "pd.DataFrame",
+    baselines: "Sequence[pd.DataFrame]",
 ) -> Pairs:
-    """Bring scores, static rankers and truth onto the same tasks, budgets and draws.
+    """Bring scores, baselines and accuracies onto the same tasks, label counts and repeats.
 
-    What lacks a budget or a draw serves all of them; static rankers are kept where scores are.
+    What lacks a label count or a repeat serves all of them; baselines are kept where scores are.
     """
     import pandas as pd
 
     tables = [] if scores is None else [scores]
-    axes = [axis for axis in _AXES if any(axis in table for table in (truth, *tables))]
-    names = [name for table in [*tables, *static] for name in table["score"].unique()]
+    axes = [axis for axis in _AXES if any(axis in table for table in (accuracies, *tables))]
+    names = [name for table in [*tables, *baselines] for name in table["score"].unique()]
     again = [name for place, name in enumerate(names) if name in names[:place]]
     if again:
-        raise ModtoolsError(f'"{again[0]}" is the name of two rankers; rename one of them.')
-    grid = _cells(truth) if scores is None else _grid(scores, truth)
-    achieved = truth.merge(grid, on=[axis for axis in axes if axis in truth])
+        raise ModtoolsError(
+            f'"{again[0]}" is the name of two scores or baselines; rename one of them.'
+        )
+    grid = _cells(accuracies) if scores is None else _grid(scores, accuracies)
+    achieved = accuracies.merge(grid, on=[axis for axis in axes if axis in accuracies])
     if scores is not None:
         tables = [_spread(scores, grid, achieved, is_strict=True)]
-    for ranker in static:
-        if "task" in ranker:
-            _check_known(ranker, truth, name="static")
-        tables.append(_spread(ranker, grid, achieved, is_strict="task" in ranker))
+    for baseline in baselines:
+        if "task" in baseline:
+            _check_known(baseline, accuracies, name="baselines")
+        tables.append(_spread(baseline, grid, achieved, is_strict="task" in baseline))
     if not tables:
         raise ModtoolsError(_NOTHING)
     pairs = Pairs(
         axes,
         _pivot(pd.concat(tables), ["score", *axes], "predicted"),
         _pivot(achieved, axes, "achieved"),
-        frozenset(name for ranker in static for name in ranker["score"]),
+        frozenset(name for baseline in baselines for name in baseline["score"]),
     )
     _check_rankings(pairs)
     return pairs
@@ -322,16 +326,16 @@ def _cells(table: "pd.DataFrame") -> "pd.DataFrame":
     return table[[axis for axis in _AXES if axis in table]].drop_duplicates()
 
 
-def _grid(scores: "pd.DataFrame", truth: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the tasks, budgets and draws on which scores can be judged."""
-    _check_known(scores, truth, name="scores")
-    asked, known = _cells(scores), _cells(truth)
+def _grid(scores: "pd.DataFrame", achieved: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the tasks, label counts and repeats on which scores can be judged."""
+    _check_known(scores, achieved, name="scores")
+    asked, known = _cells(scores), _cells(achieved)
     return asked.merge(known, on=[axis for axis in asked if axis in known])
 
 
-def _check_known(table: "pd.DataFrame", truth: "pd.DataFrame", *, name: str) -> None:
-    """Raise for a task, budget or draw that the truth does not have."""
-    asked, known = _cells(table), _cells(truth)
+def _check_known(table: "pd.DataFrame", achieved: "pd.DataFrame", *, name: str) -> None:
+    """Raise for a task, label count or repeat without achieved accuracies."""
+    asked, known = _cells(table), _cells(achieved)
     for last in range(len(asked.columns)):
         shared = [axis for axis in asked.columns[: last + 1] if axis in known]
         found = asked.merge(known[shared].drop_duplicates(), how="left", indicator=True)
@@ -341,10 +345,10 @@ def _check_known(table: "pd.DataFrame", truth: "pd.DataFrame", *, name: str) -> 
         row, axis = lost.iloc[0], shared[-1]
         if axis == "task":
             tasks = ", ".join(dict.fromkeys(known["task"]))
-            raise ModtoolsError(f'{name} name the task "{row["task"]}", truth has {tasks}.')
+            raise ModtoolsError(f'{name} name the task "{row["task"]}", achieved has {tasks}.')
         there = known[known["task"] == row["task"]][axis].drop_duplicates()
         raise ModtoolsError(
-            f"{name} have {axis} {row[axis]}{_place_of(row.drop(axis))}, truth has "
+            f"{name} have {axis} {row[axis]}{_place_of(row.drop(axis))}, achieved has "
             f"{', '.join(map(str, there))} there."
         )
 
@@ -357,17 +361,18 @@ def _spread(
     spread = table.merge(grid, on=shared) if shared else table.merge(grid, how="cross")
     keys = [*grid.columns, "module"]
     found = spread.merge(achieved[keys], on=keys, how="left", indicator=True)
-    has_truth = found["_merge"] == "both"
-    if is_strict and not has_truth.all():
-        row = found[~has_truth].iloc[0]
+    has_accuracy = found["_merge"] == "both"
+    if is_strict and not has_accuracy.all():
+        row = found[~has_accuracy].iloc[0]
         raise ModtoolsError(
-            f'module "{row["module"]}" has {row["score"]}{_place_of(row)} but no accuracy in truth.'
+            f'module "{row["module"]}" has {row["score"]}{_place_of(row)} but no accuracy in '
+            "achieved."
         )
-    return found[has_truth].drop(columns="_merge")
+    return found[has_accuracy].drop(columns="_merge")
 
 
 def _pivot(table: "pd.DataFrame", rows: list[str], values: str) -> "pd.DataFrame":
-    """Return one column a module, in alphabetical order; rows in the order of the table."""
+    """Return one column per module, in alphabetical order; rows in the order of the table."""
     import pandas as pd
 
     order = table[rows].drop_duplicates()
@@ -389,27 +394,27 @@ def _check_rankings(pairs: Pairs) -> None:
         )
 
 
-def mean_rank_elsewhere(truth: "pd.DataFrame") -> "pd.DataFrame":
+def mean_rank_elsewhere(achieved: "pd.DataFrame") -> "pd.DataFrame":
     """Return the mean rank of each module on the other tasks, 1 for always best, 0 for always last.
 
-    Ranks are those of the accuracy with the same label budget, the mean over draws. A module that
+    Ranks are those of the accuracy with the same label count, the mean over repeats. A module that
     was tried on one task alone is left out there, and so is a task that is left with fewer than two
     modules.
 
     >>> import pandas as pd
     >>> rows = [("t", "a", 0.9), ("t", "b", 0.8), ("u", "a", 0.7), ("u", "b", 0.9)]
-    >>> truth = pd.DataFrame(rows, columns=["task", "module", "achieved"])
-    >>> mean_rank_elsewhere(truth).query("task == 't'")["predicted"].tolist()
+    >>> table = pd.DataFrame(rows, columns=["task", "module", "achieved"])
+    >>> mean_rank_elsewhere(table).query("task == 't'")["predicted"].tolist()
     [0.0, 1.0]
     """
-    cells = [axis for axis in ("budget", "task") if axis in truth]
-    means = truth.groupby([*cells, "module"], sort=False)["achieved"].mean().unstack("module")
+    cells = [axis for axis in ("n_labels", "task") if axis in achieved]
+    means = achieved.groupby([*cells, "module"], sort=False)["achieved"].mean().unstack("module")
     n_others = (means.notna().sum(axis=1) - 1).clip(lower=1)
     ranks = (means.rank(axis=1) - 1).div(n_others, axis=0)
 
     def elsewhere(table: "pd.DataFrame") -> "pd.DataFrame":
-        by_budget = table.groupby(level="budget") if "budget" in truth else None
-        total: Any = table.sum() if by_budget is None else by_budget.transform("sum")
+        by_count = table.groupby(level="n_labels") if "n_labels" in achieved else None
+        total: Any = table.sum() if by_count is None else by_count.transform("sum")
         return total - table  # type: ignore[no-any-return]
 
     n_tasks = elsewhere(ranks.notna().astype(float)).where(ranks.notna())
@@ -422,13 +427,13 @@ def mean_rank_elsewhere(truth: "pd.DataFrame") -> "pd.DataFrame":
 def shared_classes(
     module_classes: Mapping[str, Iterable[Any]] | None,
     task_classes: Mapping[str, Iterable[Any]] | None,
-    truth: "pd.DataFrame",
+    achieved: "pd.DataFrame",
 ) -> "pd.DataFrame | None":
     """Return how many classes of each task each module was trained on, where both are known.
 
     >>> import pandas as pd
-    >>> truth = pd.DataFrame({"task": ["t", "t"], "module": ["a", "b"]})
-    >>> shared_classes({"a": [1, 2], "b": [3]}, {"t": [2, 3, 4]}, truth)["predicted"].tolist()
+    >>> table = pd.DataFrame({"task": ["t", "t"], "module": ["a", "b"]})
+    >>> shared_classes({"a": [1, 2], "b": [3]}, {"t": [2, 3, 4]}, table)["predicted"].tolist()
     [1.0, 1.0]
     """
     import pandas as pd
@@ -442,7 +447,7 @@ def shared_classes(
         )
     source = _as_sets(module_classes, name="module_classes")
     target = _as_sets(task_classes, name="task_classes")
-    cells = truth[["task", "module"]].drop_duplicates()
+    cells = achieved[["task", "module"]].drop_duplicates()
     cells = cells[cells["task"].isin(target) & cells["module"].isin(source)]
     pairs = zip(cells["task"], cells["module"], strict=True)
     shared = [float(len(target[task] & source[module])) for task, module in pairs]

@@ -160,7 +160,7 @@ def agreement(found, truth):
         task: {score: v for score, v in by_score.items() if len(v) > 1}
         for task, by_score in scores.items()
     }
-    return mt.score_agreement(covered, achieved, static=widths)
+    return mt.score_agreement(covered, achieved, baselines=widths)
 
 
 def run(quick=False, cache=None):
@@ -168,9 +168,10 @@ def run(quick=False, cache=None):
     found = measure(quick, cache or Path.home() / ".cache" / "modtools-benchmarks")
     figures = {}
     for truth in ("truth", "few"):
-        table = agreement(found, truth).means()
-        print(f"\nagreement with {truth}\n{table.to_string(index=False, float_format='%.3f')}")
-        rows = table.set_index("score")
+        means = agreement(found, truth).means()
+        rows = means.pivot(index="score", columns="measure", values="value")
+        rows = rows.loc[means["score"].unique()]
+        print(f"\nagreement with {truth}\n{rows.to_string(float_format='%.3f')}")
         for score in ("logistic", "knn", "ridge", "lda", "logme", "hscore", "probe, 15 fits"):
             figures[f"{truth}: weighted tau of {score}"] = float(rows.loc[score, "weighted_tau"])
             figures[f"{truth}: regret of {score}"] = float(rows.loc[score, "regret"])

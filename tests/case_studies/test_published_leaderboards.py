@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 
-def test_it_checks_what_was_printed_and_judges_scores_beside_static_rankers(tmp_path, run_study):
+def test_it_checks_what_was_printed_and_judges_scores_beside_baselines(tmp_path, run_study):
     done = run_study("published_leaderboards", "--quick", "--json", tmp_path / "figures.json")
     assert done is None
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.studies.tables import wide
+
 TASKS, MODULES = ("cars", "pets", "birds"), tuple("abcdef")
 
 
@@ -15,14 +17,14 @@ def published(tmp_path, monkeypatch):
     """Write a table with a good and a bad score, accuracies in percent; return its frame."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    truth = rng.uniform(40, 95, (len(TASKS), len(MODULES))).round(1)
+    achieved = rng.uniform(40, 95, (len(TASKS), len(MODULES))).round(1)
     table = pd.DataFrame(
         {
             "task": np.repeat(TASKS, len(MODULES)),
             "module": np.tile(MODULES, len(TASKS)),
-            "accuracy": truth.ravel(),
-            "good": truth.ravel() / 100,
-            "bad": -truth.ravel(),
+            "accuracy": achieved.ravel(),
+            "good": achieved.ravel() / 100,
+            "bad": -achieved.ravel(),
         }
     )
     table.to_csv("table.csv", index=False)
@@ -46,8 +48,8 @@ def test_a_table_in_percent_is_judged_and_files_are_written(cli, published, tmp_
     assert lines[2].split()[:2] == ["good", "1.000"]
     assert "Best     good, by its mean weighted tau" in lines
     assert "Against  bad: ranks better, weighted tau +2.00 [+2.00, +2.00]" in lines
-    assert any(line.startswith("Truth    3 tasks order 6 modules") for line in lines)
-    means = pd.read_csv("means.csv").set_index("score")
+    assert any(line.startswith("Tasks    3 tasks order 6 modules") for line in lines)
+    means = wide(pd.read_csv("means.csv")).set_index("score")
     assert means.loc["good", ["weighted_tau", "regret"]].tolist() == [1.0, 0.0]
     assert means.loc["bad", "kendall"] == -1.0
     assert bool(means.loc["mean rank on other tasks", "static"])
@@ -62,19 +64,19 @@ def test_quiet_prints_the_name_and_a_dash_prints_json(cli, published):
     assert {row["score"] for row in json.loads(done.stdout)["means"]} >= {"good", "bad"}
 
 
-def test_scores_truth_and_static_rankers_may_stand_in_files_of_their_own(cli, published):
+def test_scores_accuracies_and_baselines_may_stand_in_files_of_their_own(cli, published):
     other = {"task": "dataset", "module": "net", "accuracy": "finetuned"}
     renamed = published.assign(finetuned=published["accuracy"] / 100).rename(
         columns={"task": "dataset", "module": "net"}
     )
-    renamed[[*other.values()]].to_csv("truth.csv", index=False)
+    renamed[[*other.values()]].to_csv("achieved.csv", index=False)
     renamed[["dataset", "net", "good", "bad"]].to_csv("scores.csv", index=False)
     sizes = pd.DataFrame({"net": MODULES, "size": range(len(MODULES))})
     sizes.to_csv("sizes.csv", index=False)
     done = cli(
-        "agree", "scores.csv", "--truth", "truth.csv", "--accuracy", "finetuned", "--scores", "bad",
-        "--task-column", "dataset", "--module-column", "net", "--static", "sizes.csv",
-        "--csv", "means.csv",
+        "agree", "scores.csv", "--achieved", "achieved.csv", "--accuracy", "finetuned",
+        "--scores", "bad", "--task-column", "dataset", "--module-column", "net",
+        "--baselines", "sizes.csv", "--csv", "means.csv",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     means = pd.read_csv("means.csv")
@@ -86,29 +88,29 @@ def test_one_row_a_score_may_be_chosen_among(cli, published):
     keys = ["task", "module"]
     long = published.melt(keys, ["good", "bad"], var_name="score", value_name="value")
     long.to_csv("long.csv", index=False)
-    published[[*keys, "accuracy"]].to_csv("truth.csv", index=False)
-    words = ["agree", "long.csv", "--truth", "truth.csv", "--unit", "percent"]
+    published[[*keys, "accuracy"]].to_csv("achieved.csv", index=False)
+    words = ["agree", "long.csv", "--achieved", "achieved.csv", "--unit", "percent"]
     done = cli(*words, "--scores", "bad", "-q")
     assert done.stdout == "bad\n", done.stderr
     assert 'unknown score "god"' in cli(*words, "--scores", "god").stderr
 
 
 def test_accuracies_alone_tell_what_a_fixed_order_is_worth(cli, published):
-    published[["task", "module", "accuracy"]].to_csv("truth.csv", index=False)
-    for words in (("truth.csv",), ("table.csv", "--scores", "none")):
+    published[["task", "module", "accuracy"]].to_csv("achieved.csv", index=False)
+    for words in (("achieved.csv",), ("table.csv", "--scores", "none")):
         done = cli("agree", *words, "--unit", "percent")
         assert done.exit_code == 0, done.stderr
         assert "Best     mean rank on other tasks" in done.stdout
-        assert "Truth    3 tasks order 6 modules" in done.stdout
+        assert "Tasks    3 tasks order 6 modules" in done.stdout
 
 
-def test_budgets_stand_side_by_side(cli, published):
-    parts = [published.assign(budget=budget, draw=draw) for budget in (5, 20) for draw in (0, 1)]
-    pd.concat(parts).to_csv("budgets.csv", index=False)
-    done = cli("agree", "budgets.csv", "--unit", "percent", "--against", "bad")
+def test_label_counts_stand_side_by_side(cli, published):
+    parts = [published.assign(n_labels=n, repeat=repeat) for n in (5, 20) for repeat in (0, 1)]
+    pd.concat(parts).to_csv("counts.csv", index=False)
+    done = cli("agree", "counts.csv", "--unit", "percent", "--against", "bad")
     assert done.exit_code == 0, done.stderr
-    assert "weighted tau, budget 5" in done.stdout
-    assert "Against  bad with budget 20: ranks better" in done.stdout
+    assert "weighted tau, 5 labels" in done.stdout
+    assert "Against  bad with 20 labels: ranks better" in done.stdout
 
 
 @pytest.mark.parametrize(

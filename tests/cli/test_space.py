@@ -29,7 +29,8 @@ def candidates(tmp_path, monkeypatch):
 def test_pairs_of_classes_are_related_and_files_written(cli, candidates, tmp_path):
     done = cli(
         "space", *candidates, "--task", "digits", "--pairs", "--classes", "0,1,7",
-        "--per-class", "10", "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
+        "--per-class", "10", "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json",
+        "--plot", tmp_path / "a.png",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -74,7 +74,7 @@ def test_a_score_with_another_unit_has_no_diagonal_and_its_outliers_are_judged_b
     assert left.get_xlabel() == "predicted by logme"
 
 
-def test_bars_are_means_over_tasks_and_static_rankers_are_hatched(display):
+def test_bars_are_means_over_tasks_and_baselines_are_hatched(display):
     _, right = display.plot().ax_
     assert [bar.get_width() for bar in right.patches] == pytest.approx([0.9, 0.4, -0.3])
     assert [bool(bar.get_hatch()) for bar in right.patches] == [False, False, True]

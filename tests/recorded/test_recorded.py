@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from tests.recorded.cases import CASES, FOLDER
@@ -49,6 +50,8 @@ RENAMED = {
     ),
     # Studies
     "space / settings / score": "by",
+    "concordance / low": "concordance_low",
+    "concordance / high": "concordance_high",
 }
 # Columns that there were none of, by the keys that lead to them.
 ADDED = {"predictions / metric", "frame / metric", "curve / metric"}
@@ -72,6 +75,37 @@ def renamed(recorded, place=""):
     if isinstance(recorded, list):
         return [renamed(value, place) for value in recorded]
     return RENAMED.get(recorded, recorded) if isinstance(recorded, str) else recorded
+
+
+MEASURES = (
+    *("weighted_tau", "weighted_tau_by_score", "kendall", "pearson"),
+    *("regret", "regret_3", "regret_5"),
+)
+
+
+def in_long_form(recorded, name):
+    """Return what was recorded with means and differences of agreement one row per measure.
+
+    They were recorded with one row per score, and a column per measure and end of its interval.
+    """
+    agreement = {"agreement_of_scores": recorded}.get(name)
+    agreement = recorded["agree"] if name == "json_of_commands" else agreement
+    for table in ("means", "differences") if agreement else ():
+        rows = agreement[table]
+        is_frame = isinstance(rows, dict)
+        rows = pd.DataFrame(rows).to_dict("records") if is_frame else rows
+        rows = [one for row in rows for one in _by_measure(row)]
+        agreement[table] = pd.DataFrame(rows).to_dict("list") if is_frame else rows
+    return recorded
+
+
+def _by_measure(row):
+    """Return one row per measure of a row with a column per measure."""
+    names = {key: row[key] for key in ("score", "baseline") if key in row}
+    counts = {key: row[key] for key in ("n_tasks", "static") if key in row}
+    for measure in MEASURES:
+        value = {f"value{end}": row[f"{measure}{end}"] for end in ("", "_low", "_high")}
+        yield {**names, "measure": measure, **value, **counts}
 
 
 def without_added(found, place=""):
@@ -114,7 +148,8 @@ def differences(found, recorded, place):
 def test_results_are_those_of_the_recording(name):
     recorded = json.loads((FOLDER / "results" / f"{name}.json").read_text())
     found = json.loads(json.dumps(CASES[name]()))
-    assert list(differences(without_added(found, name), renamed(recorded, name), name)) == []
+    recorded = renamed(in_long_form(recorded, name), name)
+    assert list(differences(without_added(found, name), recorded, name)) == []
 
 
 def test_the_comparison_finds_what_differs():

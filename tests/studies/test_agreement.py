@@ -1,4 +1,4 @@
-"""Agreement of scores with achieved accuracies: tables, static rankers, errors, picture."""
+"""Agreement of scores with achieved accuracies: tables, label-free baselines, errors, picture."""
 
 import json
 import re
@@ -11,8 +11,9 @@ from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
 from modtools.studies._rank_agreement import MEASURES, rank_agreement
 from modtools.studies._tables import MEAN_RANK
+from tests.studies.tables import wide
 
-TRUTH = {
+ACHIEVED = {
     "digits": {"a": 0.9, "b": 0.8, "c": 0.7},
     "clothes": {"a": 0.5, "b": 0.6, "c": 0.4},
 }
@@ -23,8 +24,8 @@ SCORES = {
 
 
 def test_table_is_sorted_by_mean_weighted_tau_with_regret_in_points():
-    agreement = score_agreement(SCORES, TRUTH)
-    means = agreement.means().query("not static")
+    agreement = score_agreement(SCORES, ACHIEVED)
+    means = wide(agreement.means()).query("not static")
     assert means["score"].tolist() == ["knn", "logme"]
     assert means["regret"].tolist() == pytest.approx([0.0, (10.0 + 20.0) / 2])
     assert means["weighted_tau"].tolist()[0] == pytest.approx(1.0)
@@ -39,13 +40,13 @@ def test_table_is_sorted_by_mean_weighted_tau_with_regret_in_points():
 def test_each_row_holds_every_measure(n_modules):
     rng = np.random.default_rng(n_modules)
     names = [f"m{i}" for i in range(n_modules)]
-    truth, values = rng.uniform(size=n_modules), rng.normal(size=n_modules)
+    achieved, values = rng.uniform(size=n_modules), rng.normal(size=n_modules)
     agreement = score_agreement(
         {"t": {"s": dict(zip(names, values, strict=True))}},
-        {"t": dict(zip(reversed(names), truth[::-1], strict=True))},
+        {"t": dict(zip(reversed(names), achieved[::-1], strict=True))},
     )
     (row,) = agreement.frame().to_dict("records")
-    expected = rank_agreement(values, truth, np.ones((n_modules, 1), dtype=int))[:, 0]
+    expected = rank_agreement(values, achieved, np.ones((n_modules, 1), dtype=int))[:, 0]
     assert row == {
         "score": "s",
         "task": "t",
@@ -64,22 +65,22 @@ def test_frames_are_read_like_dicts():
             for module, value in values.items()
         ]
     )
-    truth = pd.DataFrame(
+    achieved = pd.DataFrame(
         [
             {"task": task, "module": module, "accuracy": accuracy}
-            for task, accuracies in TRUTH.items()
+            for task, accuracies in ACHIEVED.items()
             for module, accuracy in accuracies.items()
         ]
     )
-    expected = score_agreement(SCORES, TRUTH).frame()
-    pd.testing.assert_frame_equal(score_agreement(scores, truth).frame(), expected)
+    expected = score_agreement(SCORES, ACHIEVED).frame()
+    pd.testing.assert_frame_equal(score_agreement(scores, achieved).frame(), expected)
 
 
-def test_static_rankers_stand_beside_and_never_win():
-    static = {"n_parameters": {"a": 3, "b": 3, "c": 3}, "size": TRUTH["digits"]}
+def test_baselines_stand_beside_and_never_win():
+    baselines = {"n_parameters": {"a": 3, "b": 3, "c": 3}, "size": ACHIEVED["digits"]}
     scores = {task: {"logme": values["logme"]} for task, values in SCORES.items()}
-    agreement = score_agreement(scores, TRUTH, static=static)
-    means = agreement.means().set_index("score")
+    agreement = score_agreement(scores, ACHIEVED, baselines=baselines)
+    means = wide(agreement.means()).set_index("score")
     assert means["static"].to_dict() == {
         "size": True,
         MEAN_RANK: True,
@@ -91,16 +92,16 @@ def test_static_rankers_stand_beside_and_never_win():
     assert agreement.best == "logme"
 
 
-def test_static_rankers_may_differ_by_task():
-    static = {task: {"n_features": {"a": 1, "b": 2, "c": 3}} for task in TRUTH}
-    same = score_agreement(SCORES, TRUTH, static={"n_features": {"a": 1, "b": 2, "c": 3}})
-    given = score_agreement(SCORES, TRUTH, static=static)
+def test_baselines_may_differ_by_task():
+    baselines = {task: {"n_features": {"a": 1, "b": 2, "c": 3}} for task in ACHIEVED}
+    same = score_agreement(SCORES, ACHIEVED, baselines={"n_features": {"a": 1, "b": 2, "c": 3}})
+    given = score_agreement(SCORES, ACHIEVED, baselines=baselines)
     pd.testing.assert_frame_equal(given.frame(), same.frame())
 
 
 def test_a_score_that_leaves_the_best_module_out_pays_for_it():
     scores = {"digits": {"leep": {"b": 1.0, "c": 0.5}}}
-    (row,) = score_agreement(scores, TRUTH).frame().query("not static").to_dict("records")
+    (row,) = score_agreement(scores, ACHIEVED).frame().query("not static").to_dict("records")
     assert row["n_modules"] == 2
     assert row["regret"] == pytest.approx(10.0)
 
@@ -108,67 +109,67 @@ def test_a_score_that_leaves_the_best_module_out_pays_for_it():
 def test_equal_scores_keep_the_order_given():
     values = SCORES["digits"]["knn"]
     scores = {"digits": {"second": values, "first": values}}
-    agreement = score_agreement(scores, TRUTH)
-    assert agreement.means()["score"].tolist()[:2] == ["second", "first"]
+    agreement = score_agreement(scores, ACHIEVED)
+    assert agreement.means()["score"].unique().tolist()[:2] == ["second", "first"]
     assert agreement.best == "second"
 
 
 @pytest.mark.parametrize(
-    ("scores", "truth", "text"),
+    ("scores", "achieved", "text"),
     [
         (
             {"digits": {"knn": {"a": 1.0, "z": 2.0}}},
-            TRUTH,
-            'module "z" has knn on task "digits" but no accuracy in truth.',
+            ACHIEVED,
+            'module "z" has knn on task "digits" but no accuracy in achieved.',
         ),
         (
             {"sea": {"knn": {"a": 1.0, "b": 2.0}}},
-            TRUTH,
-            'scores name the task "sea", truth has digits, clothes.',
+            ACHIEVED,
+            'scores name the task "sea", achieved has digits, clothes.',
         ),
         (
             {"digits": {"knn": {"a": float("nan"), "b": 2.0}}},
-            TRUTH,
+            ACHIEVED,
             'knn of module "a" on task "digits" is nan.',
         ),
         (
             {"digits": {"knn": {"a": 1.0}}},
-            TRUTH,
+            ACHIEVED,
             'a ranking needs at least two modules; knn on task "digits" has 1.',
         ),
         (
             SCORES,
             {"digits": {"a": 96.8}},
-            'accuracies in truth are fractions in [0, 1]; module "a" on task "digits" has 96.8. '
+            'accuracies in achieved are fractions in [0, 1]; module "a" on task "digits" has 96.8. '
             'If these are percent, pass unit="percent".',
         ),
         (
             {},
-            {"digits": TRUTH["digits"]},
+            {"digits": ACHIEVED["digits"]},
             "scores is empty: give at least one score of two modules on one task.",
         ),
         (
             pd.DataFrame({"task": ["digits"], "score": ["knn"], "module": ["a"]}),
-            TRUTH,
+            ACHIEVED,
             "scores must have the columns task, score, module, value; value is absent.",
         ),
         (
             pd.DataFrame(
                 {"task": ["t"] * 2, "score": ["s"] * 2, "module": ["a"] * 2, "value": 1.0}
             ),
-            TRUTH,
+            ACHIEVED,
             'scores has two values of s for "a" on "t".',
         ),
     ],
 )
-def test_bad_input_is_one_clear_error(scores, truth, text):
+def test_bad_input_is_one_clear_error(scores, achieved, text):
     with pytest.raises(ModtoolsError) as caught:
-        score_agreement(scores, truth)
+        score_agreement(scores, achieved)
     assert str(caught.value) == text
 
 
 def test_text_html_and_json():
-    agreement = score_agreement(SCORES, TRUTH, static={"size": {"a": 3, "b": 2, "c": 1}})
+    agreement = score_agreement(SCORES, ACHIEVED, baselines={"size": {"a": 3, "b": 2, "c": 1}})
     lines = repr(agreement).splitlines()
     assert lines[0].startswith("Agreement with achieved accuracy, 95 % intervals; Kendall's W of")
     assert re.split(r"\s{2,}", lines[1]) == [
@@ -176,8 +177,8 @@ def test_text_html_and_json():
         "tasks",
     ]  # fmt: skip
     assert re.fullmatch(r"knn +1\.000 \[1\.000, 1\.000\] +1\.000 +1\.000 .*", lines[2])
-    assert "size (static)" in repr(agreement)
-    assert "<td>size (static)</td>" in agreement._repr_html_()
+    assert "size (label-free)" in repr(agreement)
+    assert "<td>size (label-free)</td>" in agreement._repr_html_()
     content = json.loads(agreement.to_json())
     assert next(row["score"] for row in content["means"]) == "knn"
     assert {row["baseline"] for row in content["differences"]} == {"size", MEAN_RANK}
@@ -189,14 +190,14 @@ def test_text_html_and_json():
 
 
 def test_json_file_is_the_text(tmp_path):
-    agreement = score_agreement(SCORES, TRUTH)
+    agreement = score_agreement(SCORES, ACHIEVED)
     assert agreement.to_json(tmp_path / "a.json") == (tmp_path / "a.json").read_text()
 
 
 def test_plot_draws_the_best_score_or_the_one_asked_for():
     from matplotlib.figure import Figure
 
-    agreement = score_agreement(SCORES, TRUTH)
+    agreement = score_agreement(SCORES, ACHIEVED)
     display = agreement.plot(Figure().subplots(1, 2))
     assert (display.score, display.accuracy) == ("knn", True)
     assert display.frame()["predicted"].tolist() == [0.8, 0.7, 0.6, 0.5, 0.7, 0.3]
@@ -207,6 +208,6 @@ def test_plot_draws_the_best_score_or_the_one_asked_for():
 
 
 def test_inputs_are_not_changed():
-    before = json.dumps([SCORES, TRUTH])
-    score_agreement(SCORES, TRUTH)
-    assert json.dumps([SCORES, TRUTH]) == before
+    before = json.dumps([SCORES, ACHIEVED])
+    score_agreement(SCORES, ACHIEVED)
+    assert json.dumps([SCORES, ACHIEVED]) == before

@@ -10,6 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
+from tests.studies.tables import wide
 
 pytestmark = pytest.mark.floating_point
 
@@ -18,12 +19,12 @@ TASKS, MODULES = ("t", "u", "v", "w"), tuple("abcdefg")
 
 @pytest.fixture(scope="module")
 def values():
-    """Return (scores, truth) by task: related, with ties in both."""
+    """Return (scores, achieved) by task: related, with ties in both."""
     rng = np.random.default_rng(0)
     found = {}
     for place, task in enumerate(TASKS):
-        truth = rng.uniform(0.3, 0.9, len(MODULES)).round(1 if place == 0 else 3)
-        found[task] = (truth + 0.1 * rng.normal(size=len(MODULES))).round(1), truth
+        achieved = rng.uniform(0.3, 0.9, len(MODULES)).round(1 if place == 0 else 3)
+        found[task] = (achieved + 0.1 * rng.normal(size=len(MODULES))).round(1), achieved
     return found
 
 
@@ -55,18 +56,18 @@ def test_gaps_of_all_tasks_are_correlated(agreement, values):
 
 
 def test_on_one_task_gaps_correlate_as_the_values_do(values):
-    scores, truth = (dict(zip(MODULES, v, strict=True)) for v in values["u"])
-    one = score_agreement({"u": {"score": scores}}, {"u": truth})
-    assert row_of(one)["gap_pearson"] == pytest.approx(one.means()["pearson"].iloc[0])
+    scores, achieved = (dict(zip(MODULES, v, strict=True)) for v in values["u"])
+    one = score_agreement({"u": {"score": scores}}, {"u": achieved})
+    assert row_of(one)["gap_pearson"] == pytest.approx(wide(one.means())["pearson"].iloc[0])
 
 
 def test_the_share_of_ordered_pairs_counts_ties_of_the_score_half(agreement, values):
     shares = []
-    for scores, truth in values.values():
+    for scores, achieved in values.values():
         right = [
-            0.5 + 0.5 * np.sign(scores[i] - scores[j]) * np.sign(truth[i] - truth[j])
-            for i, j in combinations(range(len(truth)), 2)
-            if truth[i] != truth[j]
+            0.5 + 0.5 * np.sign(scores[i] - scores[j]) * np.sign(achieved[i] - achieved[j])
+            for i, j in combinations(range(len(achieved)), 2)
+            if achieved[i] != achieved[j]
         ]
         shares.append(np.mean(right))
     row = row_of(agreement)
@@ -75,14 +76,14 @@ def test_the_share_of_ordered_pairs_counts_ties_of_the_score_half(agreement, val
 
 
 def test_quarters_of_the_gap_are_those_of_the_ordered_pairs(values):
-    scores, truth = np.arange(7.0) ** 2, values["u"][1]
+    scores, achieved = np.arange(7.0) ** 2, values["u"][1]
     named = (
         {"u": {"score": dict(zip(MODULES, scores, strict=True))}},
-        {"u": dict(zip(MODULES, truth, strict=True))},
+        {"u": dict(zip(MODULES, achieved, strict=True))},
     )
     row = row_of(score_agreement(*named))
     pairs = sorted(
-        (abs(scores[i] - scores[j]), np.sign((scores[i] - scores[j]) * (truth[i] - truth[j])))
+        (abs(scores[i] - scores[j]), np.sign((scores[i] - scores[j]) * (achieved[i] - achieved[j])))
         for i, j in combinations(range(7), 2)
     )
     gaps, signs = np.array(pairs).T
@@ -96,8 +97,8 @@ def test_modules_of_one_size_are_compared_among_themselves(agreement, values):
     sizes = {"a": 100, "b": 140, "c": 151, "d": 1000, "e": 1500, "f": 0, "g": 0}
     close = [("a", "b"), ("b", "c"), ("d", "e"), ("f", "g")]
     shares = []
-    for scores, truth in values.values():
-        s, a = (dict(zip(MODULES, v, strict=True)) for v in (scores, truth))
+    for scores, achieved in values.values():
+        s, a = (dict(zip(MODULES, v, strict=True)) for v in (scores, achieved))
         right = [
             0.5 + 0.5 * np.sign(s[i] - s[j]) * np.sign(a[i] - a[j])
             for i, j in close
@@ -119,8 +120,8 @@ def test_calibrated_errors_are_those_of_tasks_left_out(agreement, values):
         return model.predict(at)
 
     errors, coverage, widths = [], [], []
-    for task, (scores, truth) in values.items():
-        off = truth - fitted([task], scores)
+    for task, (scores, achieved) in values.items():
+        off = achieved - fitted([task], scores)
         residuals = np.concatenate(
             [values[t][1] - fitted([task, t], values[t][0]) for t in TASKS if t != task]
         )
@@ -136,8 +137,8 @@ def test_calibrated_errors_are_those_of_tasks_left_out(agreement, values):
 
 def test_a_perfect_score_is_faithful_in_every_way():
     rng = np.random.default_rng(1)
-    truth = {t: dict(zip(MODULES, rng.uniform(0.2, 0.9, 7), strict=True)) for t in TASKS}
-    row = row_of(score_agreement({t: {"score": truth[t]} for t in TASKS}, truth))
+    achieved = {t: dict(zip(MODULES, rng.uniform(0.2, 0.9, 7), strict=True)) for t in TASKS}
+    row = row_of(score_agreement({t: {"score": achieved[t]} for t in TASKS}, achieved))
     names = ["gap_pearson", "gap_spearman", "ordered", *(f"ordered_q{q}" for q in range(1, 5))]
     assert row[names].tolist() == pytest.approx([1.0] * 7)
     assert row[[f"{name}_low" for name in names]].tolist() == pytest.approx([1.0] * 7)
@@ -145,21 +146,21 @@ def test_a_perfect_score_is_faithful_in_every_way():
 
 
 def test_two_tasks_leave_nothing_to_calibrate_on():
-    truth = {"t": {"a": 0.5, "b": 0.6}, "u": {"a": 0.4, "b": 0.7}}
-    found = score_agreement({t: {"score": truth[t]} for t in truth}, truth).fidelity()
+    achieved = {"t": {"a": 0.5, "b": 0.6}, "u": {"a": 0.4, "b": 0.7}}
+    found = score_agreement({t: {"score": achieved[t]} for t in achieved}, achieved).fidelity()
     assert "error" not in found
     assert np.isfinite(found.select_dtypes("number").to_numpy()).all()
 
 
-def test_budgets_are_rows_of_their_own():
+def test_label_counts_are_rows_of_their_own():
     rng = np.random.default_rng(2)
     rows = [
-        {"task": t, "budget": b, "draw": d, "module": m, "accuracy": a, "knn": a + e}
-        for t in TASKS[:3] for b in (5, 20) for d in (0, 1) for m in MODULES[:4]
+        {"task": t, "n_labels": n, "repeat": r, "module": m, "accuracy": a, "knn": a + e}
+        for t in TASKS[:3] for n in (5, 20) for r in (0, 1) for m in MODULES[:4]
         for a, e in [(rng.uniform(), 0.1 * rng.normal())]
     ]  # fmt: skip
     table = pd.DataFrame(rows)
     found = score_agreement(table.drop(columns="accuracy"), table).fidelity()
     rows = found[found["score"] == "knn"]
-    assert rows["budget"].tolist() == [5, 20]
+    assert rows["n_labels"].tolist() == [5, 20]
     assert rows["error"].gt(0).all()
