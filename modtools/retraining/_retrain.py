@@ -141,9 +141,7 @@ def retrain(
     members = read(labelled, features)
     _check_lengths(members, labelled)
     _expect_blocks(estimator, members)
-    matrix = _side_by_side(members)
-    _check_varies(matrix, frozen)
-    estimator.fit(matrix, labelled.labels, **others)
+    estimator.fit(_varying(_side_by_side(members), frozen), labelled.labels, **others)
     return ReusedModel(
         frozen,
         estimator,
@@ -285,10 +283,12 @@ def _side_by_side(members: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
-def _check_varies(features: NDArray[Any], module: PretrainedModule | CombinedModule) -> None:
+def _varying(features: NDArray[Any], module: PretrainedModule | CombinedModule) -> NDArray[Any]:
+    """Return the features, or raise where they are the same in all examples."""
     if len(features) > 1 and not np.ptp(features, axis=0).any():
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(
             f'the features of "{module.names[0]}" are the same{zero} in all {len(features)} '
             "examples, so no output module can learn from them. Choose another module or tap."
         )
+    return features
