@@ -9,7 +9,6 @@ from modtools.modules._card import (
 )
 from modtools.modules._collection import ModuleCollection, ModulesLike as ModulesLike
 from modtools.modules._combined import CombinedModule, networks_of as networks_of
-from modtools.modules._costs import Costs, check_cost as check_cost
 from modtools.modules._extraction import (
     Extraction,
     extract,
@@ -24,7 +23,13 @@ from modtools.modules._identity import (
 )
 from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule, check_module_name as check_module_name
-from modtools.modules._module_facts import ForwardOptions as ForwardOptions, ModuleFacts
+from modtools.modules._module_facts import (
+    Costs,
+    ForwardOptions as ForwardOptions,
+    ModuleFacts,
+    check_cost as check_cost,
+    milliseconds_per_example,
+)
 from modtools.modules._preprocessing import (
     ImagePreprocess,
     image_preprocess,
@@ -32,7 +37,6 @@ from modtools.modules._preprocessing import (
 )
 from modtools.modules._streaming import check_device as check_device
 from modtools.modules._text import TextPreprocess, text_module
-from modtools.modules._timing import milliseconds_per_example
 from modtools.modules._weights import (
     axes_in_memory as axes_in_memory,
     check_files as check_files,

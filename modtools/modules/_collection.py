@@ -30,12 +30,14 @@ from modtools.modules._candidates import (
     read_at,
 )
 from modtools.modules._combined import CombinedModule, networks_of
-from modtools.modules._costs import COSTS, Costs, check_cost
 from modtools.modules._identity import array_digest
 from modtools.modules._module import PretrainedModule
 from modtools.modules._module_facts import (
+    COSTS,
+    Costs,
     ForwardOptions,
     ModuleFacts,
+    check_cost,
     facts_of,
     identities_of,
     run_named,

@@ -1,23 +1,45 @@
-"""What one module gives: features, parameters, time and identity; whatever fails names it."""
+"""What a module gives and costs: features, parameters, time, identity; what fails names it."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
+import numpy as np
+
+from modtools._checks import check_choice, check_integer
+from modtools._progress import quiet
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, ModuleError
 from modtools.modules._candidates import Module, read_at
 from modtools.modules._combined import CombinedModule, networks_of
-from modtools.modules._extraction import Extraction, run
+from modtools.modules._extraction import Extraction, iter_features, run
 from modtools.modules._identity import extraction_keys
-from modtools.modules._timing import milliseconds_per_example
+from modtools.modules._streaming import as_task
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ForwardOptions", "ModuleFacts", "facts_of", "identities_of", "run_named"]
+__all__ = [
+    "COSTS",
+    "Costs",
+    "ForwardOptions",
+    "ModuleFacts",
+    "check_cost",
+    "facts_of",
+    "identities_of",
+    "milliseconds_per_example",
+    "run_named",
+]
+
+COSTS: Final = {"parameters": "parameters", "milliseconds": "ms an example"}
+# The first pass of a network runs to its end to find where to stop, the next ones fill caches.
+_WARM_UP: Final = 2
+_MEASURED: Final = 7
 
 
 class ForwardOptions(TypedDict, total=False):
@@ -103,3 +125,117 @@ def identities_of(module: Module, precision: str) -> list[str]:
         ) from error
     found = [key(repr(layer)) for key, part in zip(keys, parts, strict=True) for layer in part.taps]
     return [" ".join([*found, *module.members])] if isinstance(module, CombinedModule) else found
+
+
+def milliseconds_per_example(
+    module: Module,
+    inputs: Any,
+    *,
+    device: "str | torch.device | None" = None,
+    precision: str = "float32",
+    batch_size: int = 64,
+) -> float:
+    """Measure the time that features take: preprocessing, forward pass and pooling.
+
+    Parameters
+    ----------
+    module : PretrainedModule or CombinedModule
+        The module; a tap within a network ends the pass there, unless the network decides by its
+        inputs which layers run.
+    inputs : Task, array, tensor or list of str
+        Real inputs; their first rows are used, again and again where there are few.
+    device : str or torch.device, optional
+        Where to run; the network is moved there and back.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Autocast precision of the forward pass.
+    batch_size : int, default=64
+        Inputs in one forward pass; small batches cost more an example.
+
+    Returns
+    -------
+    float
+        Milliseconds an example: the median over seven batches after two that warm up, over the
+        size of a batch.
+
+    Examples
+    --------
+    >>> from modtools.modules import pixels
+    >>> from modtools.tasks import load_task
+    >>> 0 < milliseconds_per_example(pixels(), load_task("digits")) < 10
+    True
+    """
+    task, batch_size = as_task(inputs), check_integer(batch_size, name="batch_size")
+    rows = np.arange((_WARM_UP + _MEASURED) * batch_size) % len(task)
+    seconds = []
+    with quiet():
+        blocks = iter_features(
+            module, task.subset(rows), device=device, precision=precision, batch_size=batch_size
+        )
+        started = time.perf_counter()
+        for _ in blocks:
+            now = time.perf_counter()
+            seconds.append(now - started)
+            started = now
+    return float(1000 * np.median(seconds[_WARM_UP:]) / batch_size)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost of each module, where known, and of several together.
+
+    Layers of one network (``network@layer``) cost as much as the most expensive of them, because
+    one forward pass serves all.
+
+    Attributes
+    ----------
+    unit : str
+        What is counted, for tables and pictures; empty for numbers of the caller.
+    values : dict of str to float
+        Cost of each module on its own; a module without an entry has no known cost.
+
+    Examples
+    --------
+    >>> Costs("parameters", {"net@early": 10.0, "net@late": 30.0, "raw": 0.0}).of(
+    ...     ["net@early", "net@late", "raw"]
+    ... )
+    30.0
+    """
+
+    unit: str
+    values: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """What a column or an axis of costs is called."""
+        return f"cost ({self.unit})" if self.unit else "cost"
+
+    def text(self, value: float) -> str:
+        """Return a cost with its unit."""
+        return f"{value:g} {self.unit}".rstrip()
+
+    def of(self, names: Iterable[str]) -> float | None:
+        """Return what modules cost together; None where one of them has no known cost."""
+        networks: dict[str, float] = {}
+        for name in names:
+            if name not in self.values:
+                return None
+            network = name.partition("@")[0]
+            networks[network] = max(networks.get(network, 0.0), self.values[name])
+        return sum(networks.values())
+
+
+def check_cost(cost: Any) -> str | Mapping[str, float]:
+    """Return the name of a cost or numbers by module, checked."""
+    if isinstance(cost, Mapping):
+        for name, value in cost.items():
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not 0 <= float(value) < np.inf:
+                raise ModtoolsError(
+                    f'cost of "{name}" must be a finite number of at least 0; got {value!r}.'
+                )
+        return {str(name): float(value) for name, value in cost.items()}
+    if not isinstance(cost, str):
+        raise ModtoolsError(
+            f'cost must be "parameters", "milliseconds" or a dict {{module: number}}; got {cost!r}.'
+        )
+    return check_choice(cost, list(COSTS), name="cost")
