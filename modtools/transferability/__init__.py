@@ -25,7 +25,7 @@ from modtools.transferability._registry import (
     Scores,
 )
 from modtools.transferability._scatter import gbc, hscore, regularized_hscore, sfda, transrate
-from modtools.transferability._score import score, score_moments
+from modtools.transferability._score import score
 from modtools.transferability._source import leep, nce
 
 # Tables and results show the scores in this order.
@@ -68,7 +68,6 @@ __all__ = [
     "regularized_hscore",
     "ridge",
     "score",
-    "score_moments",
     "sfda",
     "transrate",
     "upper_triangle_alignment",

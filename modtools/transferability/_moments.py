@@ -386,6 +386,12 @@ class Moments:
         See Also
         --------
         modtools.transferability.score : The same from features, with what was left out and why.
+
+        Examples
+        --------
+        >>> moments = Moments.from_features([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1])
+        >>> round(moments.score(["hscore"])["hscore"], 4)
+        0.9901
         """
         return score_summary(self.summary(), scores)
 

@@ -20,12 +20,11 @@ from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, UnusableInputError
 from modtools.tasks import Labels, encode_labels, group_codes
 from modtools.transferability._declare import check_scorable
-from modtools.transferability._moments import Moments
 from modtools.transferability._registry import SCORES, Score, Scores
 from modtools.transferability._summarise import summarise
 from modtools.transferability._summary import Summary
 
-__all__ = ["score", "score_moments"]
+__all__ = ["score"]
 
 
 @dataclass
@@ -166,19 +165,3 @@ def _compute(entry: Score, inputs: _Inputs) -> Any:
         return entry.compute(inputs.summary(entry.feature_map))
     known = {"groups": inputs.groups} if entry.knows_groups else {}
     return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed, **known)
-
-
-def score_moments(moments: Moments, scores: Sequence[str] | str | None = None) -> Scores:
-    """Score moments; see `modtools.transferability.Moments.score`.
-
-    Scores that need more than moments are refused when named and listed in `.skipped` otherwise. By
-    default the scores whose own feature map is the one that the moments carry; named scores use
-    that map too.
-
-    Examples
-    --------
-    >>> moments = Moments.from_features([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1])
-    >>> round(score_moments(moments, ["hscore"])["hscore"], 4)
-    0.9901
-    """
-    return moments.score(scores)
