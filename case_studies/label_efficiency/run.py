@@ -34,6 +34,7 @@ MOST_LABELS, REPEATS = 1000, 20
 QUICK_POOL, QUICK_LABELS, QUICK_REPEATS = 300, 60, 3
 TARGETS = {"fashion-mnist": 0.80, "digits": 0.90}
 SHOWN_LABELS = (10, 30, 100, 300, 1000)
+CENSORED = {"reached": "", "more_than": "above", "below_first": "below"}
 BEGIN, END = "<!-- labels:begin -->", "<!-- labels:end -->"
 
 
@@ -125,9 +126,9 @@ def table_of(name: str, found: LabelEfficiency) -> pd.DataFrame:
                 **{f"{n} labels": 100 * at.loc[n, "accuracy"] for n in shown},
                 "target": 100 * target,
                 "labels_to_reach": reached.loc[module, "n_labels"],
-                "low": reached.loc[module, "low"],
-                "high": reached.loc[module, "high"],
-                "censored": reached.loc[module, "censored"],
+                "low": reached.loc[module, "n_labels_low"],
+                "high": reached.loc[module, "n_labels_high"],
+                "censored": CENSORED[reached.loc[module, "status"]],
             }
         )
     return pd.DataFrame(rows)

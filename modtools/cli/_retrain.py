@@ -1,6 +1,5 @@
 """``modtools retrain``: reuse a frozen module with few labels, and know what more would bring."""
 
-import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -530,7 +529,7 @@ def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFra
     if done.target is None:
         return None
     measured = curve.labels_to_reach(done.target)
-    if math.isfinite(measured.n_labels):
+    if measured.status != "more_than":
         return pd.DataFrame([{"line": line, **measured._asdict()}])
     last = curve.frame().iloc[-1]
     known = MeasuredAccuracy(last["value"], last["value_low"], last["value_high"])

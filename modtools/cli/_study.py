@@ -235,13 +235,14 @@ def _reach_cells(row: "pd.Series[Any]", first: int) -> list[str]:
     """Return with how many labels a line reaches the target, and the interval where it is known."""
     from modtools._results import interval_text
 
-    sign = {"above": "> ", "below": "≤ "}.get(row["censored"], "")
+    sign = {"more_than": "> ", "below_first": "≤ "}.get(row["status"], "")
     count = f"{sign}{row['n_labels']:.0f}"
     # Above all budgets, or below them, in every resample: then there is no more to say.
-    if math.isinf(row["low"]) or row["high"] == 0:
+    low, high = row["n_labels_low"], row["n_labels_high"]
+    if math.isinf(low) or high == 0:
         return [count, ""]
-    interval = interval_text(row["low"], row["high"], "{:.0f}")
-    return [count, interval if row["low"] else interval.replace("[0", f"[< {first}")]
+    interval = interval_text(low, high, "{:.0f}")
+    return [count, interval if low else interval.replace("[0", f"[< {first}")]
 
 
 def _shown_counts(counts: Sequence[int]) -> list[int]:
@@ -278,14 +279,20 @@ def _content(
         "n_test": len(test),
         "best": done.best,
         "target": target,
-        "labels_to_reach": None
-        if reached is None
-        else reached.replace([math.inf, -math.inf], math.nan),
+        "labels_to_reach": None if reached is None else _reached_content(reached),
         "area": done.area() if several else table[_KEYS].assign(area=table["accuracy"]),
         "results": table,
         "settings": done.settings,
         "seconds": done.seconds,
     }
+
+
+def _reached_content(reached: "pd.DataFrame") -> "pd.DataFrame":
+    """Return with how many labels lines reach the target, by the names that JSON has for it."""
+    status = {"reached": "", "more_than": "above", "below_first": "below"}
+    table = reached.assign(status=reached["status"].map(status))
+    names = {"n_labels_low": "low", "n_labels_high": "high", "status": "censored"}
+    return table.rename(columns=names).replace([math.inf, -math.inf], math.nan)
 
 
 def _draw(done: "LabelEfficiency", target: float | None, path: Path) -> list[Path]:

@@ -24,10 +24,10 @@ from modtools.plotting._display import (
 )
 from modtools.plotting._label_marks import (
     MOST_TICKS,
-    censoring,
     count_ticks,
     draw_level,
     mark_reached,
+    reach_status,
     reach_text,
     set_ticks,
 )
@@ -43,6 +43,7 @@ _MOST_DRAWS = 30  # thin lines in the whole picture
 _NOTE_WIDTH = 90  # letters
 _FIGURES = ["n_labels", "value"]
 _LIMITS = ["value_low", "value_high"]
+_REACHED = ["line", "n_labels", "n_labels_low", "n_labels_high"]
 
 
 class _Style(NamedTuple):
@@ -72,9 +73,9 @@ class LabelEfficiencyDisplay(Display):
     target : float, optional
         Accuracy in [0, 1] that is asked for.
     reached : pandas.DataFrame, optional
-        Columns line, n_labels, low and high: with how many labels each line reaches the target.
-        Where a column censored says "above" or n_labels is missing or infinite it is not reached;
-        where it says "below" the smallest count suffices already.
+        Columns line, n_labels, n_labels_low and n_labels_high: with how many labels each line
+        reaches the target. Where a column status says "more_than" or n_labels is missing or
+        infinite it is not reached; where it says "below_first" the smallest count suffices already.
     ceiling : float or mapping of str to float, optional
         Accuracy with all labels: one for all lines, or one per line.
     forecast : pandas.DataFrame, optional
@@ -114,7 +115,7 @@ class LabelEfficiencyDisplay(Display):
         )
         self.reached = None
         if reached is not None:
-            self.reached = _checked(reached, "reached", ["line", "n_labels", "low", "high"])
+            self.reached = _checked(reached, "reached", _REACHED)
         self.forecast = None
         if forecast is not None:
             self.forecast = _checked(forecast, "forecast", ["line", *_FIGURES])
@@ -273,7 +274,10 @@ class LabelEfficiencyDisplay(Display):
             color, marker, _ = styles[line]
             named = len(rows) == 1
             mark_reached(self.ax_, row, self.target or 0, color=color, marker=marker, named=named)
-            if not censoring(row) and not np.isnan([row["low"], row["high"]]).all():
+            if (
+                reach_status(row) == "reached"
+                and not np.isnan([row["n_labels_low"], row["n_labels_high"]]).all()
+            ):
                 levels.add("95 %" if row["n_labels"] <= measured.get(line, 0) else "80 %")
         if levels:
             yield f"bar: {' or '.join(sorted(levels))} interval of the labels"
@@ -292,7 +296,7 @@ class LabelEfficiencyDisplay(Display):
             percent = 100 * float(last["value"])
             text = f"about {percent:.0f} %" if last["extrapolated"] else f"{percent:.1f} %"
             row = reached.get(str(line))
-            if row is not None and (len(reached) > 1 or censoring(row)):
+            if row is not None and (len(reached) > 1 or reach_status(row) != "reached"):
                 text = reach_text(row, self.target or 0)
             name, color = f"{line}  {text}".strip(), styles[str(line)].color
             ends.append(EndLabel(name, float(last["n_labels"]), percent, color))

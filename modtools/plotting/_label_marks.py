@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_TICKS",
-    "censoring",
     "count_ticks",
     "draw_level",
     "mark_reached",
+    "reach_status",
     "reach_text",
     "set_ticks",
 ]
@@ -85,7 +85,7 @@ def mark_reached(
     ax : matplotlib.axes.Axes
         Where the lines are drawn; its limits stay as they are.
     row : mapping
-        n_labels, low, high and, where known, censored.
+        n_labels, n_labels_low, n_labels_high and, where known, status.
     target : float
         The accuracy reached, in [0, 1].
     color, marker : color, str
@@ -93,11 +93,13 @@ def mark_reached(
     named : bool
         Whether the number is written beside the ring.
     """
-    if censoring(row):
+    if reach_status(row) != "reached":
         return
     left, right = ax.get_xlim()
     percent = 100.0 * target
-    ends = np.clip(np.nan_to_num([row["low"], row["high"]], nan=row["n_labels"]), left, right)
+    ends = np.clip(
+        np.nan_to_num([row["n_labels_low"], row["n_labels_high"]], nan=row["n_labels"]), left, right
+    )
     ax.hlines(percent, *ends, color=color, linewidth=3.2, alpha=0.6, zorder=4)
     ring: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": color, "zorder": 5}
     ring |= {"markersize": 9.5, "markeredgewidth": 1.8, "linestyle": "none"}
@@ -126,16 +128,16 @@ def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
     )
 
 
-def censoring(row: Mapping[Any, Any]) -> str:
-    """Return "above" where the target is not reached, "below" where it always is, else "".
+def reach_status(row: Mapping[Any, Any]) -> str:
+    """Return whether the target is "reached", needs "more_than" shown, or was "below_first".
 
-    >>> censoring({"n_labels": float("inf")}), censoring({"n_labels": 10, "censored": "below"})
-    ('above', 'below')
+    >>> reach_status({"n_labels": np.inf}), reach_status({"n_labels": 10, "status": "below_first"})
+    ('more_than', 'below_first')
     """
-    stated = row.get("censored", "")
+    stated = row.get("status", "")
     if isinstance(stated, str) and stated:
         return stated
-    return "" if np.isfinite(row["n_labels"]) else "above"
+    return "reached" if np.isfinite(row["n_labels"]) else "more_than"
 
 
 def reach_text(row: Mapping[Any, Any], target: float) -> str:
@@ -144,12 +146,16 @@ def reach_text(row: Mapping[Any, Any], target: float) -> str:
     >>> reach_text({"n_labels": 190}, 0.9), reach_text({"n_labels": float("nan")}, 0.925)
     ('90 % at 190 labels', '92.5 % not reached')
     """
-    where = {"": "at {:.0f} labels", "above": "not reached", "below": "from the first count on"}
-    return f"{100 * target:.3g} % " + where[censoring(row)].format(row["n_labels"])
+    where = {
+        "reached": "at {:.0f} labels",
+        "more_than": "not reached",
+        "below_first": "from the first count on",
+    }
+    return f"{100 * target:.3g} % " + where[reach_status(row)].format(row["n_labels"])
 
 
 def _interval_text(row: Mapping[Any, Any]) -> str:
-    ends = [row["low"], row["high"]]
+    ends = [row["n_labels_low"], row["n_labels_high"]]
     if np.isnan(ends).any():
         return ""
     low, high = (f"{end:.0f}" if np.isfinite(end) else "∞" for end in ends)

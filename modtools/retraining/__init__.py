@@ -4,7 +4,11 @@ from modtools.retraining._choose import STRATEGIES as STRATEGIES, choose_labels
 from modtools.retraining._curve import LearningCurve
 from modtools.retraining._extrapolation import extrapolate
 from modtools.retraining._forecast import Forecast
-from modtools.retraining._label_counts import labels_at as labels_at, rising as rising
+from modtools.retraining._label_counts import (
+    LabelsToReach as LabelsToReach,
+    labels_at as labels_at,
+    rising as rising,
+)
 from modtools.retraining._labels_needed import next_target as next_target
 from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._overlap import (

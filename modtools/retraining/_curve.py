@@ -15,7 +15,7 @@ from modtools._writing import versions
 from modtools.outputs import log_spaced_counts
 from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining._forecast import Forecast
-from modtools.retraining._label_counts import Reach, first_reaching
+from modtools.retraining._label_counts import LabelsToReach, first_reaching, rising
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +115,9 @@ class LearningCurve(Result):
             }
         )
 
-    def labels_to_reach(self, accuracy: float, *, forecast: Forecast | None = None) -> Reach:
+    def labels_to_reach(
+        self, accuracy: float, *, forecast: Forecast | None = None
+    ) -> LabelsToReach:
         """Return with how many labels of this order the curve reaches an accuracy.
 
         Parameters
@@ -127,19 +129,21 @@ class LearningCurve(Result):
 
         Returns
         -------
-        Reach
-            Labels, and where the ends of `interval` reach it: (n_labels, low, high). Infinite where
-            the curve ends before; the first count where it suffices already. The interval holds
-            what other test examples would change; for that of other labels, see `label_efficiency`.
-            From a forecast, its 80 % interval.
+        LabelsToReach
+            Labels, where the ends of `interval` reach it, and whether the curve does: (n_labels,
+            n_labels_low, n_labels_high, status). Where it ends before, the status is "more_than"
+            and n_labels its last count; ends are infinite beyond it. The interval holds what other
+            test examples would change; for that of other labels, see `label_efficiency`. From a
+            forecast, its 80 % interval.
         """
         accuracy = check_fraction(accuracy, name="accuracy")
         low, high = self.interval()
-        found = [
+        point, start, end = (
             first_reaching(self.n_labels, part, accuracy) for part in (self.accuracy, high, low)
-        ]
-        if np.isfinite(found[0]) or forecast is None or forecast.refused is not None:
-            return Reach(*found)
+        )
+        if np.isfinite(point) or forecast is None or forecast.refused is not None:
+            suffices = rising(self.accuracy)[0] > accuracy
+            return LabelsToReach.of(0 if suffices else point, start, end, self.n_labels)
         measured = MeasuredAccuracy(float(self.accuracy[-1]), float(low[-1]), float(high[-1]))
         return forecast.labels_needed(accuracy, measured=measured).reach()
 

@@ -1,6 +1,5 @@
 """What `extrapolate` gives back: accuracies of more labels with intervals, or a refusal."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +12,7 @@ from modtools._results import Column, Result, percent, percent_interval
 from modtools._writing import versions
 from modtools.exceptions import ModtoolsError
 from modtools.retraining._error_law import ErrorLaw
-from modtools.retraining._label_counts import Reach, labels_at
+from modtools.retraining._label_counts import LabelsToReach, labels_at
 from modtools.retraining._labels_needed import LabelsNeeded, labels_needed
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Forecast(Result):
         value, low, high = law.accuracies([n_labels])[:, 0]
         return ExpectedAccuracy(float(value), float(low), float(high))
 
-    def labels_to_reach(self, accuracy: float) -> Reach:
+    def labels_to_reach(self, accuracy: float) -> LabelsToReach:
         """Return how many labels in all an accuracy needs.
 
         Parameters
@@ -111,9 +110,10 @@ class Forecast(Result):
 
         Returns
         -------
-        Reach
-            Labels and 80 % interval, (n_labels, low, high): never fewer than the labels there are,
-            infinite beyond 20 times as many.
+        LabelsToReach
+            Labels, 80 % interval and status, (n_labels, n_labels_low, n_labels_high, status): never
+            fewer than the labels there are; beyond 20 times as many the status is "more_than", and
+            ends of the interval are infinite.
 
         Raises
         ------
@@ -128,7 +128,9 @@ class Forecast(Result):
         found = labels_at(curves, np.full(3, accuracy), counts, tolerance=0.0)
         # The labels there are do not suffice where more are needed, however few more.
         more = np.maximum(np.rint(found), self.n_labels + 1)
-        return Reach(*np.where(curves[:, 0] >= accuracy, float(self.n_labels), more).tolist())
+        reached = np.where(curves[:, 0] >= accuracy, float(self.n_labels), more)
+        suffices = curves[0, 0] > accuracy
+        return LabelsToReach.of(0 if suffices else reached[0], reached[1], reached[2], counts)
 
     def gain(self, labels: int) -> float:
         """Return how much accuracy so many more labels are worth, in [0, 1].
@@ -269,9 +271,9 @@ class Forecast(Result):
         if self.refused is not None:
             return self.frame()
         furthest = _MULTIPLE * self.n_labels
-        reached = math.inf if target is None else self.labels_to_reach(target).n_labels
-        if math.isfinite(reached):
-            furthest = min(max(furthest, int(1.3 * reached)), self._furthest)
+        reached = None if target is None else self.labels_to_reach(target)
+        if reached is not None and reached.status != "more_than":
+            furthest = min(max(furthest, int(1.3 * reached.n_labels)), self._furthest)
         return self.frame(_round_counts(self.n_labels, furthest))
 
     def frame(self, n_labels: Iterable[int] | None = None) -> "pd.DataFrame":

@@ -1,6 +1,6 @@
 """With how many labels a curve reaches a level: one meaning for curves, forecasts and studies."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,17 +8,55 @@ from scipy.optimize import isotonic_regression
 
 from modtools._types import FloatMatrix
 
-__all__ = ["Reach", "first_reaching", "labels_at", "rising"]
+__all__ = ["LabelsToReach", "first_reaching", "labels_at", "rising"]
 
 _ROUNDING = 1e-12  # the mean of subsets that are all .95 may lie below .95 by as little
 
 
-class Reach(NamedTuple):
-    """With how many labels an accuracy is reached, with an interval; infinite where it is not."""
+class LabelsToReach(NamedTuple):
+    """With how many labels an accuracy is reached: of curves, forecasts and studies alike.
+
+    Attributes
+    ----------
+    n_labels : float
+        Labels in all; the label count that is the bound where the accuracy is not reached.
+    n_labels_low, n_labels_high : float
+        Interval of the labels; an end beyond the label counts is infinite, or in a study 0.
+    status : {"reached", "more_than", "below_first"}
+        Whether `n_labels` reach it, more than `n_labels` are needed, or `n_labels`, the smallest
+        label count, suffice and fewer may.
+    """
 
     n_labels: float
-    low: float
-    high: float
+    n_labels_low: float
+    n_labels_high: float
+    status: Literal["reached", "more_than", "below_first"]
+
+    @classmethod
+    def of(cls, found: float, low: float, high: float, counts: ArrayLike) -> "LabelsToReach":
+        """Return what `labels_at` found as an answer: 0 and infinity are a status.
+
+        Parameters
+        ----------
+        found : float
+            Labels; 0 where the smallest count suffices already, infinite where the largest does
+            not.
+        low, high : float
+            Interval of the labels.
+        counts : array-like of shape (n_counts,)
+            Rising label counts.
+
+        Examples
+        --------
+        >>> LabelsToReach.of(np.inf, 80.0, np.inf, [10, 100])
+        LabelsToReach(n_labels=100.0, n_labels_low=80.0, n_labels_high=inf, status='more_than')
+        """
+        first, last = np.atleast_1d(counts)[[0, -1]].tolist()
+        if found == 0:
+            return cls(float(first), float(low), float(high), "below_first")
+        if np.isinf(found):
+            return cls(float(last), float(low), float(high), "more_than")
+        return cls(float(found), float(low), float(high), "reached")
 
 
 def rising(curves: FloatMatrix) -> FloatMatrix:

@@ -4,7 +4,7 @@ import math
 from typing import Any, Final, NamedTuple
 
 from modtools._intervals import MeasuredAccuracy
-from modtools.retraining._label_counts import Reach
+from modtools.retraining._label_counts import LabelsToReach
 
 __all__ = ["LabelsNeeded", "labels_needed", "next_target", "rounded_count"]
 
@@ -75,17 +75,20 @@ class LabelsNeeded(NamedTuple):
             "labels_to_reach_high": self.high,
         }
 
-    def reach(self) -> Reach:
-        """Return the numbers as those of a curve: infinite where they are not known."""
+    def reach(self) -> LabelsToReach:
+        """Return the numbers as those of a curve: ends are infinite where they are not known."""
         low = self.low if self.low is not None else self.n_labels
-        return Reach(
-            *(math.inf if part is None else part for part in (self.n_labels, low, self.high))
-        )
+        low, high = (math.inf if part is None else part for part in (low, self.high))
+        if self.n_labels is None:
+            bound = self.n_there if self.more_than is None else self.more_than
+            return LabelsToReach(bound, low, high, "more_than")
+        is_below = self.n_labels == self.n_there
+        return LabelsToReach(self.n_labels, low, high, "below_first" if is_below else "reached")
 
 
 def labels_needed(
     target: float,
-    forecast: Reach,
+    forecast: LabelsToReach,
     *,
     n_there: int,
     furthest: int,
@@ -97,8 +100,8 @@ def labels_needed(
     ----------
     target : float
         The accuracy asked for.
-    forecast : Reach
-        Labels that the forecast says, with their 80 % interval; infinite beyond its range.
+    forecast : LabelsToReach
+        Labels that the forecast says, with their 80 % interval.
     n_there : int
         Labels there are.
     furthest : int
@@ -113,17 +116,19 @@ def labels_needed(
 
     Examples
     --------
-    >>> said = labels_needed(0.9, Reach(160.0, 130.0, 190.0), n_there=100, furthest=2000)
-    >>> said.text()
+    >>> ahead = LabelsToReach(160.0, 130.0, 190.0, "reached")
+    >>> labels_needed(0.9, ahead, n_there=100, furthest=2000).text()
     '90 % needs about 160 labels, 80 % interval [130, 190]'
     >>> found = MeasuredAccuracy(0.973, 0.954, 0.985)
-    >>> sure = Reach(500.0, 500.0, 812.0)
+    >>> sure = LabelsToReach(500.0, 500.0, 812.0, "below_first")
     >>> labels_needed(0.99, sure, n_there=500, furthest=10_000, measured=found).text()
     '99 % needs more than 500 labels (80 % interval from 500 to 812): 97.3 % [95.4, 98.5] was \
 measured with these 500'
     """
     # An end below the labels there are says no more than that they may suffice.
-    n_labels, low, high = (_known(max(float(part), n_there)) for part in forecast)
+    n_labels, low, high = (_known(max(float(part), n_there)) for part in forecast[:3])
+    if forecast.status == "more_than":
+        n_labels = None
     given = (target, n_there)
     if measured is not None and measured.value >= target - _ROUNDING:
         is_sure = measured.low is not None and measured.low >= target

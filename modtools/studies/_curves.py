@@ -11,7 +11,7 @@ from modtools._checks import did_you_mean
 from modtools._intervals import Resamples, percentile_interval
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.retraining import labels_at, rising
+from modtools.retraining import LabelsToReach, labels_at, rising
 from modtools.studies._from_scratch import FROM_SCRATCH
 from modtools.studies._measure import Line, Measured, Plan
 
@@ -85,7 +85,9 @@ class Curves:
             if not np.isnan(getattr(found, needs)).any():
                 values = {**line._asdict(), **columns(line, found)}
                 if needs != "accuracy" and len(found.accuracy) == 1:
-                    values |= {"low": np.nan, "high": np.nan}  # one draw has no spread
+                    # One draw has no spread.
+                    ends = [name for name in values if name.endswith(("low", "high"))]
+                    values |= dict.fromkeys(ends, np.nan)
                 is_long = any(np.ndim(value) for value in values.values())
                 tables.append(pd.DataFrame(values if is_long else [values]))
         if not tables:
@@ -153,8 +155,8 @@ def interval(resampled: FloatMatrix) -> dict[str, Any]:
 
 def reach(
     curve: FloatMatrix, resampled: FloatMatrix, level: float, counts: NDArray[np.intp]
-) -> dict[str, Any]:
-    """Return label count, 95 % interval and censoring of one level.
+) -> LabelsToReach:
+    """Return label count, 95 % interval and status of one level.
 
     Parameters
     ----------
@@ -169,14 +171,12 @@ def reach(
 
     Returns
     -------
-    dict
-        n_labels, low, high, censored.
+    LabelsToReach
+        An end of the interval is 0 or infinite where it lies beyond the counts.
     """
     found = float(labels_at(curve[None], np.array([level]), counts)[0])
-    needed = labels_at(resampled, np.full(len(resampled), level), counts)
-    censored = "below" if found == 0 else "above" if np.isinf(found) else ""
-    bound = {"below": float(counts[0]), "above": float(counts[-1])}.get(censored, found)
-    return {"n_labels": bound, **interval(needed), "censored": censored}
+    low, high = percentile_interval(labels_at(resampled, np.full(len(resampled), level), counts))
+    return LabelsToReach.of(found, float(low), float(high), counts)
 
 
 def factors(

@@ -129,15 +129,17 @@ class LabelEfficiency(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, n_labels, low, high and censored: "" where it is
-            reached within the budgets, "below" where the smallest budget lies above it (n_labels is
-            that budget, at most so many are needed), "above" where the largest does not reach it
-            (n_labels is that budget, more are needed). An infinite high, or a low of 0, says that
-            the interval goes beyond the budgets.
+            Columns module, output, strategy, n_labels, n_labels_low, n_labels_high and status:
+            "reached" where it is within the budgets, "below_first" where the smallest budget lies
+            above it (n_labels is that budget, at most so many are needed), "more_than" where the
+            largest does not reach it (n_labels is that budget, more are needed). An infinite
+            n_labels_high, or an n_labels_low of 0, says that the interval goes beyond the budgets.
         """
         level = check_fraction(accuracy, name="accuracy")
         counts = self._plan.counts
-        return self._curves.tidy(lambda line, _: reach(*self._curves.rising[line], level, counts))
+        return self._curves.tidy(
+            lambda line, _: reach(*self._curves.rising[line], level, counts)._asdict()
+        )
 
     def savings(self, module: str, baseline: str) -> "pd.DataFrame":
         """Return how many labels of a baseline each number of labels of a module is worth.
@@ -353,15 +355,15 @@ class LabelEfficiency(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, n_labels (lower is better), low, high and censored, as
-            in `labels_to_reach`.
+            Columns module, output, strategy, n_labels (lower is better), n_labels_low,
+            n_labels_high and status, as in `labels_to_reach`.
         """
         eps, counts = check_positive(eps, name="eps"), self._plan.counts
 
         def columns(_: Line, found: Measured) -> dict[str, Any]:
             resampled = self._curves.resamples.means(found.log_loss)
             mean = found.log_loss.mean(axis=0)
-            return reach(rising(-mean), rising(-resampled), -eps, counts)
+            return reach(rising(-mean), rising(-resampled), -eps, counts)._asdict()
 
         return self._curves.tidy(columns, needs="log_loss")
 

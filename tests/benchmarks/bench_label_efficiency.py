@@ -78,8 +78,8 @@ def run(quick: bool = False) -> dict[str, float]:
             for true, level in levels.items():
                 found = study.labels_to_reach(level).iloc[0]
                 ratios.append(max(found["n_labels"] / true, true / found["n_labels"]))
-                covered.append(found["low"] <= true <= found["high"])
-                widths.append(found["high"] / found["low"])
+                covered.append(found["n_labels_low"] <= true <= found["n_labels_high"])
+                widths.append(found["n_labels_high"] / found["n_labels_low"])
     return {
         "labels_to_reach_coverage": float(np.mean(covered)),
         "labels_to_reach_median_factor": float(np.median(ratios)),

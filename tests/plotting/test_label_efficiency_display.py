@@ -44,7 +44,12 @@ def draws(table):
 
 
 def reached(**numbers):
-    row = {"line": "lite0", "n_labels": 100.0, "low": 60.0, "high": 180.0} | numbers
+    row = {
+        "line": "lite0",
+        "n_labels": 100.0,
+        "n_labels_low": 60.0,
+        "n_labels_high": 180.0,
+    } | numbers
     return pd.DataFrame([row])
 
 
@@ -156,11 +161,14 @@ def test_several_lines_say_what_they_reach_at_their_ends(table):
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        ({"n_labels": np.inf, "low": np.inf, "high": np.inf}, "lite0  80 % not reached"),
-        ({"n_labels": 300, "censored": "above"}, "lite0  80 % not reached"),
-        ({"n_labels": 10, "censored": "below"}, "lite0  80 % from the first count on"),
-        ({"high": np.inf}, "80 % at 100 labels [60, ∞]"),
-        ({"low": np.nan}, "80 % at 100 labels"),
+        (
+            {"n_labels": np.inf, "n_labels_low": np.inf, "n_labels_high": np.inf},
+            "lite0  80 % not reached",
+        ),
+        ({"n_labels": 300, "status": "more_than"}, "lite0  80 % not reached"),
+        ({"n_labels": 10, "status": "below_first"}, "lite0  80 % from the first count on"),
+        ({"n_labels_high": np.inf}, "80 % at 100 labels [60, ∞]"),
+        ({"n_labels_low": np.nan}, "80 % at 100 labels"),
     ],
 )
 def test_censoring_and_open_intervals_are_said(one, row, text):

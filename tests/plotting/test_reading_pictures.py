@@ -75,7 +75,8 @@ def test_a_forecast_that_starts_beside_the_curve_says_why(first, is_said):
 
 @pytest.mark.parametrize(("n_labels", "level"), [(50.0, "95 %"), (500.0, "80 %")])
 def test_the_level_of_the_interval_of_labels_is_said(n_labels, level):
-    reached = pd.DataFrame([{"line": "a", "n_labels": n_labels, "low": 40.0, "high": 600.0}])
+    row = {"n_labels": n_labels, "n_labels_low": 40.0, "n_labels_high": 600.0}
+    reached = pd.DataFrame([{"line": "a", **row}])
     display = LabelEfficiencyDisplay(CURVE, target=0.7, reached=reached).plot()
     assert f"bar: {level} interval of the labels" in notes(display)
 

@@ -284,6 +284,12 @@ def retrained_models() -> Any:
     return found
 
 
+def reached_as_recorded(curve: Any, target: float) -> list[float]:
+    """Return labels and interval; recorded was an infinite number where more are needed."""
+    *numbers, status = curve.labels_to_reach(target)
+    return [np.inf, *numbers[1:]] if status == "more_than" else numbers
+
+
 @case
 def learning_curves() -> Any:
     features, labels = candidates(300)
@@ -292,7 +298,7 @@ def learning_curves() -> Any:
         curve = mt.learning_curve(
             features["d"][:200], labels[:200], features["d"][200:], labels[200:], **options
         )
-        reached = [list(curve.labels_to_reach(target)) for target in (0.5, 0.6, 0.99)]
+        reached = [reached_as_recorded(curve, target) for target in (0.5, 0.6, 0.99)]
         found[str(options)] = {"frame": curve.frame(), "reached": reached}
     return found
 
@@ -317,6 +323,13 @@ def forecasts() -> Any:
 # Studies ------------------------------------------------------------------------------------------
 
 
+def named_as_recorded(reached: pd.DataFrame) -> pd.DataFrame:
+    """Return with how many labels lines reach a level, by the names that were recorded."""
+    status = {"reached": "", "more_than": "above", "below_first": "below"}
+    names = {"n_labels_low": "low", "n_labels_high": "high", "status": "censored"}
+    return reached.assign(status=reached["status"].map(status)).rename(columns=names)
+
+
 @case
 def label_efficiency_study() -> Any:
     features, labels = candidates(300)
@@ -328,12 +341,12 @@ def label_efficiency_study() -> Any:
     return {
         "frame": study.frame(),
         "draws": study.draws(),
-        "reached": study.labels_to_reach(0.6),
+        "reached": named_as_recorded(study.labels_to_reach(0.6)),
         "savings": study.savings("d", "b"),
         "area": study.area(),
         "codelength": study.codelength(),
         "surplus": study.surplus_description_length(0.5),
-        "complexity": study.sample_complexity(0.5),
+        "complexity": named_as_recorded(study.sample_complexity(0.5)),
     }
 
 

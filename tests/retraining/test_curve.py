@@ -41,12 +41,14 @@ def test_the_first_count_that_reaches_an_accuracy_to_stay(accuracies, wanted, ex
 
 def test_labels_to_reach_are_on_the_curve_with_its_interval(curve):
     wanted = float(curve.accuracy[30:].mean())
-    n_labels, low, high = curve.labels_to_reach(wanted)
+    n_labels, low, high, status = curve.labels_to_reach(wanted)
+    assert status == "reached"
     assert low <= n_labels <= high
     assert n_labels == first_reaching(curve.n_labels, curve.accuracy, wanted)
     assert low == first_reaching(curve.n_labels, curve.interval()[1], wanted)
-    assert curve.labels_to_reach(0.9999) == (np.inf, np.inf, np.inf)
-    assert curve.labels_to_reach(1e-6).n_labels == 1
+    last = curve.n_labels[-1]
+    assert curve.labels_to_reach(0.9999) == (last, np.inf, np.inf, "more_than")
+    assert curve.labels_to_reach(1e-6) == (1, 1, 1, "below_first")
 
 
 def test_where_the_curve_ends_before_a_forecast_is_asked(curve):
@@ -61,7 +63,7 @@ def test_where_the_curve_ends_before_a_forecast_is_asked(curve):
     wanted = float(curve.accuracy[30:].mean())
     assert curve.labels_to_reach(wanted, forecast=forecast) == curve.labels_to_reach(wanted)
     refused = Forecast(n_labels=60, law=None, refused="too few.")
-    assert curve.labels_to_reach(further, forecast=refused).n_labels == np.inf
+    assert curve.labels_to_reach(further, forecast=refused).status == "more_than"
     ax = Figure().subplots()
     drawn = curve.plot(ax, target=further, forecast=forecast)
     assert max(line.get_xdata()[-1] for line in ax.get_lines() if len(line.get_xdata())) > 60

@@ -10,7 +10,7 @@ from modtools.cli._output import reached_row, rows_ahead
 from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
 from modtools.retraining._forecast import Forecast
-from modtools.retraining._label_counts import Reach
+from modtools.retraining._label_counts import LabelsToReach
 
 
 class Power(Forecast):
@@ -25,7 +25,7 @@ class Power(Forecast):
 
     def labels_to_reach(self, accuracy):
         n_labels = 10 * (0.4 / (1 - accuracy)) ** 2
-        return Reach(n_labels, 0.8 * n_labels, 1.2 * n_labels)
+        return LabelsToReach(n_labels, 0.8 * n_labels, 1.2 * n_labels, "reached")
 
     def gain(self, labels):
         return self.accuracy(10 + labels)[0] - self.accuracy(10)[0]
@@ -33,12 +33,12 @@ class Power(Forecast):
 
 class Flat(Power):
     def labels_to_reach(self, _accuracy):
-        return Reach(math.inf, 150.0, math.inf)
+        return LabelsToReach(200.0, 150.0, math.inf, "more_than")
 
 
 class Steep(Power):
     def labels_to_reach(self, _accuracy):
-        return Reach(1234.5, 60.4, math.inf)
+        return LabelsToReach(1234.5, 60.4, math.inf, "reached")
 
 
 class Refusing(Forecast):
@@ -94,7 +94,7 @@ def test_a_real_forecast_is_put_into_words():
     halving = Calibration(pace=20 * math.log(2), level_variance=1.5, drift=0.1)  # 100 to 400 labels
     forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2, calibration=halving))
     text = forecast.verdict(0.9)
-    low, high = forecast.labels_to_reach(0.9)[1:]
+    low, high = forecast.labels_to_reach(0.9)[1:3]
     assert text.startswith("90 % needs about 400 labels, 80 % interval [")
     assert 100 <= low < 400 < high
     assert text.endswith("; 10 more labels now are worth about +1.2 points.")
@@ -141,6 +141,7 @@ def test_a_picture_looks_five_times_ahead_or_to_the_target():
 def test_a_ring_is_drawn_where_the_target_is_reached():
     (row,) = reached_row(Power(), "a", 0.9).to_dict("records")
     assert row["line"] == "a"
-    assert [row[name] for name in ("n_labels", "low", "high")] == pytest.approx([160, 128, 192])
+    numbers = [row[name] for name in ("n_labels", "n_labels_low", "n_labels_high")]
+    assert numbers == pytest.approx([160, 128, 192])
     assert reached_row(Power(), "a", None) is None
     assert reached_row(Refusing(), "a", 0.9) is None

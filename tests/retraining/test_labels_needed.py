@@ -9,13 +9,22 @@ import pytest
 from modtools._intervals import MeasuredAccuracy
 from modtools.retraining import Forecast
 from modtools.retraining._error_law import ErrorLaw
-from modtools.retraining._label_counts import Reach
+from modtools.retraining._label_counts import LabelsToReach
 from modtools.retraining._labels_needed import labels_needed
 
 N, FURTHEST = 60, 1200
+
+
+def reach(n_labels, low, high):
+    """Return what a forecast answers, infinite beyond its range."""
+    if math.isinf(n_labels):
+        return LabelsToReach(FURTHEST, low, high, "more_than")
+    return LabelsToReach(n_labels, low, high, "reached" if n_labels > N else "below_first")
+
+
 COUNTS = (40.0, 60.0, 61.0, 516.0, 1199.6, math.inf)
 REACHES = [
-    Reach(n_labels, low, high)
+    reach(n_labels, low, high)
     for low, n_labels, high in itertools.combinations_with_replacement(COUNTS, 3)
 ]
 MEASURED = [
@@ -40,7 +49,10 @@ def test_words_and_numbers_say_the_same_and_nothing_against_the_measurement(targ
         assert low is None or low >= N
         assert None in (point, low) or low <= point
         assert None in (point, high) or point <= high
-        assert found.reach().low <= found.reach().n_labels
+        said = found.reach()
+        assert (said.status == "more_than") == (point is None)
+        assert said.status == "more_than" or said.n_labels_low <= said.n_labels
+        assert math.isfinite(said.n_labels)
         is_there = measured is not None and measured.value >= target
         if point is None:
             assert not is_there
@@ -70,34 +82,34 @@ def test_words_and_numbers_say_the_same_and_nothing_against_the_measurement(targ
     [
         (
             0.99,
-            Reach(math.inf, 516.0, math.inf),
+            reach(math.inf, 516.0, math.inf),
             MeasuredAccuracy(0.973, 0.954, 0.985),
             "99 % needs more than 1200 labels (80 % interval from 516)",
         ),
         (
             0.99,
-            Reach(60.0, 60.0, math.inf),
+            reach(60.0, 60.0, math.inf),
             MeasuredAccuracy(0.973, 0.954, 0.985),
             "99 % needs more than 60 labels (80 % interval from 60): 97.3 % [95.4, 98.5] was "
             "measured with these 60",
         ),
         (
             0.99,
-            Reach(60.0, 60.0, 60.0),
+            reach(60.0, 60.0, 60.0),
             MeasuredAccuracy(0.973),
             "99 % needs more than 60 labels (80 % interval from 60): 97.3 % was measured with "
             "these 60",
         ),
-        (0.9, Reach(math.inf, math.inf, math.inf), None, "90 % needs more than 1200 labels"),
+        (0.9, reach(math.inf, math.inf, math.inf), None, "90 % needs more than 1200 labels"),
         (
             0.9,
-            Reach(160.0, 130.0, 190.0),
+            reach(160.0, 130.0, 190.0),
             MeasuredAccuracy(0.9, 0.8, 0.95),
             "90 % is reached: 90.0 % [80.0, 95.0] was measured with these 60",
         ),
         (
             0.9,
-            Reach(160.0, 80.0, math.inf),
+            reach(160.0, 80.0, math.inf),
             None,
             "90 % needs about 160 labels, 80 % interval [80 or more]",
         ),
