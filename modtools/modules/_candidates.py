@@ -147,7 +147,7 @@ def open_zoo(folder: str | os.PathLike[str]) -> Zoo:
 def of_item(name: Any, value: Any) -> Iterator[Candidate]:
     """Yield what a dict holds: a module, or cached features."""
     if isinstance(value, PretrainedModule | CombinedModule):
-        yield from of_module(value)
+        yield from of_module(value, str(name))
         return
     if isinstance(value, str | os.PathLike | Mapping):
         raise ModtoolsError(f'{FORMS}; "{name}" is a {type(value).__name__}.')

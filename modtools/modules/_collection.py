@@ -113,8 +113,8 @@ class ModuleCollection:
         ----------
         modules : PretrainedModule, CombinedModule, Zoo, path, sequence, dict or ModuleCollection
             One module; a zoo or the path of its folder, whose cards give the names; a list of
-            these; a dict of modules, which keep their own names, and of cached features
-            ``{name: array of shape (n_samples, n_features)}``.
+            these; a dict of modules and of cached features ``{name: array of shape (n_samples,
+            n_features)}``, whose keys are the names of both.
 
         Returns
         -------
@@ -145,8 +145,8 @@ class ModuleCollection:
         Parameters
         ----------
         modules : PretrainedModule, CombinedModule, Zoo, path, sequence, dict or ModuleCollection
-            As for `of`, but a dict holds pairs ``{name: (train_features, test_features)}``, and its
-            keys name modules too.
+            As for `of`, but features in a dict come as pairs ``{name: (train_features,
+            test_features)}``.
 
         Returns
         -------

@@ -101,8 +101,8 @@ def test_a_list_holds_any_of_the_forms_in_its_order(zoo, module):
 
 def test_a_dict_holds_modules_and_features(module):
     modules = ModuleCollection.of({"x": module, "raw@1": np.eye(3), "raw@2": np.eye(3)})
-    assert modules.names == ("net@0", "net", "raw@1", "raw@2")
-    assert modules.networks == {"net": ("net@0", "net"), "raw": ("raw@1", "raw@2")}
+    assert modules.names == ("x@0", "x", "raw@1", "raw@2")
+    assert modules.networks == {"x": ("x@0", "x"), "raw": ("raw@1", "raw@2")}
     assert modules.has_networks
     assert not ModuleCollection.of({"raw": np.eye(3)}).has_networks
 
@@ -122,7 +122,7 @@ def test_pairs_are_named_by_the_dict(module):
 
 def test_features_of_several_tasks_come_by_task(module):
     cached = {"raw": {"a": np.eye(3), 7: np.ones((2, 3))}}
-    assert ModuleCollection.of_task({**cached, "x": module}, "7").names == ("raw", "net@0", "net")
+    assert ModuleCollection.of_task({**cached, "x": module}, "7").names == ("raw", "x@0", "x")
     with pytest.raises(ModtoolsError, match='module "raw" has no features of task "b"; cached'):
         ModuleCollection.of_task(cached, "b")
 
@@ -166,7 +166,7 @@ def test_several_modules_are_taken_as_one_with_one_load_a_network(zoo, module):
 
 def test_features_come_in_order_with_their_facts(module, task):
     raw = np.random.default_rng(1).normal(size=(N_ROWS, 2))
-    modules = ModuleCollection.of({"x": module, "raw": raw})
+    modules = ModuleCollection.of({"net": module, "raw": raw})
     found = {name: (features, facts) for name, features, facts in modules.features(task)}
     assert list(found) == list(modules.names)
     for name in ("net@0", "net"):
@@ -209,7 +209,7 @@ def test_another_preprocessing_or_source_head_is_another_pass(task):
 
 def test_some_modules_and_some_rows_are_read(module, task):
     raw = np.random.default_rng(1).normal(size=(N_ROWS, 2))
-    modules, rows = ModuleCollection.of({"x": module, "raw": raw}), np.array([5, 2])
+    modules, rows = ModuleCollection.of({"net": module, "raw": raw}), np.array([5, 2])
     found = modules.features(task, names=["raw", "net@0"], rows=rows)
     parts = {name: features for name, features, _ in found}
     assert np.array_equal(parts["raw"], raw[[5, 2]])
@@ -297,7 +297,7 @@ def test_a_dataset_is_a_task_for_every_function(task):
 
 
 def test_costs_are_parameters_time_or_numbers(module, task):
-    modules = ModuleCollection.of({"x": module, "raw": np.ones((N_ROWS, 2))})
+    modules = ModuleCollection.of({"net": module, "raw": np.ones((N_ROWS, 2))})
     assert modules.costs().values == {"net@0": 25.0, "net": 43.0}
     assert modules.costs().of(["net@0", "net"]) == 43.0
     timed = modules.costs("milliseconds", task, batch_size=4)
@@ -321,7 +321,7 @@ def test_costs_that_cannot_be_known_are_refused(module):
 
 def test_identities_tell_weights_layers_and_arrays_from_others(module):
     cached = {"raw": np.eye(3), "same": np.eye(3), "less": np.eye(3)[:2]}
-    found = ModuleCollection.of({"x": module, **cached}).identities()
+    found = ModuleCollection.of({"net": module, **cached}).identities()
     assert list(found) == ["net@0", "net", "raw", "same", "less"]
     assert found["raw"] == found["same"]
     assert len(set(found.values())) == 4
@@ -368,8 +368,8 @@ PAIRS = (
             'two modules are named "linear"; give each PretrainedModule its own name.',
         ),
         (
-            {"a": LINEAR, "linear": np.eye(3)},
-            'two modules are named "linear"; give each PretrainedModule its own name.',
+            {1: LINEAR, "1": np.eye(3)},
+            'two modules are named "1"; give each PretrainedModule its own name.',
         ),
         ("no/zoo", "there is no zoo folder no/zoo."),
         (
@@ -440,7 +440,7 @@ def test_two_networks_of_one_name_have_no_cost_together(module):
     again = PretrainedModule(Counting(), name="net", tap="1")
     again.network.n_calls = module.network.n_calls
     ModuleCollection.of([module, again]).check_one_network_a_name()
-    ModuleCollection.of({"x": module, "net@1": np.eye(3)}).check_one_network_a_name()
+    ModuleCollection.of({"net": module, "net@1": np.eye(3)}).check_one_network_a_name()
 
 
 def test_whatever_a_network_raises_names_its_module_once(task):

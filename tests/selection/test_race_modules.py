@@ -371,13 +371,13 @@ def test_taps_given_as_modules_of_their_own_share_the_passes_of_their_network():
 def test_networks_and_features_that_share_a_name_are_told_apart():
     task, (one, two) = network_task(), networks()
     noise = np.random.default_rng(0).normal(size=(len(task), 3))
-    mixed = {"x": one.at("first"), "one@noise": noise, "one@more": noise, "y": two}
+    mixed = {"one": one.at("first"), "one@noise": noise, "one@more": noise, "two": two}
     race = race_modules(mixed, task, batch_size=50)
     assert race.frame().set_index("module")["network"].to_dict() == {
         "one@first": "one", "one@noise": "one (2)", "one@more": "one (2)", "two": "two",
     }  # fmt: skip
     assert not race.failed
-    features_first = {"one@noise": noise, "x": one.at("first")}
+    features_first = {"one@noise": noise, "one": one.at("first")}
     assert race_modules(features_first, task, batch_size=50).settings["n_networks"] == 2
     namesake = PretrainedModule(Counting(5), name="one")
     frame = race_modules([one.at("first"), namesake], task, batch_size=50).frame()
