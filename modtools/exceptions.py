@@ -3,9 +3,12 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from modtools._escape import terminal_text
 
@@ -16,8 +19,11 @@ __all__ = [
     "ModuleError",
     "UnusableInputError",
     "warn",
+    "warns_once",
 ]
 
+Arguments = ParamSpec("Arguments")
+Found = TypeVar("Found")
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
     "MT001": "features carry no variation, so a score is at its documented limit",
@@ -29,6 +35,11 @@ WARNING_CODES: Final[dict[str, str]] = {
     "MT007": "features could not be kept in the cache",
     "MT008": "sums of products lost digits that scores which invert the scatter need",
 }
+
+
+_OF_FEATURES: Final = "MT007"
+# What was said of features in this call; None outside functions that say it once.
+_SAID: ContextVar[set[str] | None] = ContextVar("_SAID", default=None)
 
 
 class ModtoolsError(ValueError):
@@ -80,7 +91,37 @@ def warn(code: str, text: str) -> None:
     if code not in WARNING_CODES:
         raise KeyError(code)
     shown = terminal_text(text, keep="\n\t")
-    warnings.warn(f"{code}: {shown}", ModtoolsWarning, stacklevel=_callers_level())
+    message = f"{code}: {shown}"
+    said = _SAID.get()
+    if said is not None and code == _OF_FEATURES:
+        if message in said:
+            return
+        said.add(message)
+    warnings.warn(message, ModtoolsWarning, stacklevel=_callers_level())
+
+
+def warns_once(function: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
+    """Make a function that reads the same features many times warn about each once a call.
+
+    >>> @warns_once
+    ... def read_twice():
+    ...     return [warn("MT007", "features were not kept.") for _ in range(2)]
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = read_twice()
+    >>> len(caught)
+    1
+    """
+
+    @wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Found:
+        before = _SAID.set(set())
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _SAID.reset(before)
+
+    return run
 
 
 def _callers_level() -> int:

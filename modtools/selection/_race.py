@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modtools._checks import check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, warns_once
 from modtools.modules import ModuleCollection, ModulesLike
 from modtools.selection._race_field import Field, enter
 from modtools.selection._race_result import Race
@@ -23,6 +23,7 @@ __all__ = ["race_modules"]
 _POINTS = 100.0  # of accuracy, in one
 
 
+@warns_once
 def race_modules(
     modules: ModulesLike,
     task: Task | Any,

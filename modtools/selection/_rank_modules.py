@@ -28,6 +28,7 @@ __all__ = ["rank_modules"]
 # Entries of a feature matrix below which a second thread costs more time in waiting than it saves;
 # on a shared machine it made the many small products of a probe a hundred times slower.
 _SMALL = 1_000_000
+_ABOUT_LABELS = "MT006"  # the same for every module, so said once
 
 
 # What orders the modules by default, z-scores averaged: losses differ where the accuracies
@@ -251,6 +252,7 @@ def _score_all(
 
     results: list[_Scored] = []
     skipped: dict[str, dict[str, str]] = {}
+    said: set[str] = set()
     width = effective_n_jobs(n_jobs)
     work, parent = delayed(in_worker), os.getpid()
     with Parallel(n_jobs=n_jobs, return_as="generator") as pool:
@@ -262,7 +264,9 @@ def _score_all(
                 if result.skipped:
                     skipped[item[0]] = result.skipped
                 for warning in result.warned:
-                    warnings.warn(warning, stacklevel=3)
+                    if str(warning) not in said:  # one about the labels comes with every module
+                        warnings.warn(warning, stacklevel=3)
+                    said.add(str(warning))
     return results, skipped
 
 
@@ -317,8 +321,10 @@ def _rows_of(item: _Candidate, found: Scores) -> list[dict[str, Any]]:
 
 
 def _with_name(caught: warnings.WarningMessage, name: str) -> Warning:
-    """Return the warning with the module's name after its code."""
+    """Return the warning with the module's name after its code, unless it is about the labels."""
     code, _, text = str(caught.message).partition(": ")
+    if code == _ABOUT_LABELS:
+        return caught.category(str(caught.message))
     named = f"{code}: {name}: {text}" if text else f"{name}: {code}"
     return caught.category(named)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from modtools._reading import at_home
 from modtools._workers import check_jobs
+from modtools.exceptions import warns_once
 from modtools.modules import ModuleCollection, ModulesLike
 from modtools.retraining import raise_if_shared, rows_also_in
 from modtools.studies._cells import Store, check_study_folder, open_store, run_cells
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["label_efficiency"]
 
 
+@warns_once
 def label_efficiency(
     modules: ModulesLike,
     train: Task | ArrayLike,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from modtools._progress import quiet, track
 from modtools._results import Column, Result
 from modtools._types import FloatMatrix
-from modtools.exceptions import ModtoolsError
+from modtools.exceptions import ModtoolsError, warns_once
 from modtools.modules import ModuleCollection, ModulesLike
 from modtools.plotting import TaskSpaceDisplay
 from modtools.selection import PREDICTED, is_accuracy, rank_modules
@@ -310,6 +310,7 @@ def _came(value: float) -> str:
     return f"got {value:g}" + (". Divide percent by 100" if 1 < value <= 100 else "")
 
 
+@warns_once
 def task_space(
     modules: "ModulesLike | Mapping[str, Mapping[str, ArrayLike]]",
     tasks: "Sequence[Task] | Mapping[str, Any]",

@@ -220,6 +220,18 @@ def test_all_scores_at_once_name_what_they_leave_out():
     assert "In frame(), not shown here:" in repr(ranking)
 
 
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_warning_about_the_labels_comes_once_at_the_callers_line(n_jobs):
+    features = {name: np.random.default_rng(0).normal(size=(21, 3)) for name in "abc"}
+    labels = [0] * 10 + [1] * 10 + [2]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rank_modules(features, labels, by="logistic", n_jobs=n_jobs)
+    (said,) = [w for w in caught if "MT006" in str(w.message)]
+    assert str(said.message) == ("MT006: 1 class has one row, which logistic counts as an error.")
+    assert said.filename == __file__
+
+
 def test_warnings_name_the_module():
     features, labels = cached()
     wide = {"wide": np.random.default_rng(0).normal(size=(60, 80)), "good": features["good"]}
