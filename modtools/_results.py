@@ -2,12 +2,13 @@
 
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from modtools._escape import csv_text, html_text, terminal_text
-from modtools._writing import json_text, versions, write_file
+from modtools._writing import json_document, json_text, versions, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,10 @@ def where_known(text: Callable[..., str]) -> Callable[..., str]:
 class Result(ABC):
     """What a function of modtools found: a tidy frame that prints, travels and names its making.
 
-    A result declares its columns; text, notebook HTML, JSON and CSV follow.
+    A result declares its columns; text, notebook HTML, JSON and CSV follow. The JSON of every
+    result has the same keys: kind (the name of the class, such as "label_efficiency"), settings,
+    versions, seconds, columns (names of those of `frame`) and rows (those of `frame`). What one
+    class of results has beside its rows stands under extra.
 
     Parameters
     ----------
@@ -194,9 +198,9 @@ class Result(ABC):
         """Return what is printed below the table; by default the notes."""
         return self.notes()
 
-    def _content(self) -> dict[str, Any]:
-        """Return what JSON holds before settings, seconds and versions."""
-        return {"results": self.frame()}
+    def _extra(self) -> dict[str, Any]:
+        """Return what JSON holds beside the rows; by default nothing."""
+        return {}
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return what is printed: a header with units, and rows of text.
@@ -217,8 +221,26 @@ class Result(ABC):
         ]
         return [columns[c].heading for c in used], [[row[c] for c in used] for row in cells]
 
+    def document(self, **extra: Any) -> dict[str, Any]:
+        """Return what `to_json` writes, before it is text.
+
+        Parameters
+        ----------
+        **extra
+            More to stand under extra.
+
+        Returns
+        -------
+        dict
+            kind, settings, versions, seconds, columns, rows (a data frame) and extra.
+        """
+        kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        extra = {**self._extra(), **extra}
+        about: dict[str, Any] = {"settings": self.settings, "seconds": self.seconds}
+        return json_document(kind, self.frame(), **about, extra=extra)
+
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the result as JSON that names settings and versions.
+        """Return the result as JSON: kind, settings, versions, seconds, columns, rows and extra.
 
         Parameters
         ----------
@@ -228,9 +250,9 @@ class Result(ABC):
         Returns
         -------
         str
-            The JSON text; it ends with settings, seconds and versions.
+            The JSON text.
         """
-        text = json_text({**self._content(), "settings": self.settings, "seconds": self.seconds})
+        text = json_text(self.document())
         if path is not None:
             write_file(path, text)
         return text

@@ -1,4 +1,4 @@
-"""How results leave: JSON that names the versions behind it, files that are whole or absent."""
+"""How results leave: JSON of one shape that names versions, files that are written atomically."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from modtools._places import unwritable, write_content
 from modtools._reading import at_home
 from modtools._types import FrameLike, is_tensor
 
-__all__ = ["json_text", "versions", "write_file"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["json_document", "json_text", "versions", "write_file"]
 
 _PACKAGES: Final = ("torch", "scikit-learn", "numpy")
 
@@ -30,6 +33,53 @@ def versions() -> dict[str, str]:
     """
     found = {name: version(name) for name in _PACKAGES}
     return {"modtools": __version__, "python": platform.python_version(), **found}
+
+
+def json_document(
+    kind: str,
+    rows: "pd.DataFrame",
+    *,
+    settings: Mapping[str, Any],
+    seconds: float,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what the JSON of every result and every command holds.
+
+    Parameters
+    ----------
+    kind : str
+        What it is, such as "ranking".
+    rows : pandas.DataFrame
+        The table.
+    settings : mapping
+        What was asked.
+    seconds : float
+        Wall time.
+    extra : mapping, optional
+        What this kind has beside its table.
+
+    Returns
+    -------
+    dict
+        kind, settings, versions, seconds, columns (their names), rows, and extra where there is
+        any.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"word": ["one"], "length": [3]})
+    >>> list(json_document("lengths", table, settings={}, seconds=0.1))
+    ['kind', 'settings', 'versions', 'seconds', 'columns', 'rows']
+    """
+    document = {
+        "kind": kind,
+        "settings": dict(settings),
+        "versions": versions(),
+        "seconds": seconds,
+        "columns": [str(name) for name in rows.columns],
+        "rows": rows,
+    }
+    return {**document, "extra": dict(extra)} if extra else document
 
 
 def json_text(content: Mapping[str, Any]) -> str:
@@ -55,7 +105,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write `content` to `path` whole or not at all, and return the path; text becomes UTF-8.
+    """Write `content` to `path` atomically and return the path; text becomes UTF-8.
 
     Links are followed, and a file that is there keeps its mode and owner. What is no file, such as
     a device or a pipe, is written into.

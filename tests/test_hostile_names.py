@@ -128,7 +128,7 @@ def test_a_ranking_of_hostile_names_prints_draws_and_travels():
     assert "Pick     evil" not in [line.strip() for line in shown.splitlines()]
     assert not ORDERS.search(page)
     assert "<script" not in page
-    assert {row["module"] for row in json.loads(ranking.to_json())["results"]} == set(NAMES)
+    assert {row["module"] for row in json.loads(ranking.to_json())["rows"]} == set(NAMES)
     assert set(ranking.frame()["module"]) == set(NAMES)
 
 
@@ -271,7 +271,7 @@ def test_commands_print_names_as_text_and_write_harmless_files(named_files, tmp_
     assert not ORDERS.search(ranked.output)
     table = pd.read_csv(tmp_path / "a.csv")
     assert not table["module"].str.startswith(tuple("=+-@\t\r")).any()
-    names = {row["module"] for row in json.loads((tmp_path / "a.json").read_text())["results"]}
+    names = {row["module"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]}
     assert names == {path.stem for path in named_files}
     raced = run(app, ["score", *files, "--race", "--batch-size", "8"], color=True)
     assert not ORDERS.search(raced.output)

@@ -91,12 +91,14 @@ def test_text_and_html_hold_the_same_and_are_harmless():
     assert page.endswith(r"</table><p>a note &lt;b&gt;\x1b[2J</p>")
 
 
-def test_json_holds_the_rows_then_settings_seconds_and_versions(tmp_path):
+def test_json_has_the_same_keys_for_every_result(tmp_path):
     text = Table(ROWS).to_json(tmp_path / "new" / "result.json")
     assert (tmp_path / "new" / "result.json").read_text() == text
     content = json.loads(text)
-    assert list(content) == ["results", "settings", "seconds", "versions"]
-    assert content["results"][1] == {"module": "=1+1", "value": None, "low": None, "high": None}
+    assert list(content) == ["kind", "settings", "versions", "seconds", "columns", "rows"]
+    assert content["kind"] == "table"
+    assert content["columns"] == list(content["rows"][0])
+    assert content["rows"][1] == {"module": "=1+1", "value": None, "low": None, "high": None}
 
 
 def test_csv_holds_the_rows_and_no_formula(tmp_path):

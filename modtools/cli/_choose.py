@@ -1,5 +1,6 @@
 """``modtools choose``: which examples to label next."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,29 +64,31 @@ def choose(
         return
     from modtools._checks import check_choice
     from modtools._escape import csv_text
-    from modtools._writing import json_text
+    from modtools._writing import json_document, json_text
     from modtools.retraining import STRATEGIES, choose_labels
 
     hint = "modtools choose --list shows all of them."
     check_choice(choice.strategy, list(STRATEGIES), name="strategy", hint=hint)
     outputs.check(cache=forward.cache)
+    started = time.perf_counter()
     with outputs.silence():
         name, features = _features(given, task, forward)
         rows = choose_labels(features, choice.n, strategy=choice.strategy, seed=forward.seed)
-    content = {
+    settings = {
         "module": name,
         "task": task.task,
         "strategy": choice.strategy,
         "n_labels": len(rows),
         "n_samples": len(features),
         "seed": forward.seed,
-        "rows": rows.tolist(),
     }
+    seconds = time.perf_counter() - started
+    document = json_document("chosen_labels", _table(rows), settings=settings, seconds=seconds)
     emit(
         outputs,
-        show=lambda: _show(content),
+        show=lambda: _show(settings, rows),
         quiet=[str(row) for row in rows],
-        json=lambda: json_text(content),
+        json=lambda: json_text(document),
         csv=lambda: csv_text(_table(rows)),
     )
 
@@ -112,13 +115,12 @@ def _features(given: OneModule, task: TaskOptions, forward: Forward) -> tuple[st
     return module.names[0], np.asarray(extract(module, task.load(), **forward.options()))
 
 
-def _show(content: dict[str, Any]) -> None:
-    rows = content["rows"]
+def _show(settings: dict[str, Any], rows: "NDArray[np.intp]") -> None:
     shown = ", ".join(map(str, rows[:_N_PRINTED]))
     more = f", and {len(rows) - _N_PRINTED} more: add --csv FILE" * (len(rows) > _N_PRINTED)
     say(
-        f"{len(rows)} of {content['n_samples']} examples to label, chosen by "
-        f"{content['strategy']} from the features of {content['module']}, which saw no label"
+        f"{len(rows)} of {settings['n_samples']} examples to label, chosen by "
+        f"{settings['strategy']} from the features of {settings['module']}, which saw no label"
     )
     say_lines([("Rows", shown + more)], indent=9)
 

@@ -68,7 +68,9 @@ def demo(place: _Folder, outputs: Outputs, run: Run) -> None:
     networks with three proxy objectives on the digits 0 to 4 and scores their modules on 5 to 9.
     One to two minutes; needs the extra: `pip install "modtools[demo]"`.
     """
-    from modtools._writing import json_text
+    import pandas as pd
+
+    from modtools._writing import json_document, json_text
     from modtools.selection import PREDICTED
 
     folder = place.folder
@@ -85,19 +87,19 @@ def demo(place: _Folder, outputs: Outputs, run: Run) -> None:
             f"(1 is the perfect order, 0 is chance)\nBeside it {', '.join(others)}"
         )
         made, reused = _reuse_new_modules(say, folder / "zoo", run.seed)
-    figures = {
-        "seconds": round(time.perf_counter() - start, 1),
-        **_figures(worths, agreement),
-        **_training_figures(made, reused),
-    }
+    seconds = round(time.perf_counter() - start, 1)
+    figures = {**_figures(worths, agreement), **_training_figures(made, reused)}
     for worth in worths:
         say(f"Decision {_decision_text(worth)}")
-    text = json_text({"figures": figures})
+    table = pd.DataFrame(
+        {"figure": list(figures), "value": pd.Series(figures.values(), dtype=object)}
+    )
+    text = json_text(json_document("demo", table, settings={"seed": run.seed}, seconds=seconds))
     if outputs.json == "-":
         typer.echo(text, nl=False)
     writing = _write(folder, outputs, worths, agreement, text)
     written = terminal_text("  ".join(map(str, [*writing.written, folder / "zoo"])))
-    say(f"Wrote    {written}   ({figures['seconds']:.0f} s)")
+    say(f"Wrote    {written}   ({seconds:.0f} s)")
     writing.end()
     say(f"Next     {_NEXT}")
 

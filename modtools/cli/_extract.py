@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,22 +55,26 @@ def extract(
     """
     from modtools._escape import csv_text
     from modtools._places import check_folder
-    from modtools._writing import json_text
+    from modtools._writing import json_document, json_text
 
     outputs.check(cache=forward.cache)
     check_folder(place.folder)
     if given.files:
         raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
     check_given(given, task.task, verb="extract")
+    started = time.perf_counter()
     with outputs.silence():
         modules, whole = load_candidates(given), task.load()
         files = _files(modules, place.folder)
         rows = list(_write(modules, whole, files, forward))
+    settings = {"task": whole.name, "n_samples": len(whole), "device": forward.device}
+    seconds = time.perf_counter() - started
+    document = json_document("extraction", _table(rows), settings=settings, seconds=seconds)
     emit(
         outputs,
         show=lambda: _show(whole, rows),
         quiet=[row["file"] for row in rows],
-        json=lambda: json_text({"task": whole.name, "n_samples": len(whole), "files": rows}),
+        json=lambda: json_text(document),
         csv=lambda: csv_text(_table(rows)),
     )
 

@@ -243,13 +243,16 @@ def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
 def echo_registry(
     name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, json: str | None
 ) -> None:
-    """Print a registry as a table of text, or write it as JSON under its name."""
+    """Print a registry as a table of text, or write it as JSON; its name is the kind."""
     if json is None:
         echo_table(header, rows, is_text=True)
         return
-    from modtools._writing import json_text, write_file
+    import pandas as pd
 
-    text = json_text({name: [dict(zip(header, row, strict=True)) for row in rows]})
+    from modtools._writing import json_document, json_text, write_file
+
+    table = pd.DataFrame(list(rows), columns=list(header))
+    text = json_text(json_document(name, table, settings={}, seconds=0.0))
     if json == "-":
         typer.echo(text, nl=False)
     else:

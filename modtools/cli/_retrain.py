@@ -371,7 +371,7 @@ def _report(done: _Retrained, outputs: Outputs) -> None:
         outputs,
         show=lambda: say_lines(_lines(done)),
         quiet=[f"{100 * done.measured.value:.2f}"],
-        json=lambda: json_text(_content(done)),
+        json=lambda: json_text(_document(done)),
         csv=None if curve is None else lambda: csv_text(curve.frame()),
         plot=None if curve is None else lambda path: _draw(done, curve, path),
         save=lambda: _save(done),
@@ -449,30 +449,38 @@ def _next(done: _Retrained) -> str:
     return "add --save model/ to keep it, --plot curve.png to see what each label was worth"
 
 
-def _content(done: _Retrained) -> dict[str, Any]:
+def _document(done: _Retrained) -> dict[str, Any]:
+    """Return the JSON of the retraining: one row, the accuracy on held-out examples."""
+    import pandas as pd
+
+    from modtools._writing import json_document
+
     model, wanted = done.model, done.wanted
     curve = done.curve
-    return {
+    settings = {
         "task": done.pool.name,
         "module": done.name,
-        "n_features": done.features.shape[1],
         "output": wanted.output,
         "strategy": wanted.strategy,
         "n_labels": len(done.labelled),
         "n_pool": len(done.pool),
         "n_test": len(done.test),
-        "accuracy": done.measured.value,
-        "interval": list(done.measured[1:]),
+        "seed": done.seed,
+    }
+    value, low, high = done.measured
+    row = {"accuracy": value, "accuracy_low": low, "accuracy_high": high}
+    extra = {
+        "n_features": done.features.shape[1],
         "classes": model.classes.tolist(),
         "missing_classes": model.missing_classes.tolist(),
         "accuracy_of_named": done.accuracy_of_named,
         "labelled_rows": done.labelled.rows.tolist(),
         "forecast": done.forecast.figures(done.target, measured=done.measured),
         "curve": None if curve is None else curve.frame(),
-        "seconds": model.seconds,
-        "seed": done.seed,
         "saved": None if done.saved is None else str(done.saved),
     }
+    about: dict[str, Any] = {"settings": settings, "seconds": model.seconds}
+    return json_document("retraining", pd.DataFrame([row]), **about, extra=extra)
 
 
 def _write_predictions(done: _Retrained) -> list[Path]:

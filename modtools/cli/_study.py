@@ -182,7 +182,7 @@ def _report(
         outputs,
         show=lambda: _show(done, train, test, target, reached),
         quiet=[done.best],
-        json=lambda: json_text(_content(done, train, test, target, reached)),
+        json=lambda: json_text(_document(done, train, test, target, reached)),
         csv=lambda: csv_text(done.frame()),
         plot=lambda path: _draw(done, target, path),
         indent=10,
@@ -263,7 +263,7 @@ def _shown_counts(counts: Sequence[int]) -> list[int]:
     return sorted({int(known[0]), *(int(count) for count in near[1:-1]), int(known[-1])})
 
 
-def _content(
+def _document(
     done: "LabelEfficiency",
     train: "Task",
     test: "Task",
@@ -273,26 +273,17 @@ def _content(
     """Return what JSON holds; null is what lies beyond the budgets."""
     table = done.frame()
     several = len(done.settings["budgets"]) > 1
-    return {
-        "task": train.name,
-        "n_pool": len(train),
-        "n_test": len(test),
-        "best": done.best,
-        "target": target,
-        "labels_to_reach": None if reached is None else _reached_content(reached),
-        "area": done.area() if several else table[_KEYS].assign(area=table["accuracy"]),
-        "results": table,
-        "settings": done.settings,
-        "seconds": done.seconds,
-    }
-
-
-def _reached_content(reached: "pd.DataFrame") -> "pd.DataFrame":
-    """Return with how many labels lines reach the target, by the names that JSON has for it."""
-    status = {"reached": "", "more_than": "above", "below_first": "below"}
-    table = reached.assign(status=reached["status"].map(status))
-    names = {"n_labels_low": "low", "n_labels_high": "high", "status": "censored"}
-    return table.rename(columns=names).replace([math.inf, -math.inf], math.nan)
+    if reached is not None:
+        reached = reached.replace([math.inf, -math.inf], math.nan)
+    return done.document(
+        task=train.name,
+        n_pool=len(train),
+        n_test=len(test),
+        best=done.best,
+        target=target,
+        labels_to_reach=reached,
+        area=done.area() if several else table[_KEYS].assign(area=table["accuracy"]),
+    )
 
 
 def _draw(done: "LabelEfficiency", target: float | None, path: Path) -> list[Path]:

@@ -355,7 +355,7 @@ def _report(done: _Trained, outputs: Outputs) -> None:
         outputs,
         show=lambda: say_lines(_lines(done)),
         quiet=[f"{100 * done.measured.value:.2f}"],
-        json=lambda: json_text(_content(done)),
+        json=lambda: json_text(_document(done)),
         csv=lambda: csv_text(done.result.history),
         plot=lambda path: _draw(done, path),
         save=lambda: _save(done, outputs),
@@ -436,21 +436,17 @@ def _next(done: _Trained) -> str:
     return f"modtools score {done.saving.zoo} --task {done.source} --per-class 20"
 
 
-def _content(done: _Trained) -> dict[str, Any]:
-    result = done.result
-    return {
-        "task": done.train.name,
-        "n_train": len(done.train),
-        "n_test": len(done.test),
-        "accuracy": done.measured.value,
-        "interval": list(done.measured[1:]),
-        "seconds": result.seconds,
-        "peak_activation_bytes": result.peak_activation_bytes,
-        "labels_needed": result.labels_needed,
-        "saved": None if done.saved is None else str(done.saved),
-        "settings": result.settings,
-        "history": result.history,
-    }
+def _document(done: _Trained) -> dict[str, Any]:
+    """Return the JSON of the training, with the accuracy on held-out examples."""
+    return done.result.document(
+        task=done.train.name,
+        n_train=len(done.train),
+        n_test=len(done.test),
+        accuracy=done.measured.value,
+        accuracy_low=done.measured.low,
+        accuracy_high=done.measured.high,
+        saved=None if done.saved is None else str(done.saved),
+    )
 
 
 def _draw(done: _Trained, path: Path) -> list[Path]:

@@ -332,8 +332,8 @@ class Forecast(Result):
     def _shown(self) -> "pd.DataFrame":
         return self.frame(round(self.n_labels * factor) for factor in _SHOWN)
 
-    def _content(self) -> dict[str, Any]:
-        return {"n_labels": self.n_labels, "refused": self.refused, "results": self.frame()}
+    def _extra(self) -> dict[str, Any]:
+        return {"n_labels": self.n_labels, "refused": self.refused}
 
 
 def _round_counts(first: int, last: int) -> list[int]:

@@ -19,8 +19,7 @@ _N_NAMED = 5
 class Race(Result):
     """Modules in the order in which a race leaves them, best first; returned by `race_modules`.
 
-    Its JSON holds best, remaining, pass_fraction, results (rows of `frame`), failed, settings,
-    seconds and versions.
+    The extra of its JSON is best, remaining, pass_fraction and failed.
 
     Attributes
     ----------
@@ -127,12 +126,11 @@ class Race(Result):
         """
         return self.display().plot(ax)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
             "best": self.best,
             "remaining": self.remaining,
             "pass_fraction": self.pass_fraction,
-            "results": self._results,
             "failed": self.failed,
         }
 

@@ -38,8 +38,7 @@ def is_accuracy(score: str) -> bool:
 class Ranking(Result):
     """Modules in the order of one score, best first; returned by `rank_modules`.
 
-    Its JSON holds best, verdict, predictions, results (rows of `frame`), skipped, settings, seconds
-    and versions.
+    The extra of its JSON is best, verdict, predictions and skipped.
 
     Attributes
     ----------
@@ -230,12 +229,11 @@ class Ranking(Result):
         """
         return self.display(achieved=achieved).plot(ax)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
             "best": self.best,
             "verdict": self.verdict(),
             "predictions": None if self._prediction is None else self.predictions(),
-            "results": self._results,
             "skipped": self.skipped,
         }
 

@@ -26,8 +26,7 @@ _MOST_NAMED: Final = 3
 class Selection(Result):
     """Modules that do best together, in the order in which they joined; see `select_modules`.
 
-    Its JSON holds modules, steps (rows of `frame`), blocks, skipped, settings, seconds and
-    versions.
+    The extra of its JSON is modules, blocks and skipped.
 
     Attributes
     ----------
@@ -213,10 +212,9 @@ class Selection(Result):
         """
         return self.display().plot(ax)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
             "modules": self.modules,
-            "steps": self.frame(),
             "blocks": self.blocks,
             "skipped": self.skipped,
         }

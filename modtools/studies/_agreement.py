@@ -49,8 +49,7 @@ class Agreement(Result):
     are for other modules only. Where there are several random subsets of labels, each task counts
     by the mean over these repeats.
 
-    Its JSON holds results (rows of `frame`), means, differences (to the label-free
-    baselines), concordance, settings, seconds and versions.
+    The extra of its JSON is means, differences (to the label-free baselines) and concordance.
 
     Attributes
     ----------
@@ -262,9 +261,8 @@ class Agreement(Result):
             accuracy=is_accuracy(score),
         ).plot(ax)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
-            "results": self._results,
             "means": self.means(),
             "differences": self.differences(),
             "concordance": self._concordances,

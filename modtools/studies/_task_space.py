@@ -74,8 +74,7 @@ class TaskSpace(Result):
     left out of their pair: it says how training went. A task that all modules serve equally well
     has no direction, and lies 0.5 from every task that has one.
 
-    Its JSON holds results (rows of `frame`), distances ({task: {task: distance}}), linkage,
-    embedding, source, settings, seconds and versions.
+    The extra of its JSON is distances ({task: {task: distance}}), linkage, embedding and source.
 
     Attributes
     ----------
@@ -235,9 +234,8 @@ class TaskSpace(Result):
             achieved=None if achieved is None else self._read_achieved(achieved),
         ).plot(ax)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
-            "results": self.frame(),
             "distances": self.distances().to_dict(),
             "linkage": self.linkage().tolist(),
             "embedding": self.embedding(),

@@ -316,9 +316,8 @@ class TrainingResult(Result):
         """Return the last epoch of each module."""
         return self.history.groupby("module", sort=False).tail(1)
 
-    def _content(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         return {
-            "results": self.history,
             "peak_activation_bytes": self.peak_activation_bytes,
             "labels_needed": self.labels_needed,
         }

@@ -1,12 +1,11 @@
 """``modtools agree``: accuracies measured elsewhere, what it prints and writes, how it fails."""
 
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.documents import facts
 from tests.studies.tables import wide
 
 TASKS, MODULES = ("cars", "pets", "birds"), tuple("abcdef")
@@ -53,7 +52,7 @@ def test_a_table_in_percent_is_judged_and_files_are_written(cli, published, tmp_
     assert means.loc["good", ["weighted_tau", "regret"]].tolist() == [1.0, 0.0]
     assert means.loc["bad", "kendall"] == -1.0
     assert bool(means.loc["mean rank on other tasks", "static"])
-    content = json.loads((tmp_path / "all.json").read_text())
+    content = facts((tmp_path / "all.json").read_text())
     assert content["settings"] == {"unit": "percent", "seed": 0, "tasks": list(TASKS)}
     assert (tmp_path / "agreement.png").read_bytes().startswith(b"\x89PNG")
 
@@ -61,7 +60,7 @@ def test_a_table_in_percent_is_judged_and_files_are_written(cli, published, tmp_
 def test_quiet_prints_the_name_and_a_dash_prints_json(cli, published):
     assert cli("agree", "table.csv", "--unit", "percent", "-q").stdout == "good\n"
     done = cli("agree", "table.csv", "--unit", "percent", "--json", "-")
-    assert {row["score"] for row in json.loads(done.stdout)["means"]} >= {"good", "bad"}
+    assert {row["score"] for row in facts(done.stdout)["means"]} >= {"good", "bad"}
 
 
 def test_scores_accuracies_and_baselines_may_stand_in_files_of_their_own(cli, published):

@@ -1,7 +1,5 @@
 """``modtools choose``: which rows it prints and writes, and how it fails."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from modtools.modules import extract, pixels
 from modtools.retraining import choose_labels
 from modtools.tasks import load_task
+from tests.documents import facts
 
 PIXELS = ("--module", "modtools.modules:pixels")
 
@@ -35,8 +34,8 @@ def test_rows_are_those_of_the_function_and_need_no_labels(cli, unlabelled, tmp_
     table = pd.read_csv(tmp_path / "a.csv")
     assert table["row"].tolist() == expected.tolist()
     assert table["order"].tolist() == [1, 2, 3, 4, 5]
-    content = json.loads((tmp_path / "a.json").read_text())
-    assert content["rows"] == expected.tolist()
+    content = facts((tmp_path / "a.json").read_text())
+    assert [row["row"] for row in content["rows"]] == expected.tolist()
     assert (content["strategy"], content["n_samples"], content["seed"]) == ("typical", 60, 3)
 
 

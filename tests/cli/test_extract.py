@@ -1,13 +1,12 @@
 """``modtools extract``: the files it writes, which other commands read, and how it fails."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from modtools.modules import Zoo, extract, pixels
 from modtools.tasks import load_task
+from tests.documents import facts
 
 PIXELS = ("--module", "modtools.modules:pixels")
 
@@ -31,9 +30,9 @@ def test_features_of_every_module_are_written_and_scored(cli, images, tmp_path):
     with np.load("features/pixels.npz") as stored:
         assert np.array_equal(stored["features"], extract(pixels(), images))
         assert stored["labels"].tolist() == images.labels.tolist()
-    content = json.loads((tmp_path / "a.json").read_text())
+    content = facts((tmp_path / "a.json").read_text())
     assert content["n_samples"] == 40
-    assert content["files"][0]["file"] == pd.read_csv("a.csv")["file"][0] == "features/pixels.npz"
+    assert content["rows"][0]["file"] == pd.read_csv("a.csv")["file"][0] == "features/pixels.npz"
     assert cli("score", "features/pixels.npz", "--by", "class_mean", "-q").stdout == "pixels\n"
 
 

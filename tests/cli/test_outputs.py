@@ -1,6 +1,5 @@
 """Files that commands write: places known before the work, results printed before the files."""
 
-import json
 import os
 import resource
 import stat
@@ -13,6 +12,7 @@ import pytest
 
 from modtools.modules import Zoo
 from modtools.tasks import load_task
+from tests.documents import facts
 
 PIXELS = ("--module", "modtools.modules:pixels")
 QUICK = ("--network", "multilayer_perceptron", "--epochs", "1", "--batch-size", "32")
@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_at_the_end_hides_no_result_and_no_other_file(
 def test_json_is_printed_although_the_table_cannot_be_written(cli, command, full_device):
     done = cli(*command["score"], "--json", "-", "--csv", full_device)
     assert done.exit_code == 2
-    assert json.loads(done.stdout)["best"]
+    assert facts(done.stdout)["best"]
     assert "No space left on device" in done.stderr
 
 
@@ -162,7 +162,7 @@ def test_a_pipe_is_written_into(cli, command, tmp_path):
     reader.start()
     assert cli(*command["score"], "--json", tmp_path / "pipe", "-q").exit_code == 0
     reader.join()
-    assert json.loads(found[0])["best"]
+    assert facts(found[0])["best"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
@@ -253,9 +253,9 @@ def test_json_says_whether_the_network_was_saved(cli, images, tmp_path, full_zoo
     words = ("train", "--task", images, *QUICK, "--zoo", tmp_path / "zoo", "--json", "-")
     done = cli(*words)
     assert done.exit_code == 2
-    assert json.loads(done.stdout)["saved"] is None
+    assert facts(done.stdout)["saved"] is None
     full_zoo.undo()
-    saved = json.loads(cli(*words).stdout)["saved"]
+    saved = facts(cli(*words).stdout)["saved"]
     assert saved == str(tmp_path / "zoo" / "four-supcon-sequential-seed0")
 
 

@@ -1,10 +1,10 @@
 """``modtools score --race``: what it prints, what it writes, and how it fails."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
+
+from tests.documents import facts
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_halving_files_and_json(cli, many_rows, tmp_path):
     words = ["--passes", "0.4", "--csv", tmp_path / "r.csv", "--plot", tmp_path / "r.png"]
     done = cli("score", *many_rows, "--race", *words, "--json", "-")
     assert done.exit_code == 0
-    content = json.loads(done.stdout)
+    content = facts(done.stdout)
     assert content["best"] == "good"
     assert content["settings"]["mode"] == "halving"
     assert content["pass_fraction"] == pytest.approx(0.4)

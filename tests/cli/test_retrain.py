@@ -1,6 +1,5 @@
 """``modtools retrain``: what it prints, what it writes and saves, and how it fails."""
 
-import json
 import re
 
 import numpy as np
@@ -16,6 +15,7 @@ from modtools.outputs import LogisticOutput
 from modtools.retraining import choose_labels, extrapolate
 from modtools.retraining._choose import STRATEGIES
 from modtools.tasks import load_task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -93,7 +93,7 @@ def test_the_line_about_labels_says_what_the_json_says_and_nothing_against_the_a
 ):
     words = ("retrain", *PIXELS, "--task", images, "--labels", "36", "--output", "class_mean")
     done = cli(*words, "--seed", "2", "--target", target, "--json", tmp_path / "a.json")
-    content = json.loads((tmp_path / "a.json").read_text())
+    content = facts((tmp_path / "a.json").read_text())
     forecast, line = content["forecast"], lines_of(done.stdout)["Labels"]
     point, low = forecast["labels_to_reach"], forecast["labels_to_reach_low"]
     if content["accuracy"] >= float(target):
@@ -115,11 +115,12 @@ def test_quiet_prints_the_accuracy_in_percent_alone(cli, images, parts):
 
 def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
     words = ("retrain", *PIXELS, "--task", images, "--output", "ridge", "--labels", "24")
-    content = json.loads(cli(*words, "--target", "0.97", "--json", "-").stdout)
+    content = facts(cli(*words, "--target", "0.97", "--json", "-").stdout)
     few = parts[0].few_labels(n=24, seed=0)
     assert content["labelled_rows"] == few.rows.tolist()
     assert (content["n_labels"], content["n_pool"], content["n_test"]) == (24, 90, 30)
-    assert content["interval"] == list(wilson(content["accuracy"], 30))
+    interval = (content["accuracy_low"], content["accuracy_high"])
+    assert interval == wilson(content["accuracy"], 30)
     assert (content["classes"], content["missing_classes"]) == ([0, 1, 2, 3], [])
     assert content["accuracy_of_named"] == content["accuracy"]
     assert [row["n_labels"] for row in content["curve"]] == list(range(1, 25))
@@ -164,7 +165,7 @@ def test_files_are_written_and_named(cli, images, parts, tmp_path):
     assert rows["label"].tolist() == parts[1].labels.tolist()
     assert (rows["right"] == (rows["label"] == rows["predicted"])).all()
     assert rows["probability"].between(0.25, 1).all()
-    content = json.loads((out / "a.json").read_text())
+    content = facts((out / "a.json").read_text())
     assert rows["right"].mean() == pytest.approx(content["accuracy"])
 
 
@@ -184,7 +185,7 @@ def test_rows_are_chosen_without_their_labels(cli, images, parts):
     words = ("retrain", *PIXELS, "--task", images, "--labels", "12", "--strategy", "typical")
     done = cli(*words, "--json", "-")
     chosen = choose_labels(extract(pixels(), parts[0]), 12, strategy="typical", seed=0)
-    assert json.loads(done.stdout)["labelled_rows"] == parts[0].rows[chosen].tolist()
+    assert facts(done.stdout)["labelled_rows"] == parts[0].rows[chosen].tolist()
     said = lines_of(cli(*words, "--output", "class_mean", "--unlabelled").stdout)
     assert "12 of 90 rows labelled, chosen by typical, which saw no label; " in said["Task"]
     assert re.match(r"of the unlabelled .*\(evidence -?\d\.\d\d\)", said["Clusters"])
@@ -201,7 +202,7 @@ def test_classes_without_a_label_are_named_and_refused_unless_allowed(cli, image
         "--allow-missing-classes: such a class is then never predicted.\n"
     )
     done = cli(*words, "--allow-missing-classes", "--json", "-")
-    content = json.loads(done.stdout)
+    content = facts(done.stdout)
     assert content["missing_classes"] == [absent]
     assert content["accuracy_of_named"] > content["accuracy"]
     said = lines_of(cli(*words, "--allow-missing-classes").stdout)
@@ -247,10 +248,10 @@ def test_one_of_several_modules_is_picked_by_name(cli, zoo):
     assert cli(*words, "--pick", "linear").stderr.startswith(
         'error: unknown module "linear"; did you mean "linear'
     )
-    content = json.loads(cli(*words, "--pick", "linear5", "--json", "-").stdout)
+    content = facts(cli(*words, "--pick", "linear5", "--json", "-").stdout)
     assert (content["module"], content["n_features"]) == ("linear5", 5)
     both = cli(*words, *PIXELS, "--pick", "linear2", "--json", "-")
-    assert json.loads(both.stdout)["n_features"] == 2
+    assert facts(both.stdout)["n_features"] == 2
     twice = cli("retrain", zoo, zoo, "--pick", "linear2", "--task", zoo.parent / "task.npz")
     assert twice.stderr == 'error: two modules are named "linear2"; give only one of them.\n'
 
@@ -296,7 +297,7 @@ def test_every_example_passes_the_network_once(cli, images, parts, monkeypatch, 
 
     monkeypatch.setattr(_extraction, "_run_uncached", count)
     done = cli("retrain", *PIXELS, "--task", images, *words, "--json", "-")
-    labelled = json.loads(done.stdout)["labelled_rows"]
+    labelled = facts(done.stdout)["labelled_rows"]
     chosen = parts[0].rows.tolist() if "--strategy" in words else labelled
     assert sorted(seen) == sorted([*chosen, *parts[1].rows.tolist()])
 
@@ -318,13 +319,14 @@ def features(images, tmp_path):
     ],
 )
 def test_cached_features_give_what_the_module_gives(cli, images, features, words):
-    own = json.loads(cli("retrain", *PIXELS, "--task", images, *words, "--json", "-").stdout)
+    own = facts(cli("retrain", *PIXELS, "--task", images, *words, "--json", "-").stdout)
     done = cli("retrain", "--features", features, *words, "--json", "-")
-    cached = json.loads(done.stdout)
-    of_file = {"task": "pixels", "seconds": own["seconds"]}
+    cached = facts(done.stdout)
+    settings = {**own["settings"], "task": "pixels"}
+    of_file = {"task": "pixels", "settings": settings, "seconds": own["seconds"]}
     assert cached | {"seconds": own["seconds"]} == own | of_file
     with_task = cli("retrain", "--features", features, "--task", images, *words, "--json", "-")
-    assert json.loads(with_task.stdout)["task"] == "four"
+    assert facts(with_task.stdout)["task"] == "four"
 
 
 def test_a_model_of_cached_features_is_saved_and_reads_features(cli, parts, features, tmp_path):
@@ -339,7 +341,7 @@ def test_one_of_several_files_of_features_is_picked(cli, features, tmp_path):
         np.savez(tmp_path / "b.npz", features=stored["features"][:, :9], labels=stored["labels"])
     words = ("retrain", "--features", features, tmp_path / "b.npz")
     assert "2 modules are given; choose one with --pick: pixels, b. " in cli(*words).stderr
-    content = json.loads(cli(*words, "--pick", "b", "--json", "-").stdout)
+    content = facts(cli(*words, "--pick", "b", "--json", "-").stdout)
     assert (content["module"], content["n_features"]) == ("b", 9)
 
 
@@ -358,14 +360,14 @@ def test_features_that_do_not_fit_are_refused_in_one_line(cli, features, tmp_pat
 
 def test_only_the_chosen_classes_are_learned(cli, images):
     words = ("retrain", *PIXELS, "--task", images, "--classes", "1,3", "--json", "-")
-    content = json.loads(cli(*words).stdout)
+    content = facts(cli(*words).stdout)
     assert (content["task"], content["classes"]) == ("four 1,3", [1, 3])
 
 
 def test_list_shows_every_strategy(cli):
     lines = cli("retrain", "--list").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(STRATEGIES) == list(STRATEGY_TEXTS)
-    listed = json.loads(cli("retrain", "--list", "--json", "-").stdout)["strategies"]
+    listed = facts(cli("retrain", "--list", "--json", "-").stdout)["rows"]
     assert [row["strategy"] for row in listed] == list(STRATEGIES)
 
 
@@ -432,7 +434,7 @@ def test_the_labels_may_have_another_name(cli, images, tmp_path):
         words = np.array(["zero", "one", "two", "three"])[stored["labels"]]
         np.savez(tmp_path / "named.npz", inputs=stored["inputs"], word=words)
     line = ("retrain", *PIXELS, "--task", tmp_path / "named.npz", "--label-column", "word")
-    content = json.loads(cli(*line, "--json", "-").stdout)
+    content = facts(cli(*line, "--json", "-").stdout)
     assert content["classes"] == ["one", "three", "two", "zero"]
 
 

@@ -1,6 +1,5 @@
 """``modtools score``: what it prints, what it writes, and how it fails."""
 
-import json
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from modtools.modules import PretrainedModule, Zoo
 from modtools.selection import rank_modules
 from modtools.tasks import load_task
 from modtools.transferability import SCORES
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -74,7 +74,7 @@ def test_files_are_written_and_named(cli, feature_files, tmp_path):
         str(out / name) for name in names
     )
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
-    content = json.loads((out / "a.json").read_text())
+    content = facts((out / "a.json").read_text())
     assert content["best"] == "good"
     assert content["versions"]["modtools"] == __version__
     assert pd.read_csv(out / "a.csv")["module"].tolist() == ["good", "weak", "noise"]
@@ -82,8 +82,8 @@ def test_files_are_written_and_named(cli, feature_files, tmp_path):
 
 def test_json_to_standard_output_is_all_that_is_printed(cli, feature_files):
     done = cli("score", *feature_files, "--by", "knn", "--json", "-")
-    content = json.loads(done.stdout)
-    assert [row["module"] for row in content["results"]] == ["good", "weak", "noise"]
+    content = facts(done.stdout)
+    assert [row["module"] for row in content["rows"]] == ["good", "weak", "noise"]
 
 
 def test_quiet_prints_the_best_name_alone(cli, feature_files):
@@ -97,22 +97,22 @@ def test_labels_may_come_from_a_task(cli, tmp_path):
         "score", tmp_path / "pixels.npz", "--task", "digits", "--per-class", "5", "--by", "knn",
         "--json", "-",
     )  # fmt: skip
-    content = json.loads(done.stdout)
+    content = facts(done.stdout)
     few = digits.few_labels(per_class=5, seed=0)
     expected = rank_modules({"pixels": few.inputs.reshape(50, -1)}, few, by="knn").frame()
     assert content["settings"]["n_samples"] == 50
-    assert content["results"][0]["value"] == expected["value"][0]
+    assert content["rows"][0]["value"] == expected["value"][0]
 
 
 def test_only_the_chosen_classes_are_scored(cli, feature_files):
     words = ("score", feature_files[2], "--by", "knn", "--json", "-", "--classes")
-    content = json.loads(cli(*words, "2, 0").stdout)
+    content = facts(cli(*words, "2, 0").stdout)
     assert (content["settings"]["n_samples"], content["settings"]["n_classes"]) == (40, 2)
     with np.load(feature_files[2]) as stored:
         rows = stored["labels"] != 1
         expected = {"good": stored["features"][rows]}, stored["labels"][rows]
-    assert content["results"][0]["value"] == rank_modules(*expected, by="knn").frame()["value"][0]
-    few = json.loads(cli(*words, "0,1", "--per-class", "5").stdout)
+    assert content["rows"][0]["value"] == rank_modules(*expected, by="knn").frame()["value"][0]
+    few = facts(cli(*words, "0,1", "--per-class", "5").stdout)
     assert few["settings"]["n_samples"] == 10
     assert cli(*words, "0").stderr == (
         "error: there is nothing to tell apart in one class; got 0.\n"
@@ -122,7 +122,7 @@ def test_only_the_chosen_classes_are_scored(cli, feature_files):
 
 def test_only_the_chosen_classes_reach_a_network(cli):
     words = ("score", *PIXELS, "--task", "digits", "--classes", "5,6,7", "--per-class", "4")
-    settings = json.loads(cli(*words, "--by", "class_mean", "--json", "-").stdout)["settings"]
+    settings = facts(cli(*words, "--by", "class_mean", "--json", "-").stdout)["settings"]
     assert (settings["task"], settings["n_samples"]) == ("digits 5,6,7", 12)
 
 
@@ -134,9 +134,7 @@ def test_a_module_factory_is_imported_and_run_on_the_task(cli):
 
 def test_the_same_seed_chooses_the_same_labels(cli):
     words = ("score", *PIXELS, "--task", "digits", "--labels", "80", "--by", "ridge", "--json", "-")
-    values = [
-        json.loads(cli(*words, "--seed", seed).stdout)["results"][0]["value"] for seed in (0, 0, 1)
-    ]
+    values = [facts(cli(*words, "--seed", seed).stdout)["rows"][0]["value"] for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
 
 
@@ -168,7 +166,7 @@ def test_a_network_in_the_current_folder_is_read_at_its_taps(cli, own_code):
         "score", "--module", "my_networks:small", "--tap", "0", "--tap", "2", "--task",
         table_file(own_code), "--by", "class_mean", "--json", "-",
     )  # fmt: skip
-    rows = json.loads(done.stdout)["results"]
+    rows = facts(done.stdout)["rows"]
     assert {row["module"]: row["n_features"] for row in rows} == {"small@0": 5, "small@2": 2}
 
 
@@ -179,10 +177,10 @@ def test_zoo_folders_are_ranked(cli, own_code):
         Zoo(own_code / "zoo").save(module)
         Zoo(own_code / "zoo2").save(PretrainedModule(module.network, name=f"w{width}", build=build))
     words = ("--task", table_file(own_code), "--by", "knn", "--json", "-")
-    one = json.loads(cli("score", own_code / "zoo", *words).stdout)
-    two = json.loads(cli("score", own_code / "zoo", own_code / "zoo2", *words).stdout)
-    assert {row["module"] for row in one["results"]} == {"linear2", "linear5"}
-    assert {row["module"] for row in two["results"]} == {"linear2", "linear5", "w2", "w5"}
+    one = facts(cli("score", own_code / "zoo", *words).stdout)
+    two = facts(cli("score", own_code / "zoo", own_code / "zoo2", *words).stdout)
+    assert {row["module"] for row in one["rows"]} == {"linear2", "linear5"}
+    assert {row["module"] for row in two["rows"]} == {"linear2", "linear5", "w2", "w5"}
 
 
 def test_list_shows_every_score(cli):
@@ -192,7 +190,7 @@ def test_list_shows_every_score(cli):
     assert lines[0].split() == ["score", "needs", "labels", "range", "reference"]
     assert [line.split()[0] for line in lines[1:]] == list(SCORES)
     assert [
-        row["score"] for row in json.loads(cli("score", "--list", "--json", "-").stdout)["scores"]
+        row["score"] for row in facts(cli("score", "--list", "--json", "-").stdout)["rows"]
     ] == list(SCORES)
 
 

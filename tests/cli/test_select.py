@@ -1,13 +1,12 @@
 """``modtools select``: what it prints and writes, and how it fails."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from modtools.selection import select_modules
 from modtools.tasks import load_task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -44,7 +43,7 @@ def test_the_steps_the_pick_and_the_files(cli, halves, tmp_path):
     assert table["module"].tolist() == expected.modules
     assert table["accuracy"].tolist() == pytest.approx(expected.frame()["accuracy"].tolist())
     assert table["cost"].iloc[-1] == 7
-    assert json.loads((tmp_path / "a.json").read_text())["settings"]["k"] == 2
+    assert facts((tmp_path / "a.json").read_text())["settings"]["k"] == 2
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

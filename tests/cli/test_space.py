@@ -1,12 +1,11 @@
 """``modtools space``: tasks by name or by pairs of classes, what it prints, and how it fails."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from modtools.tasks import load_task
+from tests.documents import facts
 
 PIXELS = ("--module", "modtools.modules:pixels")
 
@@ -40,7 +39,7 @@ def test_pairs_of_classes_are_related_and_files_written(cli, candidates, tmp_pat
     table = pd.read_csv(tmp_path / "a.csv")
     assert set(table["task"]) == {"0 / 1", "0 / 7", "1 / 7"}
     assert set(table["module"]) == {"top", "bottom", "pixels"}
-    content = json.loads((tmp_path / "a.json").read_text())
+    content = facts((tmp_path / "a.json").read_text())
     assert content["settings"]["n_labels"] == {"0 / 1": 20, "0 / 7": 20, "1 / 7": 20}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

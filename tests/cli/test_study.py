@@ -1,6 +1,5 @@
 """``modtools study``: what it prints and writes, how it goes on, and how it fails."""
 
-import json
 import re
 
 import numpy as np
@@ -12,6 +11,7 @@ from modtools.modules import extract, pixels
 from modtools.retraining import next_target
 from modtools.studies import label_efficiency
 from modtools.tasks import load_task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -64,9 +64,9 @@ def test_the_table_puts_the_best_first_with_the_labels_that_it_needs(cli, featur
 
 
 def test_json_is_the_study_of_python(cli, feature_files, same):
-    content = json.loads(cli("study", *feature_files, *QUICK, "--json", "-").stdout)
+    content = facts(cli("study", *feature_files, *QUICK, "--json", "-").stdout)
     pd.testing.assert_frame_equal(
-        pd.DataFrame(content["results"]), same.frame(), check_dtype=False, check_exact=False
+        pd.DataFrame(content["rows"]), same.frame(), check_dtype=False, check_exact=False
     )
     assert content["best"] == "good"
     assert content["settings"]["budgets"] == [6, 12, 24, 45]
@@ -79,11 +79,11 @@ def test_json_is_the_study_of_python(cli, feature_files, same):
 def test_without_a_target_it_is_the_last_round_accuracy_that_half_of_them_reach(
     cli, feature_files, same
 ):
-    content = json.loads(cli("study", *feature_files, *QUICK, "--json", "-").stdout)
+    content = facts(cli("study", *feature_files, *QUICK, "--json", "-").stdout)
     middle = same.frame().groupby("module")["accuracy"].max().median()
     assert content["target"] <= middle < next_target(content["target"])
     noise = cli("study", feature_files[0], "--budgets", "3,6", "--repeats", "2", "--json", "-")
-    assert json.loads(noise.stdout)["target"] in (None, 0.5)
+    assert facts(noise.stdout)["target"] in (None, 0.5)
 
 
 def test_quiet_prints_the_best_name_alone(cli, feature_files):
@@ -101,7 +101,7 @@ def test_files_are_written_and_named(cli, feature_files, same, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     written = pd.read_csv(out / "a.csv")
     assert written["accuracy"].tolist() == pytest.approx(same.frame()["accuracy"].tolist())
-    assert json.loads((out / "a.json").read_text())["best"] == "good"
+    assert facts((out / "a.json").read_text())["best"] == "good"
 
 
 def test_output_modules_and_strategies_are_told_apart_where_there_are_several(cli, feature_files):
@@ -124,7 +124,7 @@ def test_one_label_count_has_no_area_but_a_best(cli, feature_files):
 
 def test_classes_may_be_left_out(cli, feature_files):
     words = ("study", *feature_files, "--budgets", "4,20", "--repeats", "2", "--classes", "0,2")
-    content = json.loads(cli(*words, "--json", "-").stdout)
+    content = facts(cli(*words, "--json", "-").stdout)
     assert content["n_pool"] + content["n_test"] == 40
 
 
@@ -132,7 +132,7 @@ def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monk
     from modtools.studies import _cells
 
     words = ("study", *feature_files, *QUICK, "--resume", tmp_path / "kept", "--json", "-")
-    whole = json.loads(cli(*words[:-4], "--json", "-").stdout)
+    whole = facts(cli(*words[:-4], "--json", "-").stdout)
     real, seen = _cells.measure, []
 
     def stop_at_the_fourth(*args, **options):
@@ -152,9 +152,9 @@ def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monk
     monkeypatch.setattr(
         _cells, "measure", lambda *args, **options: (seen.append(1), real(*args, **options))[1]
     )
-    resumed = json.loads(cli(*words).stdout)
+    resumed = facts(cli(*words).stdout)
     assert len(seen) == 6
-    assert resumed["results"] == whole["results"]
+    assert resumed["rows"] == whole["rows"]
 
 
 def test_a_stop_without_a_folder_says_how_to_keep_the_next(cli, feature_files, monkeypatch):
@@ -191,12 +191,12 @@ def images(tmp_path):
 
 def test_modules_are_read_on_the_rows_of_the_task(cli, images):
     words = ("study", *PIXELS, "--task", images, "--budgets", "8,40", "--repeats", "2")
-    content = json.loads(cli(*words, "--json", "-").stdout)
+    content = facts(cli(*words, "--json", "-").stdout)
     train, test = load_task(images).split(0.25, seed=0)
     pair = extract(pixels(), train), extract(pixels(), test)
     parts = (train.labels, test.labels)
     expected = label_efficiency({"pixels": pair}, *parts, budgets=[8, 40], repeats=2)
-    found = [row["accuracy"] for row in content["results"]]
+    found = [row["accuracy"] for row in content["rows"]]
     assert found == pytest.approx(expected.frame()["accuracy"].tolist())
 
 

@@ -1,6 +1,5 @@
 """``modtools train``: what it prints, what it writes and saves, and how it fails."""
 
-import json
 import re
 
 import numpy as np
@@ -13,6 +12,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules import Zoo
 from modtools.proxies import PROXIES
 from modtools.tasks import Task, load_task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -92,7 +92,7 @@ def test_the_baseline_is_end_to_end(cli, images):
 
 def test_only_the_chosen_classes_are_seen(cli, images):
     done = cli("train", "--task", images, "--classes", "0, 3", *QUICK, "--json", "-")
-    content = json.loads(done.stdout)
+    content = facts(done.stdout)
     assert content["task"] == "four 0,3"
     assert content["settings"]["source_classes"] == [0, 3]
     held = load_task(images)
@@ -104,7 +104,7 @@ def test_recipe_and_limits_reach_the_training(cli, images):
         "train", "--task", images, *QUICK, "--learning-rate", "0.01", "--shift", "1", "--flip",
         "--budget", "0.5m", "--seed", "3", "--test-fraction", "0.5", "--json", "-",
     )  # fmt: skip
-    content = json.loads(done.stdout)
+    content = facts(done.stdout)
     settings = content["settings"]
     assert content["n_test"] == 32
     assert (settings["epochs"], settings["max_seconds"], settings["seed"]) == (1, 30.0, 3)
@@ -115,8 +115,8 @@ def test_recipe_and_limits_reach_the_training(cli, images):
 
 def test_one_seed_gives_one_result_and_every_seed_the_same_rows(cli, images):
     words = ("train", "--task", images, *QUICK, "--json", "-")
-    first, again, other = (json.loads(cli(*words, "--seed", seed).stdout) for seed in (0, 0, 1))
-    losses = [[row["loss"] for row in run["history"]] for run in (first, again, other)]
+    first, again, other = (facts(cli(*words, "--seed", seed).stdout) for seed in (0, 0, 1))
+    losses = [[row["loss"] for row in run["rows"]] for run in (first, again, other)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert losses[2] != pytest.approx(losses[0], rel=1e-4)
     prints = {run["settings"]["task_fingerprint"] for run in (first, again, other)}
@@ -139,9 +139,11 @@ def test_files_are_written_and_named(cli, images, tmp_path):
     history = pd.read_csv(out / "a.csv")
     assert history["module"].unique().tolist() == ["features", "output"]
     assert history["validation_accuracy"].notna().all()
-    content = json.loads((out / "a.json").read_text())
+    content = facts((out / "a.json").read_text())
     assert content["accuracy"] == pytest.approx(history["validation_accuracy"].iloc[-1])
-    assert content["interval"] == list(wilson(content["accuracy"], 16))
+    assert [content["accuracy_low"], content["accuracy_high"]] == list(
+        wilson(content["accuracy"], 16)
+    )
     assert content["labels_needed"] == "pairs"
     assert "versions" in content
 
@@ -214,7 +216,7 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
     assert [line.split()[:2] for line in lines[1:]] == [
         [name, proxy.required_labels] for name, proxy in PROXIES.items()
     ]
-    listed = json.loads(cli("train", "--list", "--json", "-").stdout)["proxies"]
+    listed = facts(cli("train", "--list", "--json", "-").stdout)["rows"]
     assert [row["proxy"] for row in listed] == list(PROXIES)
 
 
@@ -317,7 +319,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(cli, images, monkeypatch, tmp
     from modtools.training import _trainer
 
     words = ("train", "--task", images, *QUICK, "--json", "-")
-    whole = json.loads(cli(*words).stdout)
+    whole = facts(cli(*words).stdout)
     step, seen = _trainer.Trainer._step, []
 
     def stop_at_the_third(self, *args):
@@ -334,9 +336,9 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(cli, images, monkeypatch, tmp
     assert done.exit_code == 130
     assert "training stopped; " in done.stderr
     assert (tmp_path / "run.pt").is_file()
-    resumed = json.loads(cli(*words).stdout)
+    resumed = facts(cli(*words).stdout)
     assert resumed["accuracy"] == whole["accuracy"]
-    losses = [[row["loss"] for row in run["history"]] for run in (whole, resumed)]
+    losses = [[row["loss"] for row in run["rows"]] for run in (whole, resumed)]
     assert losses[0] == losses[1]
     assert not (tmp_path / "run.pt").exists()
 

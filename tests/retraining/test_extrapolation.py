@@ -1,7 +1,5 @@
 """Forecasts: exact where they count, in range, and never a number where they are refused."""
 
-import json
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -12,6 +10,7 @@ from modtools.outputs._ridge import one_hot
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import Forecast, _extrapolation as extrapolation, extrapolate
 from modtools.retraining._error_law import Calibration, ErrorLaw
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -217,9 +216,9 @@ def test_chosen_rows_are_no_sample(labels):
 
 
 def test_a_forecast_travels_as_json(forecast):
-    content = json.loads(forecast.to_json())
-    assert list(content) == ["n_labels", "refused", "results", "settings", "seconds", "versions"]
-    assert [row["n_labels"] for row in content["results"]] == forecast.frame()["n_labels"].tolist()
+    content = facts(forecast.to_json())
+    assert content["kind"] == "forecast"
+    assert [row["n_labels"] for row in content["rows"]] == forecast.frame()["n_labels"].tolist()
     assert (content["n_labels"], content["refused"]) == (200, None)
 
 

@@ -1,7 +1,5 @@
 """The curve against a ridge output module refitted at every label count."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -14,6 +12,7 @@ from modtools.outputs._ridge_path import KernelPath
 from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining._learning_curve import learning_curve
 from modtools.transferability import codelength
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -174,9 +173,10 @@ def test_frame_and_table():
     assert repr(curve).startswith("Learning curve to 60 labels, 3 classes, 40 test examples, ridge")
     assert len(repr(curve).splitlines()) <= 22
     assert "<table>" in curve._repr_html_()
-    content = json.loads(curve.to_json())
-    assert list(content) == ["results", "settings", "seconds", "versions"]
-    assert [row["value"] for row in content["results"]] == curve.accuracy.tolist()
+    content = facts(curve.to_json())
+    assert content["kind"] == "learning_curve"
+    assert "extra" not in content
+    assert [row["value"] for row in content["rows"]] == curve.accuracy.tolist()
     assert curve.to_csv().count("\n") == 61
 
 

@@ -1,7 +1,5 @@
 """Racing modules: the promise by simulation, the accuracies by refitting, and what goes wrong."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +18,7 @@ from modtools.selection._race_bets import PairedBets
 from modtools.selection._race_field import Field, Runner
 from modtools.selection._race_rules import Certified, _batches, _independent
 from modtools.tasks import Task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -561,11 +560,11 @@ def test_a_race_prints_travels_and_draws():
     assert "accuracy (%)" in text
     assert "at most 5 %" in text
     assert "&lt;b&gt;" in race._repr_html_()
-    content = json.loads(race.to_json())
+    content = facts(race.to_json())
     assert content["best"] == "good"
     assert content["pass_fraction"] == pytest.approx(2 / 9)
     assert content["settings"]["error"] == 0.05
-    assert content["results"][0]["dropped_by"] is None
+    assert content["rows"][0]["dropped_by"] is None
     assert content["versions"] == race.versions
     tolerant = repr(race_modules(modules, labels, tolerance=2))
     assert "by 2 points or more" in tolerant

@@ -1,13 +1,12 @@
 """What a ranking shows: text, HTML, JSON and picture."""
 
-import json
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from modtools.selection import rank_modules
 from modtools.selection._prediction import Prediction
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -73,11 +72,11 @@ def test_html_is_a_table_with_escaped_names(ranking):
 def test_json_holds_the_frame_the_settings_and_the_versions(ranking, tmp_path):
     text = ranking.to_json(tmp_path / "ranking.json")
     assert (tmp_path / "ranking.json").read_text() == text
-    content = json.loads(text)
+    content = facts(text)
     assert content["best"] == "<best>"
-    assert len(content["results"]) == 9
-    assert content["results"][0]["value"] == pytest.approx(ranking.frame()["value"][0])
-    assert content["results"][0]["n_parameters"] is None
+    assert len(content["rows"]) == 9
+    assert content["rows"][0]["value"] == pytest.approx(ranking.frame()["value"][0])
+    assert content["rows"][0]["n_parameters"] is None
     assert content["settings"]["by"] == "ridge"
     assert content["settings"]["n_samples"] == 100
     assert content["versions"] == ranking.versions

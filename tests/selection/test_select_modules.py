@@ -1,7 +1,6 @@
 """Choosing several modules: the judge against refits, the greedy choice by brute force, costs."""
 
 import itertools
-import json
 import math
 
 import numpy as np
@@ -21,6 +20,7 @@ from modtools.selection import select_modules
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
 from modtools.selection._select_modules import _stratified_rows
 from modtools.tasks import Task
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -264,9 +264,9 @@ def test_prints_travels_and_draws(shelf, tmp_path):
     assert "gain (points)" in text
     assert "a little too high" in text
     assert "<table>" in found._repr_html_()
-    told = json.loads(found.to_json(tmp_path / "selection.json"))
+    told = facts(found.to_json(tmp_path / "selection.json"))
     assert told["modules"] == found.modules
-    assert told["steps"][0]["gain"] is None
+    assert told["rows"][0]["gain"] is None
     assert told["versions"]["modtools"]
     assert math.isfinite(found.seconds)
     assert found.plot().ax_.get_xlabel() == "cost"

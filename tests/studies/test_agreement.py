@@ -11,6 +11,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.studies import score_agreement
 from modtools.studies._rank_agreement import MEASURES, rank_agreement
 from modtools.studies._tables import MEAN_RANK
+from tests.documents import facts
 from tests.studies.tables import wide
 
 ACHIEVED = {
@@ -179,7 +180,7 @@ def test_text_html_and_json():
     assert re.fullmatch(r"knn +1\.000 \[1\.000, 1\.000\] +1\.000 +1\.000 .*", lines[2])
     assert "size (label-free)" in repr(agreement)
     assert "<td>size (label-free)</td>" in agreement._repr_html_()
-    content = json.loads(agreement.to_json())
+    content = facts(agreement.to_json())
     assert next(row["score"] for row in content["means"]) == "knn"
     assert {row["baseline"] for row in content["differences"]} == {"size", MEAN_RANK}
     assert content["concordance"][0]["n_tasks"] == 2

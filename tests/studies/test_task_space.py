@@ -1,7 +1,5 @@
 """`task_space`: distances by their definition, agreement by another route, and bad input."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ import modtools as mt
 from modtools.exceptions import ModtoolsError
 from modtools.studies import TaskSpace, task_space
 from modtools.studies._task_distances import associate, embed, task_distances
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -182,9 +181,9 @@ def test_networks_read_every_task_and_a_source_serves_all_taps():
 def test_json_holds_all_of_it_without_a_missing_number(values, tmp_path):
     space = make_space(values, source={"m0": "t0"})
     text = space.to_json(tmp_path / "space.json")
-    content = json.loads((tmp_path / "space.json").read_text())
-    assert json.loads(text) == content
-    assert len(content["results"]) == 54
+    content = facts((tmp_path / "space.json").read_text())
+    assert facts(text) == content
+    assert len(content["rows"]) == 54
     assert content["distances"]["t0"]["t1"] == space.distances().loc["t0", "t1"]
     assert content["source"] == {"m0": "t0"}
     assert set(content["versions"]) >= {"modtools", "numpy"}

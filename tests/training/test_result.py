@@ -14,6 +14,7 @@ from modtools._intervals import wilson
 from modtools.proxies import SupCon
 from modtools.tasks import Task
 from modtools.training import Recipe, networks, train_end_to_end, train_modular
+from tests.documents import facts
 
 pytestmark = pytest.mark.floating_point
 
@@ -204,8 +205,8 @@ def test_what_is_shown_of_a_result(result):
 
 
 def test_a_result_travels_as_json_and_csv(result):
-    content = json.loads(result.to_json())
-    assert list(content["results"][0]) == list(result.history)
+    content = facts(result.to_json())
+    assert list(content["rows"][0]) == list(result.history)
     assert content["peak_activation_bytes"] == result.peak_activation_bytes
     assert content["settings"] == json.loads(json.dumps(result.settings))
     assert result.to_csv().count("\n") == len(result.history) + 1

@@ -1,0 +1,15 @@
+"""The JSON of results and commands, as tests read it."""
+
+import json
+
+KEYS = ["kind", "settings", "versions", "seconds", "columns", "rows"]
+
+
+def facts(text):
+    """Return a document with its settings, its extra and a single row beside its keys, checked."""
+    document = json.loads(text)
+    assert list(document) in (KEYS, [*KEYS, "extra"])
+    rows = document["rows"]
+    assert all(list(row) == document["columns"] for row in rows)
+    single = rows[0] if len(rows) == 1 else {}
+    return {**single, **document["settings"], **document.get("extra", {}), **document}
