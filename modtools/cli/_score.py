@@ -28,7 +28,7 @@ class _Scores:
 @dataclass(frozen=True, kw_only=True)
 class _Race:
     is_race: bool = option(
-        "Do not run every module on every row: drop a module once a test decides against it.",
+        "Do not run every module on every example: drop a module once a test decides against it.",
         "--race",
         default=False,
         rich_help_panel=_PANEL,
@@ -39,12 +39,12 @@ class _Race:
         rich_help_panel=_PANEL,
     )
     tolerance: float | None = option(
-        "Points of accuracy that you would give up for fewer passes (default: 0).",
+        "Points of accuracy that you would give up for fewer forward passes (default: 0).",
         metavar="POINTS",
         rich_help_panel=_PANEL,
     )
     passes: float | None = option(
-        "Spend this share of the forward passes, such as 0.15, by halving; no guarantee.",
+        "Spend this fraction of the forward passes, such as 0.15, by halving; no guarantee.",
         metavar="X",
         rich_help_panel=_PANEL,
     )
@@ -52,7 +52,7 @@ class _Race:
 
 @takes_options(
     plot="Draw the ranking as FILE.png and FILE.svg.",
-    batch_size="Inputs a forward pass; in a race also the rows between two looks.",
+    batch_size="Examples per forward pass; in a race also between two looks.",
     seed="The same seed gives the same table.",
 )
 def score(
@@ -81,8 +81,8 @@ def score(
     Each network runs once over the task, whatever the number of its taps. Values are estimates from
     the labels you give; the interval says how far off they may be.
 
-    With many labels --race spends a part of these passes: rows stream through all modules, and a
-    module is dropped once a test decides against it.
+    With many labels --race spends a fraction of these passes: examples stream through all modules,
+    and a module is dropped once a test decides against it.
     """
     if wanted.show_list:
         _show_scores(outputs.json)

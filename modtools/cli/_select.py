@@ -21,9 +21,11 @@ class _Choice:
     any_number: bool = option(
         "Instead of --k: as many as lower the held-out loss.", "--any-number", default=False
     )
-    budget: float | None = option("What the modules may cost together.", "--max-cost", metavar="X")
+    max_cost: float | None = option(
+        "What the modules may cost together.", "--max-cost", metavar="X"
+    )
     cost: str = option(
-        "What a module costs: parameters, milliseconds an example, or numbers by module.",
+        "What a module costs: parameters, milliseconds per example, or numbers by module.",
         default="parameters",
         metavar="NAME|A=X,B=Y",
     )
@@ -70,7 +72,7 @@ def select(
             modules,
             labelled,
             k=None if choice.any_number else choice.k,
-            budget=choice.budget,
+            max_cost=choice.max_cost,
             cost=cost,
             combine=cast("Literal['greedy', 'all']", choice.combine),
             seed=forward.seed,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ParetoDisplay"]
 
 _WIDE_RANGE = 20  # the largest cost over the smallest from which the axis is logarithmic
-_NUMBERS = ("accuracy", "low", "high")
+_NUMBERS = ("accuracy", "accuracy_low", "accuracy_high")
 _COLUMNS = ("modules", "n_modules", *_NUMBERS, "cost", "on_front", "chosen")
 
 
@@ -34,8 +34,8 @@ class ParetoDisplay(Display):
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns modules, n_modules, accuracy, low, high (in [0, 1]), cost, on_front and chosen; one
-        row a combination. The frame is copied.
+        Columns modules, n_modules, accuracy, accuracy_low, accuracy_high (in [0, 1]), cost,
+        on_front and chosen; one row per combination. The frame is copied.
     cost : str
         What the axis of the cost is called, with its unit.
     title : str, default=""
@@ -45,8 +45,9 @@ class ParetoDisplay(Display):
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"modules": ["a", "b", "a + b"], "n_modules": [1, 1, 2]})
-    >>> table = table.assign(accuracy=[0.8, 0.7, 0.9], low=0.6, high=0.95, cost=[10.0, 20.0, 30.0])
-    >>> table = table.assign(on_front=[True, False, True], chosen=[False, False, True])
+    >>> table = table.assign(accuracy=[0.8, 0.7, 0.9], accuracy_low=0.6, accuracy_high=0.95)
+    >>> table = table.assign(cost=[10.0, 20.0, 30.0], chosen=[False, False, True])
+    >>> table["on_front"] = [True, False, True]
     >>> ParetoDisplay(results=table, cost="cost (parameters)").frame()["on_front"].tolist()
     [True, False, True]
     """
@@ -65,7 +66,8 @@ class ParetoDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            Columns modules, n_modules, accuracy, low, high, cost, on_front and chosen.
+            Columns modules, n_modules, accuracy, accuracy_low, accuracy_high, cost, on_front and
+            chosen.
         """
         table = self.results[list(_COLUMNS)]
         return table.sort_values(["cost", "accuracy"], kind="stable", ignore_index=True)
@@ -105,7 +107,7 @@ def _draw_others(ax: "Axes", table: "pd.DataFrame") -> None:
 
 
 def _draw_front(ax: "Axes", table: "pd.DataFrame") -> None:
-    ax.vlines(table["cost"], table["low"], table["high"], color=BEST, alpha=0.35)
+    ax.vlines(table["cost"], table["accuracy_low"], table["accuracy_high"], color=BEST, alpha=0.35)
     label = "nothing better for less, 95 % intervals"
     ax.plot(table["cost"], table["accuracy"], "o", color=BEST, markersize=7, label=label)
     ax.step(table["cost"], table["accuracy"], where="post", color=BEST, linewidth=1.2)

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_COLUMNS = ("module", "status", "rows", "accuracy")
+_COLUMNS = ("module", "status", "examples", "accuracy")
 
 
 class RaceDisplay(Display):
-    """Rows that each module of a race ran on: a bar a module, its accuracy at the end.
+    """Examples that each module of a race ran on: one bar per module, its accuracy at the end.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns module, status ("in", "dropped" or "failed"), rows and accuracy; one row a module,
-        best first. The frame is copied.
+        Columns module, status ("in", "dropped" or "failed"), examples and accuracy; one row per
+        module, best first. The frame is copied.
     n_labels : int
-        Labelled rows there were.
+        Number of labelled examples.
     title : str, default=""
         Title of the picture.
 
@@ -40,8 +40,8 @@ class RaceDisplay(Display):
     --------
     >>> import pandas as pd
     >>> columns = {"module": ["a", "b"], "status": ["in", "dropped"]}
-    >>> results = pd.DataFrame({**columns, "rows": [900, 200], "accuracy": [0.9, 0.4]})
-    >>> RaceDisplay(results=results, n_labels=1000).frame()["rows"].tolist()
+    >>> results = pd.DataFrame({**columns, "examples": [900, 200], "accuracy": [0.9, 0.4]})
+    >>> RaceDisplay(results=results, n_labels=1000).frame()["examples"].tolist()
     [900, 200]
     """
 
@@ -54,12 +54,12 @@ class RaceDisplay(Display):
         self.n_labels = n_labels
 
     def frame(self) -> "pd.DataFrame":
-        """Return the drawn numbers: module, status, rows and accuracy.
+        """Return the drawn numbers: module, status, examples and accuracy.
 
         Returns
         -------
         pandas.DataFrame
-            One row a module, best first.
+            One row per module, best first.
         """
         return self.results[list(_COLUMNS)].reset_index(drop=True)
 
@@ -71,10 +71,10 @@ class RaceDisplay(Display):
         clear_frame(ax, grid="x")
         for place, row in enumerate(table.to_dict("records")):
             color = BEST if row["status"] == "in" else OTHERS
-            ax.barh(place, row["rows"], height=0.6, color=color)
+            ax.barh(place, row["examples"], height=0.6, color=color)
             ax.annotate(
                 _end_text(row["status"], row["accuracy"]),
-                (row["rows"], place),
+                (row["examples"], place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
@@ -84,7 +84,7 @@ class RaceDisplay(Display):
         ax.axvline(self.n_labels, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
         ax.set_xlim(0, 1.12 * self.n_labels)
         name_rows(ax, table["module"])
-        label = "labelled rows run (blue: still in), with the accuracy so far (%)"
+        label = "labelled examples run (blue: still in), with the accuracy so far (%)"
         ax.set_xlabel(label, color=INK)
         write_title(ax, self.title, fontsize="medium")
 

@@ -1,4 +1,4 @@
-"""Which labelled rows an output module on a module's features gets right when they are held out."""
+"""Which labelled examples an output module gets right when they are held out."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ LEARNING_RATE = 0.2
 def held_out_rates(
     features: NDArray[Any], labels: Labels, *, seed: int, groups: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Return how right held-out predictions of each row are, by each of two output modules.
+    """Return how right held-out predictions of each example are, by each of two output modules.
 
     One is logistic, in five folds, its errors scaled by the labels that a fold lacks; the other is
-    ridge with one row left out. The first reads a little high where classes are balanced in every
-    fold by design, the second low where leaving one row out unbalances few labels. A row alone in
-    its class counts as a guess: while it is held out its class is unknown.
+    ridge with one example left out. The first reads a little high where classes are balanced in
+    every fold by design, the second low where leaving one out unbalances few labels. A singleton
+    class counts as a guess: while its example is held out the class is unknown.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def held_out_rates(
     seed : int
         Seed of the folds.
     groups : ndarray of shape (n_samples,), optional
-        Group of each row; a group is held out as a whole.
+        Group of each example; a group is held out as a whole.
 
     Returns
     -------

@@ -20,7 +20,7 @@ _N_FOLDS: Final = 5
 # Fewer divisions than the score `half_split` makes (4 to 30): many sums of kernels are tried, and
 # all of them on the same divisions.
 _FEWEST_SPLITS, _MOST_SPLITS = 3, 20
-# Folds share most of their training rows, so their errors vary more than independent ones would.
+# Folds share most of their training examples: their errors vary more than independent ones would.
 _INFLATION: Final = 1.4
 
 
@@ -39,14 +39,14 @@ def unit_kernel(features: FloatArray) -> Kernel | None:
 
 
 class HeldOut(NamedTuple):
-    """What the held-out predictions of one kernel are worth, row by row.
+    """What the held-out predictions of one kernel are worth, example by example.
 
     Attributes
     ----------
     right : ndarray of shape (n_samples,)
-        Share of the five-fold splits in which a row's class was predicted.
+        Share of the five-fold splits in which an example's class was predicted.
     losses : ndarray of shape (n_samples,)
-        Log loss of a row where half of the rows were held out, in nats, the mean over splits.
+        Log loss of an example where half of them were held out, in nats, the mean over splits.
     """
 
     right: FloatMatrix
@@ -59,7 +59,7 @@ class HeldOut(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """Mean log loss of held-out halves, in nats a label."""
+        """Mean log loss of held-out halves, in nats per label."""
         return float(self.losses.mean())
 
     def interval(self) -> tuple[float, float]:
@@ -75,7 +75,7 @@ class HeldOut(NamedTuple):
         return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
     def gain(self, other: "HeldOut") -> tuple[float, float, float]:
-        """Return the difference of the accuracies and its 95 % interval, rows paired.
+        """Return the difference of the accuracies and its 95 % interval, examples paired.
 
         >>> HeldOut(np.ones(4), np.zeros(4)).gain(HeldOut(np.ones(4), np.zeros(4)))
         (0.0, 0.0, 0.0)
@@ -96,11 +96,11 @@ class KernelJudge:
     Attributes
     ----------
     codes : ndarray of shape (n_samples,)
-        Class of each row, every class present.
+        Class of each example, every class present.
     seed : int
         Seed of the splits.
     groups : ndarray of shape (n_samples,), optional
-        Group of each row, at least two; a group is never split.
+        Group of each example, at least two; a group is never split.
     """
 
     codes: NDArray[np.intp]
@@ -143,7 +143,7 @@ class KernelJudge:
         Returns
         -------
         HeldOut
-            Right predictions and losses of each row.
+            Right predictions and losses of each example.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""From held-out predictions of a whole shelf to accuracies, odds, and what cannot be told apart."""
+"""From held-out predictions of all candidates to accuracies and the probability of being best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ from modtools._types import FloatMatrix
 __all__ = ["Prediction", "predict_accuracies"]
 
 
-# Other labelled rows would also train other output modules: the variance of an accuracy is so many
-# times that of a share of n rows. Calibrated on retrained output modules (docs/picking.md).
+# Other labelled examples would also train other output modules: the variance of an accuracy is so
+# many times that of a fraction of n examples. Calibrated on retrained output modules
+# (docs/picking.md).
 TRAINING_DRAW = 1.4
 _LOG2_POINTS = 14
 _LEAST_WEIGHT = 1e-3
@@ -29,24 +30,24 @@ class Prediction:
     """Predicted accuracies of retrained output modules, and how they may be off together.
 
     Accuracies are jointly normal with one `covariance`: the intervals, the differences in pairs
-    with theirs, the odds of being the best and so the pick all follow from it.
+    with theirs, the probability of being the best and so the pick all follow from it.
 
     Attributes
     ----------
     modules : tuple of str
         Names of the modules.
     accuracy : ndarray of shape (n_modules,)
-        Predicted accuracy, shrunk to the mean of the shelf by as much as labels are too few, so
-        that the picked module is not flattered by having been picked.
+        Predicted accuracy, shrunk to the mean of the candidates by as much as labels are too few,
+        so that the picked module is not flattered by having been picked.
     deviation : ndarray of shape (n_modules,)
-        Standard deviation of whether one row is right, sqrt(p (1 - p)).
+        Standard deviation of whether one example is right, sqrt(p (1 - p)).
     correlation : ndarray of shape (n_modules, n_modules)
         Correlation of that between modules: what is hard for one is often hard for another.
     disagreement : ndarray of shape (n_modules,)
         Half the difference of the two estimates whose mean the level is, with its sign: two
         modules on which both output modules err alike can still be compared.
     n_samples : int
-        Labelled rows.
+        Labelled examples.
     weight : float
         Share of the spread between modules that is signal, 0 (labels tell nothing) to 1.
 
@@ -73,9 +74,9 @@ class Prediction:
         return self.half_widths() / ROUNDED_95
 
     def covariance(self, n_test: int | None = None) -> FloatMatrix:
-        """Return how accuracies may be off together, or what is measured of them on n rows.
+        """Return how accuracies may be off together, or what is measured of them on n examples.
 
-        Chance, which rows share between modules, and the disagreement of the two estimates, which
+        Chance, which modules share on an example, and the disagreement of the two estimates, which
         is one question for all modules: which of the two is right. Labels too few to say how
         accuracies differ cannot say how variances do either: as `weight` falls to 0, every module
         gets the mean variance and every pair the mean covariance, copies of one module aside. Then
@@ -95,7 +96,7 @@ class Prediction:
         return np.asarray(self.weight * found + (1 - self.weight) * alike)
 
     def half_widths(self, n_test: int | None = None) -> FloatMatrix:
-        """Return half of each 95 % interval, of the accuracy or of its measurement on n rows."""
+        """Return half of each 95 % interval: of the accuracy, or measured on n examples."""
         return np.asarray(ROUNDED_95 * np.sqrt(np.diag(self.covariance(n_test))))
 
     def differences(self, place: int, n_test: int | None = None) -> tuple[FloatMatrix, FloatMatrix]:
@@ -138,31 +139,33 @@ class Prediction:
         """Return the places of the modules, the pick first, in whatever order they were given.
 
         The pick is the module that is most probably the best, of several the one with the higher
-        prediction. The others follow by their prediction, those of one prediction by their odds.
+        prediction. The others follow by their prediction, equal ones by their probability.
         What is equal to rounding is in the order of the names.
         """
-        odds, level = (-np.round(x, _DIGITS) for x in (self._probability_best, self.accuracy))
+        rounded = (-np.round(x, _DIGITS) for x in (self._probability_best, self.accuracy))
+        probability, level = rounded
         names = np.array(self.modules)
-        pick = np.lexsort((names, level, odds))[0]
-        others = np.lexsort((names, odds, level))
+        pick = np.lexsort((names, level, probability))[0]
+        others = np.lexsort((names, probability, level))
         return np.concatenate([[pick], others[others != pick]])
 
 
 def predict_accuracies(
     modules: Sequence[str], rates: FloatMatrix, evidence: FloatMatrix
 ) -> Prediction:
-    """Predict the accuracy of each module's output module from all modules of a shelf.
+    """Predict the accuracy of each module's output module from all candidates together.
 
     Held-out accuracy is regressed on the mean z-score of the evidence. What the line explains, and
     what it leaves over, are each shrunk by as much as chance would give (empirical Bayes): noise
-    alone spreads the accuracies of n rows by the mean paired variance of the rates over n.
+    alone spreads the accuracies of n examples by the mean paired variance of the rates over n.
 
     Parameters
     ----------
     modules : sequence of str
         Names of the modules.
     rates : ndarray of shape (n_modules, 2, n_samples)
-        How right two held-out predictions of each row are, 0 to 1, the same rows for every module.
+        How right two held-out predictions of each example are, 0 to 1, the same examples for every
+        module.
     evidence : ndarray of shape (n_modules, n_scores)
         Scores that order the modules, higher is better, each in its own unit.
 

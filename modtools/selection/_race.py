@@ -1,4 +1,4 @@
-"""Race modules: stop the forward passes of a module as soon as it need not run on."""
+"""Race modules: stop the forward passes of a module as soon as a test decides against it."""
 
 import os
 import time
@@ -38,21 +38,22 @@ def race_modules(
     device: str | None = None,
     precision: str = "float32",
 ) -> Race:
-    """Find the best module with a part of the forward passes that running all of them would take.
+    """Find the best module with a fraction of the forward passes of running all of them.
 
-    Labelled rows stream through all modules in one random order. Every module has a ridge output
-    module that predicts each batch before it learns it.
+    Labelled examples stream through all modules in one random order. Every module has a ridge
+    output module (a linear head) that predicts each batch before it learns it.
 
-    ``mode="certified"`` drops a module once a paired test on the rows where exactly one of two
+    ``mode="certified"`` drops a module once a paired test on the examples where exactly one of two
     modules was right, valid however often it is looked at, decides against it. For any one module,
     the chance that it is ever dropped in favour of one that predicted no better (on average over
-    the rows both ran on, each predicted by an output module that learned the rows before it) is at
-    most `error`. The more recent half of the rows must decide the same, which guards modules that
-    start slowly; nothing is said about those that would overtake with more labels still. Groups of
-    a task are predicted before any of their rows is learned, and the test counts one row of each.
+    the examples both ran on, each predicted by an output module that learned the examples before
+    it) is at most `error`. The more recent half of the examples must decide the same, which guards
+    modules that start slowly; nothing is said about those that would overtake with more labels
+    still. Groups of a task are predicted before any of their examples is learned, and the test
+    counts one example of each.
 
-    ``mode="halving"`` spends a fixed share of the passes: in rounds of equal cost, the worse half
-    by leave-one-out accuracy on the rows so far is dropped. It gives no guarantee.
+    ``mode="halving"`` spends a fixed fraction of the forward passes: in rounds of equal cost, the
+    worse half by leave-one-out accuracy on the examples so far is dropped. It gives no guarantee.
 
     Parameters
     ----------
@@ -64,18 +65,18 @@ def race_modules(
     mode : {"certified", "halving"}, default="certified"
         When a module is dropped.
     error : float, default=0.05
-        Certified: chance of dropping a module wrongly that is accepted.
+        Certified: accepted chance of dropping a module wrongly.
     tolerance : float, default=0.0
         Certified: points of accuracy that you would give up for fewer passes. With the chance 1 -
         error a module stays that is at most this much worse than any given one.
     passes : float, default=0.15
-        Halving: share of the forward passes to spend.
+        Halving: fraction of the forward passes to spend.
     batch_size : int, default=100
-        Rows between two looks, and inputs a forward pass. The first batch is only learned from.
+        Examples between two looks, and per forward pass. The first batch is only learned from.
     seed : int, default=0
-        Seed of the order of the rows.
+        Seed of the order of the examples.
     cache : bool, str or path, optional
-        Where features are kept: a race that was stopped goes on from there. They are kept batch by
+        Where features are kept: a race that was stopped resumes from there. They are kept batch by
         batch, so only a race with the same task, seed and batch_size finds them.
     device : str, optional
         Where networks run, for example "cuda".
@@ -91,7 +92,7 @@ def race_modules(
     Raises
     ------
     ModtoolsError
-        Fewer than two modules, labels that are no classes, too few rows, or no module left.
+        Fewer than two modules, labels that are no classes, too few examples, or no module left.
 
     Examples
     --------
@@ -158,10 +159,10 @@ def _facts(task: Task, field: Field) -> dict[str, Any]:
     return facts
 
 
-def _order(n_rows: int, groups: NDArray[np.intp] | None, seed: int) -> NDArray[np.intp]:
-    """Return the rows in random order; those of a group next to each other, groups at random."""
+def _order(n_examples: int, groups: NDArray[np.intp] | None, seed: int) -> NDArray[np.intp]:
+    """Return the examples in random order, groups too; those of a group are next to each other."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(n_rows)
+    order = rng.permutation(n_examples)
     if groups is None:
         return order
     turns = rng.permutation(groups.max() + 1)
@@ -185,4 +186,4 @@ def _run(rule: Certified | Halving, field: Field, order: Any, *, is_kept: bool) 
 def _final_order(field: Field) -> list[Any]:
     """Return those still in, best first, then the dropped, the last one first, then the failed."""
     stages = {"in": 0, "dropped": 1, "failed": 2}
-    return sorted(field.runners, key=lambda r: (stages[r.status], -r.rows, r.standing()))
+    return sorted(field.runners, key=lambda r: (stages[r.status], -r.examples, r.standing()))

@@ -1,14 +1,15 @@
 """Bets on which of two modules predicts better, valid whenever the race looks at them.
 
-A bet on module i against module j multiplies what it holds by 1 + share * (d + margin) at every row
-that both predicted, where d is 1 if only i was right, -1 if only j was, and 0 otherwise. If i was
-not better than j minus the margin, on average over the rows so far, then what the bet holds is
-never above a non-negative martingale that starts at 1, whatever the share, so the chance that it
-ever reaches c is at most 1/c. Nobody knows the best share: an even mixture of shares is held.
+A bet on module i against module j multiplies what it holds by 1 + share * (d + margin) at every
+example that both predicted, where d is 1 if only i was right, -1 if only j was, and 0 otherwise. If
+i was not better than j minus the margin, on average over the examples so far, then what the bet
+holds is never above a non-negative martingale that starts at 1, whatever the share, so the chance
+that it ever reaches c is at most 1/c. Nobody knows the best share: an even mixture of shares is
+held.
 
-Modules learn at different speeds, so one that is behind over all rows may have caught up. Evidence
-is therefore the smaller of two: of the bet over all rows, and of the same bet begun at the more
-recent half. What is at most a valid e-value is one.
+Modules learn at different speeds, so one that is behind over all examples may have caught up.
+Evidence is therefore the smaller of two: of the bet over all examples, and of the same bet begun at
+the more recent half. What is at most a valid e-value is one.
 """
 
 import numpy as np
@@ -30,9 +31,9 @@ def log_e_value(
     Parameters
     ----------
     won, lost : ndarray of int
-        Rows that only the first module, or only the second, predicted correctly.
+        Examples that only the first module, or only the second, predicted correctly.
     scored : ndarray of int
-        Rows that both predicted.
+        Examples that both predicted.
     margin : float, default=0.0
         By how much accuracy (in [0, 1)) the first module may be worse: evidence is against it
         being worse by this much, or by more.
@@ -60,7 +61,7 @@ def log_e_value(
 
 
 class PairedBets:
-    """Bets of every module against every other one, on the rows that both have predicted.
+    """Bets of every module against every other one, on the examples that both have predicted.
 
     Parameters
     ----------
@@ -80,14 +81,14 @@ class PairedBets:
         self._won, self._scored = [nothing], [nothing]  # so far, after each batch
 
     def add(self, running: NDArray[np.intp], right: NDArray[np.bool_]) -> None:
-        """Count a batch of rows.
+        """Count a batch of examples.
 
         Parameters
         ----------
         running : ndarray of shape (n_running,)
             Places of the modules that predicted it; the bets of the others stay as they are.
-        right : ndarray of shape (n_running, n_rows)
-            Which rows each of them predicted correctly.
+        right : ndarray of shape (n_running, n_examples)
+            Which examples each of them predicted correctly.
         """
         pairs = np.ix_(running, running)
         correct = right.astype(np.int64)

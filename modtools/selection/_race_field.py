@@ -32,10 +32,10 @@ class Runner:
         Its name, and that of the network whose passes it shares.
     status : {"in", "dropped", "failed"}
         Whether it still runs.
-    rows : int
-        Rows that it has run on.
+    examples : int
+        Examples that it has run on.
     right, scored : int
-        Rows predicted before they were learned, and how many of them correctly.
+        Examples predicted before they were learned, and how many of them correctly.
     accuracy : float or None
         What the race orders by: the share predicted correctly, or leave-one-out.
     beaten_by : dict of str to float
@@ -53,7 +53,7 @@ class Runner:
     network: str
     output: LearningOutput | None
     status: str = "in"
-    rows: int = 0
+    examples: int = 0
     right: int = 0
     scored: int = 0
     accuracy: float | None = None
@@ -71,7 +71,7 @@ class Runner:
 
     def facts(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """Return its row of the frame: it names a winner that did not fail, where there is one."""
-        left = self.rows if self.status != "in" else None
+        left = self.examples if self.status != "in" else None
         sound = [name for name in self.beaten_by if name not in failed]
         winner = next(iter(sound or self.beaten_by), None)
         log_e = self.log_e_value if winner is None else self.beaten_by[winner]
@@ -79,7 +79,7 @@ class Runner:
             "module": self.name,
             "network": self.network,
             "status": self.status,
-            "rows": self.rows,
+            "examples": self.examples,
             "accuracy": self.accuracy,
             "dropped_at": left,
             "dropped_by": winner,
@@ -102,11 +102,11 @@ class Field:
     forward : dict
         How they run: device, precision, batch_size, cache.
     passes : int
-        Rows that networks have run on, each network counted for itself.
+        Examples that networks have run on, each network counted for itself.
     codes : ndarray of shape (n_samples,)
         Class codes of all labels.
     groups : ndarray of shape (n_samples,) or None
-        Group number of each row, where rows belong together.
+        Group number of each example, where examples belong together.
     """
 
     runners: list[Runner]
@@ -131,50 +131,52 @@ class Field:
         """Networks that still run."""
         return len({runner.network for runner in self.running})
 
-    def read(self, rows: NDArray[np.intp]) -> Iterator[tuple[Runner, FloatArray]]:
+    def read(self, examples: NDArray[np.intp]) -> Iterator[tuple[Runner, FloatArray]]:
         """Yield every runner still in with its features; one that fails leaves, with its reason.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows,)
+        examples : ndarray of shape (n_examples,)
             Row numbers of the task.
 
         Yields
         ------
         runner : Runner
             A runner whose network gave finite features.
-        features : ndarray of shape (n_rows, n_features)
+        features : ndarray of shape (n_examples, n_features)
             Its features.
         """
         for network in self.candidates.networks:
             taps = [runner for runner in self.running if runner.network == network]
             if not taps:
                 continue
-            self.passes += len(rows)
+            self.passes += len(examples)
             try:
-                found = self._features([runner.name for runner in taps], rows)
+                found = self._features([runner.name for runner in taps], examples)
             except ModtoolsError as error:
                 _fail(taps, error)
                 continue
             for runner in taps:
                 try:
-                    features = _check_rows(found[runner.name], runner.name, rows)
+                    features = _check_features(found[runner.name], runner.name, examples)
                 except ModtoolsError as error:
                     _fail([runner], error)
                     continue
-                runner.rows += len(rows)
+                runner.examples += len(examples)
                 yield runner, features
 
-    def _features(self, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """Return the features of modules of one network at some rows, by name."""
+    def _features(
+        self, names: Sequence[str], examples: NDArray[np.intp]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the features of modules of one network at some examples, by name."""
         read = self.candidates.features(
-            self.task, names=names, rows=rows, with_source=False, **self.forward
+            self.task, names=names, rows=examples, with_source=False, **self.forward
         )
         return {name: features for name, features, _ in read}
 
-    def groups_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
-        """Return the group numbers of some rows, None where rows stand for themselves."""
-        return None if self.groups is None else self.groups[rows]
+    def groups_of(self, examples: NDArray[np.intp]) -> NDArray[np.intp] | None:
+        """Return the group numbers of some examples, None where examples stand for themselves."""
+        return None if self.groups is None else self.groups[examples]
 
     def check_anyone(self) -> None:
         """Raise if nobody is left because all failed."""
@@ -183,15 +185,15 @@ class Field:
             raise ModtoolsError(f"no module is left in the race: {first.reason}")
 
 
-def _check_rows(features: Any, name: str, rows: NDArray[np.intp]) -> FloatArray:
-    """Return features that are finite; the rows named are those of the task, not of the batch."""
+def _check_features(features: Any, name: str, examples: NDArray[np.intp]) -> FloatArray:
+    """Return features that are finite; errors number examples of the task, not of the batch."""
     array = as_float(features)
-    bad = rows[~np.isfinite(array).all(axis=1)]
+    bad = examples[~np.isfinite(array).all(axis=1)]
     if bad.size:
         raise ModtoolsError(
-            f'features of "{name}" must be finite: NaN or infinite in {bad.size} of {len(rows)} '
-            f"rows run together, first in row {bad.min()} of the task. Drop these rows or check "
-            "the module's precision (float16 overflows above 65504)."
+            f'features of "{name}" must be finite: NaN or infinite in {bad.size} of '
+            f"{len(examples)} examples run together, first in example {bad.min()} of the task. "
+            "Drop these examples or check the module's precision (float16 overflows above 65504)."
         )
     raise_if_not_finite(array, name=f'features of "{name}"')  # too large ones are left
     return array

@@ -1,4 +1,4 @@
-"""The output module of a module in a race: it predicts rows, then learns them."""
+"""The output module of a module in a race: it predicts examples, then learns them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,13 @@ from modtools.outputs import (
 
 __all__ = ["LearningOutput"]
 
-# It is fitted again once the rows have grown by this factor, and its strength chosen again once
+# It is fitted again once the examples have grown by this factor, and its strength chosen again once
 # they have doubled: between them a fit changes less than it costs.
 _REFIT, _RETUNE = 1.1, 2.0
 
 
 class LearningOutput:
-    """A ridge output module on the rows seen so far; all of them are kept.
+    """A ridge output module on the examples seen so far; all of them are kept.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ class LearningOutput:
     def learn(
         self, features: FloatArray, codes: ClassCodes, groups: NDArray[np.intp] | None = None
     ) -> None:
-        """Add rows, to be fitted when a prediction needs them.
+        """Add examples, to be fitted when a prediction needs them.
 
         Parameters
         ----------
-        features : ndarray of shape (n_rows, n_features)
+        features : ndarray of shape (n_examples, n_features)
             Rows.
-        codes : ndarray of shape (n_rows,)
+        codes : ndarray of shape (n_examples,)
             Their class codes.
-        groups : ndarray of shape (n_rows,), optional
-            Their group numbers; a row's whole group is left out with it.
+        groups : ndarray of shape (n_examples,), optional
+            Their group numbers; an example's whole group is left out with it.
         """
         self._features.append(features)
         self._codes.append(codes)
@@ -65,27 +65,27 @@ class LearningOutput:
         self._n_rows += len(features)
 
     def predict(self, features: FloatArray) -> NDArray[np.intp]:
-        """Return the class codes that rows learned earlier predict.
+        """Return the class codes that examples learned earlier predict.
 
         Parameters
         ----------
-        features : ndarray of shape (n_rows, n_features)
-            Rows not learned yet.
+        features : ndarray of shape (n_examples, n_features)
+            Examples not learned yet.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        ndarray of shape (n_examples,)
             Class codes.
         """
         if self._n_rows >= _REFIT * self._n_fitted:
             self._fit()
-        rows = standardize(features, self._mean, self._scale)
-        decisions = rows @ self._weights + self._intercept
+        standardized = standardize(features, self._mean, self._scale)
+        decisions = standardized @ self._weights + self._intercept
         decisions[:, ~self._is_seen] = -np.inf
         return np.asarray(decisions.argmax(axis=1))
 
     def leave_one_out_accuracy(self) -> float:
-        """Return the share of all rows that the output module without each (its group) predicts.
+        """Return the leave-one-out accuracy on all examples; groups are left out as a whole.
 
         Returns
         -------
@@ -103,7 +103,7 @@ class LearningOutput:
         return ridge_basis(StandardizedRows.of(self._features[0])), self._codes[0]
 
     def _left_out(self) -> NDArray[np.intp] | None:
-        """Return the groups of all rows; a single one cannot be left out, so its rows are."""
+        """Return the groups; of a single one, which cannot be left out, its examples are."""
         if not self._groups:
             return None
         self._groups = [np.concatenate(self._groups)]

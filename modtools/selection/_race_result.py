@@ -1,4 +1,4 @@
-"""The result of a race: who was in after how many rows, and what it cost."""
+"""The result of a race: who was in after how many examples, and what it cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,9 @@ class Race(Result):
     Attributes
     ----------
     pass_fraction : float
-        Forward passes made, as a share of running every network on every labelled row. A network
-        is counted once a row however many of its taps are read, and as a whole pass even where
-        only a tap near its input still runs; features read from a cache count as passes.
+        Forward passes made, as a fraction of running every network on every labelled example. A
+        network is counted once per example however many of its taps are read, and as a whole pass
+        even where only a tap near its input still runs; features read from a cache count as passes.
     failed : dict
         ``{module: reason}`` of modules that failed and left the race.
     settings : dict
@@ -56,16 +56,17 @@ class Race(Result):
         self.pass_fraction = pass_fraction
 
     def frame(self) -> "pd.DataFrame":
-        """Return one row a module: those still in, best first, then the dropped, the last first.
+        """Return one row per module: those still in, best first, then the dropped, the last first.
 
         Returns
         -------
         pandas.DataFrame
-            Columns module, network, status (in, dropped or failed), rows (that it ran on), accuracy
-            (certified: share of rows predicted correctly before they were learned; halving:
-            leave-one-out on all rows so far; missing where nothing was predicted), dropped_at
-            (rows), dropped_by (certified: the module that beat it) and e_value (certified: evidence
-            with which it was dropped, or the most there was against it, at most 1e299).
+            Columns module, network, status (in, dropped or failed), examples (that it ran on),
+            accuracy (certified: fraction of examples predicted correctly before they were learned;
+            halving: leave-one-out on all examples so far; missing where nothing was predicted),
+            dropped_at (after how many examples), dropped_by (certified: the module that beat it)
+            and e_value (certified: evidence with which it was dropped, or the most there was
+            against it, at most 1e299).
         """
         return self._results.copy()
 
@@ -112,7 +113,7 @@ class Race(Result):
         )
 
     def plot(self, ax: "Axes | None" = None) -> RaceDisplay:
-        """Draw how many rows each module ran on, best on top.
+        """Draw how many examples each module ran on, best on top.
 
         Parameters
         ----------
@@ -138,7 +139,7 @@ class Race(Result):
         return [
             Column("    module", "{:>2}  {}".format, ("place", "module")),
             Column("accuracy (%)", where_known(percent), ("accuracy",)),
-            Column("rows run", "{:,}".format, ("rows",)),
+            Column("examples run", "{:,}".format, ("examples",)),
             Column("status", str, ("status",)),
             Column("beaten by", where_known(str), ("dropped_by",)),
             Column("e-value", where_known("{:.3g}".format), ("e_value",)),
@@ -182,18 +183,18 @@ class Race(Result):
         names, n_labels = self.remaining, self.settings["n_samples"]
         rest = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
         return (
-            f"{n_labels:,} labels do not decide between {len(names)} modules: "
+            f"{n_labels:,} labels do not distinguish {len(names)} modules: "
             f"{', '.join(names[:_N_NAMED])}{rest}."
         )
 
     def _guarantee(self) -> str:
         asked = self.settings
         if asked["mode"] == "halving":
-            return "No guarantee: each round dropped the worse half on the rows so far."
+            return "No guarantee: each round dropped the worse half on the examples so far."
         within = f" by {asked['tolerance']:g} points or more" if asked["tolerance"] else ""
         grouped = ""
         if "n_groups" in asked:
-            grouped = f" The tests count one row of each of {asked['n_groups']:,} groups."
+            grouped = f" The tests count one example of each of {asked['n_groups']:,} groups."
         return (
             "Accuracy is that of an output module that learns along the race. The chance that the "
             f"best module was dropped{' for worse ones' + within if within else ' wrongly'} is at "
@@ -202,7 +203,7 @@ class Race(Result):
 
     def _short_title(self) -> str:
         task, mode = self.settings["task"], self.settings["mode"]
-        return f"{task}: {mode} race, {100 * self.pass_fraction:.0f} % of the passes"
+        return f"{task}: {mode} race, {100 * self.pass_fraction:.0f} % of the forward passes"
 
     def title(self) -> str:
         """Return one line that says what raced, on what, and at what cost.

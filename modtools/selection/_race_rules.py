@@ -1,4 +1,4 @@
-"""The two ways to run a race: certified by tests, or halving the field with a fixed budget."""
+"""The two ways to run a race: certified by tests, or halving the field at a fixed cost."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from modtools.selection._race_field import Field, Runner
 
 __all__ = ["Certified", "Halving"]
 
-# Takes the share of the rows seen and a note on who is still in.
+# Takes the fraction of the examples seen and a note on who is still in.
 Show = Callable[[float, str], None]
 
 
@@ -28,7 +28,7 @@ class Certified(NamedTuple):
     tolerance : float
         Accuracy in [0, 1) that a module may lose against the one that stands for it.
     batch_size : int
-        Rows between two looks.
+        Examples between two looks.
     """
 
     error: float
@@ -36,7 +36,7 @@ class Certified(NamedTuple):
     batch_size: int
 
     def run(self, field: Field, order: NDArray[np.intp], show: Show) -> None:
-        """Race until one module is left or all rows are used.
+        """Race until one module is left or all examples are used.
 
         Parameters
         ----------
@@ -51,17 +51,17 @@ class Certified(NamedTuple):
         if len(batches) == 1:
             whole = "" if field.groups is None else " and a group is never divided"
             raise ModtoolsError(
-                f"batch_size must leave rows to predict: it is {self.batch_size}, and there are "
-                f"{len(order)} labels{whole}. Use a smaller batch_size."
+                f"batch_size must leave examples to predict: it is {self.batch_size}, and there "
+                f"are {len(order)} labels{whole}. Use a smaller batch_size."
             )
         bets, keepers, seen = PairedBets(len(field.runners)), set[int](), 0
-        for rows in batches:
-            places, right = _predict_and_learn(field, rows, is_first=seen == 0)
+        for examples in batches:
+            places, right = _predict_and_learn(field, examples, is_first=seen == 0)
             if places:
-                bets.add(np.array(places), np.array(right)[:, _independent(field, rows)])
+                bets.add(np.array(places), np.array(right)[:, _independent(field, examples)])
                 self._drop(field, bets, keepers)
             field.check_anyone()
-            seen += len(rows)
+            seen += len(examples)
             show(seen / len(order), _note(field))
             if len(field.running) == 1:
                 return
@@ -99,7 +99,7 @@ class Certified(NamedTuple):
 def _batches(
     order: NDArray[np.intp], groups: NDArray[np.intp] | None, batch_size: int
 ) -> Iterator[NDArray[np.intp]]:
-    """Yield the rows of one batch after the other; a group, in one piece here, is not divided."""
+    """Yield the examples batch by batch; a group, in one piece here, is not divided."""
     is_end = np.ones(len(order), dtype=bool)
     if groups is not None:
         is_end[:-1] = groups[1:] != groups[:-1]
@@ -111,47 +111,47 @@ def _batches(
         start = stop
 
 
-def _independent(field: Field, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the places of rows that bets may count: the first of each group.
+def _independent(field: Field, examples: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the places of examples that bets may count: the first of each group.
 
-    Rows of a group go wrong together, so a bet on each would win too much by luck alone.
+    Examples of a group go wrong together, so a bet on each would win too much by luck alone.
     """
-    groups = field.groups_of(rows)
+    groups = field.groups_of(examples)
     if groups is None:
-        return np.arange(len(rows))
+        return np.arange(len(examples))
     return np.sort(np.unique(groups, return_index=True)[1])
 
 
 def _predict_and_learn(
-    field: Field, rows: NDArray[np.intp], *, is_first: bool
+    field: Field, examples: NDArray[np.intp], *, is_first: bool
 ) -> tuple[list[int], list[NDArray[np.bool_]]]:
-    """Return the places of those that predicted the rows, and which rows each predicted right."""
+    """Return the places of those that predicted, and which examples each predicted right."""
     places, right = [], []
-    codes: ClassCodes = field.codes[rows]
-    for runner, features in field.read(rows):
+    codes: ClassCodes = field.codes[examples]
+    for runner, features in field.read(examples):
         output = runner.output
         if output is None:
             continue
         if not is_first:
             correct = output.predict(features) == codes
             runner.right += int(correct.sum())
-            runner.scored += len(rows)
+            runner.scored += len(examples)
             runner.accuracy = runner.right / runner.scored
             places.append(runner.place)
             right.append(correct)
-        output.learn(features, codes, field.groups_of(rows))
+        output.learn(features, codes, field.groups_of(examples))
     return places, right
 
 
 class Halving(NamedTuple):
-    """Spend a fixed share of the passes: the better half of the field runs on, round by round.
+    """Spend a fixed fraction of the forward passes: the better half runs on, round by round.
 
     Attributes
     ----------
     passes : float
-        Share of the forward passes that running every network on every row would take.
+        Fraction of the forward passes that running every network on every example would take.
     batch_size : int
-        Rows read at a time.
+        Examples read at a time.
     """
 
     passes: float
@@ -170,45 +170,45 @@ class Halving(NamedTuple):
             Shows progress.
         """
         n_rounds = math.ceil(math.log2(len(field.runners)))
-        budget = self.passes * field.n_networks * len(order)
-        self._check(budget / n_rounds / field.n_networks, field, len(order))
+        allowed = self.passes * field.n_networks * len(order)
+        self._check(allowed / n_rounds / field.n_networks, field, len(order))
         seen = 0
         for number in range(1, n_rounds + 1):
-            left = budget * number / n_rounds - field.passes
+            left = allowed * number / n_rounds - field.passes
             until = min(seen + max(int(left // field.n_networks), 0), len(order))
             for start in range(seen, until, self.batch_size):
                 self._learn(field, order[start : min(start + self.batch_size, until)])
                 field.check_anyone()
-                show(min(field.passes / budget, 1.0), _note(field))
+                show(min(field.passes / allowed, 1.0), _note(field))
             seen = until
             _halve(field)
             if len(field.running) == 1:
                 return
 
-    def _check(self, n_first: float, field: Field, n_rows: int) -> None:
+    def _check(self, n_first: float, field: Field, n_examples: int) -> None:
         n_classes = len(np.unique(field.codes))
         if n_first < n_classes:
             needed = self.passes * n_classes / n_first
             advice = f"use passes={math.ceil(100 * needed) / 100:g} or more" * (needed < 1)
             raise ModtoolsError(
-                f"passes={self.passes:g} of {n_rows} labels lets the first round see "
-                f"{int(n_first)} rows, fewer than the {n_classes} classes; "
+                f"passes={self.passes:g} of {n_examples} labels lets the first round see "
+                f"{int(n_first)} examples, fewer than the {n_classes} classes; "
                 f"{advice or 'give more labels'}."
             )
 
     @staticmethod
-    def _learn(field: Field, rows: NDArray[np.intp]) -> None:
-        for runner, features in field.read(rows):
+    def _learn(field: Field, examples: NDArray[np.intp]) -> None:
+        for runner, features in field.read(examples):
             if runner.output is not None:
-                runner.output.learn(features, field.codes[rows], field.groups_of(rows))
+                runner.output.learn(features, field.codes[examples], field.groups_of(examples))
 
 
 def _halve(field: Field) -> None:
-    """Score everyone on the rows so far, and let the worse half leave."""
+    """Score everyone on the examples so far, and let the worse half leave."""
     for runner in field.running:
         if runner.output is not None:
             runner.accuracy = runner.output.leave_one_out_accuracy()
-            runner.scored = runner.rows
+            runner.scored = runner.examples
     ordered = sorted(field.running, key=Runner.standing)
     for runner in ordered[math.ceil(len(ordered) / 2) :]:
         runner.leave("dropped")

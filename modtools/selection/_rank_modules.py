@@ -167,7 +167,7 @@ def _request(named: list[str], task: Task, seed: int) -> _Request:
     groups = task.group_codes
     evidence: list[str] = []
     if PREDICTED in named:
-        # Copies of a row would flatter a score that does not hold them out together.
+        # Copies of an example would flatter a score that does not hold them out together.
         evidence = [name for name in _EVIDENCE if groups is None or SCORES[name].knows_groups]
     wanted = [*evidence, *(name for name in named if name != PREDICTED)]
     return _Request(task.encoded, list(dict.fromkeys(wanted)), evidence, groups, seed)

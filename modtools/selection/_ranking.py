@@ -73,7 +73,7 @@ class Ranking(Result):
         self._prediction = prediction
 
     def frame(self) -> "pd.DataFrame":
-        """Return one row a module and score, ranked best first by `by`; other scores follow.
+        """Return one row per module and score, ranked best first by `by`; other scores follow.
 
         Returns
         -------

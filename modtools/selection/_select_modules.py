@@ -32,8 +32,8 @@ from modtools.tasks import Labels, Task
 
 __all__ = ["select_modules"]
 
-# Kernels of more rows cost minutes, and a choice by two thousand rows is settled.
-_MOST_ROWS: Final = 2000
+# Kernels of more examples cost minutes, and a choice by two thousand is settled.
+_MOST_EXAMPLES: Final = 2000
 _NOTHING_VARIES: Final = "its features do not vary"
 
 
@@ -63,7 +63,7 @@ def select_modules(
     task: Task | Any,
     *,
     k: int | None = 2,
-    budget: float | None = None,
+    max_cost: float | None = None,
     cost: "str | Mapping[str, float]" = "parameters",
     combine: Literal["greedy", "all"] = "greedy",
     device: str | None = None,
@@ -76,27 +76,28 @@ def select_modules(
 
     Equal energy makes the kernel of several modules the mean of their kernels, so a combination is
     judged by adding matrices: nothing is fitted anew for each. Modules join one by one, each time
-    the one with which a ridge output module predicts held-out rows with the least log loss; that
+    the one with which a ridge output module has the least log loss on held-out examples; that
     orders combinations better than accuracies, which are tied where labels are few.
 
     Parameters
     ----------
     modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
         The candidate modules, as for `rank_modules`. A dict ``{name: features}`` holds cached
-        features of shape (n_samples, n_features), one row a label; ``network@tap`` names the taps
+        features of shape (n_samples, n_features), one row per label; ``network@tap`` names the taps
         of one network.
     task : Task, torch Dataset or array-like of shape (n_samples,)
-        The labelled rows, classes. For cached features the labels alone are enough. Beyond 2,000
-        rows a stratified 2,000 decide. Groups of rows (``Task(groups=)``) are held out as a whole.
+        The labelled task, with classes. For cached features the labels alone are enough. Of more
+        than 2,000 examples a stratified 2,000 decide. Groups (``Task(groups=)``) are held out as a
+        whole.
     k : int or None, default=2
-        How many modules to choose; fewer where no more fit the budget. With None, modules join as
+        How many modules to choose; fewer where no more fit in max_cost. With None, modules join as
         long as the held-out loss falls.
-    budget : float, optional
-        The most that the modules may cost together, in the unit of `cost`; none by default.
+    max_cost : float, optional
+        The most that the modules may cost together, in the unit of `cost`; no limit by default.
     cost : {"parameters", "milliseconds"} or dict, default="parameters"
-        What a module costs: its parameters up to the tap, the measured milliseconds an example of
+        What a module costs: its parameters up to the tap, the measured milliseconds per example of
         its forward pass (the median of seven batches of `batch_size`, read for that), or numbers by
-        name. Taps of one network cost together what the dearest costs, because they share a pass.
+        name. Taps of one network cost together what the most expensive costs: they share a pass.
     combine : {"greedy", "all"}, default="greedy"
         "all" takes every module (k is not read), those first that do best alone.
     device : str, optional
@@ -104,12 +105,12 @@ def select_modules(
     precision : {"float32", "float16", "bfloat16"}, default="float32"
         Precision of the forward passes.
     batch_size : int, default=64
-        Inputs a forward pass.
+        Examples per forward pass.
     cache : bool, str or path, optional
         Where extracted features are kept, as for `extract`.
     seed : int, default=0
         Seed of the splits, the same for every module so that they compare in pairs; they are drawn
-        by row number, so another order of the rows is another draw, as another seed is.
+        by position, so another order of the examples gives other splits, as another seed does.
 
     Returns
     -------
@@ -119,25 +120,25 @@ def select_modules(
     Raises
     ------
     ModtoolsError
-        Fewer than two modules, labels that are no classes, a budget that no module fits, costs that
-        are not known, or a network that fails (it is named).
+        Fewer than two modules, labels that are no classes, a max_cost that no module fits, costs
+        that are not known, or a network that fails (it is named).
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> labels = np.arange(60) % 4
-    >>> shelf = {
+    >>> candidates = {
     ...     "parity": (labels % 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
     ...     "parity again": (labels % 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
     ...     "half": (labels // 2)[:, None] + 0.3 * rng.normal(size=(60, 3)),
     ... }
-    >>> sorted(select_modules(shelf, labels).modules)
+    >>> sorted(select_modules(candidates, labels).modules)
     ['half', 'parity again']
     """
     started = time.perf_counter()
     check_integer(seed, name="seed", minimum=0)
     cost = check_cost(cost)
-    _check_wanted(k, budget, combine)
+    _check_wanted(k, max_cost, combine)
     task = Task.of(task)
     candidates = ModuleCollection.of(modules)
     candidates.check(task)
@@ -146,14 +147,14 @@ def select_modules(
     is_timed = cost == "milliseconds"
     pool = _read(candidates, task, seed=seed, timed=is_timed, cache=cache, **forward)
     costs = candidates.costs(cost, facts=pool.facts, **forward)
-    asked = {"combine": combine, "k": k, "budget": budget, "cost": cost, "seed": seed}
-    chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, budget, costs)
+    asked = {"combine": combine, "k": k, "max_cost": max_cost, "cost": cost, "seed": seed}
+    chosen = _all_of(pool) if combine == "all" else _greedy(pool, k, max_cost, costs)
     return Selection(
         chosen,
         pool.tried,
         widths=pool.widths,
         costs=costs,
-        shelf=candidates,
+        candidates=candidates,
         skipped=pool.skipped,
         settings={**_facts(task, pool), **asked, **forward},
         seconds=time.perf_counter() - started,
@@ -167,18 +168,18 @@ def _facts(task: Task, pool: _Pool) -> dict[str, Any]:
         "n_samples": len(task),
         "n_classes": len(np.flatnonzero(task.encoded.counts())),
         "n_modules": len(pool.kernels),
-        "n_rows_judged": len(pool.judge.codes),
+        "n_examples_judged": len(pool.judge.codes),
     }
 
 
-def _check_wanted(k: Any, budget: Any, combine: Any) -> None:
+def _check_wanted(k: Any, max_cost: Any, combine: Any) -> None:
     check_choice(combine, ["greedy", "all"], name="combine")
     if k is not None:
         check_integer(k, name="k")
-    if budget is not None:
-        check_positive(budget, name="budget")
+    if max_cost is not None:
+        check_positive(max_cost, name="max_cost")
         if combine == "all":
-            raise ModtoolsError('combine="all" takes every module; leave budget out.')
+            raise ModtoolsError('combine="all" takes every module; leave max_cost out.')
 
 
 def _read(
@@ -190,15 +191,15 @@ def _read(
     **forward: Unpack[ForwardOptions],
 ) -> _Pool:
     """Return every module as a kernel; its features are let go."""
-    rows, codes = _rows_to_judge(task.encoded, seed)
-    pool = _Pool(KernelJudge(codes, seed, task.subset(rows).group_codes))
+    examples, codes = _examples_to_judge(task.encoded, seed)
+    pool = _Pool(KernelJudge(codes, seed, task.subset(examples).group_codes))
     found = candidates.features(task, with_source=False, timed=timed, **forward)
     # An extraction shows its own bar; two at a time would write over each other.
     shown = found if candidates.has_networks else track(found, "Score", total=len(candidates))
     for name, given, facts in shown:
         features = as_float(given)
         raise_if_not_finite(features, name=f'features of "{name}"')
-        kernel = unit_kernel(features[rows])
+        kernel = unit_kernel(features[examples])
         if kernel is None:
             pool.skipped[name] = _NOTHING_VARIES
             continue
@@ -213,49 +214,49 @@ def _read(
     return pool
 
 
-def _rows_to_judge(labels: Labels, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows that decide and the codes of their classes, each class present."""
+def _examples_to_judge(labels: Labels, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the examples that decide and the codes of their classes, each class present."""
     if labels.kind != "classification" or labels.codes is None:
         raise ModtoolsError(
             f"several modules are chosen for classes; these labels are {labels.kind}. Use "
             "rank_modules, or combine modules of your choice with CombinedModule."
         )
-    rows = np.arange(len(labels))
-    if len(rows) > _MOST_ROWS:
-        rows = _stratified_rows(labels.codes, _MOST_ROWS, seed)
-    classes, codes = np.unique(labels.codes[rows], return_inverse=True)
+    examples = np.arange(len(labels))
+    if len(examples) > _MOST_EXAMPLES:
+        examples = _stratified_examples(labels.codes, _MOST_EXAMPLES, seed)
+    classes, codes = np.unique(labels.codes[examples], return_inverse=True)
     if len(classes) < 2 or np.bincount(codes).max() < 2:
         raise ModtoolsError(
-            f"to hold rows out takes two classes and a class of two rows; got {len(classes)} "
-            f"classes in {len(rows)} rows. Label more rows."
+            f"to hold examples out takes two classes and a class of two examples; got "
+            f"{len(classes)} classes in {len(examples)} examples. Label more."
         )
-    return rows, codes.astype(np.intp)
+    return examples, codes.astype(np.intp)
 
 
-def _stratified_rows(codes: NDArray[np.intp], n_rows: int, seed: int) -> NDArray[np.intp]:
-    """Return so many rows, the same share of every class, but two of each where it has them.
+def _stratified_examples(codes: NDArray[np.intp], n_examples: int, seed: int) -> NDArray[np.intp]:
+    """Return so many examples, the same share of every class, but two of each where possible.
 
     >>> codes = np.repeat([0, 1, 2], [60, 30, 2])
-    >>> np.bincount(codes[_stratified_rows(codes, 32, seed=0)]).tolist()
+    >>> np.bincount(codes[_stratified_examples(codes, 32, seed=0)]).tolist()
     [20, 10, 2]
     """
     shuffled = np.random.default_rng(seed).permutation(len(codes))
     by_class = np.argsort(codes[shuffled], kind="stable")
     counts = np.bincount(codes)
     starts, sizes = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
-    # The second row of a class comes as early as the first: one alone cannot be predicted.
+    # The second example of a class comes as early as the first: one alone cannot be predicted.
     share = np.maximum(np.arange(len(codes)) - starts - 1, 0) / sizes
     # Ties by the shuffled place, so that names of classes decide nothing.
-    first = np.lexsort((by_class, share))[:n_rows]
+    first = np.lexsort((by_class, share))[:n_examples]
     return np.sort(shuffled[by_class[first]])
 
 
-def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> list[str]:
+def _greedy(pool: _Pool, k: int | None, max_cost: float | None, costs: Costs) -> list[str]:
     """Return modules in the order in which they joined."""
     chosen: list[str] = []
     total = np.zeros(2 * (len(pool.judge.codes),))
     while len(chosen) < min(k or len(pool.kernels), len(pool.kernels)):
-        names = list(_affordable(pool, chosen, budget, costs))
+        names = list(_affordable(pool, chosen, max_cost, costs))
         if not names:
             break
         best = pool.with_one_more(chosen, total, names)
@@ -264,31 +265,31 @@ def _greedy(pool: _Pool, k: int | None, budget: float | None, costs: Costs) -> l
             break
         chosen.append(best)
         total += pool.kernels[best]
-    if not chosen and budget is not None:
+    if not chosen and max_cost is not None:
         cheapest = min(costs.values, key=lambda name: costs.values[name])
         raise ModtoolsError(
-            f"no module fits the budget of {costs.text(budget)}; the cheapest, "
+            f"no module fits a max_cost of {costs.text(max_cost)}; the cheapest, "
             f"{cheapest}, costs {costs.text(costs.values[cheapest])}."
         )
     return chosen
 
 
 def _affordable(
-    pool: _Pool, chosen: Sequence[str], budget: float | None, costs: Costs
+    pool: _Pool, chosen: Sequence[str], max_cost: float | None, costs: Costs
 ) -> Iterator[str]:
     for name in pool.kernels:
         if name in chosen:
             continue
-        if budget is None:
+        if max_cost is None:
             yield name
             continue
         together = costs.of([*chosen, name])
         if together is None:
             raise ModtoolsError(
-                f'a budget needs the cost of every module, and that of "{name}" is not known: '
+                f'max_cost needs the cost of every module, and that of "{name}" is not known: '
                 "cached features have no parameters. Give cost={name: number}."
             )
-        if together <= budget:
+        if together <= max_cost:
             yield name
 
 

@@ -35,7 +35,7 @@ class Selection(Result):
     blocks : list of int
         Number of features of each, which an output module takes as ``blocks=``.
     settings : dict
-        What was asked: task, number of labels, budget, cost, precision, seed and so on.
+        What was asked: task, number of labels, max_cost, cost, precision, seed and so on.
     skipped : dict
         ``{module: reason}`` for modules that could not be judged.
     seconds : float
@@ -51,7 +51,7 @@ class Selection(Result):
         *,
         widths: Mapping[str, int],
         costs: Costs,
-        shelf: ModuleCollection,
+        candidates: ModuleCollection,
         skipped: Mapping[str, str],
         settings: Mapping[str, Any],
         seconds: float,
@@ -62,7 +62,7 @@ class Selection(Result):
         self.skipped = dict(skipped)
         self._tried = dict(tried)
         self._costs = costs
-        self._shelf = shelf
+        self._candidates = candidates
 
     def __len__(self) -> int:
         return len(self.modules)
@@ -70,13 +70,13 @@ class Selection(Result):
     @property
     def combined(self) -> CombinedModule | PretrainedModule:
         """The chosen modules as one, for `retrain`; a single one as it is."""
-        return self._shelf.combined(self.modules)
+        return self._candidates.combined(self.modules)
 
     def join(self, features: Mapping[str, Any]) -> NDArray[Any]:
-        """Return the features of the chosen modules side by side, for rows of any task.
+        """Return the features of the chosen modules side by side, for examples of any task.
 
         ``LogisticOutput(blocks=selection.blocks)`` gives them equal energy when it is fitted, with
-        the standardisation of its own training rows.
+        the standardisation of its own training examples.
 
         Parameters
         ----------
@@ -102,16 +102,16 @@ class Selection(Result):
         return np.hstack(list(parts.values()))
 
     def frame(self) -> "pd.DataFrame":
-        """Return one row a step: the module that joined, and what is chosen by then.
+        """Return one row per step: the module that joined, and what is chosen by then.
 
         Returns
         -------
         pandas.DataFrame
-            Columns step, module, accuracy (cross-validated, of a ridge output module on what is
-            chosen by then), low, high (its 95 % interval), gain, gain_low, gain_high (accuracy
-            gained by the step and its 95 % interval, rows paired), loss (of held-out halves, nats;
-            it orders the combinations), n_features and cost (both of all so far; a cost that is
-            not known is missing).
+            Columns step, module, accuracy, accuracy_low, accuracy_high (cross-validated, of a ridge
+            output module on what is chosen by then, with its 95 % interval), gain, gain_low,
+            gain_high (accuracy gained by the step and its 95 % interval, paired), loss (of held-out
+            halves, nats; it orders the combinations), n_features and cost (both of all so far; a
+            cost that is not known is missing).
         """
         import pandas as pd
 
@@ -128,8 +128,8 @@ class Selection(Result):
                     "step": step,
                     "module": names[-1],
                     "accuracy": found.accuracy,
-                    "low": low,
-                    "high": high,
+                    "accuracy_low": low,
+                    "accuracy_high": high,
                     **dict(zip(("gain", "gain_low", "gain_high"), gains, strict=True)),
                     "loss": found.loss,
                     "n_features": sum(self.blocks[:step]),
@@ -146,9 +146,9 @@ class Selection(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns modules (their names, joined by " + "), n_modules, accuracy, low, high, cost,
-            on_front (no other one tried is at least as accurate for no more, and better in one of
-            the two) and chosen.
+            Columns modules (their names, joined by " + "), n_modules, accuracy, accuracy_low,
+            accuracy_high, cost, on_front (no other one tried is at least as accurate for no more,
+            and better in one of the two) and chosen.
 
         Raises
         ------
@@ -162,8 +162,8 @@ class Selection(Result):
                 "modules": _JOIN.join(names),
                 "n_modules": len(names),
                 "accuracy": found.accuracy,
-                "low": found.interval()[0],
-                "high": found.interval()[1],
+                "accuracy_low": found.interval()[0],
+                "accuracy_high": found.interval()[1],
                 "cost": self._known_cost(names),
                 "chosen": names == tuple(self.modules),
             }
@@ -223,7 +223,7 @@ class Selection(Result):
         return [
             Column("    module", "{:>2}  {}".format, ("sign", "module")),
             Column("accuracy (%)", percent, ("accuracy",)),
-            Column("95 % interval", percent_interval, ("low", "high")),
+            Column("95 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
             Column("gain (points)", where_known(_points), ("gain",)),
             Column("95 % interval", where_known(_points_interval), ("gain_low", "gain_high")),
             Column("features", "{:,}".format, ("n_features",)),
@@ -246,14 +246,14 @@ class Selection(Result):
             Sentences.
         """
         last = self.frame().iloc[-1]
-        notes = ["Accuracies are cross-validated on the rows that chose: a little too high."]
+        notes = ["Accuracies are cross-validated on the examples that chose: a little too high."]
         if len(self) > 1 and last["gain_low"] <= 0:
             notes.append(
                 f"With these labels it is not certain that {last['module']} adds anything."
             )
-        n_judged = self.settings["n_rows_judged"]
+        n_judged = self.settings["n_examples_judged"]
         if n_judged < self.settings["n_samples"]:
-            notes.append(f"{n_judged} of the rows, stratified, decided.")
+            notes.append(f"{n_judged} of the examples, stratified, decided.")
         notes.extend(f"Left out: {name} ({reason})." for name, reason in self.skipped.items())
         return notes
 

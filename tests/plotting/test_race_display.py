@@ -14,7 +14,7 @@ def results():
         {
             "module": ["deep", "shallow", "broken"],
             "status": ["in", "dropped", "failed"],
-            "rows": [1000, 300, 100],
+            "examples": [1000, 300, 100],
             "accuracy": [0.9, 0.613, float("nan")],
         }
     )

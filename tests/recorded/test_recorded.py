@@ -45,6 +45,15 @@ RENAMED = {
     "behind_low": "gap_low",
     "behind_high": "gap_high",
     "told_apart": "distinguishable",
+    # Races and selections
+    "certified / frame / rows": "examples",
+    "halving / frame / rows": "examples",
+    "race / results / rows": "examples",
+    "greedy / frame / low": "accuracy_low",
+    "greedy / frame / high": "accuracy_high",
+    "all / frame / low": "accuracy_low",
+    "all / frame / high": "accuracy_high",
+    # Words
     "e, the best of 3 with odds of 97 %; 120 labels cannot tell it apart from d.": (
         "e, the best of 3 with probability 97 %; with 120 labels not distinguishable from d."
     ),

@@ -48,8 +48,8 @@ def test_the_best_module_wins_and_the_others_stop_early():
     assert race.remaining == ["m4"]
     assert race.top(2)[0] == "m4"
     assert race.top(9) == race.frame()["module"].tolist()
-    assert table.loc["m0", "rows"] <= table.loc["m2", "rows"] < N
-    assert race.pass_fraction == pytest.approx(table["rows"].sum() / (4 * N))
+    assert table.loc["m0", "examples"] <= table.loc["m2", "examples"] < N
+    assert race.pass_fraction == pytest.approx(table["examples"].sum() / (4 * N))
     assert len(race) == 4
     assert race.seconds > 0
 
@@ -88,7 +88,7 @@ def test_taps_of_one_network_share_its_passes():
     race = race_modules(modules, labels)
     table = race.frame().set_index("module")
     assert table["network"].to_dict() == {"deep@1": "deep", "deep@2": "deep", "other": "other"}
-    longest = table.groupby("network")["rows"].max()
+    longest = table.groupby("network")["examples"].max()
     assert race.pass_fraction == pytest.approx(longest.sum() / (2 * N))
 
 
@@ -202,7 +202,7 @@ def test_halving_keeps_to_its_budget_and_finds_the_best():
     assert race.best == "m4"
     assert race.remaining == ["m4"]
     assert 0.09 < race.pass_fraction <= 0.1
-    rows = race.frame()["rows"].tolist()
+    rows = race.frame()["examples"].tolist()
     assert rows == sorted(rows, reverse=True)
     assert len(set(rows)) == 3  # three rounds: 8, 4 and 2 modules
     assert race.frame()["e_value"].isna().all()
@@ -214,14 +214,16 @@ def test_the_accuracy_of_halving_is_leave_one_out_on_the_rows_so_far():
     race = race_modules(modules, labels, mode="halving", passes=0.3, seed=2)
     order = np.random.default_rng(2).permutation(600)
     for row in race.frame().to_dict("records"):
-        rows = order[: row["rows"]]
+        rows = order[: row["examples"]]
         predicted = RidgeOutput().leave_one_out(modules[row["module"]][rows], labels[rows])
         assert row["accuracy"] == pytest.approx((predicted == labels[rows]).mean(), abs=1e-12)
 
 
 def test_halving_with_passes_for_all_rows_stops_at_the_last_row():
     modules, labels = shelf([1.0, 2.0], n=60)
-    assert race_modules(modules, labels, mode="halving", passes=0.99).frame()["rows"].max() <= 60
+    assert (
+        race_modules(modules, labels, mode="halving", passes=0.99).frame()["examples"].max() <= 60
+    )
 
 
 # --- groups of rows that belong together
@@ -249,7 +251,7 @@ def test_a_module_that_knows_only_the_groups_loses(options):
     accuracy = race.frame().set_index("module")["accuracy"]
     assert accuracy["groups"] < 0.6 < accuracy["classes"]
     assert race.settings["n_groups"] == 200
-    assert ("one row of each of 200 groups" in repr(race)) == (not options)
+    assert ("one example of each of 200 groups" in repr(race)) == (not options)
 
 
 def test_the_accuracy_of_halving_leaves_whole_groups_out():
@@ -257,7 +259,7 @@ def test_the_accuracy_of_halving_leaves_whole_groups_out():
     race = race_modules(modules, task, mode="halving", passes=0.5, seed=1)
     order = np.random.default_rng(1).permutation(len(task))
     for row in race.frame().to_dict("records"):
-        rows = order[: row["rows"]]
+        rows = order[: row["examples"]]
         standardized = StandardizedRows.of(modules[row["module"]][rows])
         codes, groups = task.labels[rows], task.groups[rows]
         left_out = ridge_leave_one_out(ridge_basis(standardized), np.eye(2)[codes], groups=groups)
@@ -422,7 +424,7 @@ def test_a_network_that_fails_leaves_and_the_others_go_on():
     assert set(race.failed) == {"one", "one@first"}
     assert "out of memory" in race.failed["one"]
     assert table.loc["one", "status"] == "failed"
-    assert table.loc["one", "rows"] == 100
+    assert table.loc["one", "examples"] == 100
     assert "Failed and left the race: one@first" in repr(race)
     assert "failed" in race.to_json()
 
@@ -441,7 +443,9 @@ def test_a_failure_names_the_row_of_the_task():
     bad = np.random.default_rng(0).permutation(N)[350]
     modules["a"][bad] = np.nan
     race = race_modules(modules, labels, error=1e-9)
-    assert f"in 1 of 100 rows run together, first in row {bad} of the task" in race.failed["a"]
+    assert (
+        f"in 1 of 100 examples run together, first in example {bad} of the task" in race.failed["a"]
+    )
 
 
 def test_those_beaten_only_by_a_module_that_failed_later_are_named(monkeypatch):
@@ -502,7 +506,7 @@ def test_identical_modules_stay_in_the_order_given_and_it_is_said():
     race = race_modules({"b": modules["m2"], "a": modules["m2"], "c": modules["m2"]}, labels)
     assert race.remaining == ["b", "a", "c"]
     assert race.pass_fraction == 1.0
-    assert "do not decide between 3 modules: b, a, c" in repr(race)
+    assert "do not distinguish 3 modules: b, a, c" in repr(race)
     assert "Equal accuracies keep the order given: b, a, c." in repr(race)
     assert race_modules({"b": modules["m2"], "a": modules["m2"]}, labels, tolerance=5).best == "b"
 
@@ -518,7 +522,10 @@ def test_identical_modules_stay_in_the_order_given_and_it_is_said():
         ({"passes": 1.5, "mode": "halving"}, "passes must lie strictly between 0 and 1"),
         ({"passes": 0.001, "mode": "halving"}, r"fewer than the 3 classes; use passes=0.0\d"),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),
-        ({"batch_size": N}, "batch_size must leave rows to predict: it is 900, and there are 900"),
+        (
+            {"batch_size": N},
+            "batch_size must leave examples to predict: it is 900, and there are 900",
+        ),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
@@ -568,7 +575,7 @@ def test_a_race_prints_travels_and_draws():
     assert content["versions"] == race.versions
     tolerant = repr(race_modules(modules, labels, tolerance=2))
     assert "by 2 points or more" in tolerant
-    assert race.display().frame()["rows"].tolist() == [200, 200]
+    assert race.display().frame()["examples"].tolist() == [200, 200]
 
 
 def test_a_race_writes_its_json(tmp_path):

@@ -18,7 +18,7 @@ from modtools.outputs._standardize import StandardizedRows
 from modtools.retraining import retrain
 from modtools.selection import select_modules
 from modtools.selection._held_out_kernels import HeldOut, KernelJudge, unit_kernel
-from modtools.selection._select_modules import _stratified_rows
+from modtools.selection._select_modules import _stratified_examples
 from modtools.tasks import Task
 from tests.documents import facts
 
@@ -129,16 +129,16 @@ def test_fewer_modules_than_asked_for_are_all_taken(shelf):
     assert len(select_modules(shelf, LABELS, k=9)) == 4
 
 
-# Costs and budgets
+# Costs
 
 
-def test_a_budget_counts_a_network_once(shelf):
+def test_max_cost_counts_a_network_once(shelf):
     taps = {"net@a": shelf["parity"], "net@b": shelf["half"], "raw": shelf["noise"]}
     costs = {"net@a": 10, "net@b": 30, "raw": 25}
-    found = select_modules(taps, LABELS, budget=30, cost=costs, k=3)
+    found = select_modules(taps, LABELS, max_cost=30, cost=costs, k=3)
     assert sorted(found.modules) == ["net@a", "net@b"]
     assert found.frame()["cost"].max() == 30
-    cheap = select_modules(taps, LABELS, budget=26, cost=costs, k=3)
+    cheap = select_modules(taps, LABELS, max_cost=26, cost=costs, k=3)
     assert cheap.modules == ["net@a"]
 
 
@@ -279,8 +279,8 @@ def test_says_when_a_module_may_add_nothing(shelf):
     assert "not certain that noise adds anything" in repr(found)
 
 
-def test_an_interval_covers_the_accuracy_of_other_rows():
-    """Held-out rows of one module, many draws: 95 % intervals cover the accuracy of new rows."""
+def test_an_interval_covers_the_accuracy_of_other_examples():
+    """95 % intervals of one module cover the accuracy of new examples, over many draws."""
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(40):
@@ -321,17 +321,17 @@ def test_a_module_without_variance_is_left_out(shelf):
     ("options", "message"),
     [
         ({"k": 0}, "k must be a whole number of at least 1"),
-        ({"budget": -1}, "budget must be a finite number above 0"),
+        ({"max_cost": -1}, "max_cost must be a finite number above 0"),
         ({"combine": "sum"}, 'unknown combine "sum"'),
-        ({"combine": "all", "budget": 2}, "leave budget out"),
+        ({"combine": "all", "max_cost": 2}, "leave max_cost out"),
         ({"cost": "watts"}, 'unknown cost "watts"'),
         ({"cost": 3}, 'cost must be "parameters", "milliseconds" or a dict'),
         ({"cost": {"parity": -1}}, 'cost of "parity" must be a finite number of at least 0'),
         ({"cost": {"parity": 1}}, 'cost lacks a number for "parity again"'),
-        ({"budget": 5}, "needs the cost of every module, and that of"),
+        ({"max_cost": 5}, "needs the cost of every module, and that of"),
         (
-            {"budget": 5, "cost": dict.fromkeys(["parity", "parity again", "half", "noise"], 9)},
-            "no module fits the budget of 5; the cheapest, parity, costs 9",
+            {"max_cost": 5, "cost": dict.fromkeys(["parity", "parity again", "half", "noise"], 9)},
+            "no module fits a max_cost of 5; the cheapest, parity, costs 9",
         ),
         ({"seed": -1}, "seed must be"),
     ],
@@ -353,31 +353,31 @@ def test_says_what_is_wrong_with_modules_and_labels(shelf):
         select_modules(shelf | {"parity": np.full((N, 2), np.nan)}, LABELS)
     with pytest.raises(ModtoolsError, match="these labels are regression"):
         select_modules(shelf, LABELS + 0.5)
-    with pytest.raises(ModtoolsError, match="takes two classes and a class of two rows"):
+    with pytest.raises(ModtoolsError, match="takes two classes and a class of two examples"):
         select_modules(shelf, np.arange(N).astype(str))
     with pytest.raises(ModtoolsError, match="networks read the inputs of a task"):
         select_modules([pixels()], LABELS)
 
 
-def test_a_stratified_share_of_many_rows_decides(shelf, monkeypatch):
-    monkeypatch.setitem(select_modules.__globals__, "_MOST_ROWS", 50)
+def test_a_stratified_share_of_many_examples_decides(shelf, monkeypatch):
+    monkeypatch.setitem(select_modules.__globals__, "_MOST_EXAMPLES", 50)
     found = select_modules(shelf, Task(shelf["half"], LABELS, name="large"))
-    assert found.settings["n_rows_judged"] == 50
+    assert found.settings["n_examples_judged"] == 50
     assert "half" in found.modules
-    assert "of the rows, stratified, decided" in repr(found)
+    assert "of the examples, stratified, decided" in repr(found)
 
 
-def test_rows_that_decide_have_the_classes_of_all_rows():
+def test_examples_that_decide_have_the_classes_of_all():
     codes = np.repeat([0, 1, 2, 3], [3000, 1500, 3, 1])
     for seed in range(3):
-        rows = _stratified_rows(codes, 2000, seed)
+        rows = _stratified_examples(codes, 2000, seed)
         assert len(np.unique(rows)) == 2000
         counts = np.bincount(codes[rows])
         assert abs(counts[0] - 2 * counts[1]) <= 3
         assert counts[2] >= 2
         assert counts[3] == 1
-    swapped = _stratified_rows(np.array([1, 0, 3, 2])[codes], 1999, seed)
-    assert set(swapped) == set(_stratified_rows(codes, 1999, seed))
+    swapped = _stratified_examples(np.array([1, 0, 3, 2])[codes], 1999, seed)
+    assert set(swapped) == set(_stratified_examples(codes, 1999, seed))
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ def crops():
 
 @pytest.mark.parametrize("most", [2000, 120])
 def test_groups_are_held_out_as_a_whole(crops, monkeypatch, most):
-    monkeypatch.setitem(select_modules.__globals__, "_MOST_ROWS", most)
+    monkeypatch.setitem(select_modules.__globals__, "_MOST_EXAMPLES", most)
     shelf, labels, groups = crops
     inputs = np.zeros((200, 1))
     assert select_modules(shelf, Task(inputs, labels), k=1).modules == ["group"]
@@ -412,7 +412,7 @@ def test_the_judge_never_splits_a_group(crops):
         assert len(np.unique(split)) >= 2
 
 
-def test_rows_of_one_group_cannot_be_held_out(shelf):
+def test_examples_of_one_group_cannot_be_held_out(shelf):
     task = Task(shelf["half"], LABELS, groups=np.zeros(N, dtype=int))
     with pytest.raises(ModtoolsError, match="at least two groups"):
         select_modules(shelf, task)
