@@ -6,8 +6,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from candidates import SOURCE_CLASSES
 from scores import PROBE
-from shelf import SOURCE_CLASSES
 from targets import CONTROLS, TARGETS
 
 import modtools as mt
@@ -109,7 +109,7 @@ def agreement_figures(agreement: Agreement) -> dict[str, float]:
 
 
 def several_figures(combined: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
-    """Return how many points a pair and the whole shelf gain over the picked single module."""
+    """Return how many points a pair and all candidates gain over the picked single module."""
     picked = table[table["picked"]][[*KEYS, "accuracy"]]
     best = table.groupby(KEYS)["accuracy"].max().rename("hindsight").reset_index()
     rows = combined.merge(picked, on=KEYS, suffixes=("", "_single")).merge(best, on=KEYS)

@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 import report
+from candidates import IMAGE_SETS, extract_all
 from races import N_ORDERS, run_races
 from scores import scored
 from several import BUDGETS as COMBINED_BUDGETS, combined
-from shelf import IMAGE_SETS, extract_all
 from targets import TARGETS, Target
 from truth import Cell, achieved, cells_of
 

@@ -16,7 +16,7 @@ from truth import Features
 import modtools as mt
 from modtools.transferability import SCORES
 
-# nce and leep read the probabilities of source classes, which most of the shelf does not have; a
+# nce and leep read the probabilities of source classes, which most candidates do not have; a
 # linear probe is 80 fits where `logistic` is one, and the three-fold probe stands for its kind.
 LEFT_OUT = ("nce", "leep", "linear_probe")
 ALL_SCORES = [name for name in SCORES if name not in LEFT_OUT]

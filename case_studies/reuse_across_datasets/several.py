@@ -1,4 +1,4 @@
-"""Several modules at once: a chosen pair, and the whole shelf at equal energy."""
+"""Several modules at once: a chosen pair, and all candidates at equal energy."""
 
 import warnings
 

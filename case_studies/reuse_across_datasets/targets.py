@@ -53,7 +53,7 @@ CONTROLS = tuple(target.name for target in TARGETS if target.shuffled)
 
 @cache
 def images(name: str) -> mt.Task:
-    """Return a set of images that no module of the shelf was trained on.
+    """Return a set of images that no candidate module was trained on.
 
     Fashion-MNIST gives rows of its test split that are not in the training split too.
     """

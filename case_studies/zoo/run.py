@@ -1,4 +1,4 @@
-"""Build a shelf of modules: six source tasks of Fashion-MNIST, trained in four ways each.
+"""Build a zoo of candidate modules: six source tasks of Fashion-MNIST, trained in four ways each.
 
     python case_studies/zoo/run.py [--quick] [--json FILE] [--zoo DIR] [--only NAME ...]
 
@@ -163,7 +163,7 @@ def table_of(place: Place) -> pd.DataFrame:
 
 
 def figures_of(table: pd.DataFrame, zoo: mt.Zoo) -> dict[str, Any]:
-    """Return the figures of the shelf; accuracies in percent."""
+    """Return the figures of the zoo; accuracies in percent."""
     means = table.groupby("method", sort=False)["accuracy"].mean()
     accuracies: dict[Any, float] = table.set_index("module")["accuracy"].to_dict()
     return {

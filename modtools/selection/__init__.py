@@ -4,8 +4,7 @@ from modtools.selection._race import race_modules
 from modtools.selection._race_result import Race
 from modtools.selection._rank_modules import rank_modules
 from modtools.selection._ranking import (
-    ACCURACIES,
-    PREDICTED,
+    PREDICTED as PREDICTED,
     Ranking,
     is_accuracy as is_accuracy,
 )
@@ -14,8 +13,6 @@ from modtools.selection._select_modules import select_modules
 from modtools.selection._selection import Selection
 
 __all__ = [
-    "ACCURACIES",
-    "PREDICTED",
     "Race",
     "Ranking",
     "Selection",

@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
     from modtools.selection._prediction import Prediction
 
-__all__ = ["ACCURACIES", "PREDICTED", "Ranking", "is_accuracy"]
+__all__ = ["PREDICTED", "Ranking", "is_accuracy"]
 
 PREDICTED: Final = "predicted"
-
-# Scores that estimate the accuracy of an output module: shown in percent, comparable to it.
-ACCURACIES: Final = frozenset(
-    {PREDICTED, *(name for name, entry in SCORES.items() if entry.is_accuracy)}
-)
 
 _METRIC: Final = "accuracy"
 _OTHER_SCORES_SHOWN: Final = 3

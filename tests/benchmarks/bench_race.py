@@ -1,4 +1,4 @@
-"""What races keep, and what they cost: how often the best module is lost, and for how many passes.
+"""What races keep, and what they cost: how often the best is lost, for how many forward passes.
 
 Three simulations, each on random orders:
 
@@ -8,7 +8,7 @@ Three simulations, each on random orders:
 - 30 modules with features (10 classes, 4000 rows; 10 of them within 3 points of the best): share of
   the forward passes of a certified race, and how often it keeps the module whose output module,
   retrained on all rows, is best on fresh rows;
-- the same for halving at 15 % of the passes: points below the best.
+- the same for halving at 15 % of the forward passes: points below the best.
 
     python tests/benchmarks/bench_race.py [--quick] [--json FILE]
 """
@@ -52,7 +52,7 @@ class Oracle:
 
 
 def race_of(accuracies, *, seed, n_rows, tolerance=0.0, n_copies=1):
-    """Race modules of known accuracy; return the places still in, and the share of the passes."""
+    """Race modules of known accuracy; return the places still in and the fraction of passes."""
     rng = np.random.default_rng(seed)
     shared, own = rng.random(n_rows), rng.random((len(accuracies), n_rows))
     is_shared = rng.random(n_rows) < 0.5
@@ -75,7 +75,7 @@ def known_accuracies(n_races, n_rows):
     """Return the largest shares of races that lost what they promise to keep; print all."""
     cases = [(name, 0.0, 1) for name in FIELDS] + [(name, TOLERANCE, 1) for name in FIELDS]
     worst = {"race_error_level": 0.0, "race_tolerance_error": 0.0}
-    print("field, tolerance (points), races that lost (%), passes (%), modules left")
+    print("field, tolerance (points), races that lost (%), forward passes (%), modules left")
     for name, tolerance, n_copies in [*cases, ("8 equal", 0.0, N_COPIES)]:
         accuracies, size = FIELDS[name], {"n_rows": n_rows // n_copies, "n_copies": n_copies}
         done = [race_of(accuracies, seed=s, tolerance=tolerance, **size) for s in range(n_races)]
@@ -133,7 +133,8 @@ def features(n_modules, n_rows, n_test, n_orders):
         halving = race_modules(raced, labels[:n_rows], mode="halving", passes=0.15, seed=seed)
         regret.append(100 * (achieved[best] - achieved[halving.best]))
     print(
-        f"certified: {100 * np.mean(passes):.0f} % of the passes, {np.mean(seconds):.1f} s a race"
+        f"certified: {100 * np.mean(passes):.0f} % of the forward passes, "
+        f"{np.mean(seconds):.1f} s per race"
     )
     print(
         f"best kept in {sum(kept)} of {n_orders} orders; halving: {np.mean(regret):.2f} points lost"

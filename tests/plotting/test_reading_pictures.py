@@ -83,8 +83,8 @@ def test_the_level_of_the_interval_of_labels_is_said(n_labels, level):
 
 def test_a_chosen_pair_that_one_module_beats_for_less_says_so():
     table = pd.DataFrame({"modules": ["a", "a + b"], "n_modules": [1, 2], "accuracy": [0.9, 0.8]})
-    table = table.assign(low=0.7, high=0.95, cost=[1.0, 2.0], on_front=[True, False])
-    table = table.assign(chosen=[False, True])
+    table = table.assign(accuracy_low=0.7, accuracy_high=0.95, cost=[1.0, 2.0])
+    table = table.assign(on_front=[True, False], chosen=[False, True])
     display = ParetoDisplay(results=table, cost="cost").plot()
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert "chosen, but a is better for less" in legend
@@ -101,7 +101,7 @@ def test_a_pdf_is_written_alone_and_without_a_date(tmp_path):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ModtoolsError, match=r"results must have the columns .*; got no rows"):
+    with pytest.raises(ModtoolsError, match=r"results must have the columns .*; got no examples"):
         RaceDisplay(results=pd.DataFrame({"module": ["a"], "status": ["in"]}), n_labels=3)
     with pytest.raises(ModtoolsError, match=r"results must be a pandas\.DataFrame .*; got list"):
         RankingDisplay(results=[1], score="knn")

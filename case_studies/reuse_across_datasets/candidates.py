@@ -34,7 +34,7 @@ PREPROCESS = image_preprocess(size=28, mean=0.286, std=0.353, channels=1)
 
 
 def trained_names() -> list[str]:
-    """Return the modules of the zoo study that stand on the shelf."""
+    """Return the modules of the zoo study that are candidates."""
     return [f"{source}-{method}" for source in SOURCE_CLASSES for method in METHODS]
 
 
@@ -59,10 +59,10 @@ def iter_networks(zoo: Path, *, quick: bool) -> Iterator[mt.PretrainedModule]:
     if quick:
         return
     make_missing(zoo)
-    shelf = mt.Zoo(zoo)
+    modules = mt.Zoo(zoo)
     for name in trained_names():
         yield mt.PretrainedModule(
-            shelf.load(name).network, name=name, tap="features", preprocess=PREPROCESS
+            modules.load(name).network, name=name, tap="features", preprocess=PREPROCESS
         )
     for version in (0, 1, 2):
         yield efficientnet_lite(version)
