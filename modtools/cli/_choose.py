@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["STRATEGY_TEXTS", "choose", "show_strategies"]
 
 STRATEGY_TEXTS: Final = {
-    "random": "rows drawn at random; what any other must beat",
-    "k_center": "the row farthest from those chosen; finds outliers too",
-    "herding": "keeps the mean of the chosen rows near the mean of all",
-    "typical": "one typical row of each of N clusters (TypiClust); best with few labels",
-    "cover": "balls around the chosen rows cover most rows (ProbCover); best with few labels",
-    "variance": "the row of which the ridge machine knows least",
+    "random": "examples drawn at random; what any other must beat",
+    "k_center": "the example farthest from those chosen; finds outliers too",
+    "herding": "keeps the mean of the chosen examples near the mean of all",
+    "typical": "one typical example of each of N clusters (TypiClust); best with few labels",
+    "cover": "balls around the chosen examples cover most (ProbCover); best with few labels",
+    "variance": "the example with the largest predictive variance of kernel ridge",
 }
 _N_PRINTED: Final = 50
 
@@ -42,7 +42,7 @@ class _Choice:
     features="A file of cached features instead of a module; labels are not needed.",
     csv="Write order and row of each chosen example as CSV.",
     seed="The same seed gives the same examples.",
-    quiet="Print the row numbers alone, one a line.",
+    quiet="Print the row numbers alone, one per line.",
 )
 def choose(
     given: OneModule, task: TaskOptions, choice: _Choice, forward: Forward, outputs: Outputs
@@ -96,7 +96,7 @@ def choose(
 def show_strategies(json: str | None) -> None:
     """Print every strategy and what it does."""
     rows = [[name, text] for name, text in STRATEGY_TEXTS.items()]
-    echo_registry("strategies", ["strategy", "which rows are labelled"], rows, json=json)
+    echo_registry("strategies", ["strategy", "which examples are labelled"], rows, json=json)
 
 
 def _features(given: OneModule, task: TaskOptions, forward: Forward) -> tuple[str, "NDArray[Any]"]:

@@ -40,7 +40,7 @@ _DEFAULT_TASK = "digits"
 @dataclass(frozen=True, kw_only=True)
 class _Retraining(HeldOut):
     strategy: str | None = option(
-        "How the --labels rows are chosen, without seeing any label, such as typical or "
+        "How the --labels examples are chosen, without seeing any label, such as typical or "
         "cover; without it they are drawn class by class. --list shows all.",
         metavar="NAME",
     )
@@ -61,7 +61,7 @@ class _Retraining(HeldOut):
         "Write module and output module there, without pickles.", metavar="DIR"
     )
     predictions: Path | None = option(
-        "Write label and prediction of each held-out row as CSV.", metavar="FILE"
+        "Write label and prediction of each held-out example as CSV.", metavar="FILE"
     )
     show_list: bool = option("Show all strategies and stop.", "--list", default=False)
 
@@ -71,7 +71,7 @@ class _Retraining(HeldOut):
     n_jobs=None,
     sources="Zoo folders.",
     task="digits (the default, unless --features), fashion-mnist, a folder with one folder of "
-    "images a class (or train/ and test/ of such), or a .npz, .csv or .parquet file.",
+    "images per class (or train/ and test/ of such), or a .npz, .csv or .parquet file.",
     csv="Write accuracy at every number of labels as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
     seed="The same seed gives the same labels and the same result.",
@@ -98,14 +98,14 @@ def retrain(
         modtools retrain --features supcon.npz --per-class 5
         modtools retrain --list
 
-    Nothing in the module changes: only the output module on its features learns. Accuracy is that
-    of held-out rows. What more labels would bring is forecast from yours alone, or refused where
-    they do not support a number.
+    Nothing in the module changes: only the output module on its features is trained. Accuracy is
+    that of held-out examples. What more labels would bring is forecast from yours alone, or refused
+    where they do not support a number.
 
-    --labels and --per-class draw class by class, which reads the classes of all rows; --strategy
-    (random, typical, ...) reads none before it asks. --unlabelled lets class means find clusters in
-    all examples, which few labels then assign to classes. --save writes what mt.ReusedModel.load
-    reads.
+    --labels and --per-class draw class by class, which reads the classes of all examples;
+    --strategy (random, typical, ...) reads none before it asks. --unlabelled lets class means
+    find clusters in all examples, which few labels then assign to classes. --save writes what
+    mt.ReusedModel.load reads.
     """
     if wanted.show_list:
         show_strategies(outputs.json)
@@ -130,7 +130,7 @@ def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Fo
         hint = "modtools retrain --list shows all of them."
         check_choice(wanted.strategy, list(STRATEGIES), name="strategy", hint=hint)
         if labels.n is None:
-            raise ModtoolsError("--strategy says which rows to label: add --labels N.")
+            raise ModtoolsError("--strategy says which examples to label: add --labels N.")
     if wanted.target is not None:
         check_fraction(wanted.target, name="--target")
     outputs.check(cache=forward.cache)
@@ -251,7 +251,7 @@ class _Retrained:
         if len(self.model.named) < 2:
             return None
         labels = (self.labelled.labels, self.test_features, self.test.labels)
-        # All rows come as the task has them, maybe class by class; chosen ones are in their order.
+        # All examples come as the task has them, maybe class by class; chosen ones in their order.
         order = None if self.are_drawn else self.seed
         # That no input is shared is checked before; different inputs may have equal features.
         return learning_curve(self.features, *labels, seed=order, allow_overlap=True)
@@ -266,7 +266,7 @@ def _retrain(
     wanted: _Retraining,
     forward: Forward,
 ) -> _Retrained:
-    """Choose the labelled rows, retrain on them, and measure on held-out rows.
+    """Choose the examples to label, retrain on them, and measure on held-out examples.
 
     All that can be wrong is looked at before the network runs, so that no time is lost. It reads
     every example once: those of the pool only where their features are asked for.
@@ -316,7 +316,7 @@ def _label(
     *,
     seed: int,
 ) -> "Task":
-    """Return the rows whose labels are read, in the order in which they are labelled."""
+    """Return the examples whose labels are read, in the order in which they are labelled."""
     from modtools.retraining import choose_labels
 
     if wanted.strategy is None or labels.n is None or labels.per_class is not None:
@@ -325,7 +325,7 @@ def _label(
 
 
 def _places(pool: "Task", labelled: "Task") -> list[int]:
-    """Return where the labelled rows stand in the pool."""
+    """Return the places of the labelled examples among those not held out."""
     places = {row: place for place, row in enumerate(pool.rows.tolist())}
     return [places[row] for row in labelled.rows.tolist()]
 
@@ -342,7 +342,7 @@ def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: i
 
 
 def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None:
-    """Raise where a class has no label, or where held-out rows were labelled."""
+    """Raise where a class has no label, or where held-out examples were labelled."""
     absent = labelled.classes[labelled.encoded.counts() == 0].tolist()
     if absent and not wanted.allow_missing_classes:
         noun, verb = ("class", "has") if len(absent) == 1 else ("classes", "have")
@@ -354,9 +354,9 @@ def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None
     shared = test.overlap(labelled)
     if shared.size and not wanted.allow_overlap:
         raise ModtoolsError(
-            f"{shared.size} of {len(test)} held-out rows of {test.name} equal labelled rows, first "
-            f"row {shared[0]}: their accuracy says little. Take them out, or add --allow-overlap "
-            "if inputs repeat by nature."
+            f"{shared.size} of {len(test)} held-out examples of {test.name} equal labelled ones, "
+            f"first row {shared[0]}: their accuracy says little. Take them out, or add "
+            "--allow-overlap if inputs repeat by nature."
         )
 
 
@@ -393,7 +393,7 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
     lines = [
         (
             "Task",
-            f"{done.pool.name}: {len(done.labelled)} of {len(done.pool)} rows labelled, "
+            f"{done.pool.name}: {len(done.labelled)} of {len(done.pool)} examples labelled, "
             f"{_how_chosen(done)}; {len(done.test)} held out, {len(model.classes)} classes",
         ),
         (
@@ -491,7 +491,7 @@ def _write_predictions(done: _Retrained) -> list[Path]:
 
 
 def _predictions(done: _Retrained) -> str:
-    """Return a table of the held-out rows, with the probability of the prediction where known."""
+    """Return a table of held-out examples, with the probability of the prediction if known."""
     import pandas as pd
 
     from modtools._escape import csv_text

@@ -1,4 +1,4 @@
-"""Retrain the output module only: with which labels, and what comes out."""
+"""Retrain the output module only: which examples to label, and how accurate the result is."""
 
 from modtools.retraining._choose import STRATEGIES as STRATEGIES, choose_labels
 from modtools.retraining._curve import LearningCurve

@@ -1,4 +1,4 @@
-"""Which rows to label: strategies that read features only, and an oracle under its own name."""
+"""Which examples to label: strategies that read features only, and an oracle named as one."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
@@ -47,41 +47,41 @@ def choose_labels(
     labels: Any = None,
     query_options: Mapping[str, Any] | None = None,
 ) -> NDArray[np.intp]:
-    """Return which rows to label, in the order in which they should be labelled.
+    """Return which examples to label, in the order in which they should be labelled.
 
-    No strategy sees a label, except the one whose name says so, ``oracle_balanced``: it shows what
-    balanced labels would give, and must not be compared with the others as if it were one of them.
+    No strategy sees a label, except ``oracle_balanced``, as its name says: it shows what balanced
+    labels would give, and must not be compared with the others as if it were one of them.
 
-    - ``random``: drawn without replacement; the first rows are those of a smaller `n`.
-    - ``k_center``: begins nearest to the mean; the next row is farthest from those chosen.
-    - ``herding``: keeps the mean of the chosen rows close to the mean of all.
-    - ``typical``: one row of each of n clusters, the one with the nearest neighbours (TypiClust).
-    - ``cover``: balls around the chosen rows cover as many rows as possible (ProbCover); their
+    - ``random``: drawn without replacement; the first examples are those of a smaller `n`.
+    - ``k_center``: begins nearest to the mean; the next example is farthest from those chosen.
+    - ``herding``: keeps the mean of the chosen examples close to the mean of all.
+    - ``typical``: one example of each of n clusters, that with the nearest neighbours (TypiClust).
+    - ``cover``: balls around the chosen examples cover as many as possible (ProbCover); their
       radius is the largest that keeps 95 % of the balls within one of n clusters.
-    - ``variance``: the next row has the largest predictive variance of the kernel machine on
-      centred features, ties to the first.
+    - ``variance``: the next example has the largest predictive variance of the kernel ridge model
+      on centred features, ties to the first.
 
-    With few labels (some 10 a class) ``typical`` and ``cover`` usually serve best. The arithmetic
+    With few labels (some 10 per class) ``typical`` and ``cover`` usually serve best. The arithmetic
     has the type of the features, float32 or float64, and needs some copies of them, never a matrix
-    of all pairs of rows.
+    of all pairs of examples.
 
     Parameters
     ----------
     features : array-like of shape (n_samples, n_features)
         Features of the unlabelled examples.
     n : int
-        Number of rows to choose.
+        Number of examples to choose.
     strategy : str or query strategy, default="typical"
         A name, or a query strategy of scikit-activeml (extra ``active``): anything with a method
         ``query(X=, y=, batch_size=)``, which gets all labels as missing.
     seed : int, default=0
-        Seed of ``random``, of the clusters of ``typical`` and ``cover``, and of the rows within a
-        class of ``oracle_balanced``; the others have no randomness.
+        Seed of ``random``, of the clusters of ``typical`` and ``cover``, and of the examples within
+        a class of ``oracle_balanced``; the others have no randomness.
     normalize : bool, default=True
-        Whether rows are scaled to length 1 first, as ``typical`` and ``cover`` were published.
+        Whether examples are scaled to length 1 first, as ``typical`` and ``cover`` were published.
     strength : float, optional
-        For ``variance``: the penalty of the machine (noise of a label), an absolute number. By
-        default a hundredth of the mean squared length of the centred rows.
+        For ``variance``: the penalty of the model (noise of a label), an absolute number. By
+        default a hundredth of the mean squared length of the centred examples.
     labels : array-like of shape (n_samples,), optional
         For ``oracle_balanced`` only.
     query_options : mapping, optional
@@ -90,7 +90,7 @@ def choose_labels(
     Returns
     -------
     ndarray of shape (n,)
-        Different row numbers.
+        Row numbers in `features`, all different.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def choose_labels(
 
 
 def _comparable(features: FloatArray, *, unit_length: bool) -> FloatArray:
-    """Return rows of length 1, or divided by one number, so that no unit matters; in their type."""
+    """Return rows of length 1, or divided by one number, so that no unit matters; same dtype."""
     # By the largest entry first, so that squares of very small and very large values stay in range.
     largest = np.maximum(features.max(axis=1), -features.min(axis=1))[:, None]
     if not unit_length:
@@ -143,7 +143,7 @@ def _choose_k_center(rows: FloatArray, n: int, seed: int) -> Rows:
     for position in range(1, n):
         last = chosen[position - 1]
         np.minimum(nearest, distances.to_row(last), out=nearest)
-        nearest[last] = -np.inf  # a copy of a chosen row is still another row
+        nearest[last] = -np.inf  # a copy of a chosen example is still another one
         chosen[position] = nearest.argmax()
     return chosen
 
@@ -164,8 +164,8 @@ def _choose_herding(rows: FloatArray, n: int, seed: int) -> Rows:
 def _choose_variance(rows: FloatArray, n: int, strength: float | None = None) -> Rows:
     """Pivoted Cholesky of the centred kernel plus strength, in the space of the features.
 
-    The variance of a row given the chosen ones is its own minus the squares of its products with
-    one direction per chosen row: a column of the factor, which need not be stored.
+    The variance of an example given the chosen ones is its own minus the squares of its products
+    with one direction per chosen example: a column of the factor, which need not be stored.
     """
     centred = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     variances = np.einsum("ij,ij->i", centred, centred).astype(np.float64)
@@ -187,9 +187,9 @@ def _choose_variance(rows: FloatArray, n: int, strength: float | None = None) ->
 
 
 def _choose_balanced(labels: Any, n_rows: int, n: int, seed: int) -> Rows:
-    """Return rows in rounds of one of each class, shuffled within the class."""
+    """Return examples in rounds of one of each class, shuffled within the class."""
     if labels is None:
-        raise ModtoolsError(f'strategy="{_ORACLE}" needs labels=, the class of every row.')
+        raise ModtoolsError(f'strategy="{_ORACLE}" needs labels=, the class of every example.')
     encoded = encode_labels(labels, kind="classification")
     check_lengths(features=range(n_rows), labels=encoded)
     order = np.random.default_rng(seed).permutation(n_rows)

@@ -1,4 +1,4 @@
-"""Squared distances between rows, tile by tile: never a matrix of all pairs."""
+"""Squared distances between examples, tile by tile: never a matrix of all pairs."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _TILE = 1024  # rows and columns of a tile: 4 MB in float32
 
 
 class SquaredDistances:
-    """Squared Euclidean distances between some rows, computed when they are asked for.
+    """Squared Euclidean distances between examples, computed when they are asked for.
 
     A tile is one matrix product and nothing else: (x, |x|^2, 1) times (-2 y, 1, |y|^2). Rows are
     centred first, so that only differences between them are rounded.

@@ -39,25 +39,26 @@ def learning_curve(
 
     The output module is the ridge classifier with intercept on one-hot targets, of one absolute
     strength and one standardisation for the whole curve; its decision values at m labels are those
-    of `RidgeOutput(strength=strength, standardize=False)` fitted on the first m rows, standardised.
+    of `RidgeOutput(strength=strength, standardize=False)` fitted on the first m, standardised.
     One factorisation gives them all. A class without a label so far is never predicted.
     Probabilities are softmax(decision / T), T the one that would have suited the labels so far when
     each was predicted from those before it (1 for fewer labels than classes); after m labels the
     share 1/(m+1) is spread evenly over all classes, so that a class not yet seen costs finitely
-    much. More than 5000 rows (and more rows than columns) are evaluated at log-spaced counts.
+    much. More than 5000 examples (and more examples than columns) are evaluated at log-spaced
+    counts.
 
     Parameters
     ----------
     features : array-like of shape (n_samples, n_features)
-        Features of the labelled rows, in the order in which they are labelled; not changed.
+        Features of the labelled examples, in the order in which they are labelled; not changed.
     labels : array-like of shape (n_samples,)
         Their classes, at least two.
     test_features : array-like of shape (n_test, n_features)
-        Features that the curve is measured on; nothing is learned from them.
+        Features that the curve is measured on; nothing is trained on them.
     test_labels : array-like of shape (n_test,)
-        Their classes; a class that no label names counts as an error.
+        Their classes; a class without a labelled example counts as an error.
     strength : float, optional
-        Penalty added to the scatter of the standardised rows. By default the one of n * 10^k,
+        Penalty added to the scatter of the standardised features. By default the one of n * 10^k,
         k = -6, -5.5, ..., 2, with the largest Gaussian evidence given all labels.
     seed : int, optional
         Seed of a random order; by default the order given.
@@ -67,8 +68,8 @@ def learning_curve(
         Type of the products at every count. With float32 the largest error of a decision value is
         measured (`decision_error`). Log-spaced counts are computed in float64 always.
     allow_overlap : bool, default=False
-        Whether test rows may equal labelled rows, as in free-form data where inputs repeat by
-        nature. Otherwise a shared row raises: accuracy on rows that were learned says little.
+        Whether test examples may equal labelled ones, as in free-form data where inputs repeat by
+        nature. Otherwise a shared one raises: accuracy on training examples says little.
 
     Returns
     -------
@@ -78,8 +79,8 @@ def learning_curve(
     Raises
     ------
     ModtoolsError
-        Bad features or labels, fewer than two classes, features that do not vary, rows that are
-        both labelled and tested, or a strength too small for the precision.
+        Bad features or labels, fewer than two classes, features that do not vary, examples
+        that are both labelled and tested, or a strength too small for the precision.
 
     Examples
     --------
@@ -121,7 +122,7 @@ def learning_curve(
 def _in_order(
     rows: StandardizedRows, codes: ClassCodes, seed: int | None
 ) -> tuple[StandardizedRows, ClassCodes]:
-    """Return the rows and their classes in the order in which they are learned."""
+    """Return the examples and their classes in the order in which they are labelled."""
     if seed is None:
         return rows, codes
     rng = np.random.default_rng(check_integer(seed, name="seed", minimum=0))
@@ -153,7 +154,7 @@ def _check_dtype(dtype: Any) -> str:
 
 
 def _standardized(learned: FloatArray, tests: FloatArray, unlabelled: Any) -> StandardizedRows:
-    """Return the labelled rows with their standardisation, all checked against each other."""
+    """Return the labelled examples with their standardisation, all checked with each other."""
     source = learned if unlabelled is None else _checked(unlabelled, "unlabelled", 2)
     for name, matrix in (("test_features", tests), ("unlabelled", source)):
         if matrix.shape[1] != learned.shape[1]:
@@ -164,7 +165,7 @@ def _standardized(learned: FloatArray, tests: FloatArray, unlabelled: Any) -> St
     rows = StandardizedRows(learned, *column_moments(source))
     if rows.n_varying == 0:
         raise ModtoolsError(
-            "features must vary; every column is constant, so no label can teach anything. "
-            "Check the module and its tap."
+            "features must vary; every column is constant, so no output module can be "
+            "trained. Check the module and its tap."
         )
     return rows

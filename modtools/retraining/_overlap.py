@@ -34,14 +34,14 @@ def encode_both(
             f"{learned.classes.dtype} and {tested.classes.dtype}."
         )
     if np.count_nonzero(learned.counts()) < 2:
-        raise ModtoolsError("labels must hold at least two classes; all rows are in one.")
+        raise ModtoolsError("labels must hold at least two classes; all examples are in one.")
     classes = np.union1d(learned.classes, tested.classes)
     codes = [np.searchsorted(classes, found.classes)[found.codes] for found in (learned, tested)]
     return classes, codes[0], codes[1]
 
 
 def rows_also_in(features: FloatArray, others: FloatArray) -> NDArray[np.bool_]:
-    """Return for each row of `features` whether the same row occurs in `others`.
+    """Return for each example in `features` whether the same one occurs in `others`.
 
     >>> rows_also_in(np.array([[1.0, 2.0], [0.0, 3.0]]), np.array([[-0.0, 3.0]])).tolist()
     [False, True]
@@ -61,10 +61,11 @@ def _row_hashes(features: FloatArray, dtype: Any) -> Iterator[int]:
 
 
 def raise_if_shared(is_shared: NDArray[np.bool_], *, tests: str, learned: str) -> None:
-    """Raise if test rows occur among the labelled rows: accuracy on them would say little."""
+    """Raise if test examples occur among the labelled ones: accuracy on them would say little."""
     shared = np.flatnonzero(is_shared)
     if shared.size:
         raise ModtoolsError(
-            f"{shared.size} of {len(is_shared)} rows of {tests} equal rows of {learned}, first row "
-            f"{shared[0]}. Take them out, or use allow_overlap=True if inputs repeat by nature."
+            f"{shared.size} of {len(is_shared)} examples in {tests} equal examples in {learned}, "
+            f"first row {shared[0]}. Take them out, or use allow_overlap=True if inputs repeat by "
+            "nature."
         )

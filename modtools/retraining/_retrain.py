@@ -162,7 +162,7 @@ def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
     if isinstance(module, Mapping) and not isinstance(module, Zoo):
         if len(module) != 1:
             raise ModtoolsError(
-                f"an output module learns from one dict entry {{name: features}}; got "
+                f"an output module is trained on one dict entry {{name: features}}; got "
                 f"{len(module)}. Put several side by side, in one array."
             )
         [(name, features)] = module.items()

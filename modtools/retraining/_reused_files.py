@@ -176,7 +176,7 @@ def _fitted(output: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[
 
 
 def _module_card(module: PretrainedModule | CombinedModule, zoo: Zoo) -> dict[str, Any]:
-    """Return what a card says of the saved module, or of the saved modules of a combination."""
+    """Return the entries of a card about the saved module, or the modules of a combination."""
     digests = {name: zoo.card(name)["sha256"]["module.safetensors"] for name in zoo.names}
     if isinstance(module, CombinedModule):
         return {"module": list(module.members), "module_sha256": digests}

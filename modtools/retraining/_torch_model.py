@@ -16,7 +16,7 @@ __all__ = ["ReusedNetwork", "torch_network"]
 
 
 def _float32(values: Any) -> Tensor:
-    # Row by row whatever the order of the fitted array: safetensors and exporters insist on it.
+    # Row by row whatever the order of the fitted array: safetensors and exporters need it.
     return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32)
 
 

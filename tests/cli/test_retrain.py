@@ -54,7 +54,7 @@ def test_the_report_says_what_was_reused_and_how_well(cli, images, parts):
     said = lines_of(done.stdout)
     assert list(said) == ["Task", "Module", "Accuracy", "Labels", "Time", "Next"]
     assert said["Task"] == (
-        "four: 20 of 90 rows labelled, drawn class by class; 30 held out, 4 classes"
+        "four: 20 of 90 examples labelled, drawn class by class; 30 held out, 4 classes"
     )
     assert said["Module"] == "pixels: 64 features, frozen; output module logistic"
     train, test = parts
@@ -134,7 +134,7 @@ def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
 
 def test_without_a_number_all_rows_that_are_not_held_out_are_labelled(cli, images):
     said = lines_of(cli("retrain", *PIXELS, "--task", images, "--test-fraction", "0.5").stdout)
-    assert said["Task"] == "four: 60 of 60 rows labelled, all there are; 60 held out, 4 classes"
+    assert said["Task"] == "four: 60 of 60 examples labelled, all there are; 60 held out, 4 classes"
 
 
 def test_the_curve_of_rows_that_come_class_by_class_is_that_of_a_random_order(
@@ -187,7 +187,7 @@ def test_rows_are_chosen_without_their_labels(cli, images, parts):
     chosen = choose_labels(extract(pixels(), parts[0]), 12, strategy="typical", seed=0)
     assert facts(done.stdout)["labelled_rows"] == parts[0].rows[chosen].tolist()
     said = lines_of(cli(*words, "--output", "class_mean", "--unlabelled").stdout)
-    assert "12 of 90 rows labelled, chosen by typical, which saw no label; " in said["Task"]
+    assert "12 of 90 examples labelled, chosen by typical, which saw no label; " in said["Task"]
     assert re.match(r"of the unlabelled .*\(evidence -?\d\.\d\d\)", said["Clusters"])
 
 
@@ -218,7 +218,7 @@ def test_held_out_rows_that_were_labelled_are_refused_unless_allowed(cli, tmp_pa
     assert pd.read_csv(tmp_path / "curve.csv")["n_labels"].iloc[0] == 1
     done = cli(*words)
     assert done.exit_code == 2
-    assert done.stderr.startswith("error: 8 of 8 held-out rows of copies equal labelled rows, ")
+    assert done.stderr.startswith("error: 8 of 8 held-out examples of copies equal labelled ones, ")
     assert cli(*words, "--allow-overlap").exit_code == 0
 
 
@@ -385,7 +385,10 @@ def test_list_shows_every_strategy(cli):
             [*PIXELS, "--strategy", "tipical", "--labels", "5"],
             'unknown strategy "tipical"; did you mean "typical"? modtools retrain --list shows ',
         ),
-        ([*PIXELS, "--strategy", "typical"], "--strategy says which rows to label: add --labels"),
+        (
+            [*PIXELS, "--strategy", "typical"],
+            "--strategy says which examples to label: add --labels",
+        ),
         (
             [*PIXELS, "--strategy", "typical", "--labels", "9", "--per-class", "2"],
             "give --per-class or --labels, not both.",

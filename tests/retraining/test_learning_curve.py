@@ -215,7 +215,9 @@ def test_nothing_given_is_changed():
 def test_a_test_row_that_is_labelled_is_refused_unless_allowed():
     features, labels, tests, test_labels = make_rows()
     tests[[3, 8]] = features[[0, 59]]
-    with pytest.raises(ModtoolsError, match="2 of 40 rows of test_features equal rows of features"):
+    with pytest.raises(
+        ModtoolsError, match="2 of 40 examples in test_features equal examples in features"
+    ):
         learning_curve(features, labels, tests, test_labels)
     learning_curve(features, labels, tests, test_labels, allow_overlap=True)
 

@@ -238,13 +238,15 @@ def test_a_test_row_of_the_pool_is_refused_unless_allowed(data):
         name: (pair[0], np.concatenate([pair[1][:-1], pair[0][5:6]]))
         for name, pair in modules.items()
     }
-    with pytest.raises(ModtoolsError, match="1 of 70 rows of test equal rows of train, first row"):
+    with pytest.raises(
+        ModtoolsError, match="1 of 70 examples in test equal examples in train, first"
+    ):
         study_of((leaking, labels, test_labels))
     study_of((leaking, labels, test_labels), repeats=1, allow_overlap=True)
     # The same features of one module only are chance: other modules tell the inputs apart.
     study_of(({**leaking, "noisy": modules["noisy"]}, labels, test_labels), repeats=1)
     tasks = [Task(np.arange(90), labels), Task(np.arange(89, 159), test_labels)]
-    with pytest.raises(ModtoolsError, match="1 of 70 rows of test equal"):
+    with pytest.raises(ModtoolsError, match="1 of 70 examples in test equal"):
         label_efficiency(modules, *tasks, budgets=[5])
 
 
