@@ -34,10 +34,10 @@ __all__ = ["extrapolate"]
 
 _FEWEST = 30
 _FEWEST_PER_CLASS = 4
-_MOST_FACTORED = 2000  # rows of a kernel matrix: 32 MB
+_MOST_FACTORED = 2000  # examples in a kernel matrix: 32 MB
 _N_COUNTS = 6
-_DRAWS = (4, 50)  # at least and at most
-_FACTORED_ROWS = 10_000  # in all draws together
+_ORDERS = (4, 50)  # at least and at most
+_FACTORED_EXAMPLES = 10_000  # in all orders together
 _SHARE_OF_PACE = 0.25
 
 
@@ -46,26 +46,26 @@ def extrapolate(
 ) -> Forecast:
     """Return what accuracy more labels would give the ridge output module, with 80 % intervals.
 
-    The exact leave-one-out error of the labels there are is carried on by one law for all modules
+    The exact leave-one-out error of the labels there are is extrapolated by one law for all modules
     and tasks, whose pace and spread were measured on other tasks (`ErrorLaw`; from 50 to 400
     labels, 2 to 10 classes, up to 2000 labels ahead). What the labels themselves say decides
     whether there is a forecast at all: it is refused, with a reason and never a number, for fewer
-    than 30 labels or 4 a class, for labels that were not drawn at random, where the module cannot
-    be told apart from naming the largest class, and where errors on held-out rows become fewer at
-    less than a quarter of the usual pace from a quarter to 85 % of the labels, as for a module that
-    a few labels suffice.
+    than 30 labels or 4 per class, for labels that were not drawn at random, where the accuracy is
+    not distinguishable from that of predicting the largest class, and where held-out errors become
+    fewer at less than a quarter of the usual pace from a quarter to 85 % of the labels, as for a
+    module that needs few labels.
 
     Parameters
     ----------
     features : array-like of shape (n_samples, n_features)
-        Features of the labelled rows; not changed. Rows are taken as a random sample of the task:
-        for chosen rows the forecast is biased, in a direction that depends on the choice.
+        Features of the labelled examples, a random sample of the task; not changed. For examples
+        chosen otherwise the forecast is biased, in a direction that depends on the choice.
     labels : array-like of shape (n_samples,)
         Their classes, at least two.
     strategy : str, default="random"
-        How the rows were chosen, as in `choose_labels`.
+        How the examples were chosen, as in `choose_labels`.
     seed : int, default=0
-        Seed of the random orders; the order in which rows are given changes nothing.
+        Seed of the random orders; the order in which examples are given does not matter.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def extrapolate(
     check_lengths(features=matrix, labels=codes)
     seed = check_integer(seed, name="seed", minimum=0)
     if strategy == "random" and n_classes < 2:
-        raise ModtoolsError("labels must hold at least two classes; all rows are in one.")
+        raise ModtoolsError("labels must hold at least two classes; all examples are in one.")
     law, refused = None, _chosen(strategy) or _too_few(len(codes), n_classes)
     if refused is None:
         measured = measure(matrix, codes, seed=seed)
@@ -110,12 +110,12 @@ def extrapolate(
 
 
 class Measured(NamedTuple):
-    """What the labels there are say.
+    """What is estimated from the labels there are.
 
     Attributes
     ----------
     error : float
-        Leave-one-out error, half an error added to a whole row.
+        Leave-one-out error, with half an error and one example added.
     slope : float
         How fast held-out errors become fewer: minus their slope in logarithms of both.
     counts : ndarray of int
@@ -154,7 +154,7 @@ def _held_out_errors(
     strength = left_out.strength
     in_place = row_content(rows).order(targets.argmax(axis=1))
     if len(rows) > _MOST_FACTORED:
-        # The grid of strengths grows with the rows, so the strength shrinks with them.
+        # The grid of strengths grows with the examples, so the strength shrinks with them.
         strength *= _MOST_FACTORED / len(rows)
         in_place = in_place[rng.choice(len(rows), _MOST_FACTORED, replace=False)]
     rows, targets = replace(rows, features=rows.features[in_place]), targets[in_place]
@@ -163,8 +163,8 @@ def _held_out_errors(
     counts = np.unique(np.rint(steps)).astype(np.intp)
     dense = rows.dense()
     kernel = dense @ dense.T
-    n_draws = int(np.clip(_FACTORED_ROWS // n_samples, *_DRAWS))
-    orders = [rng.permutation(n_samples) for _ in range(n_draws)]
+    n_orders = int(np.clip(_FACTORED_EXAMPLES // n_samples, *_ORDERS))
+    orders = [rng.permutation(n_samples) for _ in range(n_orders)]
     errors = [_errors_ahead(kernel, targets, strength, order, counts) for order in orders]
     return counts, np.mean(errors, axis=0)
 
@@ -176,7 +176,7 @@ def _errors_ahead(
     order: NDArray[np.intp],
     counts: NDArray[np.intp],
 ) -> list[float]:
-    """Return the error on the examples after each count, learned from the examples before it."""
+    """Return the error on the examples after each count, trained on the examples before it."""
     learned = targets[order]
     path = KernelPath.of(kernel[np.ix_(order, order)], learned, strength)
     is_seen = np.cumsum(learned, axis=0) > 0
@@ -193,7 +193,7 @@ def _slope(counts: NDArray[np.intp], errors: FloatMatrix) -> float:
     """Return minus the least-squares slope of log error on log count."""
     x = np.log(counts)
     x = x - x.mean()
-    floor = 0.5 / (counts[-1] + 1)  # no error at all still leaves half a one
+    floor = 0.5 / (counts[-1] + 1)  # no error counts as half an error
     return float(-np.log(np.maximum(errors, floor)) @ x / (x @ x))
 
 
@@ -210,7 +210,7 @@ def _encode(labels: Any) -> tuple[ClassCodes, int]:
 def _chosen(strategy: str) -> str | None:
     if strategy == "random":
         return None
-    return f"rows chosen by {strategy} are no random sample of the task."
+    return f"examples chosen by {strategy} are no random sample of the task."
 
 
 def _too_few(n_labels: int, n_classes: int) -> str | None:
@@ -219,7 +219,7 @@ def _too_few(n_labels: int, n_classes: int) -> str | None:
         return None
     return (
         f"{n_labels} labels are too few to extrapolate: {n_classes} classes need {needed}, "
-        f"at least {_FEWEST} in all and {_FEWEST_PER_CLASS} a class."
+        f"at least {_FEWEST} in all and {_FEWEST_PER_CLASS} per class."
     )
 
 
@@ -230,14 +230,14 @@ def _not_learned(measured: Measured, codes: ClassCodes) -> str | None:
     if 1 - measured.error - margin > largest:
         return None
     return (
-        f"the leave-one-out accuracy of {100 * (1 - measured.error):.1f} % cannot be told apart "
-        f"from the {100 * largest:.1f} % of always naming the largest class: there is no rise to "
-        "carry on. Get more labels or another module."
+        f"the leave-one-out accuracy of {100 * (1 - measured.error):.1f} % is not distinguishable "
+        f"from the {100 * largest:.1f} % of always predicting the largest class: there is no rise "
+        "to extrapolate. Get more labels or another module."
     )
 
 
 def _not_rising(measured: Measured, law: ErrorLaw) -> str | None:
-    """Refuse where the labels themselves show no more than a share of what the law says."""
+    """Refuse where the labels themselves show no more than a fraction of what the law says."""
     first, last = (int(count) for count in measured.counts[[0, -1]])
     usual = law.slope(np.sqrt(first * last))
     if measured.slope >= _SHARE_OF_PACE * usual:

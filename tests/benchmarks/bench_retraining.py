@@ -24,7 +24,7 @@ import numpy as np
 N_LABELS, WIDTH, BATCH = 10, 128, 64
 OUTPUTS = ("ridge", "logistic", "class_mean")
 STRATEGIES = ("k_center", "herding", "typical", "cover", "variance")
-# Rows of the pool; rows and columns of the ridge machine; images to predict, rounds.
+# Unlabelled examples; examples and columns of the ridge classifier; images to predict, rounds.
 SIZES = {
     "full": (60_000, (2_000, 1_280), 10_000, 3),
     "quick": (3_000, (200, 100), 200, 2),

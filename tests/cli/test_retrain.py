@@ -82,8 +82,8 @@ def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, 
     assert said.startswith("97 % is reached: 100.0 % [88.6, 100.0] was measured with these 40; ")
     said = lines_of(cli(*words, "--strategy", "typical").stdout)
     assert said["Labels"] == (
-        "what more would bring cannot be said: rows chosen by typical are no random sample of the "
-        "task."
+        "what more would bring cannot be said: examples chosen by typical are no random sample of "
+        "the task."
     )
 
 

@@ -1,4 +1,4 @@
-"""One-step-ahead predictions: against a ridge machine refitted before every row."""
+"""One-step-ahead predictions: against a ridge model refitted before every example."""
 
 import tracemalloc
 

@@ -185,9 +185,12 @@ def test_the_unit_of_the_features_and_the_names_of_the_classes_change_nothing():
     [
         (make_rows(29), "29 labels are too few to extrapolate: 3 classes need 30"),
         (make_rows(39, n_classes=10), "39 labels are too few to extrapolate: 10 classes need 40"),
-        (make_rows(apart=0.0), "cannot be told apart from the .* always naming the largest class"),
+        (
+            make_rows(apart=0.0),
+            "is not distinguishable from the .* always predicting the largest class",
+        ),
         (clusters(), "twice the labels took away . % of the held-out errors, from 50 to 170"),
-        ((np.ones((90, 3)), np.arange(90) % 3), "cannot be told apart from the 33.3 %"),
+        ((np.ones((90, 3)), np.arange(90) % 3), "is not distinguishable from the 33.3 %"),
     ],
 )
 def test_where_it_is_refused_every_question_gives_the_reason(rows, reason):
@@ -210,7 +213,7 @@ def test_where_it_is_refused_every_question_gives_the_reason(rows, reason):
 def test_chosen_rows_are_no_sample(labels):
     features = np.random.default_rng(0).normal(size=(40, 3))
     forecast = extrapolate(features, labels, strategy="k_center")
-    assert forecast.refused == "rows chosen by k_center are no random sample of the task."
+    assert forecast.refused == "examples chosen by k_center are no random sample of the task."
     with pytest.raises(ModtoolsError, match='unknown strategy "other"'):
         extrapolate(features, labels, strategy="other")
 
