@@ -61,6 +61,9 @@ RENAMED = {
     "space / settings / score": "by",
     "concordance / low": "concordance_low",
     "concordance / high": "concordance_high",
+    "labels_to_reach / low": "n_labels_low",
+    "labels_to_reach / high": "n_labels_high",
+    "labels_to_reach / censored": "status",
 }
 # Columns that there were none of, by the keys that lead to them.
 ADDED = {"predictions / metric", "frame / metric", "curve / metric"}
@@ -144,6 +147,11 @@ def as_recorded(document, recorded):
     else:
         name = "history" if document["kind"] == "training_result" else "results"
         flat |= {"settings": settings, name: rows}
+    if document["kind"] == "label_efficiency":
+        words = {"reached": "", "more_than": "above", "below_first": "below"}
+        flat["labels_to_reach"] = [
+            {**row, "status": words[row["status"]]} for row in flat["labels_to_reach"]
+        ]
     if "interval" in recorded:
         flat["interval"] = [flat.pop("accuracy_low"), flat.pop("accuracy_high")]
     return {key: flat[key] for key in recorded if key in flat} | flat
