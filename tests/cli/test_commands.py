@@ -71,7 +71,7 @@ def test_shared_options_speak_of_their_own_command(cli):
     texts = {name: shown(cli(name, "--help").stdout) for name in COMMANDS}
     ranking = "Draw the ranking as FILE.png"
     assert [name for name, text in texts.items() if ranking in text] == ["score"]
-    race = "in a race also the rows between two looks"
+    race = "in a race also between two looks"
     assert [name for name, text in texts.items() if race in text] == ["score"]
     assert "Zoo folders, or .npz files of cached features." in texts["study"]
     assert "Zoo folders." in texts["retrain"]
