@@ -2,6 +2,7 @@
 
 from modtools.retraining._choose import STRATEGIES as STRATEGIES, choose_labels
 from modtools.retraining._curve import LearningCurve
+from modtools.retraining._error_law import ErrorLaw as ErrorLaw
 from modtools.retraining._extrapolation import extrapolate
 from modtools.retraining._forecast import Forecast
 from modtools.retraining._label_counts import (

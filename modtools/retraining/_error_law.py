@@ -34,6 +34,7 @@ class Calibration(NamedTuple):
 # From tests/benchmarks/bench_extrapolation.py, which also says how right it is with each task, and
 # with each source of images, left out.
 CALIBRATION: Final = Calibration(pace=7.4, level_variance=2.84, drift=0.0158)
+_LAST_PART: Final = 0.3  # of a measured curve: the pace before is another
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,42 @@ class ErrorLaw:
     n_labels: int
     error: float
     calibration: Calibration = CALIBRATION
+
+    @classmethod
+    def of_curve(cls, n_labels: ArrayLike, accuracy: ArrayLike, *, variance: float) -> "ErrorLaw":
+        """Return the law that goes on from a measured curve, at the pace of its last third.
+
+        Parameters
+        ----------
+        n_labels : array-like of shape (n_counts,)
+            Rising label counts, at least two.
+        accuracy : array-like of shape (n_counts,)
+            Accuracy at each, below 1.
+        variance : float
+            Variance of the log error at the last count, as measured; the level counts as at least
+            as uncertain as one by leave-one-out.
+
+        Returns
+        -------
+        ErrorLaw
+            From the last count on.
+
+        Examples
+        --------
+        >>> counts = np.array([50, 100, 200])
+        >>> curve = ErrorLaw(50, error=0.3).accuracies(counts)[0]
+        >>> round(ErrorLaw.of_curve(counts, curve, variance=0.001).calibration.pace, 6)
+        7.4
+        """
+        counts, errors = np.asarray(n_labels, dtype=float), 1 - np.asarray(accuracy, dtype=float)
+        start = min(int(np.searchsorted(counts, _LAST_PART * counts[-1])), len(counts) - 2)
+        steps = counts[start:] ** -0.5
+        steps = steps - steps.mean()
+        pace = max(float(np.log(errors[start:]) @ steps / (steps @ steps)), 0.0)
+        error, n_last = float(errors[-1]), int(counts[-1])
+        level_variance = max(CALIBRATION.level_variance, n_last * variance * error / (1 - error))
+        calibration = CALIBRATION._replace(pace=pace, level_variance=level_variance)
+        return cls(n_last, error, calibration)
 
     def accuracies(self, n_labels: ArrayLike) -> FloatMatrix:
         """Return accuracy, lower and upper end of the 80 % interval, one column a label count.

@@ -22,9 +22,9 @@ from modtools.studies._curves import (
     mean_area,
     reach,
 )
+from modtools.studies._extrapolated import extrapolate_curve
 from modtools.studies._from_scratch import FROM_SCRATCH
 from modtools.studies._measure import Line, Measured, Plan
-from modtools.studies._power_law import go_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -370,8 +370,9 @@ class LabelEfficiency(Result):
     def extrapolate(self, n_labels: int | Sequence[int]) -> "pd.DataFrame":
         """Say how the curves go on beyond the budgets, or why nobody can.
 
-        A power law, with and without an error that never vanishes, is fitted to the last budgets of
-        each resample. What the interval cannot hold is a curve that changes its shape.
+        The law of `extrapolate` (modtools.retraining) goes on from the mean at the largest budget,
+        at the pace of the last third of the curve. What the interval cannot hold is a curve that
+        changes its shape.
 
         Parameters
         ----------
@@ -390,7 +391,10 @@ class LabelEfficiency(Result):
         wanted = [check_integer(n, name="n_labels") for n in wanted]
         means = {line: found.accuracy.mean(axis=0) for line, found in self._curves.lines.items()}
         return pd.DataFrame(
-            {**line._asdict(), **go_on(mean, self._curves.resampled[line], self._plan.counts, n)}
+            {
+                **line._asdict(),
+                **extrapolate_curve(mean, self._curves.resampled[line], self._plan.counts, n),
+            }
             for line, mean in means.items()
             for n in wanted
         )

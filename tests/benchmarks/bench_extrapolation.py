@@ -6,6 +6,9 @@ and 6000 test images of Fashion-MNIST, which no module has seen. Tasks: both wit
 groups of classes of each. Truth: accuracy of `RidgeOutput` retrained with that many labels, on
 rows kept aside, mean over draws.
 
+Studies go on by the same law from ten draws of up to 50 to 400 labels, at the pace of their own
+curves, and are judged by other draws and the test rows that they did not see.
+
 The calibration of `ErrorLaw` is fitted here. A task is judged by a calibration that never saw it;
 the figures of "other images" are by one that saw no task of the same images at all.
 
@@ -147,6 +150,61 @@ def measurements(quick, cache):
     return pd.DataFrame(rows, columns=columns)
 
 
+def measure_studies(features, labels, test_features, test_labels, *, repeats):
+    """Return [output, n, N, accuracy, low, high, achieved] of studies; None is refused."""
+    half = len(test_labels) // 2
+    seen, kept = slice(half), slice(half, None)
+
+    def study(rows, n_labels, repeats, seed):
+        pair = {"module": (features, test_features[rows])}
+        return mt.label_efficiency(
+            pair, labels, test_labels[rows], budgets=n_labels, outputs=["ridge", "class_mean"],
+            repeats=repeats, seed=seed, allow_overlap=True,
+        )  # fmt: skip
+
+    truths, found = {}, []
+    for ahead in [count for count in TRUTHS if count <= len(labels)]:
+        table = study(kept, [ahead], min(3, repeats), 1000 + ahead).frame()
+        truths[ahead] = table.set_index("output")["accuracy"].to_dict()
+    for count in DRAWS:
+        spaced = np.unique(np.geomspace(max(count / 25, 4), count, 10).astype(int))
+        aheads = [ahead for ahead in truths if 2 * count <= ahead <= 10 * count]
+        if aheads and count <= len(labels):
+            table = study(seen, spaced, repeats, count).extrapolate(aheads)
+            numbers = table[["accuracy", "accuracy_low", "accuracy_high"]].astype(object)
+            numbers = numbers.where(numbers.notna(), None).to_numpy().tolist()
+            rows = zip(table["output"], table["n_labels"].tolist(), numbers, strict=True)
+            found += [[o, count, n, *said, truths[n][o]] for o, n, said in rows]
+    return found
+
+
+def study_figures(quick, cache):
+    """Return the figures of extrapolated studies, by output module."""
+    folder = Path(cache) / ("extrapolated-studies-quick" if quick else "extrapolated-studies")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for task, module, *data in iter_pairs(quick, cache):
+        path = folder / f"{task}__{module}.json"
+        if not path.is_file():
+            path.write_text(json.dumps(measure_studies(*data, repeats=2 if quick else 10)))
+            print(f"studied {task:21} {module}", flush=True)
+        rows += json.loads(path.read_text())
+    columns = ["output", "n", "ahead", "value", "low", "high", "achieved"]
+    table = pd.DataFrame(rows, columns=columns)
+    figures = {}
+    for output, own in table.groupby("output"):
+        made = own[own["value"].notna()].astype({"value": float, "low": float, "high": float})
+        made = made.assign(
+            off=100 * (made["value"] - made["achieved"]),
+            held=(made["low"] <= made["achieved"]) & (made["achieved"] <= made["high"]),
+            half_width=50 * (made["high"] - made["low"]),
+        )
+        figures[f"studies, {output}: share refused"] = 1 - len(made) / len(own)
+        if len(made):
+            figures |= summary(made, f"studies, {output}")
+    return figures
+
+
 def forecasts(table, calibration):
     """Return accuracy, low and high of every row by a calibration."""
     found = [
@@ -207,7 +265,8 @@ def summary(found, name):
 
 def run(quick=False, cache=None):
     """Return {figure name: value}, forecasts that were refused counted apart."""
-    table = measurements(quick, cache or Path.home() / ".cache" / "modtools-benchmarks")
+    cache = cache or Path.home() / ".cache" / "modtools-benchmarks"
+    table = measurements(quick, cache)
     refused = table["refused"] != ""
     figures = {"extrapolation: share refused": float(refused.mean())}
     table = table[~refused].reset_index(drop=True)
@@ -221,7 +280,7 @@ def run(quick=False, cache=None):
         wanted &= found["task"].isin(["digits", "fashion"]) & (found["n"] == 200)
         figures |= summary(found[wanted & (found["ahead"] >= 1000)], f"200 to 1000-2000, {name}")
         figures |= summary(found, f"50-400 to 200-2000, {name}")
-    return figures
+    return figures | study_figures(quick, cache)
 
 
 def main():
