@@ -107,7 +107,7 @@ def test_a_saved_model(file, tmp_path):
 def study(folder):
     modules = {"a": (FEATURES, FEATURES[::-1] + 1.0)}
     return label_efficiency(
-        modules, LABELS, LABELS[::-1], budgets=[4, 8], repeats=2, folder=folder, allow_overlap=True
+        modules, LABELS, LABELS[::-1], n_labels=[4, 8], repeats=2, folder=folder, allow_overlap=True
     )
 
 

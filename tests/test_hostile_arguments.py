@@ -137,7 +137,7 @@ CALLS = {
         lambda x: mt.label_efficiency({"a": (x, FEATURES)}, LABELS, LABELS, repeats=1),
         lambda x: mt.label_efficiency({"a": (FEATURES, FEATURES + 1)}, LABELS, x, repeats=1),
         lambda x: mt.label_efficiency(
-            {"a": (FEATURES, FEATURES + 1)}, LABELS, LABELS, repeats=1, budgets=x
+            {"a": (FEATURES, FEATURES + 1)}, LABELS, LABELS, repeats=1, n_labels=x
         ),
     ],
     "extrapolate": [

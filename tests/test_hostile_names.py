@@ -140,7 +140,7 @@ def test_other_results_print_no_orders():
     race = mt.race_modules(few, labels, batch_size=8)
     chosen = mt.select_modules(few, labels)
     pairs = {name: (rows, rows + 1e-3) for name, rows in few.items()}
-    study = mt.label_efficiency(pairs, labels, labels, budgets=[4], repeats=1, allow_overlap=True)
+    study = mt.label_efficiency(pairs, labels, labels, n_labels=[4], repeats=1, allow_overlap=True)
     space = mt.task_space(
         {name: {HOSTILE[3]: rows, HOSTILE[12]: rows[::-1]} for name, rows in few.items()},
         {HOSTILE[3]: labels, HOSTILE[12]: labels},

@@ -304,7 +304,7 @@ def test_the_folder_of_a_study_is_looked_at_before_anything_is_read(places, name
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 20)
     pair = (rng.normal(size=(40, 2)), rng.normal(size=(40, 2)))
     with pytest.raises(ModtoolsError, match="cannot be written: "):
-        mt.label_efficiency({"a": pair}, labels, labels, budgets=[4], folder=places / name)
+        mt.label_efficiency({"a": pair}, labels, labels, n_labels=[4], folder=places / name)
 
 
 def test_errors_of_other_kinds_keep_their_reason():

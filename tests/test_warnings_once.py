@@ -16,7 +16,7 @@ def plain(inputs):
     [
         lambda modules, task, **kept: mt.race_modules(modules, task, batch_size=20, **kept),
         lambda modules, task, **kept: mt.label_efficiency(
-            modules, *task.split(0.5), budgets=[20], repeats=2, **kept
+            modules, *task.split(0.5), n_labels=[20], repeats=2, **kept
         ),
         lambda modules, task, **kept: mt.task_space(
             modules, {"one": task, "other": task.subset(range(60))}, by="nmse", **kept

@@ -49,8 +49,8 @@ class Place:
         """Return the names of the tasks; only the small one at toy size."""
         return ("digits",) if self.quick else tuple(TARGETS)
 
-    def rows(self, name: str) -> tuple[mt.Task, mt.Task]:
-        """Return the rows to draw labels from and the rows to test on."""
+    def examples(self, name: str) -> tuple[mt.Task, mt.Task]:
+        """Return the examples to label and the examples to test on."""
         if name == "digits":
             train, test = mt.load_task(name).split(test_fraction=1 / 3, seed=0)
             return (train.few_labels(n=QUICK_POOL, seed=0), test) if self.quick else (train, test)
@@ -73,7 +73,7 @@ class Place:
 
 
 def without(test: mt.Task, train: mt.Task) -> mt.Task:
-    """Return the test rows that are not training rows too."""
+    """Return the test examples that are not training examples too."""
     return test.subset(np.setdiff1d(np.arange(len(test)), test.overlap(train)))
 
 
@@ -90,13 +90,13 @@ def resizing(module: mt.PretrainedModule) -> mt.PretrainedModule:
 
 def study(name: str, place: Place) -> LabelEfficiency:
     """Return the label-efficiency study of a task; cells that are finished are read."""
-    train, test = place.rows(name)
+    train, test = place.examples(name)
     most = QUICK_LABELS if place.quick else min(MOST_LABELS, len(train))
     return mt.label_efficiency(
         place.modules(),
         train,
         test,
-        budgets=budgets(len(train.classes), most),
+        n_labels=label_counts(len(train.classes), most),
         repeats=QUICK_REPEATS if place.quick else REPEATS,
         folder=place.folder / "checkpoints" / name,
         batch_size=128,
@@ -104,14 +104,14 @@ def study(name: str, place: Place) -> LabelEfficiency:
     )
 
 
-def budgets(least: int, most: int) -> list[int]:
+def label_counts(least: int, most: int) -> list[int]:
     """Return numbers of labels, log-spaced, with those that the table shows."""
     spaced = np.unique(np.rint(np.geomspace(least, most, 24)).astype(int)).tolist()
     return sorted({*spaced, *(n for n in SHOWN_LABELS if least <= n <= most)})
 
 
 def table_of(name: str, found: LabelEfficiency) -> pd.DataFrame:
-    """Return one row a module: accuracy in percent at some numbers of labels, labels to reach."""
+    """Return one row per module: accuracy in percent at some numbers of labels, labels to reach."""
     curves = found.frame()
     target = TARGETS[name]
     reached = found.labels_to_reach(target).set_index("module")
@@ -123,7 +123,7 @@ def table_of(name: str, found: LabelEfficiency) -> pd.DataFrame:
             {
                 "task": name,
                 "module": module,
-                **{f"{n} labels": 100 * at.loc[n, "accuracy"] for n in shown},
+                **{f"{n} labels": 100 * at.loc[n, "value"] for n in shown},
                 "target": 100 * target,
                 "labels_to_reach": reached.loc[module, "n_labels"],
                 "low": reached.loc[module, "n_labels_low"],

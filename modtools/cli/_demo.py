@@ -296,7 +296,7 @@ def _draw_labels(worths: Sequence[LabelWorth], path: Path) -> list[Path]:
     for worth, ax in zip(worths, panels, strict=True):
         display = LabelEfficiencyDisplay(
             worth.table,
-            draws=worth.draws,
+            repeats=worth.repeats,
             target=worth.target,
             reached=reached_row(worth.forecast, _FORECAST, worth.target, worth.measured()),
             forecast=rows_ahead(worth.forecast, _FORECAST, worth.target),

@@ -46,7 +46,7 @@ _N_FASHION_KEPT: Final = 1800
 
 # What each label is worth.
 _PER_CLASS_SHOWN: Final = (1, 2, 5, 10, 20)
-_N_DRAWS: Final = 5
+_N_REPEATS: Final = 5
 _LEAST_PREDICTED: Final = 5  # labels a class: one for each fold of the score
 _BASELINE: Final = "pixels"
 _PREDICTED: Final = "predicted from the labels"
@@ -212,12 +212,12 @@ class LabelWorth:
     """Accuracy of the pick with more and more labels.
 
     `table` has the columns line, per_class, n_labels, value, value_low, value_high and baseline;
-    `draws` line, draw, per_class, n_labels and value, of the pick.
+    `repeats` line, repeat, per_class, n_labels and value, of the pick.
     """
 
     outcome: Outcome
     table: "pd.DataFrame"
-    draws: "pd.DataFrame"
+    repeats: "pd.DataFrame"
     forecast: "Forecast"
 
     @property
@@ -250,14 +250,14 @@ def value_labels(outcome: Outcome, *, seed: int) -> LabelWorth:
     from modtools.retraining import extrapolate
 
     pick, task = outcome.ranking.best, outcome.task
-    draws = _retrain_with_few(outcome, pick, seed)
-    parts = [_means(draws), _predicted(outcome, seed=seed)]
+    repeats = _retrain_with_few(outcome, pick, seed)
+    parts = [_means(repeats), _predicted(outcome, seed=seed)]
     if pick != _BASELINE and _BASELINE in outcome.features:
         parts.append(_means(_retrain_with_few(outcome, _BASELINE, seed), baseline=True))
     table = pd.concat(parts, ignore_index=True)
     table["baseline"] = table["baseline"].eq(True)
     few, labels = outcome.features[pick][task.few], task.whole.labels[task.few]
-    return LabelWorth(outcome, table, draws, extrapolate(few, labels, seed=seed))
+    return LabelWorth(outcome, table, repeats, extrapolate(few, labels, seed=seed))
 
 
 def _retrain_with_few(outcome: Outcome, module: str, seed: int) -> "pd.DataFrame":
@@ -271,18 +271,18 @@ def _retrain_with_few(outcome: Outcome, module: str, seed: int) -> "pd.DataFrame
     numbers = Task(np.arange(len(task.few)), task.whole.labels[task.few])
     counts = outcome.task.counts_shown()
     rows = []
-    for draw in range(_N_DRAWS):
-        order = task.few[numbers.few_labels(per_class=counts[-1], seed=seed + draw).rows]
+    for repeat in range(_N_REPEATS):
+        order = task.few[numbers.few_labels(per_class=counts[-1], seed=seed + repeat).rows]
         for per_class in counts:
             chosen = order[: per_class * n_classes]
             accuracy = _accuracy(outcome.features[module], task, chosen)
-            rows.append((_retrained(module), draw, per_class, len(chosen), accuracy))
-    return pd.DataFrame(rows, columns=["line", "draw", "per_class", "n_labels", "value"])
+            rows.append((_retrained(module), repeat, per_class, len(chosen), accuracy))
+    return pd.DataFrame(rows, columns=["line", "repeat", "per_class", "n_labels", "value"])
 
 
-def _means(draws: Any, *, baseline: bool = False) -> Any:
+def _means(repeats: Any, *, baseline: bool = False) -> Any:
     """Return the mean over the random subsets of each number of labels."""
-    by_count = draws.groupby(["line", "per_class", "n_labels"], as_index=False)["value"]
+    by_count = repeats.groupby(["line", "per_class", "n_labels"], as_index=False)["value"]
     return by_count.mean().assign(baseline=baseline)
 
 

@@ -27,18 +27,18 @@ _NICE: Final = [1, 2, 5]
 
 @dataclass(frozen=True, kw_only=True)
 class _Study(HeldOut):
-    budgets: str | None = option(
-        "Label counts in all (default: about thirty, evenly on a log axis, to 2000).",
+    n_labels: str | None = option(
+        "Numbers of labels in all (default: about thirty, evenly on a log axis, to 2000).",
         metavar="N,N,...",
     )
     repeats: int = option(
-        "Draws of labelled rows, the same ones for every module.", default=10, metavar="N"
+        "Random subsets of labels, the same ones for every module.", default=10, metavar="N"
     )
     outputs: str = option(
         "Output modules: ridge, logistic or class_mean.", default="ridge", metavar="NAME,..."
     )
     strategies: str = option(
-        "How rows to label are chosen, such as random,typical; modtools retrain --list shows all.",
+        "How examples to label are chosen, such as random,typical; all: modtools retrain --list.",
         default="random",
         metavar="NAME,...",
     )
@@ -49,20 +49,20 @@ class _Study(HeldOut):
         metavar="NETWORK",
     )
     folder: Path | None = option(
-        "Keep what is finished there; the same command goes on from it after a stop.",
+        "Keep what is finished there; the same command resumes from it after a stop.",
         "--resume",
         metavar="FOLDER",
     )
 
     def counts(self) -> list[int] | None:
         """Return the label counts asked for."""
-        if self.budgets is None:
+        if self.n_labels is None:
             return None
         try:
-            return [int(word) for word in self.budgets.split(",")]
+            return [int(word) for word in self.n_labels.split(",")]
         except ValueError:
             raise ModtoolsError(
-                f'--budgets must be whole numbers such as 10,20,50; got "{self.budgets}".'
+                f'--n-labels must be whole numbers such as 10,20,50; got "{self.n_labels}".'
             ) from None
 
 
@@ -70,7 +70,7 @@ class _Study(HeldOut):
     split=None,
     target="Accuracy to reach, such as 0.9: how many labels each module needs (default: the last "
     "round one that half of the curves reach).",
-    allow_overlap="Go on where test rows equal rows to label, as free text may.",
+    allow_overlap="Go on where test examples equal examples to label, as free text may.",
     n_jobs="Parts of the study at a time; -1: all cores.",
     csv="Write accuracy at every number of labels, with intervals, as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
@@ -91,13 +91,14 @@ def study(
         modtools study zoo/ --task digits
         modtools study zoo/ --task my-images/ --target 0.95 --plot curve.png
         modtools study --features a.npz b.npz --repeats 20 --resume study/
-        modtools study zoo/ --task digits --budgets 10,20,50,100 --outputs ridge,class_mean
+        modtools study zoo/ --task digits --n-labels 10,20,50,100 --outputs ridge,class_mean
         modtools study zoo/ --task digits --strategies random,typical --csv curve.csv
         modtools study zoo/ --task digits --from-scratch compact_convnet --json -
 
-    Every draw labels rows in one order, the same for every module, and tests on the same rows, so
-    that differences are those of the modules. Intervals are 95 %, over draws and test rows.
-    With --resume a run that was stopped, however roughly, goes on without doing anything twice.
+    Every repeat labels examples in one order, the same for every module, and tests on the same
+    examples, so that differences are those of the modules. Intervals are 95 %, over random subsets
+    of labels and test examples. With --resume a run that was stopped, however roughly, resumes
+    without doing anything twice.
     """
     with outputs.silence():
         _check(wanted, outputs, forward)
@@ -135,7 +136,7 @@ def _run(
             modules,
             train,
             test,
-            budgets=wanted.counts(),
+            n_labels=wanted.counts(),
             repeats=wanted.repeats,
             outputs=words_of(wanted.outputs),
             strategies=words_of(wanted.strategies),
@@ -147,7 +148,7 @@ def _run(
             **forward.options(),
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(wanted.folder)) from None
+        raise KeyboardInterrupt(_how_to_resume(wanted.folder)) from None
 
 
 def _network(wanted: _Study, given: Candidates, train: "Task") -> Callable[[], Any] | None:
@@ -164,10 +165,10 @@ def _network(wanted: _Study, given: Candidates, train: "Task") -> Callable[[], A
     return network_maker(wanted.network, train)
 
 
-def _how_to_go_on(folder: Path | None) -> str:
+def _how_to_resume(folder: Path | None) -> str:
     if folder is None:
-        return "study stopped; nothing is kept. With --resume FOLDER a stopped study goes on."
-    return f"study stopped; what is finished is in {folder}. The same command goes on."
+        return "study stopped; nothing is kept. With --resume FOLDER a stopped study resumes."
+    return f"study stopped; what is finished is in {folder}. The same command resumes."
 
 
 def _report(
@@ -197,11 +198,11 @@ def _show(
     reached: "pd.DataFrame | None",
 ) -> None:
     """Print the task, the table, who is best, and what it saves."""
-    counts = done.settings["budgets"]
+    counts = done.settings["n_labels"]
     say(
         f"Study     {train.name}: {counts[0]} to {counts[-1]} of {len(train)} labels, "
-        f"{done.settings['repeats']} draws, {len(test)} test rows, {len(test.classes)} classes, "
-        f"{done.seconds:.1f} s"
+        f"{done.settings['repeats']} repeats, {len(test)} test examples, "
+        f"{len(test.classes)} classes, {done.seconds:.1f} s"
     )
     shown = _shown_counts(counts)
     header = ["    module", *(f"{count} labels" for count in shown)]
@@ -210,7 +211,7 @@ def _show(
     standings, accuracies = done.standings(), done.frame()
     rows = []
     for place, line in enumerate(standings.to_dict("records")[:_MOST_LINES]):
-        curve = _of(accuracies, line).set_index("n_labels")["accuracy"]
+        curve = _of(accuracies, line).set_index("n_labels")["value"]
         rows.append(
             [
                 f"{place + 1:>2}  {line['line']}",
@@ -237,7 +238,7 @@ def _reach_cells(row: "pd.Series[Any]", first: int) -> list[str]:
 
     sign = {"more_than": "> ", "below_first": "≤ "}.get(row["status"], "")
     count = f"{sign}{row['n_labels']:.0f}"
-    # Above all budgets, or below them, in every resample: then there is no more to say.
+    # Above all label counts, or below them, in every resample: then there is no more to say.
     low, high = row["n_labels_low"], row["n_labels_high"]
     if math.isinf(low) or high == 0:
         return [count, ""]
@@ -270,9 +271,9 @@ def _document(
     target: float | None,
     reached: "pd.DataFrame | None",
 ) -> dict[str, Any]:
-    """Return what JSON holds; null is what lies beyond the budgets."""
+    """Return what JSON holds; null is what lies beyond the label counts."""
     table = done.frame()
-    several = len(done.settings["budgets"]) > 1
+    several = len(done.settings["n_labels"]) > 1
     if reached is not None:
         reached = reached.replace([math.inf, -math.inf], math.nan)
     return done.document(
@@ -282,7 +283,7 @@ def _document(
         best=done.best,
         target=target,
         labels_to_reach=reached,
-        area=done.area() if several else table[_KEYS].assign(area=table["accuracy"]),
+        area=done.area() if several else table[_KEYS].assign(area=table["value"]),
     )
 
 

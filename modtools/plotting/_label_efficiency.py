@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["LabelEfficiencyDisplay"]
 
 _GREYS = (OTHERS, "#6f6f6f", "#c4c4c4")
-_MOST_DRAWS = 30  # thin lines in the whole picture
+_MOST_REPEATS = 30  # thin lines in the whole picture
 _NOTE_WIDTH = 90  # letters
 _FIGURES = ["n_labels", "value"]
 _LIMITS = ["value_low", "value_high"]
@@ -68,8 +68,8 @@ class LabelEfficiencyDisplay(Display):
     table : pandas.DataFrame
         Columns line, n_labels and value (accuracy in [0, 1]), where known value_low and value_high
         (95 % interval), and baseline (bool) for lines that are drawn in grey. Not changed.
-    draws : pandas.DataFrame, optional
-        Columns line, draw, n_labels and value of the single random subsets of labels.
+    repeats : pandas.DataFrame, optional
+        Columns line, repeat, n_labels and value of the single random subsets of labels.
     target : float, optional
         Accuracy in [0, 1] that is asked for.
     reached : pandas.DataFrame, optional
@@ -100,7 +100,7 @@ class LabelEfficiencyDisplay(Display):
         self,
         table: "pd.DataFrame",
         *,
-        draws: "pd.DataFrame | None" = None,
+        repeats: "pd.DataFrame | None" = None,
         target: float | None = None,
         reached: "pd.DataFrame | None" = None,
         ceiling: float | Mapping[str, float] | None = None,
@@ -110,9 +110,9 @@ class LabelEfficiencyDisplay(Display):
     ) -> None:
         super().__init__(title=title)
         self.table = _checked(table, "table", ["line", *_FIGURES])
-        self.draws = (
-            None if draws is None else _checked(draws, "draws", ["line", "draw", *_FIGURES])
-        )
+        self.repeats = None
+        if repeats is not None:
+            self.repeats = _checked(repeats, "repeats", ["line", "repeat", *_FIGURES])
         self.reached = None
         if reached is not None:
             self.reached = _checked(reached, "reached", _REACHED)
@@ -127,7 +127,7 @@ class LabelEfficiencyDisplay(Display):
     def _check_lines(self) -> None:
         """Raise where something is said about a line that is not drawn."""
         known = {*self.table["line"], *([] if self.forecast is None else self.forecast["line"])}
-        said = {"draws": self.draws, "reached": self.reached}
+        said = {"repeats": self.repeats, "reached": self.reached}
         lines = {name: set(part["line"]) for name, part in said.items() if part is not None}
         if isinstance(self.ceiling, Mapping):
             lines["ceiling"] = set(self.ceiling)
@@ -166,7 +166,7 @@ class LabelEfficiencyDisplay(Display):
         clear_frame(ax, grid="both")
         measured = table.loc[~table["extrapolated"], "n_labels"]
         ticks = count_ticks(measured.to_numpy(), furthest=table["n_labels"].max())
-        notes = [*self._draw_draws(styles), *self._draw_lines(table, styles, ticks)]
+        notes = [*self._draw_repeats(styles), *self._draw_lines(table, styles, ticks)]
         set_ticks(ax, ticks)
         notes += self._draw_levels(styles)
         notes += self._mark_reached(table, styles)
@@ -175,12 +175,12 @@ class LabelEfficiencyDisplay(Display):
         ax.set_ylabel("accuracy on test examples (%)", color=INK)
         _write_notes(ax, self.title, notes)
 
-    def _draw_draws(self, styles: Mapping[str, _Style]) -> Iterator[str]:
+    def _draw_repeats(self, styles: Mapping[str, _Style]) -> Iterator[str]:
         """Draw single random subsets while they are few; yield what the note says about them."""
-        if self.draws is None:
+        if self.repeats is None:
             return
-        parts = list(self.draws.groupby(["line", "draw"], sort=False))
-        if not 0 < len(parts) <= _MOST_DRAWS:
+        parts = list(self.repeats.groupby(["line", "repeat"], sort=False))
+        if not 0 < len(parts) <= _MOST_REPEATS:
             return
         for (line, _), part in parts:
             color = styles[str(line)].color

@@ -56,9 +56,9 @@ class Agreement(Result):
     settings : dict
         What was asked.
     seconds : float
-        What it cost.
+        Wall time.
     versions : dict
-        Versions of modtools and of what it stands on.
+        Versions of modtools, torch, scikit-learn, numpy and Python.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Cells of a study: what one output module did with one draw of labels, filled and kept."""
+"""Cells of a study: the measures of one output module on one random subset of labels, kept."""
 
 import hashlib
 import io
@@ -26,9 +26,9 @@ from modtools.studies._measure import (
     Pair,
     Plan,
     Rows,
-    draw_seed,
     label_order,
     measure,
+    repeat_seed,
 )
 
 __all__ = ["Cell", "Store", "check_study_folder", "open_store", "run_cells"]
@@ -43,7 +43,7 @@ Found: TypeAlias = list[tuple[Line, int, Measured]]
 
 
 class Cell(NamedTuple):
-    """The unit that is kept, by all that tells it from other cells of its study.
+    """The unit that is kept, by all that identifies it in its study.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class Cell(NamedTuple):
         Digest of what the module is: its features, or its network and settings.
     output, strategy : str
         As in `Line`.
-    draw : int
-        Number of the draw of labels.
+    repeat : int
+        Number of the random subset of labels.
     counts : tuple of int
         Its label counts.
     """
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
     identity: str
     output: str
     strategy: str
-    draw: int
+    repeat: int
     counts: tuple[int, ...]
 
 
@@ -75,7 +75,7 @@ class Store:
     definition : str
         The definition of the study as text; it is part of the name of each cell.
     n_test : int or None
-        Rows that are tested on, where a cell must have been measured on as many.
+        Number of test examples, where a cell must have been measured on as many.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class Store:
         return found
 
     def put(self, cell: Cell, measured: Measured) -> None:
-        """Keep a finished cell, whole or not at all."""
+        """Keep a finished cell; it is written atomically."""
         path = self._path(cell)
         if path is not None:
             content = io.BytesIO()
@@ -144,7 +144,7 @@ def _all_fields(present: list[str]) -> Sequence[str]:
 
 
 def _check_measured(found: Measured, n_counts: int, n_test: int | None) -> None:
-    """Raise where arrays are not those of a cell, or its accuracies not those of its rows."""
+    """Raise where arrays are not those of a cell, or its accuracies not those of its examples."""
     n_bytes = found.right.shape[1] if found.right.ndim == 2 else 0
     columns = (found.accuracy, found.log_loss, found.codelength)
     right_form = found.right.dtype == np.uint8 and len(found.right) == n_counts and n_bytes
@@ -154,7 +154,7 @@ def _check_measured(found: Measured, n_counts: int, n_test: int | None) -> None:
     n_right = np.unpackbits(found.right, axis=1).sum(axis=1)
     fits = (found.accuracy * least <= n_right + 1e-6) & (found.accuracy * most >= n_right - 1e-6)
     if n_bytes != -(-most // 8) or not fits.all():
-        raise ModtoolsError("its accuracies are not those of its test rows.")
+        raise ModtoolsError("its accuracies are not those of its test examples.")
 
 
 def open_store(folder: Path, definition: Mapping[str, Any], n_test: int | None = None) -> Store:
@@ -181,14 +181,14 @@ def open_store(folder: Path, definition: Mapping[str, Any], n_test: int | None =
         ) from error
     if changed := _differences(kept, definition):
         raise ModtoolsError(
-            f"{folder} holds a study of another definition: {changed}. Call it as before to go on, "
-            "or give another folder; its finished cells are kept."
+            f"{folder} holds a study of another definition: {changed}. Call it as before to resume "
+            "it, or give another folder; its finished cells are kept."
         )
     return store
 
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Say what differs between two definitions, or return the empty string."""
+    """Return what differs between two definitions as text, empty where nothing does."""
     plain = json.loads(json.dumps(asked))
     return "; ".join(
         _difference(name, kept.get(name), plain.get(name))
@@ -213,8 +213,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:60]} ... {text[-16:]}"
 
 
-class _Draw(NamedTuple):
-    """One draw of labels for one module; its output modules share the rows that are chosen."""
+class _Repeat(NamedTuple):
+    """One random subset of labels for one module; its output modules share the examples."""
 
     module: str
     identity: str
@@ -232,7 +232,7 @@ def run_cells(
     baseline: Baseline | None,
     n_jobs: int | None,
 ) -> dict[Line, list[Measured]]:
-    """Return the draws of every line, in order; each cell is kept as soon as it is finished.
+    """Return the repeats of every line, in order; each cell is kept as soon as it is finished.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def run_cells(
     read : callable
         Yields the features of the modules of some ``names``.
     identities : mapping from str to str
-        What tells each module from others.
+        What identifies each module.
     plan : Plan
         What is measured.
     store : Store
@@ -249,13 +249,13 @@ def run_cells(
     baseline : Baseline or None
         The network that is trained from scratch.
     n_jobs : int or None
-        Draws measured at the same time.
+        Repeats measured at the same time.
     """
     work: Iterator[Found] = chain.from_iterable(
         _network_cells({name: identities[name] for name in names}, read, plan, store, n_jobs)
         for names in candidates.networks.values()
     )
-    total = len(plan.draws()) * len(candidates)
+    total = len(plan.subsets()) * len(candidates)
     if baseline is not None:
         work = chain(work, _baseline_cells(baseline, plan, store))
         total += plan.repeats * len(plan.counts)
@@ -264,10 +264,11 @@ def run_cells(
         line: {} for line in _lines(candidates.names, plan, baseline)
     }
     for found in track(work, "Label efficiency", total=total):
-        for line, draw, measured in found:
-            lines[line].setdefault(draw, []).append(measured)
+        for line, repeat, measured in found:
+            lines[line].setdefault(repeat, []).append(measured)
     return {
-        line: [_join(draws[number]) for number in sorted(draws)] for line, draws in lines.items()
+        line: [_join(repeats[number]) for number in sorted(repeats)]
+        for line, repeats in lines.items()
     }
 
 
@@ -283,23 +284,23 @@ def _join(parts: Sequence[Measured]) -> Measured:
 def _network_cells(
     identities: Mapping[str, str], read: Read, plan: Plan, store: Store, n_jobs: int | None
 ) -> Iterator[Found]:
-    """Yield the draws of every module of a network; it is run only if a cell is missing."""
+    """Yield the repeats of every module of a network; it is run only if a cell is missing."""
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    missing: list[_Draw] = []
+    missing: list[_Repeat] = []
     for name, identity in identities.items():
-        for strategy, number in plan.draws():
-            draw = _Draw(name, identity, strategy, number)
-            kept = [store.get(_cell(draw, output, plan)) for output in plan.outputs]
+        for strategy, number in plan.subsets():
+            repeat = _Repeat(name, identity, strategy, number)
+            kept = [store.get(_cell(repeat, output, plan)) for output in plan.outputs]
             if any(measured is None for measured in kept):
-                missing.append(draw)
+                missing.append(repeat)
             else:
-                yield [_entry(draw, o, m) for o, m in zip(plan.outputs, kept, strict=True) if m]
+                yield [_entry(repeat, o, m) for o, m in zip(plan.outputs, kept, strict=True) if m]
     if not missing:
         return
     with quiet():  # one bar at a time
-        pairs = dict(read(names=dict.fromkeys(draw.module for draw in missing)))
+        pairs = dict(read(names=dict.fromkeys(repeat.module for repeat in missing)))
     rows = {
         name: Rows.of(name, pair, plan.codes, plan.test_codes, len(plan.classes))
         for name, pair in pairs.items()
@@ -309,7 +310,8 @@ def _network_cells(
     parallel = Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
     work = delayed(in_worker)
     tasks = (
-        work(os.getpid(), _measure_draw, rows[draw.module], draw, plan, store) for draw in missing
+        work(os.getpid(), _measure_repeat, rows[repeat.module], repeat, plan, store)
+        for repeat in missing
     )
     with threadpool_limits(None if n_jobs in (None, 1) else 1):
         with starting_workers(n_jobs):
@@ -317,27 +319,29 @@ def _network_cells(
         yield from found
 
 
-def _cell(draw: _Draw, output: str, plan: Plan) -> Cell:
-    return Cell(draw.identity, output, draw.strategy, draw.number, tuple(plan.counts.tolist()))
+def _cell(repeat: _Repeat, output: str, plan: Plan) -> Cell:
+    return Cell(
+        repeat.identity, output, repeat.strategy, repeat.number, tuple(plan.counts.tolist())
+    )
 
 
-def _entry(draw: _Draw, output: str, measured: Measured) -> tuple[Line, int, Measured]:
-    return Line(draw.module, output, draw.strategy), draw.number, measured
+def _entry(repeat: _Repeat, output: str, measured: Measured) -> tuple[Line, int, Measured]:
+    return Line(repeat.module, output, repeat.strategy), repeat.number, measured
 
 
-def _measure_draw(rows: Rows, draw: _Draw, plan: Plan, store: Store) -> Found:
-    """Return the cells of a draw; those that are missing are measured and kept one by one."""
+def _measure_repeat(rows: Rows, repeat: _Repeat, plan: Plan, store: Store) -> Found:
+    """Return the cells of a repeat; those that are missing are measured and kept one by one."""
     found, order = [], None
     for output in plan.outputs:
-        cell = _cell(draw, output, plan)
+        cell = _cell(repeat, output, plan)
         measured = store.get(cell)
         if measured is None:
             if order is None:
-                seed = draw_seed(plan.seed, draw.number)
-                order = label_order(rows, draw.strategy, plan.counts, seed=seed)
+                seed = repeat_seed(plan.seed, repeat.number)
+                order = label_order(rows, repeat.strategy, plan.counts, seed=seed)
             measured = measure(rows, order, plan.counts, output)
             store.put(cell, measured)
-        found.append(_entry(draw, output, measured))
+        found.append(_entry(repeat, output, measured))
     return found
 
 
@@ -345,7 +349,7 @@ def _baseline_cells(baseline: Baseline, plan: Plan, store: Store) -> Iterator[Fo
     """Yield the baseline's cells one by one: each is a training run."""
     line = FROM_SCRATCH
     for number in range(plan.repeats):
-        seed = draw_seed(plan.seed, number)
+        seed = repeat_seed(plan.seed, number)
         order = np.random.default_rng(seed).permutation(len(plan.codes))  # as strategy "random"
         for count in plan.counts.tolist():
             cell = Cell(line.module, line.output, line.strategy, number, (count,))

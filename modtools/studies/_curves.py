@@ -38,28 +38,28 @@ class Curves:
     Parameters
     ----------
     lines : mapping of Line to sequence of Measured
-        The draws of each line.
+        The repeats of each line.
     plan : Plan
         What was measured.
 
     Attributes
     ----------
     lines : dict of Line to Measured
-        The same, with an axis of draws before all others.
+        The same, with an axis of repeats before all others.
     """
 
     def __init__(self, lines: Mapping[Line, Sequence[Measured]], plan: Plan) -> None:
         self.lines = {
-            line: Measured(*(np.stack(part) for part in zip(*draws, strict=True)))
-            for line, draws in lines.items()
+            line: Measured(*(np.stack(part) for part in zip(*repeats, strict=True)))
+            for line, repeats in lines.items()
         }
         self._plan = plan
 
     @cached_property
     def resamples(self) -> Resamples:
         """The resamples, drawn when first asked for."""
-        n_draws = [len(found.accuracy) for found in self.lines.values()]
-        return Resamples.of(n_draws, n_test=len(self._plan.test_codes), seed=self._plan.seed)
+        n_repeats = [len(found.accuracy) for found in self.lines.values()]
+        return Resamples.of(n_repeats, n_test=len(self._plan.test_codes), seed=self._plan.seed)
 
     @cached_property
     def resampled(self) -> dict[Line, FloatMatrix]:
@@ -85,7 +85,7 @@ class Curves:
             if not np.isnan(getattr(found, needs)).any():
                 values = {**line._asdict(), **columns(line, found)}
                 if needs != "accuracy" and len(found.accuracy) == 1:
-                    # One draw has no spread.
+                    # One repeat has no spread.
                     ends = [name for name in values if name.endswith(("low", "high"))]
                     values |= dict.fromkeys(ends, np.nan)
                 is_long = any(np.ndim(value) for value in values.values())
@@ -137,20 +137,20 @@ class Curves:
 
 
 def deviation(values: FloatMatrix) -> FloatMatrix:
-    """Return the standard deviation between draws; missing for a single one."""
+    """Return the standard deviation between repeats; missing for a single one."""
     if len(values) == 1:
         return np.full(values.shape[1], np.nan)
     return np.asarray(values.std(axis=0, ddof=1))
 
 
-def interval(resampled: FloatMatrix) -> dict[str, Any]:
-    """Return the 95 % interval over resamples, in the columns low and high.
+def interval(name: str, resampled: FloatMatrix) -> dict[str, Any]:
+    """Return the 95 % interval of a number over its resamples, in the columns <name>_low and _high.
 
-    >>> [float(end) for end in interval(np.arange(101.0)).values()]
-    [2.0, 98.0]
+    >>> {name: float(end) for name, end in interval("area", np.arange(101.0)).items()}
+    {'area_low': 2.0, 'area_high': 98.0}
     """
     low, high = percentile_interval(resampled)
-    return {"low": low[()], "high": high[()]}
+    return {f"{name}_low": low[()], f"{name}_high": high[()]}
 
 
 def reach(
@@ -197,7 +197,7 @@ def factors(
     Returns
     -------
     dict of str to ndarray
-        n_labels, accuracy, equivalent, factor, factor_low, factor_high, saved, censored.
+        n_labels, value, equivalent, factor, factor_low, factor_high, saved, censored.
     """
     (curve, resampled), (other, others) = ours, theirs
     repeated = np.broadcast_to(other, (len(counts), len(counts)))
@@ -210,7 +210,7 @@ def factors(
     low, high = percentile_interval(np.array(ratios).T)
     return {
         "n_labels": counts,
-        "accuracy": curve,
+        "value": curve,
         "equivalent": equivalent,
         "factor": equivalent / counts,
         "factor_low": low,

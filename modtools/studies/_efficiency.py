@@ -1,4 +1,4 @@
-"""What a label-efficiency study gives back: tables with intervals, and the picture."""
+"""The result of a label-efficiency study: tables with intervals, and the picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -39,18 +39,18 @@ class LabelEfficiency(Result):
     """How accurate each module is with few labels; returned by `label_efficiency`.
 
     A line is one module with one output module and one way to choose labels. All intervals are
-    95 % intervals for other draws of labels and other test rows at once (two-way bootstrap, the
-    same resamples for every line); those of losses and code lengths are for other draws only, and
-    missing for a single draw.
+    95 % intervals for other random subsets of labels and other test examples at once (two-way
+    bootstrap, the same resamples for every line); those of losses and code lengths are for other
+    subsets only, and missing for a single repeat.
 
     Attributes
     ----------
     settings : dict
         What was asked.
     seconds : float
-        What it cost this time; what was finished before is not counted.
+        Wall time this time; what was finished before is not counted.
     versions : dict
-        Versions of modtools and of what it stands on.
+        Versions of modtools, torch, scikit-learn, numpy and Python.
     """
 
     def __init__(
@@ -66,52 +66,56 @@ class LabelEfficiency(Result):
         self._plan = plan
 
     def frame(self) -> "pd.DataFrame":
-        """Return one row a line and label count.
+        """Return one row per line and label count, the mean over repeats.
 
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, n_labels (in all), accuracy (mean over draws, in
-            [0, 1]), accuracy_sd (between draws; missing for one draw), accuracy_low, accuracy_high,
-            log_loss (nats, lower is better; missing where the output module gives no
-            probabilities) and n_draws.
+            Columns module, output, strategy, n_labels (in all), per_class (n_labels over the number
+            of classes), metric ("accuracy"), value (mean over repeats, in [0, 1]), value_sd
+            (between repeats; missing for one), value_low, value_high, log_loss (nats, lower is
+            better; missing where the output module gives no probabilities) and n_repeats.
         """
-        return self._curves.tidy(self._accuracy_columns)
+        return self._curves.tidy(self._value_columns)
 
-    def _accuracy_columns(self, line: Line, found: Measured) -> dict[str, Any]:
+    def _value_columns(self, line: Line, found: Measured) -> dict[str, Any]:
         low, high = percentile_interval(self._curves.resampled[line])
         return {
             "n_labels": self._plan.counts,
-            "accuracy": found.accuracy.mean(axis=0),
-            "accuracy_sd": deviation(found.accuracy),
-            "accuracy_low": low,
-            "accuracy_high": high,
+            "per_class": self._plan.counts / len(self._plan.classes),
+            "metric": "accuracy",
+            "value": found.accuracy.mean(axis=0),
+            "value_sd": deviation(found.accuracy),
+            "value_low": low,
+            "value_high": high,
             "log_loss": found.log_loss.mean(axis=0),
-            "n_draws": len(found.accuracy),
+            "n_repeats": len(found.accuracy),
         }
 
-    def draws(self) -> "pd.DataFrame":
-        """Return the single draws, one row a line, draw and label count.
+    def repeats(self) -> "pd.DataFrame":
+        """Return the single repeats, one row per line, repeat and label count.
 
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, draw, n_labels, accuracy, log_loss (nats) and
-            codelength (bits of all labels so far, ridge only).
+            Columns module, output, strategy, repeat, n_labels, per_class, metric ("accuracy"),
+            value, log_loss (nats) and codelength (bits of all labels so far, ridge only).
         """
         import pandas as pd
 
         return pd.DataFrame(
             {
                 **line._asdict(),
-                "draw": draw,
+                "repeat": repeat,
                 "n_labels": count,
-                "accuracy": found.accuracy[draw, place],
-                "log_loss": found.log_loss[draw, place],
-                "codelength": found.codelength[draw, place],
+                "per_class": count / len(self._plan.classes),
+                "metric": "accuracy",
+                "value": found.accuracy[repeat, place],
+                "log_loss": found.log_loss[repeat, place],
+                "codelength": found.codelength[repeat, place],
             }
             for line, found in self._curves.lines.items()
-            for draw in range(len(found.accuracy))
+            for repeat in range(len(found.accuracy))
             for place, count in enumerate(self._plan.counts.tolist())
         )
 
@@ -155,12 +159,12 @@ class LabelEfficiency(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns module, baseline, output, strategy, n_labels, accuracy (of the module,
-            monotone), equivalent (labels that the baseline needs for it), factor (equivalent /
-            n_labels, above 1 is good), factor_low, factor_high (0 or infinite beyond the budgets),
-            saved (1 - 1/factor) and censored: "above" where the baseline does not reach that
-            accuracy with its largest budget (it needs more than equivalent), "below" where its
-            smallest budget lies above it.
+            Columns module, baseline, output, strategy, n_labels, value (accuracy of the
+            module, monotone), equivalent (labels that the baseline needs for it), factor
+            (equivalent / n_labels, above 1 is good), factor_low, factor_high (0 or infinite beyond
+            the label counts), saved (1 - 1/factor) and censored: "above" where the baseline does
+            not reach that accuracy with its largest count (it needs more than equivalent), "below"
+            where its smallest count lies above it.
         """
         import pandas as pd
 
@@ -175,24 +179,26 @@ class LabelEfficiency(Result):
     def area(self) -> "pd.DataFrame":
         """Return the area under each curve over the logarithm of the label count.
 
-        It is the mean accuracy over the budgets, in which every doubling counts alike; compare
-        areas only over the same budgets.
+        It is the mean accuracy over the label counts, in which every doubling counts alike; compare
+        areas only over the same counts.
 
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, area (in [0, 1], higher is better), low, high,
-            n_first and n_last (the budgets).
+            Columns module, output, strategy, area (in [0, 1], higher is better), area_low,
+            area_high, n_first and n_last (the label counts).
         """
         counts = self._plan.counts
         if len(counts) == 1:
-            raise ModtoolsError(f"an area needs at least two budgets; this study has {counts[0]}.")
+            raise ModtoolsError(
+                f"an area needs at least two label counts; it has {counts[0]} only."
+            )
 
         def columns(line: Line, found: Measured) -> dict[str, Any]:
             area = float(mean_area(found.accuracy.mean(axis=0), counts))
             resampled = mean_area(self._curves.resampled[line], counts)
             ends = {"n_first": int(counts[0]), "n_last": int(counts[-1])}
-            return {"area": area, **interval(resampled), **ends}
+            return {"area": area, **interval("area", resampled), **ends}
 
         return self._curves.tidy(columns)
 
@@ -213,7 +219,7 @@ class LabelEfficiency(Result):
         if len(self._plan.counts) > 1:
             table = self.area()[[*keys, "area"]]
         else:
-            table = self.frame()[[*keys, "accuracy"]].rename(columns={"accuracy": "area"})
+            table = self.frame()[[*keys, "value"]].rename(columns={"value": "area"})
         table = table.sort_values("area", ascending=False, kind="stable", ignore_index=True)
         return self._curves.named(table)[["line", *keys, "area"]]
 
@@ -230,7 +236,7 @@ class LabelEfficiency(Result):
         float or None
             From 0.5 to 0.99; None where half of the lines do not reach 0.5.
         """
-        highest = self.frame().groupby(list(Line._fields))["accuracy"].max()
+        highest = self.frame().groupby(list(Line._fields))["value"].max()
         level, middle = None, float(highest.median())
         while (further := next_target(level or 0.0)) is not None and further <= middle:
             level = further
@@ -285,16 +291,16 @@ class LabelEfficiency(Result):
         return best.module != other.module and (best[1:] == other[1:] or is_alone)
 
     def codelength(self) -> "pd.DataFrame":
-        """Return the prequential code length: the labels' price, each predicted from those before.
+        """Return the prequential code length: bits of the labels, each predicted from those before.
 
-        It is defined for lines of the ridge machine, which predicts one step ahead at no cost.
+        It is defined for lines of the ridge classifier, which predicts one step ahead at no cost.
 
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, n_labels, bits (mean over draws, lower is better),
-            bits_sd (between draws), low, high, bits_per_label and compression (n log2 C / bits,
-            higher is better).
+            Columns module, output, strategy, n_labels, bits (mean over repeats, lower is better),
+            bits_sd (between repeats), bits_low, bits_high, bits_per_label and compression (n log2 C
+            / bits, higher is better).
         """
         uniform = self._plan.counts * np.log2(len(self._plan.classes))
 
@@ -304,7 +310,7 @@ class LabelEfficiency(Result):
                 "n_labels": self._plan.counts,
                 "bits": bits,
                 "bits_sd": deviation(found.codelength),
-                **interval(self._curves.resamples.means(found.codelength)),
+                **interval("bits", self._curves.resamples.means(found.codelength)),
                 "bits_per_label": bits / self._plan.counts,
                 "compression": uniform / bits,
             }
@@ -315,7 +321,7 @@ class LabelEfficiency(Result):
         """Return what learning down to a loss costs beyond that loss, in nats.
 
         The sum over labels of how far the test loss lies above `eps` before each (Whitney et al.
-        2020): trapezoids between budgets, and the first budget charged as if it were guessed
+        2020): trapezoids between label counts, and the first count charged as if it were guessed
         uniformly.
 
         Parameters
@@ -326,9 +332,9 @@ class LabelEfficiency(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, surplus (nats, lower is better), low, high and
-            censored: "above" where the loss at the largest budget is above `eps` still, so that the
-            surplus is larger.
+            Columns module, output, strategy, surplus (nats, lower is better), surplus_low,
+            surplus_high and censored: "above" where the loss at the largest count is above `eps`
+            still, so that the surplus is larger.
         """
         eps, counts = check_positive(eps, name="eps"), self._plan.counts
         uniform = float(np.log(len(self._plan.classes)))
@@ -338,7 +344,7 @@ class LabelEfficiency(Result):
             resampled = self._curves.resamples.means(found.log_loss)
             return {
                 "surplus": float(description_length(losses, counts, eps, uniform)),
-                **interval(description_length(resampled, counts, eps, uniform)),
+                **interval("surplus", description_length(resampled, counts, eps, uniform)),
                 "censored": "above" if losses[-1] > eps else "",
             }
 
@@ -428,16 +434,17 @@ class LabelEfficiency(Result):
         counts = np.bincount(self._plan.test_codes)
         table = self._curves.named(self.frame())
         table["baseline"] = table["module"] == FROM_SCRATCH.module
-        n_draws, n_test = self._plan.repeats, len(self._plan.test_codes)
+        n_repeats, n_test = self._plan.repeats, len(self._plan.test_codes)
         return LabelEfficiencyDisplay(
             table,
-            draws=self._curves.named(self.draws()),
+            repeats=self._curves.named(self.repeats()),
             target=target,
             reached=None if target is None else self._curves.named(self.labels_to_reach(target)),
             ceiling=ceiling,
             forecast=None if extrapolate_to is None else self._forecast(extrapolate_to),
             chance=float(counts.max() / counts.sum()),
-            title=f"Mean of {n_draws} draws of labels, {n_test} test rows of {self._plan.task}",
+            title=f"Mean of {n_repeats} random subsets of labels, {n_test} test examples of "
+            f"{self._plan.task}",
         ).plot(ax)
 
     def _forecast(self, n_labels: int) -> "pd.DataFrame":
@@ -455,8 +462,8 @@ class LabelEfficiency(Result):
             The line above the table.
         """
         return (
-            f"Accuracy (%) on {len(self._plan.test_codes)} test rows, mean ± standard deviation of "
-            f"{self._plan.repeats} draws of labels"
+            f"Accuracy (%) on {len(self._plan.test_codes)} test examples, mean ± standard "
+            f"deviation of {self._plan.repeats} random subsets of labels"
         )
 
     def _columns(self) -> list[Column]:

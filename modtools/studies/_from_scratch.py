@@ -42,7 +42,7 @@ class _Network(Protocol):
 
 
 def _plain(value: Any) -> Any:
-    """Return what a value is as plain JSON, the same in every process."""
+    """Return a value as plain JSON, the same in every process."""
     if isinstance(value, _Describing):
         return value.as_dict()
     return getattr(value, "fingerprint", None) or _ADDRESS.sub("", str(value))
@@ -65,7 +65,7 @@ def _new_network(network: "Callable[[], nn.Module]", seed: int) -> "nn.Module":
 
 @dataclass(frozen=True)
 class Baseline:
-    """A network that is trained end to end with the labels of a draw.
+    """A network that is trained end to end with a random subset of labels.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Baseline:
     training : mapping
         Arguments of `train_end_to_end`. By default as many epochs as make 500 steps, ten at least.
     train, test : Task
-        The pool and the test rows.
+        The pool and the test examples.
     device : str or None
         Where networks are trained and run, unless `training` says otherwise.
     """
@@ -97,11 +97,11 @@ class Baseline:
         if not callable(network) or isinstance(network, _Network):
             raise ModtoolsError(
                 "network must be a function without arguments that returns a new torch.nn.Module, "
-                f"so that each draw starts from scratch; got {type(network).__name__}."
+                f"so that each repeat starts from scratch; got {type(network).__name__}."
             )
         for name in sorted({"checkpoint", "seed"} & set(training or {})):
             raise ModtoolsError(
-                f"training= must leave out {name}: each draw and budget is a run of its own."
+                f"training= must leave out {name}: each repeat and label count is a run of its own."
             )
         if not (train.has_inputs and test.has_inputs):
             raise ModtoolsError(
@@ -117,16 +117,16 @@ class Baseline:
         return {"network": network, "training": plain}
 
     def measure(self, order: ClassCodes, *, seed: int, n_classes: int) -> Measured:
-        """Return how a network trained on some rows of the pool does, for that one label count.
+        """Return how a network trained on some examples of the pool does, for that one label count.
 
         Parameters
         ----------
         order : ndarray of shape (n_labels,)
-            Rows of the pool to learn from.
+            Examples of the pool to learn from.
         seed : int
             Of the new network and of its training.
         n_classes : int
-            Number of all classes, those that occur in the test rows only included.
+            Number of all classes, those that occur only in the test examples included.
         """
         from modtools.training import Recipe, train_end_to_end
 

@@ -1,4 +1,4 @@
-"""`label_efficiency`: how many labels each module needs, over draws, resumable."""
+"""`label_efficiency`: how many labels each module needs, over random subsets, resumable."""
 
 import os
 import time
@@ -32,7 +32,7 @@ def label_efficiency(
     train: Task | ArrayLike,
     test: Task | ArrayLike,
     *,
-    budgets: Sequence[int] | ArrayLike | None = None,
+    n_labels: Sequence[int] | ArrayLike | None = None,
     repeats: int = 10,
     outputs: str | Sequence[str] = "ridge",
     strategies: str | Sequence[str] = "random",
@@ -49,12 +49,13 @@ def label_efficiency(
 ) -> LabelEfficiency:
     """Measure how accurate a retrained output module is with few labels, on several modules.
 
-    Each draw of labels is one order of rows, and every budget is a first part of it; all modules
-    and output modules see the same draws and the same test rows, so that they are compared in
-    pairs. The ridge output module is evaluated at all budgets from one factorisation a draw (see
-    `learning_curve`): its strength is one number a draw, chosen by the evidence of the labels up to
-    the largest budget; ``logistic`` and ``class_mean`` are fitted anew for each budget, from its
-    labels only. Columns are standardised with all rows of `train`, which needs no labels.
+    Each repeat orders the examples of `train`, and every number of labels takes a first part of
+    that order; all modules and output modules see the same random subsets and the same test
+    examples, so that they are compared in pairs. The ridge output module is evaluated at all label
+    counts from one factorisation per repeat (see `learning_curve`): its strength is one number per
+    repeat, chosen by the evidence of the labels up to the largest count; ``logistic`` and
+    ``class_mean`` are fitted anew for each count, from its labels only. Columns are standardised
+    with all examples of `train`, which needs no labels.
 
     What is measured is the accuracy of a retrained output module, not of full fine-tuning.
 
@@ -64,41 +65,42 @@ def label_efficiency(
         What is compared, in any form that `ModuleCollection.of_pairs` accepts. A dict may hold
         modules, or pairs (train_features, test_features).
     train : Task, torch Dataset or array-like of shape (n_samples,)
-        The pool that labels are drawn from; for features that are given, its labels are enough.
+        The pool whose labels are used; for features that are given, its labels are enough.
     test : Task, torch Dataset or array-like of shape (n_test,)
-        Rows that all accuracies are measured on; nothing is learned from them.
-    budgets : sequence of int, optional
-        Label counts in all, not per class. By default some thirty, log-spaced from the number of
-        classes to 2000 or the whole pool.
+        Examples that all accuracies are measured on; nothing is learned from them.
+    n_labels : sequence of int, optional
+        Numbers of labels in all, not per class. By default some thirty, log-spaced from the number
+        of classes to 2000 or the whole pool.
     repeats : int, default=10
-        Draws of labels. A strategy without randomness (k_center, herding, variance) has one.
+        Random subsets of labels. A strategy without randomness (k_center, herding, variance) has
+        one.
     outputs : {"ridge", "logistic", "class_mean"} or sequence of them, default="ridge"
         Output modules that are retrained.
     strategies : str or sequence of str, default="random"
-        How labelled rows are chosen, names as in `choose_labels`. ``typical`` and ``cover`` plan
-        for a number of labels: beyond the smallest budget they plan anew with every doubling,
-        without regard to what is labelled; rows labelled before come first.
+        How labelled examples are chosen, names as in `choose_labels`. ``typical`` and ``cover``
+        plan for a number of labels: beyond the smallest one they plan anew with every doubling,
+        without regard to what is labelled; examples labelled before come first.
     network : callable, optional
-        Returns a new network. It is trained end to end from scratch with the labels of each random
-        draw and budget, as the baseline "from scratch".
+        Returns a new network. It is trained end to end from scratch with the labels of each
+        random subset and label count, as the baseline "from scratch".
     training : mapping, optional
         Arguments of `train_end_to_end` for the baseline. By default as many epochs as make 500
-        steps, at least 10. Each draw and budget is a run of its own: leave out `checkpoint`
-        and `seed`.
+        steps, at least 10. Each repeat and label count is a run of its own: leave out
+        `checkpoint` and `seed`.
     folder : path-like, optional
-        Where finished cells and extracted features are kept: the same call goes on from there and
+        Where finished cells and extracted features are kept: the same call resumes from there and
         computes nothing again, however it was interrupted.
     allow_overlap : bool, default=False
-        Whether test rows may equal rows of `train`, as in free-form data where inputs repeat by
-        nature. Otherwise a shared row raises.
+        Whether test examples may equal examples of `train`, as in free-form data where inputs
+        repeat by nature. Otherwise a shared example raises.
     n_jobs : int, optional
-        Draws measured at the same time, through joblib; -1 uses all cores.
+        Repeats measured at the same time, through joblib; -1 uses all cores.
     device, precision, batch_size
         As in `extract`; `device` is that of the baseline too.
     cache : bool, str or path, optional
         Where extracted features are kept, as in `extract`; by default in `folder`, if there is one.
     seed : int, default=0
-        Seed of the draws and of the baseline; the same seed gives the same table.
+        Seed of the random subsets and of the baseline; the same seed gives the same table.
 
     Returns
     -------
@@ -108,8 +110,8 @@ def label_efficiency(
     Raises
     ------
     ModtoolsError
-        A budget above the pool, rows shared by `train` and `test`, features that do not vary, or a
-        folder that holds another study. Finished cells are kept.
+        A number of labels above the pool, examples shared by `train` and `test`, features that do
+        not vary, or a folder that holds another study. Finished cells are kept.
 
     Examples
     --------
@@ -119,15 +121,15 @@ def label_efficiency(
     >>> train, test = slice(None, None, 2), slice(1, None, 2)
     >>> modules = {"clear": (clear[train], clear[test]), "noisy": (noisy[train], noisy[test])}
     >>> study = label_efficiency(
-    ...     modules, labels[train], labels[test], budgets=[4, 16], repeats=3
+    ...     modules, labels[train], labels[test], n_labels=[4, 16], repeats=3
     ... )
     >>> table = study.frame()
-    >>> table.loc[table["n_labels"] == 16, ["module", "accuracy"]].round(2).values.tolist()
+    >>> table.loc[table["n_labels"] == 16, ["module", "value"]].round(2).values.tolist()
     [['clear', 1.0], ['noisy', 0.59]]
     """
     started = time.perf_counter()
     train, test = Task.of(train), Task.of(test)
-    plan = Plan.checked(train, test, budgets, repeats, seed, outputs=outputs, strategies=strategies)
+    plan = Plan.of(train, test, n_labels, repeats, seed, outputs=outputs, strategies=strategies)
     check_jobs(n_jobs)
     place = None if folder is None else check_study_folder(at_home(folder, name="folder"))
     kept = cache if cache is not None or place is None else place / "features"
@@ -149,7 +151,7 @@ def label_efficiency(
 def _check_overlap(
     candidates: ModuleCollection, train: Task, test: Task, *, allow_overlap: bool
 ) -> None:
-    """Raise if test rows occur in the pool; features are compared where inputs are not given."""
+    """Raise if test examples occur in the pool; without inputs, features are compared."""
     if allow_overlap:
         return
     if train.has_inputs and test.has_inputs:

@@ -1,4 +1,4 @@
-"""What a study measures: its plan, and what each output module does with one draw of labels."""
+"""What a study measures: its plan, and each output module on one random subset of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ __all__ = [
     "Pair",
     "Plan",
     "Rows",
-    "draw_seed",
     "label_order",
     "measure",
+    "repeat_seed",
 ]
 
-Pair: TypeAlias = tuple[FloatArray, FloatArray]  # features of the pool and of the test rows
+Pair: TypeAlias = tuple[FloatArray, FloatArray]  # features of the pool and of the test examples
 OUTPUTS: Final = ("ridge", "logistic", "class_mean")
-# The same rows whatever the seed: a second draw would tell nothing.
+# The same examples whatever the seed: a second repeat would tell nothing.
 _WITHOUT_RANDOMNESS: Final = ("k_center", "herding", "variance")
-# Clusters are found for one number of labels: beyond the smallest budget they are planned anew with
-# every doubling, without regard to what is labelled; rows labelled before come first.
+# Clusters are found for one number of labels: beyond the smallest one they are planned anew with
+# every doubling, without regard to what is labelled; examples labelled before come first.
 _PLANNED: Final = ("typical", "cover")
 _FORMAT: Final = 1
-_N_BUDGETS: Final = 30
-_LARGEST_BUDGET: Final = 2000
+_N_COUNTS: Final = 30
+_LARGEST_COUNT: Final = 2000
 
 
 class Line(NamedTuple):
@@ -50,7 +50,7 @@ class Line(NamedTuple):
     Attributes
     ----------
     module, output, strategy : str
-        Names of the module, of its output module, and of how its labelled rows are chosen.
+        Names of the module, of its output module, and of how its labelled examples are chosen.
     """
 
     module: str
@@ -67,15 +67,15 @@ class Plan:
     counts : ndarray of int
         Rising label counts.
     repeats : int
-        Draws of labels.
+        Number of random subsets of labels.
     outputs, strategies : tuple of str
-        Output modules, and how labelled rows are chosen.
+        Output modules, and how labelled examples are chosen.
     seed : int
-        Seed of the draws.
+        Seed of the random subsets.
     classes : ndarray of shape (n_classes,)
-        Sorted labels of pool and test rows.
+        Sorted labels of pool and test examples.
     codes, test_codes : ndarray
-        Class of each row of the pool, and of each test row.
+        Class of each example of the pool, and of each test example.
     task : str
         Name of the task that is tested.
     """
@@ -91,11 +91,11 @@ class Plan:
     task: str = "the task"
 
     @classmethod
-    def checked(
+    def of(
         cls,
         train: Task,
         test: Task,
-        budgets: Any,
+        n_labels: Any,
         repeats: int,
         seed: int,
         *,
@@ -106,7 +106,7 @@ class Plan:
         labels, tested = train.encoded, test.encoded
         classes, codes, test_codes = encode_both(labels, tested, what="label_efficiency")
         return cls(
-            counts=_check_budgets(budgets, len(codes), len(classes)),
+            counts=_check_counts(n_labels, len(codes), len(classes)),
             repeats=check_integer(repeats, name="repeats"),
             outputs=_check_names(outputs, OUTPUTS, "output"),
             strategies=_check_names(strategies, [*STRATEGIES, "oracle_balanced"], "strategy"),
@@ -117,18 +117,18 @@ class Plan:
             task=(test.name if isinstance(test, Task) else "") or "the task",
         )
 
-    def draws(self) -> list[tuple[str, int]]:
-        """Return (strategy, draw) of all draws of labels that differ."""
+    def subsets(self) -> list[tuple[str, int]]:
+        """Return (strategy, repeat) of all random subsets of labels that differ."""
         return [
-            (strategy, draw)
+            (strategy, repeat)
             for strategy in self.strategies
-            for draw in range(draws_of(strategy, self.repeats))
+            for repeat in range(repeats_of(strategy, self.repeats))
         ]
 
     def settings(self) -> dict[str, Any]:
         """Return what was asked, as plain JSON."""
         return {
-            "budgets": self.counts.tolist(),
+            "n_labels": self.counts.tolist(),
             "repeats": self.repeats,
             "outputs": list(self.outputs),
             "strategies": list(self.strategies),
@@ -144,21 +144,21 @@ class Plan:
         return {**data, **self.settings(), **more}
 
 
-def _check_budgets(budgets: Any, n_pool: int, n_classes: int) -> NDArray[np.intp]:
+def _check_counts(n_labels: Any, n_pool: int, n_classes: int) -> NDArray[np.intp]:
     """Return rising label counts that the pool can give."""
-    if budgets is None:
-        largest = min(_LARGEST_BUDGET, n_pool)
-        spaced = np.geomspace(min(n_classes, largest), largest, _N_BUDGETS)
+    if n_labels is None:
+        largest = min(_LARGEST_COUNT, n_pool)
+        spaced = np.geomspace(min(n_classes, largest), largest, _N_COUNTS)
         return np.unique(np.rint(spaced)).astype(np.intp)
-    array = to_numpy(budgets, name="budgets")
+    array = to_numpy(n_labels, name="n_labels")
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
         raise ModtoolsError(
-            f"budgets must be whole numbers of at least 1, labels in all; got {budgets!r}."
+            f"n_labels must be whole numbers of at least 1, labels in all; got {n_labels!r}."
         )
     if array.max() > n_pool:
         raise ModtoolsError(
-            f"budgets must be at most the {n_pool} rows of train; got {array.max()}. "
-            "Label more rows, or leave that budget out."
+            f"n_labels must be at most the {n_pool} examples of train; got {array.max()}. "
+            "Label more examples, or leave that number out."
         )
     return np.unique(array).astype(np.intp)
 
@@ -171,37 +171,37 @@ def _check_names(given: Any, known: Sequence[str], name: str) -> tuple[str, ...]
     return tuple(dict.fromkeys(check_choice(one, known, name=name) for one in names))
 
 
-def draws_of(strategy: str, repeats: int) -> int:
-    """Return how many draws of a strategy differ.
+def repeats_of(strategy: str, repeats: int) -> int:
+    """Return how many random subsets of a strategy differ.
 
-    >>> draws_of("random", 10), draws_of("k_center", 10)
+    >>> repeats_of("random", 10), repeats_of("k_center", 10)
     (10, 1)
     """
     return 1 if strategy in _WITHOUT_RANDOMNESS else repeats
 
 
-def draw_seed(seed: int, draw: int) -> int:
-    """Return the seed of one draw, the same for every module.
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Return the seed of one repeat, the same for every module.
 
-    >>> draw_seed(0, 1) == draw_seed(0, 1) != draw_seed(0, 2)
+    >>> repeat_seed(0, 1) == repeat_seed(0, 1) != repeat_seed(0, 2)
     True
     """
-    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
 
 
 class Measured(NamedTuple):
-    """What a cell holds, one entry a label count.
+    """What a cell holds, one entry per label count.
 
     Attributes
     ----------
     right : ndarray of shape (n_counts, n_bytes)
-        Which test rows are right, eight to a byte.
+        Which test examples are right, eight to a byte.
     accuracy : ndarray of shape (n_counts,)
-        Share of the test rows that are right.
+        Fraction of the test examples that are right.
     log_loss : ndarray of shape (n_counts,)
         Nats; NaN where the output module gives no probabilities.
     codelength : ndarray of shape (n_counts,)
-        Bits of the labels so far, one step ahead; NaN but for the ridge machine.
+        Bits of the labels so far, one step ahead; NaN but for the ridge classifier.
     """
 
     right: NDArray[np.uint8]
@@ -213,7 +213,7 @@ class Measured(NamedTuple):
     def of(
         cls, right: NDArray[np.bool_], log_loss: ArrayLike = np.nan, codelength: ArrayLike = np.nan
     ) -> "Measured":
-        """Return the content of a cell from which test rows are right (n_counts, n_test)."""
+        """Return the content of a cell from which test examples are right (n_counts, n_test)."""
         columns = [np.broadcast_to(part, len(right)) for part in (log_loss, codelength)]
         accuracy, packed = right.mean(axis=1), np.packbits(right, axis=1)
         return cls(packed, accuracy, *(column.astype(np.float64) for column in columns))
@@ -226,11 +226,11 @@ class Rows:
     Attributes
     ----------
     train, test : ndarray of shape (n_samples, n_features)
-        The pool that labels are drawn from, and the test rows.
+        The pool whose labels are used, and the test examples.
     mean, scale : ndarray of shape (n_features,)
         The standardisation, from the whole pool: it needs no labels.
     codes, test_codes : ndarray
-        Class of each row; those of the pool are read where they are drawn only.
+        Class of each example; those of the pool are read only where they are labelled.
     n_classes : int
         Number of all classes.
     """
@@ -252,26 +252,26 @@ class Rows:
         if not scale.any():
             zero = "" if pair[0].any() else ", all zero,"
             raise ModtoolsError(
-                f'the features of "{name}" are the same{zero} in all {len(pair[0])} rows, so no '
-                "output module can learn from them. Leave it out, or choose another tap."
+                f'the features of "{name}" are the same{zero} in all {len(pair[0])} examples, so '
+                "no output module can learn from them. Leave it out, or choose another tap."
             )
         return cls(*pair, mean, scale, codes, test_codes, n_classes)
 
 
 def label_order(rows: Rows, strategy: str, counts: NDArray[np.intp], *, seed: int) -> ClassCodes:
-    """Return which rows of the pool are labelled, in order: every budget is a first part.
+    """Return which examples of the pool are labelled, in order: every count is a first part.
 
     Parameters
     ----------
     rows : Rows
-        Features; ``random`` and ``oracle_balanced`` do not read them, so their rows are the same
-        for every module.
+        Features; ``random`` and ``oracle_balanced`` do not read them, so their examples are
+        the same for every module.
     strategy : str
         As in `choose_labels`.
     counts : ndarray of int
-        Rising budgets.
+        Rising label counts.
     seed : int
-        Seed of this draw.
+        Seed of this repeat.
     """
     n = int(counts[-1])
     if strategy in ("random", "oracle_balanced"):
@@ -281,11 +281,11 @@ def label_order(rows: Rows, strategy: str, counts: NDArray[np.intp], *, seed: in
     if strategy not in _PLANNED:
         return choose_labels(rows.train, n, strategy=strategy, seed=seed)
     order = np.empty(0, dtype=np.intp)
-    budget = int(counts[0])
+    count = int(counts[0])
     while len(order) < n:
-        chosen = choose_labels(rows.train, budget, strategy=strategy, seed=seed)
-        order = np.concatenate([order, chosen[~np.isin(chosen, order)]])[:budget]
-        budget = min(2 * budget, n)
+        chosen = choose_labels(rows.train, count, strategy=strategy, seed=seed)
+        order = np.concatenate([order, chosen[~np.isin(chosen, order)]])[:count]
+        count = min(2 * count, n)
     return order
 
 
@@ -297,7 +297,7 @@ def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str
     rows : Rows
         Features and classes.
     order : ndarray of shape (n_labels,)
-        Rows that are labelled.
+        Examples that are labelled.
     counts : ndarray of int
         Rising label counts, the last one at most n_labels.
     output : str
@@ -333,7 +333,7 @@ def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str
 def _refit(
     output: str, learned: FloatMatrix, codes: ClassCodes, tests: FloatMatrix, rows: Rows
 ) -> tuple[ClassCodes, Any]:
-    """Return the class predicted for each test row, and the probability of its own class."""
+    """Return the class predicted for each test example, and the probability of its own class."""
     present = np.unique(codes)
     if len(present) == 1:
         winners = np.full(len(tests), present[0])

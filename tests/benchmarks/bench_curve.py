@@ -1,11 +1,11 @@
 """Cost of the learning curve and of a study: python tests/benchmarks/bench_curve.py [--quick].
 
 Processor time of the curve at every label count against scikit-learn's LogisticRegression at ten
-log-spaced budgets (features as they are, its defaults; and standardised, where it needs fewer
+log-spaced label counts (features as they are, its defaults; and standardised, where it needs fewer
 iterations), and against refitting `RidgeOutput` at every count (sampled); memory above the
-input; seconds of a study of 5 modules x 20 draws with the ridge output module, at all budgets and
-at the default ones with five times the test rows, on two cores, beside their processor time, which
-a busy machine changes less. One thread otherwise: set OMP_NUM_THREADS=1.
+input; seconds of a study of 5 modules x 20 repeats with the ridge output module, at all label
+counts and at the default ones with five times the test examples, on two cores, beside their
+processor time, which a busy machine changes less. One thread otherwise: set OMP_NUM_THREADS=1.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from bench_rows import peak_kilobytes
 
-N_CLASSES, N_BUDGETS, N_SAMPLED = 10, 10, 12
-SIZES = {  # labels, test rows, columns; modules and draws of the study, its many test rows
+N_CLASSES, N_COUNTS, N_SAMPLED = 10, 10, 12
+SIZES = {  # labels, test examples, columns; modules, repeats, many test examples of the study
     "full": (2000, 2000, 1280, 5, 20, 10_000),
     "quick": (120, 100, 40, 2, 2, 150),
 }
@@ -50,13 +50,13 @@ def make_rows(n_samples: int, n_features: int):
 
 
 def ten_logistic_fits(features, labels, test_features) -> None:
-    """Fit and predict at ten log-spaced budgets."""
+    """Fit and predict at ten log-spaced label counts."""
     from sklearn.linear_model import LogisticRegression
 
-    for budget in np.geomspace(2 * N_CLASSES, len(features), N_BUDGETS).astype(int):
+    for count in np.geomspace(2 * N_CLASSES, len(features), N_COUNTS).astype(int):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some of its fits stop before they converge
-            output = LogisticRegression().fit(features[:budget], labels[:budget])
+            output = LogisticRegression().fit(features[:count], labels[:count])
             output.predict_proba(test_features)
 
 
@@ -75,13 +75,13 @@ def seconds_of_refits(features, labels, test_features, strength) -> float:
     return total
 
 
-def study_seconds(modules, labels, test_labels, *, budgets, repeats: int) -> tuple[float, float]:
+def study_seconds(modules, labels, test_labels, *, n_labels, repeats: int) -> tuple[float, float]:
     """Return the seconds of a study with its table on two cores, and their processor time."""
     from modtools.studies import label_efficiency
 
     start, spent = time.perf_counter(), time.process_time()
     study = label_efficiency(
-        modules, labels, test_labels, budgets=budgets, repeats=repeats, n_jobs=2
+        modules, labels, test_labels, n_labels=n_labels, repeats=repeats, n_jobs=2
     )
     study.frame()
     return time.perf_counter() - start, time.process_time() - spent
@@ -144,9 +144,9 @@ def run(quick: bool = False) -> dict[str, float]:
     refits = seconds_of_refits(data[0], data[1], data[2], curve.strength)
     options = {"repeats": repeats}
     every = study_seconds(
-        *make_modules(n_modules, 2 * n, n_test, d), budgets=range(1, n + 1), **options
+        *make_modules(n_modules, 2 * n, n_test, d), n_labels=range(1, n + 1), **options
     )
-    many = study_seconds(*make_modules(n_modules, 2 * n, many_tests, d), budgets=None, **options)
+    many = study_seconds(*make_modules(n_modules, 2 * n, many_tests, d), n_labels=None, **options)
     return {
         "curve_seconds": own,
         "curve_given_strength_seconds": given,

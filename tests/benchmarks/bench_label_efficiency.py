@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_label_efficiency.py [--quick] [--json FILE]
 
-The truth is the mean curve of 50 draws of labels on all test rows. Each repetition is a study of
-its own with ten other draws and as many test rows, taken with replacement. Asked for are levels at
-which the curve still gains two points or more per doubling of the labels. Tasks: digits as raw
-pixels, and rows in which ten classes overlap.
+The truth is the mean curve of 50 random subsets of labels on all test examples. Each repetition is
+a study of its own with ten other subsets and as many test examples, taken with replacement. Asked
+for are levels at which the curve still gains two points or more per doubling of the labels. Tasks:
+digits as raw pixels, and examples in which ten classes overlap.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from modtools.studies import label_efficiency
 
-LARGEST, TRUE_DRAWS, DRAWS = 400, 50, 10
+LARGEST, TRUE_REPEATS, REPEATS = 400, 50, 10
 LEAST_GAIN = 0.02  # of accuracy per doubling
 
 
@@ -42,7 +42,7 @@ def tasks(quick):
 def levels_that_rise(table):
     """Return accuracies at which the true curve gains enough, and the labels they need."""
     counts = table["n_labels"].to_numpy()
-    accuracy = np.maximum.accumulate(table["accuracy"].to_numpy())
+    accuracy = np.maximum.accumulate(table["value"].to_numpy())
     doublings = np.log2(counts)
     found = {}
     for count in (20, 40, 80, 160):
@@ -60,12 +60,12 @@ def run(quick: bool = False) -> dict[str, float]:
     quick : bool, default=False
         Few repetitions, for a check that the benchmark runs.
     """
-    repetitions, true_draws = (2, 3) if quick else (100, TRUE_DRAWS)
-    options = {"budgets": np.unique(np.geomspace(10, LARGEST, 24).astype(int))}
+    repetitions, true_repeats = (2, 3) if quick else (100, TRUE_REPEATS)
+    options = {"n_labels": np.unique(np.geomspace(10, LARGEST, 24).astype(int))}
     ratios, covered, widths = [], [], []
     for name, (pair, labels, test_labels) in tasks(quick).items():
         truth = label_efficiency(
-            {name: pair}, labels, test_labels, repeats=true_draws, seed=10_000, **options
+            {name: pair}, labels, test_labels, repeats=true_repeats, seed=10_000, **options
         )
         levels = levels_that_rise(truth.frame())
         for repetition in range(repetitions):
@@ -73,7 +73,7 @@ def run(quick: bool = False) -> dict[str, float]:
             rows = rng.integers(0, len(test_labels), len(test_labels))
             own = (pair[0], pair[1][rows])
             study = label_efficiency(
-                {name: own}, labels, test_labels[rows], repeats=DRAWS, seed=repetition, **options
+                {name: own}, labels, test_labels[rows], repeats=REPEATS, seed=repetition, **options
             )
             for true, level in levels.items():
                 found = study.labels_to_reach(level).iloc[0]

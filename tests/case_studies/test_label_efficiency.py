@@ -34,7 +34,7 @@ def test_it_gives_accuracies_and_labels_to_reach_of_each_module(folder):
 
 def test_modules_that_are_the_same_have_the_same_curve(folder):
     curves = pd.read_csv(folder / "curves.csv")
-    first, second = (group["accuracy"].tolist() for _, group in curves.groupby("module"))
+    first, second = (group["value"].tolist() for _, group in curves.groupby("module"))
     assert first == second
     assert curves["n_labels"].min() == 10
 
@@ -43,7 +43,7 @@ def test_the_picture_is_drawn(folder):
     assert (folder / "digits.png").stat().st_size > 0
 
 
-def test_the_same_command_goes_on_from_finished_cells(folder, run_study):
+def test_the_same_command_resumes_from_finished_cells(folder, run_study):
     paths = [path for path in (folder / "checkpoints").rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in paths}
     figures = (folder / "figures.json").read_text(encoding="utf-8")

@@ -153,8 +153,8 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     assert list(achieved) == [1, 2, 5, 8]
     assert achieved[8] == pytest.approx(outcome.achieved[pick], abs=1 / 150)
     assert achieved[1] < achieved[8]
-    first = worth.draws.query("draw == 0 and per_class == 2").iloc[0]
-    assert (first["n_labels"], len(worth.draws)) == (20, 20)
+    first = worth.repeats.query("repeat == 0 and per_class == 2").iloc[0]
+    assert (first["n_labels"], len(worth.repeats)) == (20, 20)
     (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
     row = worth.table.loc[predicted]
     (known,) = outcome.ranking.frame().query("score == 'predicted' and module == 'pixels'")["value"]
@@ -177,7 +177,7 @@ def test_the_pixels_stand_beside_another_pick_in_grey():
     )
     worth = _demo_results.value_labels(replace(outcome, ranking=ranking), seed=0)
     assert set(worth.table.loc[worth.table["baseline"], "line"]) == {"pixels, retrained"}
-    assert set(worth.draws["line"]) == {f"{ranking.best}, retrained"}
+    assert set(worth.repeats["line"]) == {f"{ranking.best}, retrained"}
 
 
 def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(shown):

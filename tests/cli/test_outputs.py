@@ -56,13 +56,13 @@ def command(images, feature_files, tmp_path, monkeypatch):
         for module in range(4)
     ]
     (tmp_path / "table.csv").write_text("task,module,accuracy,logme\n" + "\n".join(rows) + "\n")
-    study = ("--budgets", "6,12", "--repeats", "2")
+    study = ("--n-labels", "6,12", "--repeats", "2")
     return {
         "score": ("score", *feature_files, "--by", "knn"),
         "race": ("score", *feature_files, "--race", "--batch-size", "10"),
         "retrain": ("retrain", *PIXELS, "--task", images),
         "study": ("study", *feature_files, *study),
-        "space": ("space", *PIXELS, *halves, "--task", images, "--pairs", "--score", "lda"),
+        "space": ("space", *PIXELS, *halves, "--task", images, "--pairs", "--by", "lda"),
         "agree": ("agree", tmp_path / "table.csv"),
         "train": ("train", "--task", images, *QUICK),
         "demo": ("demo",),

@@ -224,7 +224,7 @@ def test_the_workers_of_a_study_end_with_it(number, to_all, code, tmp_path):
     features = rng.normal(size=(600, 40)) + labels[:, None]
     np.savez(tmp_path / "many.npz", features=features, labels=labels)
     words = ["study", "many.npz", "--outputs", "logistic", "--repeats", "999", "--n-jobs", "2"]
-    words += ["--budgets", "30,90,270", "--resume", "kept"]
+    words += ["--n-labels", "30,90,270", "--resume", "kept"]
     study = subprocess.Popen(
         [sys.executable, "-m", "modtools", *words],
         stdout=subprocess.PIPE,

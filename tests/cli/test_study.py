@@ -16,7 +16,7 @@ from tests.documents import facts
 pytestmark = pytest.mark.floating_point
 
 PIXELS = ("--module", "modtools.modules:pixels")
-QUICK = ("--budgets", "6,12,24,45", "--repeats", "3")
+QUICK = ("--n-labels", "6,12,24,45", "--repeats", "3")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def same(feature_files):
     pairs = {name: (train.inputs, test.inputs) for name, (train, test) in parts.items()}
     train, test = parts["noise"]
     return label_efficiency(
-        pairs, train.labels, test.labels, budgets=[6, 12, 24, 45], repeats=3, seed=0
+        pairs, train.labels, test.labels, n_labels=[6, 12, 24, 45], repeats=3, seed=0
     )
 
 
@@ -41,7 +41,7 @@ def test_the_table_puts_the_best_first_with_the_labels_that_it_needs(cli, featur
     assert (done.exit_code, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert re.fullmatch(
-        r"Study     noise: 6 to 45 of 45 labels, 3 draws, 15 test rows, 3 classes, [\d.]+ s",
+        r"Study     noise: 6 to 45 of 45 labels, 3 repeats, 15 test examples, 3 classes, [\d.]+ s",
         lines[0],
     )
     assert re.split(r"\s{2,}", lines[1].strip()) == [
@@ -53,7 +53,7 @@ def test_the_table_puts_the_best_first_with_the_labels_that_it_needs(cli, featur
         ["2", "weak"],
         ["3", "noise"],
     ]
-    table = same.frame().set_index(["module", "n_labels"])["accuracy"]
+    table = same.frame().set_index(["module", "n_labels"])["value"]
     shown = [float(value) for value in re.findall(r"([\d.]+) %", lines[2])]
     expected = [100 * table["good", count] for count in (6, 12, 24, 45)]
     assert shown[:4] == pytest.approx(expected, abs=0.051)
@@ -69,7 +69,7 @@ def test_json_is_the_study_of_python(cli, feature_files, same):
         pd.DataFrame(content["rows"]), same.frame(), check_dtype=False, check_exact=False
     )
     assert content["best"] == "good"
-    assert content["settings"]["budgets"] == [6, 12, 24, 45]
+    assert content["settings"]["n_labels"] == [6, 12, 24, 45]
     assert {row["censored"] for row in content["labels_to_reach"]} <= {"", "above", "below"}
     assert all(set(row) >= {"n_labels", "low", "high"} for row in content["labels_to_reach"])
     assert (content["n_pool"], content["n_test"]) == (45, 15)
@@ -80,9 +80,9 @@ def test_without_a_target_it_is_the_last_round_accuracy_that_half_of_them_reach(
     cli, feature_files, same
 ):
     content = facts(cli("study", *feature_files, *QUICK, "--json", "-").stdout)
-    middle = same.frame().groupby("module")["accuracy"].max().median()
+    middle = same.frame().groupby("module")["value"].max().median()
     assert content["target"] <= middle < next_target(content["target"])
-    noise = cli("study", feature_files[0], "--budgets", "3,6", "--repeats", "2", "--json", "-")
+    noise = cli("study", feature_files[0], "--n-labels", "3,6", "--repeats", "2", "--json", "-")
     assert facts(noise.stdout)["target"] in (None, 0.5)
 
 
@@ -100,12 +100,12 @@ def test_files_are_written_and_named(cli, feature_files, same, tmp_path):
     assert lines_of(done.stdout)["Wrote"] == "  ".join(str(out / name) for name in names)
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     written = pd.read_csv(out / "a.csv")
-    assert written["accuracy"].tolist() == pytest.approx(same.frame()["accuracy"].tolist())
+    assert written["value"].tolist() == pytest.approx(same.frame()["value"].tolist())
     assert facts((out / "a.json").read_text())["best"] == "good"
 
 
 def test_output_modules_and_strategies_are_told_apart_where_there_are_several(cli, feature_files):
-    words = ("study", feature_files[2], "--budgets", "12,24", "--repeats", "2")
+    words = ("study", feature_files[2], "--n-labels", "12,24", "--repeats", "2")
     done = cli(*words, "--outputs", "ridge, class_mean", "--strategies", "random,k_center")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()[2:6]
@@ -117,13 +117,13 @@ def test_output_modules_and_strategies_are_told_apart_where_there_are_several(cl
 
 
 def test_one_label_count_has_no_area_but_a_best(cli, feature_files):
-    done = cli("study", *feature_files, "--budgets", "24", "--repeats", "2")
+    done = cli("study", *feature_files, "--n-labels", "24", "--repeats", "2")
     assert done.exit_code == 0
     assert lines_of(done.stdout)["Best"] == "good"
 
 
 def test_classes_may_be_left_out(cli, feature_files):
-    words = ("study", *feature_files, "--budgets", "4,20", "--repeats", "2", "--classes", "0,2")
+    words = ("study", *feature_files, "--n-labels", "4,20", "--repeats", "2", "--classes", "0,2")
     content = facts(cli(*words, "--json", "-").stdout)
     assert content["n_pool"] + content["n_test"] == 40
 
@@ -146,7 +146,7 @@ def test_a_stopped_study_goes_on_where_it_was(cli, feature_files, tmp_path, monk
     assert done.exit_code == 130
     assert done.stdout == ""
     assert done.stderr == (
-        f"study stopped; what is finished is in {tmp_path / 'kept'}. The same command goes on.\n"
+        f"study stopped; what is finished is in {tmp_path / 'kept'}. The same command resumes.\n"
     )
     seen.clear()
     monkeypatch.setattr(
@@ -165,14 +165,14 @@ def test_a_stop_without_a_folder_says_how_to_keep_the_next(cli, feature_files, m
     done = cli("study", *feature_files)
     assert done.exit_code == 130
     assert done.stderr == (
-        "study stopped; nothing is kept. With --resume FOLDER a stopped study goes on.\n"
+        "study stopped; nothing is kept. With --resume FOLDER a stopped study resumes.\n"
     )
 
 
 def test_another_study_in_the_same_folder_is_refused_with_the_difference(
     cli, feature_files, tmp_path
 ):
-    words = ("study", feature_files[2], "--resume", tmp_path / "kept", "--budgets", "6,12")
+    words = ("study", feature_files[2], "--resume", tmp_path / "kept", "--n-labels", "6,12")
     assert cli(*words, "--repeats", "2", "-q").exit_code == 0
     done = cli(*words, "--repeats", "2", "--seed", "5")
     assert done.exit_code == 2
@@ -190,19 +190,19 @@ def images(tmp_path):
 
 
 def test_modules_are_read_on_the_rows_of_the_task(cli, images):
-    words = ("study", *PIXELS, "--task", images, "--budgets", "8,40", "--repeats", "2")
+    words = ("study", *PIXELS, "--task", images, "--n-labels", "8,40", "--repeats", "2")
     content = facts(cli(*words, "--json", "-").stdout)
     train, test = load_task(images).split(0.25, seed=0)
     pair = extract(pixels(), train), extract(pixels(), test)
     parts = (train.labels, test.labels)
-    expected = label_efficiency({"pixels": pair}, *parts, budgets=[8, 40], repeats=2)
-    found = [row["accuracy"] for row in content["rows"]]
-    assert found == pytest.approx(expected.frame()["accuracy"].tolist())
+    expected = label_efficiency({"pixels": pair}, *parts, n_labels=[8, 40], repeats=2)
+    found = [row["value"] for row in content["rows"]]
+    assert found == pytest.approx(expected.frame()["value"].tolist())
 
 
 def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
     monkeypatch.setattr("modtools.studies._from_scratch._LEAST_STEPS", 10)
-    words = ("study", *PIXELS, "--task", images, "--budgets", "8,16", "--repeats", "1")
+    words = ("study", *PIXELS, "--task", images, "--n-labels", "8,16", "--repeats", "1")
     done = cli(*words, "--from-scratch", "multilayer_perceptron")
     assert done.exit_code == 0
     names = [re.split(r"\s{2,}", line.strip())[1] for line in done.stdout.splitlines()[2:4]]
@@ -216,10 +216,10 @@ def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
         ([], "nothing to study: give a zoo folder, --module PACKAGE:FACTORY or --features"),
         ([*PIXELS], "modules need a task: add --task digits, "),
         ([*PIXELS, "a.npz"], "study cached features or modules, not both in one table."),
-        (["FILES", "--budgets", "10,many"], "--budgets must be whole numbers such as 10,20,50; "),
+        (["FILES", "--n-labels", "10,many"], "--n-labels must be whole numbers such as 10,20,50; "),
         (
-            ["FILES", "--budgets", "10,99"],
-            "--budgets must be at most the 45 rows of train; got 99.",
+            ["FILES", "--n-labels", "10,99"],
+            "--n-labels must be at most the 45 examples of train; got 99.",
         ),
         (["FILES", "--outputs", "rigde"], 'unknown output "rigde"; did you mean "ridge"?'),
         (["FILES", "--strategies", "tipical"], 'unknown strategy "tipical"; did you mean'),
@@ -267,4 +267,4 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("study", "--help").stdout.replace("│", " ").split())
     assert "modtools study zoo/ --task my-images/ --target 0.95 --plot curve.png" in shown
-    assert "goes on without doing anything twice" in shown
+    assert "resumes without doing anything twice" in shown

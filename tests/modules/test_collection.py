@@ -240,7 +240,7 @@ def test_networks_are_kept_in_memory_when_asked_for(zoo, task):
         lambda zoo, task: mt.race_modules(zoo, task, batch_size=10),
         lambda zoo, task: mt.select_modules(zoo, task),
         lambda zoo, task: mt.select_modules(zoo, task, cost="milliseconds", batch_size=4),
-        lambda zoo, task: mt.label_efficiency(zoo, task, task, budgets=[4], allow_overlap=True),
+        lambda zoo, task: mt.label_efficiency(zoo, task, task, n_labels=[4], allow_overlap=True),
     ],
 )
 def test_no_function_loads_a_network_twice(zoo, task, use):
@@ -249,7 +249,7 @@ def test_no_function_loads_a_network_twice(zoo, task, use):
 
 
 def test_a_study_that_is_kept_loads_a_network_to_know_it_and_to_run_it(zoo, task, tmp_path):
-    options = {"budgets": [4], "allow_overlap": True, "folder": tmp_path / "study"}
+    options = {"n_labels": [4], "allow_overlap": True, "folder": tmp_path / "study"}
     mt.label_efficiency(zoo, task, task, **options)
     assert zoo.loads == 2 * ["small", "wide"]
     mt.label_efficiency(zoo, task, task, **options)
@@ -265,7 +265,7 @@ def test_every_function_takes_every_form(zoo, task):
     assert len(mt.rank_modules(zoo["small"], task)) == 1
     assert mt.race_modules(folder, task, batch_size=10).settings["n_networks"] == 2
     assert len(mt.select_modules(folder, task).modules) == 2
-    options = {"budgets": [4], "repeats": 1, "allow_overlap": True}
+    options = {"n_labels": [4], "repeats": 1, "allow_overlap": True}
     study = mt.label_efficiency(folder, task, task, **options)
     assert study.frame()["module"].tolist() == ["small", "wide"]
     space = mt.task_space(folder, {"one": task, "two": task})
@@ -279,7 +279,7 @@ def test_a_combination_is_ranked_raced_chosen_and_studied(module, zoo, task):
     assert set(mt.race_modules(modules, task, batch_size=10).frame()["module"]) == set(names)
     chosen = mt.select_modules(modules, task, cost="milliseconds", batch_size=4)
     assert set(chosen.combined.members) == {"net@0", "net", "small"}
-    options = {"budgets": [4], "repeats": 1, "allow_overlap": True}
+    options = {"n_labels": [4], "repeats": 1, "allow_overlap": True}
     study = mt.label_efficiency(modules, task, task, **options)
     assert study.frame()["module"].tolist() == names
 

@@ -316,12 +316,12 @@ def test_a_logistic_output_is_retrained_and_studied_on_them():
         {"codes": (features, features)},
         codes,
         codes,
-        budgets=[6, 12],
+        n_labels=[6, 12],
         repeats=2,
         outputs=["ridge", "logistic"],
         allow_overlap=True,
     )
-    accuracies = study.frame().pivot(index="n_labels", columns="output", values="accuracy")
+    accuracies = study.frame().pivot(index="n_labels", columns="output", values="value")
     np.testing.assert_array_equal(accuracies["logistic"], accuracies["ridge"])
     noise = np.random.default_rng(0).normal(size=(18, 3))
     ranking = rank_modules({"noise": noise, "codes": features}, codes)

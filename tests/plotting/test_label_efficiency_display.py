@@ -38,8 +38,10 @@ def forecast():
 
 
 @pytest.fixture
-def draws(table):
-    parts = [table.assign(draw=draw, value=table["value"] + 0.01 * draw) for draw in range(3)]
+def repeats(table):
+    parts = [
+        table.assign(repeat=repeat, value=table["value"] + 0.01 * repeat) for repeat in range(3)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -113,10 +115,12 @@ def test_each_line_is_named_at_its_end_highest_first(table):
     assert names == ["lite0  90.0 %", "pixels  80.0 %", "from scratch  60.0 %"]
 
 
-@pytest.mark.parametrize(("n_draws", "drawn"), [(3, 9), (11, 0)])
-def test_draws_are_thin_lines_while_they_are_few(table, draws, n_draws, drawn):
-    many = pd.concat([draws[draws["draw"] == 0].assign(draw=draw) for draw in range(n_draws)])
-    ax = LabelEfficiencyDisplay(table, draws=many).plot().ax_
+@pytest.mark.parametrize(("n_repeats", "drawn"), [(3, 9), (11, 0)])
+def test_draws_are_thin_lines_while_they_are_few(table, repeats, n_repeats, drawn):
+    many = pd.concat(
+        [repeats[repeats["repeat"] == 0].assign(repeat=repeat) for repeat in range(n_repeats)]
+    )
+    ax = LabelEfficiencyDisplay(table, repeats=many).plot().ax_
     assert len(lines_of(ax, linewidth=0.7)) == drawn
     assert any("thin: single random subsets" in text for text in texts_of(ax)) == bool(drawn)
 
@@ -231,13 +235,13 @@ def test_axes_can_be_given(table):
     assert not plt.get_fignums()
 
 
-def test_drawing_changes_neither_the_data_nor_the_style(table, draws, forecast, tmp_path):
-    before, style = [part.copy() for part in (table, draws, forecast)], dict(mpl.rcParams)
-    display = LabelEfficiencyDisplay(table, draws=draws, forecast=forecast, target=0.8)
+def test_drawing_changes_neither_the_data_nor_the_style(table, repeats, forecast, tmp_path):
+    before, style = [part.copy() for part in (table, repeats, forecast)], dict(mpl.rcParams)
+    display = LabelEfficiencyDisplay(table, repeats=repeats, forecast=forecast, target=0.8)
     first = display.frame()
     written = display.plot().save(tmp_path / "labels")
     assert [path.suffix for path in written] == [".png", ".svg"]
-    for part, kept in zip((table, draws, forecast), before, strict=True):
+    for part, kept in zip((table, repeats, forecast), before, strict=True):
         pd.testing.assert_frame_equal(part, kept)
     pd.testing.assert_frame_equal(display.frame(), first)
     assert dict(mpl.rcParams) == style
@@ -258,9 +262,9 @@ def test_bad_tables_are_one_clear_error(table, change, message):
         LabelEfficiencyDisplay(change(table))
 
 
-@pytest.mark.parametrize("name", ["draws", "reached", "ceiling"])
-def test_nothing_is_said_about_a_line_that_is_not_drawn(table, draws, name):
-    said = {"draws": draws, "reached": reached(), "ceiling": {"lite0": 0.9}}[name]
+@pytest.mark.parametrize("name", ["repeats", "reached", "ceiling"])
+def test_nothing_is_said_about_a_line_that_is_not_drawn(table, repeats, name):
+    said = {"repeats": repeats, "reached": reached(), "ceiling": {"lite0": 0.9}}[name]
     others = table[table["line"] != "lite0"]
     with pytest.raises(ModtoolsError, match=f"{name} must be about the lines of .*; got 'lite0'"):
         LabelEfficiencyDisplay(others, **{name: said})

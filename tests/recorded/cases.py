@@ -335,12 +335,12 @@ def label_efficiency_study() -> Any:
     features, labels = candidates(300)
     pairs = {name: (features[name][:200], features[name][200:]) for name in ("b", "d")}
     study = mt.label_efficiency(
-        pairs, labels[:200], labels[200:], budgets=[10, 25, 60, 150], repeats=4,
+        pairs, labels[:200], labels[200:], n_labels=[10, 25, 60, 150], repeats=4,
         outputs=("ridge", "class_mean"), strategies=("random", "k_center"), seed=0,
     )  # fmt: skip
     return {
         "frame": study.frame(),
-        "draws": study.draws(),
+        "draws": study.repeats(),
         "reached": named_as_recorded(study.labels_to_reach(0.6)),
         "savings": study.savings("d", "b"),
         "area": study.area(),
@@ -518,7 +518,7 @@ def json_of_commands() -> Any:
                                        "--by", "ridge"),
             "race": _json_of("score", *files, "--race", "--tolerance", "5", "--batch-size", "20"),
             "retrain": _json_of("retrain", *pixel, "--task", "digits", "--per-class", "5"),
-            "study": _json_of("study", *files, "--budgets", "6,12,24", "--repeats", "3"),
+            "study": _json_of("study", *files, "--n-labels", "6,12,24", "--repeats", "3"),
             "train": _json_of("train", "--task", "digits", "--network", "multilayer_perceptron",
                               "--epochs", "1", "--batch-size", "128"),
             "agree": _json_of("agree", os.path.join(folder, "table.csv")),

@@ -23,16 +23,13 @@ TRAINED_IN_FLOAT32 = "json_of_commands / train / "
 RENAMED = {
     # Models
     "nameless": "missing_classes",
-    # Learning curves and forecasts; not studies, races and several modules
+    # Learning curves, forecasts and studies; not races and several modules
     "frame / accuracy": "value",
     "frame / accuracy_low": "value_low",
     "frame / accuracy_high": "value_high",
     "curve / accuracy": "value",
     "curve / accuracy_low": "value_low",
     "curve / accuracy_high": "value_high",
-    "label_efficiency_study / frame / accuracy": "accuracy",
-    "label_efficiency_study / frame / accuracy_low": "accuracy_low",
-    "label_efficiency_study / frame / accuracy_high": "accuracy_high",
     "several_modules / greedy / frame / accuracy": "accuracy",
     "several_modules / all / frame / accuracy": "accuracy",
     "races / certified / frame / accuracy": "accuracy",
@@ -58,6 +55,23 @@ RENAMED = {
         "e, the best of 3 with probability 97 %; with 120 labels not distinguishable from d."
     ),
     # Studies
+    "label_efficiency_study / frame / accuracy_sd": "value_sd",
+    "label_efficiency_study / frame / n_draws": "n_repeats",
+    "draws / draw": "repeat",
+    "draws / accuracy": "value",
+    "savings / accuracy": "value",
+    "area / low": "area_low",
+    "area / high": "area_high",
+    "codelength / low": "bits_low",
+    "codelength / high": "bits_high",
+    "surplus / low": "surplus_low",
+    "surplus / high": "surplus_high",
+    "study / settings / budgets": "n_labels",
+    "study / results / accuracy": "value",
+    "study / results / accuracy_sd": "value_sd",
+    "study / results / accuracy_low": "value_low",
+    "study / results / accuracy_high": "value_high",
+    "study / results / n_draws": "n_repeats",
     "space / settings / score": "by",
     "concordance / low": "concordance_low",
     "concordance / high": "concordance_high",
@@ -66,7 +80,11 @@ RENAMED = {
     "labels_to_reach / censored": "status",
 }
 # Columns that there were none of, by the keys that lead to them.
-ADDED = {"predictions / metric", "frame / metric", "curve / metric"}
+ADDED = {
+    *("predictions / metric", "frame / metric", "curve / metric"),
+    *(f"{table} / {name}" for table in ("draws", "results") for name in ("per_class", "metric")),
+    "label_efficiency_study / frame / per_class",
+}
 
 
 def endings(place):

@@ -91,8 +91,8 @@ def test_an_accuracy_below_zero_is_never_expected():
     assert 0 <= found["accuracy_low"] <= found["accuracy"] <= found["accuracy_high"]
 
 
-def test_a_study_goes_on_or_says_reason_not_to_extrapolate(data):
-    study = label_efficiency(*data, budgets=[3, 6, 12, 24, 48, 90], repeats=6)
+def test_a_study_extrapolates_or_says_why_not(data):
+    study = label_efficiency(*data, n_labels=[3, 6, 12, 24, 48, 90], repeats=6)
     table = study.extrapolate([180, 90, 2000])
     assert table["n_labels"].tolist() == [180, 90, 2000] * 2
     assert table["refused"].iloc[1].startswith("90 lies within")

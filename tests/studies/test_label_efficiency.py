@@ -13,18 +13,18 @@ from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput
 from modtools.retraining import next_target
 from modtools.retraining._choose import STRATEGIES
 from modtools.studies import label_efficiency
-from modtools.studies._cells import Store, _Draw, _measure_draw
-from modtools.studies._measure import Line, Plan, Rows, draw_seed, label_order
+from modtools.studies._cells import Store, _measure_repeat, _Repeat
+from modtools.studies._measure import Line, Plan, Rows, label_order, repeat_seed
 from modtools.tasks import Task
 
 pytestmark = pytest.mark.floating_point
 
-BUDGETS = [3, 8, 20, 60]
+COUNTS = [3, 8, 20, 60]
 
 
 def study_of(data, **options):
     modules, labels, test_labels = data
-    return label_efficiency(modules, labels, test_labels, **{"budgets": BUDGETS, **options})
+    return label_efficiency(modules, labels, test_labels, **{"n_labels": COUNTS, **options})
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,19 @@ def standardised(pair):
     return [(part - mean) / scale for part in pair]
 
 
-def rows_of(draw, seed=4, n_pool=90):
-    return np.random.default_rng(draw_seed(seed, draw)).permutation(n_pool)
+def rows_of(repeat, seed=4, n_pool=90):
+    return np.random.default_rng(repeat_seed(seed, repeat)).permutation(n_pool)
 
 
 @pytest.mark.parametrize("output", ["ridge", "logistic", "class_mean"])
 def test_accuracies_are_those_of_refitting(data, study, output):
     modules, labels, test_labels = data
-    table = study.draws().set_index(["module", "output", "draw", "n_labels"])["accuracy"]
+    table = study.repeats().set_index(["module", "output", "repeat", "n_labels"])["value"]
     for module, pair in modules.items():
         train, test = standardised(pair)
-        for draw in range(3):
-            order = rows_of(draw)
-            for n in BUDGETS[1:]:
+        for repeat in range(3):
+            order = rows_of(repeat)
+            for n in COUNTS[1:]:
                 rows = order[:n]
                 fitted = {
                     "ridge": RidgeOutput(strength=1.0, standardize=False),
@@ -57,10 +57,10 @@ def test_accuracies_are_those_of_refitting(data, study, output):
                     "class_mean": ClassMeanOutput(standardize=False),
                 }[output]
                 if output == "ridge":
-                    fitted.strength = strength_of_all(train[order[: BUDGETS[-1]]], labels[order])
+                    fitted.strength = strength_of_all(train[order[: COUNTS[-1]]], labels[order])
                 predicted = fitted.fit(train[rows], labels[rows]).predict(test)
                 expected = np.mean(predicted == test_labels)
-                assert table[module, output, draw, n] == pytest.approx(expected, abs=1e-12)
+                assert table[module, output, repeat, n] == pytest.approx(expected, abs=1e-12)
 
 
 def strength_of_all(rows, labels):
@@ -79,7 +79,7 @@ def strength_of_all(rows, labels):
 
 def test_log_losses_are_those_of_refitting(data, study):
     modules, labels, test_labels = data
-    table = study.draws().set_index(["module", "output", "draw", "n_labels"])["log_loss"]
+    table = study.repeats().set_index(["module", "output", "repeat", "n_labels"])["log_loss"]
     train, test = standardised(modules["noisy"])
     rows = rows_of(2)[:20]
     fitted = LogisticOutput(standardize=False).fit(train[rows], labels[rows])
@@ -103,16 +103,16 @@ def test_the_best_line_and_what_its_labels_are_worth(data, study):
         r"with (\d+) labels it is (.*) (as|than) noisy with (\d+)", study.savings_text()
     )
     assert float(said[4]) == round(own.loc[int(said[1]), "equivalent"])
-    single = study_of(data, budgets=[20], repeats=2)
+    single = study_of(data, n_labels=[20], repeats=2)
     assert single.savings_text() == ""
     assert single.verdict() == single.standings()["line"][0] == "clear"
-    accuracies = single.frame().set_index("module")["accuracy"]
+    accuracies = single.frame().set_index("module")["value"]
     assert single.standings()["area"].tolist() == accuracies[["clear", "noisy"]].tolist()
 
 
 def test_a_round_target_is_reached_by_half_of_the_lines(study):
     target = study.round_target()
-    highest = study.frame().groupby(["module", "output"])["accuracy"].max()
+    highest = study.frame().groupby(["module", "output"])["value"].max()
     assert (highest >= target).mean() >= 0.5
     assert (highest >= next_target(target)).mean() <= 0.5
 
@@ -120,38 +120,38 @@ def test_a_round_target_is_reached_by_half_of_the_lines(study):
 def test_the_table(study):
     table = study.frame()
     assert list(table) == [
-        *("module", "output", "strategy", "n_labels", "accuracy", "accuracy_sd"),
-        *("accuracy_low", "accuracy_high", "log_loss", "n_draws"),
+        *("module", "output", "strategy", "n_labels", "per_class", "metric", "value", "value_sd"),
+        *("value_low", "value_high", "log_loss", "n_repeats"),
     ]
     assert len(table) == 2 * 3 * 4
-    assert (table["accuracy_low"] <= table["accuracy"]).all()
-    assert (table["accuracy"] <= table["accuracy_high"]).all()
-    draws = study.draws().groupby(["module", "output", "strategy", "n_labels"], sort=False)
-    np.testing.assert_allclose(table["accuracy"], draws["accuracy"].mean())
-    np.testing.assert_allclose(table["accuracy_sd"], draws["accuracy"].std())
+    assert (table["value_low"] <= table["value"]).all()
+    assert (table["value"] <= table["value_high"]).all()
+    repeats = study.repeats().groupby(["module", "output", "strategy", "n_labels"], sort=False)
+    np.testing.assert_allclose(table["value"], repeats["value"].mean())
+    np.testing.assert_allclose(table["value_sd"], repeats["value"].std())
     lines = repr(study).splitlines()
-    assert lines[0].startswith("Accuracy (%) on 70 test rows, mean ± standard deviation of 3 draws")
+    assert lines[0].startswith("Accuracy (%) on 70 test examples, mean ± standard deviation")
     assert len(lines) == 2 + 6
     assert "<table>" in study._repr_html_()
-    assert study.settings["budgets"] == BUDGETS
+    assert study.settings["n_labels"] == COUNTS
     assert '"modtools"' in study.to_json()
     assert study.seconds > 0
 
 
-def test_modules_see_the_same_draws_and_the_seed_decides(data):
+def test_modules_see_the_same_subsets_and_the_seed_decides(data):
     modules, labels, test_labels = data
     twins = {"one": modules["noisy"], "two": tuple(8 * part + 1 for part in modules["noisy"])}
     found = study_of((twins, labels, test_labels), repeats=2).frame()
     one, two = (found[found["module"] == name] for name in twins)
-    np.testing.assert_array_equal(one["accuracy"], two["accuracy"])
+    np.testing.assert_array_equal(one["value"], two["value"])
     again = study_of((twins, labels, test_labels), repeats=2).frame()
     pd.testing.assert_frame_equal(found, again)
     other = study_of((twins, labels, test_labels), repeats=2, seed=1).frame()
-    assert not found["accuracy"].equals(other["accuracy"])
+    assert not found["value"].equals(other["value"])
 
 
 @pytest.mark.parametrize("strategy", [*STRATEGIES, "oracle_balanced"])
-def test_budgets_are_nested_in_every_strategy(data, strategy):
+def test_label_counts_are_nested_in_every_strategy(data, strategy):
     modules, labels, test_labels = data
     rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
     counts = np.array([4, 9, 30])
@@ -172,33 +172,33 @@ def test_no_strategy_but_the_oracle_sees_a_label(data):
     assert np.bincount(labels[balanced]).tolist() == [2, 2, 2]
 
 
-def test_a_strategy_without_randomness_has_one_draw(data):
+def test_a_strategy_without_randomness_has_one_repeat(data):
     table = study_of(data, repeats=4, strategies=["random", "k_center"]).frame()
-    n_draws = table.groupby("strategy")["n_draws"].unique()
-    assert (n_draws["random"].item(), n_draws["k_center"].item()) == (4, 1)
-    assert table[table["strategy"] == "k_center"]["accuracy_sd"].isna().all()
+    n_repeats = table.groupby("strategy")["n_repeats"].unique()
+    assert (n_repeats["random"].item(), n_repeats["k_center"].item()) == (4, 1)
+    assert table[table["strategy"] == "k_center"]["value_sd"].isna().all()
 
 
 def test_one_label_and_one_class_so_far(data):
     outputs = ["ridge", "logistic", "class_mean"]
-    table = study_of(data, budgets=[1], repeats=2, outputs=outputs).frame()
+    table = study_of(data, n_labels=[1], repeats=2, outputs=outputs).frame()
     shares = np.bincount(data[2]) / len(data[2])
-    found = study_of(data, budgets=[1], repeats=2, outputs=outputs).draws()["accuracy"]
+    found = study_of(data, n_labels=[1], repeats=2, outputs=outputs).repeats()["value"]
     assert np.isclose(found.to_numpy()[:, None], shares).any(axis=1).all()
-    assert table.groupby("output")["accuracy"].first().nunique() == 1
+    assert table.groupby("output")["value"].first().nunique() == 1
 
 
-def test_default_budgets_are_log_spaced_from_the_number_of_classes(data):
+def test_default_label_counts_are_log_spaced_from_the_number_of_classes(data):
     modules, labels, test_labels = data
-    counts = label_efficiency(modules, labels, test_labels, repeats=1).settings["budgets"]
+    counts = label_efficiency(modules, labels, test_labels, repeats=1).settings["n_labels"]
     assert (counts[0], counts[-1]) == (3, 90)
     assert 20 <= len(counts) <= 30
 
 
-def test_every_budget_costs_no_other_numbers(data):
-    every = study_of(data, budgets=range(1, 61), repeats=2).frame()
+def test_every_label_count_costs_no_other_numbers(data):
+    every = study_of(data, n_labels=range(1, 61), repeats=2).frame()
     few = study_of(data, repeats=2).frame()
-    every = every[every["n_labels"].isin(BUDGETS)].reset_index(drop=True)
+    every = every[every["n_labels"].isin(COUNTS)].reset_index(drop=True)
     pd.testing.assert_frame_equal(every, few, check_exact=False, rtol=1e-9)
 
 
@@ -211,24 +211,24 @@ def test_what_a_process_is_sent_arrives_whole(data):
     modules, labels, test_labels = data
     rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
     tasks = Task.of(labels), Task.of(test_labels)
-    plan = Plan.checked(*tasks, [5], 1, 0, outputs="logistic", strategies="random")
-    job = _measure_draw, rows, _Draw("clear", "", "random", 0), plan, Store(None, "")
+    plan = Plan.of(*tasks, [5], 1, 0, outputs="logistic", strategies="random")
+    job = _measure_repeat, rows, _Repeat("clear", "", "random", 0), plan, Store(None, "")
     function, *arguments = pickle.loads(pickle.dumps(job))
-    [(line, draw, measured)] = function(*arguments)
-    assert (line, draw) == (Line("clear", "logistic", "random"), 0)
-    expected = study_of(data, budgets=[5], repeats=1, outputs="logistic").frame()["accuracy"]
+    [(line, repeat, measured)] = function(*arguments)
+    assert (line, repeat) == (Line("clear", "logistic", "random"), 0)
+    expected = study_of(data, n_labels=[5], repeats=1, outputs="logistic").frame()["value"]
     assert measured.accuracy[0] == expected[0]
 
 
 def test_string_labels_and_tasks(data):
     modules, labels, test_labels = data
     names = np.array(["bag", "coat", "shirt"])
-    words = label_efficiency(modules, names[labels], names[test_labels], budgets=[5, 9], repeats=2)
-    numbers = label_efficiency(modules, labels, test_labels, budgets=[5, 9], repeats=2)
+    words = label_efficiency(modules, names[labels], names[test_labels], n_labels=[5, 9], repeats=2)
+    numbers = label_efficiency(modules, labels, test_labels, n_labels=[5, 9], repeats=2)
     pd.testing.assert_frame_equal(words.frame(), numbers.frame())
     tasks = [Task(np.arange(90), labels), Task(np.arange(100, 170), test_labels)]
     pd.testing.assert_frame_equal(
-        label_efficiency(modules, *tasks, budgets=[5, 9], repeats=2).frame(), numbers.frame()
+        label_efficiency(modules, *tasks, n_labels=[5, 9], repeats=2).frame(), numbers.frame()
     )
 
 
@@ -247,16 +247,16 @@ def test_a_test_row_of_the_pool_is_refused_unless_allowed(data):
     study_of(({**leaking, "noisy": modules["noisy"]}, labels, test_labels), repeats=1)
     tasks = [Task(np.arange(90), labels), Task(np.arange(89, 159), test_labels)]
     with pytest.raises(ModtoolsError, match="1 of 70 examples in test equal"):
-        label_efficiency(modules, *tasks, budgets=[5])
+        label_efficiency(modules, *tasks, n_labels=[5])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budgets": [5, 91]}, "budgets must be at most the 90 rows of train; got 91"),
-        ({"budgets": [0, 5]}, "budgets must be whole numbers of at least 1"),
-        ({"budgets": []}, "budgets must be whole numbers"),
-        ({"budgets": [2.5]}, "budgets must be whole numbers"),
+        ({"n_labels": [5, 91]}, "n_labels must be at most the 90 examples of train; got 91"),
+        ({"n_labels": [0, 5]}, "n_labels must be whole numbers of at least 1"),
+        ({"n_labels": []}, "n_labels must be whole numbers"),
+        ({"n_labels": [2.5]}, "n_labels must be whole numbers"),
         ({"repeats": 0}, "repeats must be a whole number of at least 1"),
         ({"outputs": "rigde"}, 'unknown output "rigde"; did you mean "ridge"'),
         ({"outputs": []}, "needs at least one output"),

@@ -17,7 +17,7 @@ from modtools.studies import _cells, label_efficiency
 pytestmark = pytest.mark.floating_point
 
 KEEPING = {_cells.__file__, _writing.__file__}
-OPTIONS = {"budgets": [3, 10, 40], "repeats": 4}
+OPTIONS = {"n_labels": [3, 10, 40], "repeats": 4}
 
 
 def study_in(folder, data, **options):
@@ -39,7 +39,7 @@ def test_a_finished_study_computes_nothing_again(data, tmp_path, monkeypatch):
     again = study_in(tmp_path, data, outputs=["ridge", "class_mean"])
     for other in (first, again):
         pd.testing.assert_frame_equal(fresh.frame(), other.frame())
-        pd.testing.assert_frame_equal(fresh.draws(), other.draws())
+        pd.testing.assert_frame_equal(fresh.repeats(), other.repeats())
     assert len(cells_in(tmp_path)) == 2 * 2 * 4
 
 
@@ -80,7 +80,7 @@ def run_and_die(moment, *arguments, **options):
 
 
 def test_killed_twenty_times_it_loses_no_finished_cell(data, tmp_path):
-    options = {"budgets": range(1, 61), "repeats": 25}
+    options = {"n_labels": range(1, 61), "repeats": 25}
     lines = []
     tracer = sys.gettrace()
     trace_keeping(lines.append)
@@ -103,7 +103,7 @@ def test_killed_twenty_times_it_loses_no_finished_cell(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budgets": [3, 10, 50]}, r"budgets was \[3, 10, 40\], now \[3, 10, 50\]"),
+        ({"n_labels": [3, 10, 50]}, r"n_labels was \[3, 10, 40\], now \[3, 10, 50\]"),
         ({"repeats": 5}, "repeats was 4, now 5"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"outputs": "logistic"}, r'outputs was \["ridge"\], now \["logistic"\]'),

@@ -10,7 +10,7 @@ from modtools.exceptions import ModtoolsError
 from modtools.retraining import labels_at, learning_curve, rising
 from modtools.studies import label_efficiency
 from modtools.studies._curves import description_length, factors, mean_area, reach
-from modtools.studies._measure import draw_seed
+from modtools.studies._measure import repeat_seed
 
 pytestmark = pytest.mark.floating_point
 
@@ -19,10 +19,10 @@ COUNTS = np.array([2, 8, 32])
 
 @pytest.fixture(scope="module")
 def study(data):
-    return label_efficiency(*data, budgets=[3, 8, 20, 60], repeats=5)
+    return label_efficiency(*data, n_labels=[3, 8, 20, 60], repeats=5)
 
 
-def test_resampled_accuracies_are_means_over_the_rows_and_draws_taken():
+def test_resampled_accuracies_are_means_over_the_examples_and_repeats_taken():
     rng = np.random.default_rng(0)
     right = rng.random((3, 4, 13)) < 0.6
     resamples = Resamples.of([3], n_test=13, seed=1)
@@ -34,21 +34,21 @@ def test_resampled_accuracies_are_means_over_the_rows_and_draws_taken():
         np.testing.assert_allclose(found[number], np.clip(expected, 0, 1), atol=1e-7)
 
 
-@pytest.mark.parametrize(("n_draws", "student"), [(5, 2.776), (10, 2.262), (40, 2.023)])
-def test_resampled_draws_spread_as_a_t_interval(n_draws, student):
-    values = np.random.default_rng(0).normal(size=(n_draws, 200))
-    spread = Resamples.of([n_draws], n_test=1, seed=0).means(values).std(axis=0)
-    expected = values.std(axis=0, ddof=1) / np.sqrt(n_draws) * student / 1.96
+@pytest.mark.parametrize(("n_repeats", "student"), [(5, 2.776), (10, 2.262), (40, 2.023)])
+def test_resampled_repeats_spread_as_a_t_interval(n_repeats, student):
+    values = np.random.default_rng(0).normal(size=(n_repeats, 200))
+    spread = Resamples.of([n_repeats], n_test=1, seed=0).means(values).std(axis=0)
+    expected = values.std(axis=0, ddof=1) / np.sqrt(n_repeats) * student / 1.96
     assert np.mean(spread / expected) == pytest.approx(1, abs=0.12)
 
 
-@pytest.mark.parametrize("n_draws", [2, 3, 4])
-def test_intervals_of_few_draws_cover_the_truth(n_draws):
-    values = np.random.default_rng(0).normal(size=(n_draws, 2000))
-    resamples = Resamples.of([n_draws], n_test=1, seed=0)
+@pytest.mark.parametrize("n_repeats", [2, 3, 4])
+def test_intervals_of_few_repeats_cover_the_mean(n_repeats):
+    values = np.random.default_rng(0).normal(size=(n_repeats, 2000))
+    resamples = Resamples.of([n_repeats], n_test=1, seed=0)
     low, high = percentile_interval(resamples.means(values))
     assert np.mean((low <= 0) & (high >= 0)) >= 0.9
-    np.testing.assert_allclose(resamples.draws[n_draws].sum(axis=1), 1)
+    np.testing.assert_allclose(resamples.draws[n_repeats].sum(axis=1), 1)
 
 
 def test_resampled_accuracies_stay_accuracies():
@@ -58,7 +58,7 @@ def test_resampled_accuracies_stay_accuracies():
     assert (found.min(), found.max()) == (0, 1)
 
 
-def test_the_interval_of_one_draw_is_that_of_its_test_rows():
+def test_the_interval_of_one_repeat_is_that_of_its_test_examples():
     right = np.random.default_rng(0).random((1, 1, 400)) < 0.7
     resampled = Resamples.of([1], n_test=400, seed=0).accuracies(np.packbits(right, axis=2))
     p = right.mean()
@@ -104,7 +104,7 @@ def test_a_plateau_is_reached_where_it_begins():
     assert labels_at(curve, np.array([0.4]), COUNTS)[0] == pytest.approx(8)
 
 
-def test_a_level_that_every_draw_ends_at_is_reached():
+def test_a_level_that_every_repeat_ends_at_is_reached():
     values = np.tile([0.5, 0.8, 0.95], (3, 1))
     resampled = Resamples.of([3], n_test=1, seed=0).means(values)
     assert values.mean(axis=0)[2] < 0.95  # by rounding
@@ -116,7 +116,7 @@ def test_a_level_that_every_draw_ends_at_is_reached():
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5])
-def test_one_budget_reaches_a_level_or_does_not(level):
+def test_one_label_count_reaches_a_level_or_does_not(level):
     found = labels_at(np.array([[0.4]]), np.array([level]), np.array([7]))[0]
     assert found == (0 if level < 0.4 else np.inf)
 
@@ -125,7 +125,7 @@ def test_one_budget_reaches_a_level_or_does_not(level):
     ("level", "expected"),
     [(0.1, (2, "below_first")), (0.3, (4, "reached")), (0.9, (32, "more_than"))],
 )
-def test_what_lies_beyond_the_budgets_is_censored(level, expected):
+def test_what_lies_beyond_the_label_counts_is_censored(level, expected):
     curve = np.array([0.2, 0.4, 0.6])
     found = reach(curve, np.tile(curve, (10, 1)), level, COUNTS)
     assert (round(found.n_labels, 9), found.status) == expected
@@ -151,7 +151,7 @@ def test_factors_between_curves_that_are_shifted_by_two_doublings():
 
 def test_a_module_is_worth_itself(study):
     table = study.savings("clear", "clear")
-    is_rising = np.diff(table["accuracy"], prepend=-1) > 0
+    is_rising = np.diff(table["value"], prepend=-1) > 0
     np.testing.assert_allclose(table["factor"][is_rising], 1)
     assert (table["censored"] == "").all()
 
@@ -159,7 +159,7 @@ def test_a_module_is_worth_itself(study):
 def test_savings_name_what_is_compared(study):
     table = study.savings("clear", "noisy")
     assert list(table) == [
-        *("module", "baseline", "output", "strategy", "n_labels", "accuracy", "equivalent"),
+        *("module", "baseline", "output", "strategy", "n_labels", "value", "equivalent"),
         *("factor", "factor_low", "factor_high", "saved", "censored"),
     ]
     uncensored = table[table["censored"] == ""]
@@ -171,7 +171,7 @@ def test_savings_name_what_is_compared(study):
 
 
 def test_labels_to_reach_are_read_from_the_mean_curve(study):
-    means = study.frame().groupby("module")["accuracy"].apply(np.array)
+    means = study.frame().groupby("module")["value"].apply(np.array)
     target = float(means["noisy"][[1, 2]].mean())
     found = study.labels_to_reach(target).set_index("module").loc["noisy"]
     expected = labels_at(rising(means["noisy"])[None], np.array([target]), np.array([3, 8, 20, 60]))
@@ -187,21 +187,21 @@ def test_areas(data, study):
     assert mean_area(np.array([0.5, 0.5, 0.5]), COUNTS) == pytest.approx(0.5)
     assert mean_area(np.array([0.2, 0.4, 0.8]), COUNTS) == pytest.approx((0.3 + 0.6) / 2)
     table = study.area().set_index("module")
-    means = study.frame().groupby("module")["accuracy"].apply(np.array)
+    means = study.frame().groupby("module")["value"].apply(np.array)
     for module, row in table.iterrows():
         expected = trapezoid(means[module], np.log([3, 8, 20, 60])) / np.log(20)
         assert row["area"] == pytest.approx(expected)
-        assert row["low"] <= row["area"] <= row["high"]
-    with pytest.raises(ModtoolsError, match="an area needs at least two budgets"):
-        label_efficiency(*data, budgets=[5], repeats=1).area()
+        assert row["area_low"] <= row["area"] <= row["area_high"]
+    with pytest.raises(ModtoolsError, match="an area needs at least two label counts"):
+        label_efficiency(*data, n_labels=[5], repeats=1).area()
 
 
 def test_code_length_is_that_of_the_learning_curve(data, study):
     modules, labels, test_labels = data
     train, test = modules["clear"]
     expected = []
-    for draw in range(5):
-        rows = np.random.default_rng(draw_seed(0, draw)).permutation(90)[:60]
+    for repeat in range(5):
+        rows = np.random.default_rng(repeat_seed(0, repeat)).permutation(90)[:60]
         curve = learning_curve(train[rows], labels[rows], test, test_labels, unlabelled=train)
         expected.append(curve.codelength[[2, 7, 19, 59]])
     table = study.codelength()
@@ -211,7 +211,7 @@ def test_code_length_is_that_of_the_learning_curve(data, study):
     np.testing.assert_allclose(found["bits_per_label"], found["bits"] / [3, 8, 20, 60])
     np.testing.assert_allclose(found["compression"], np.log2(3) / found["bits_per_label"])
     with pytest.raises(ModtoolsError, match="no output module of this study has a codelength"):
-        label_efficiency(*data, budgets=[5, 9], repeats=1, outputs="class_mean").codelength()
+        label_efficiency(*data, n_labels=[5, 9], repeats=1, outputs="class_mean").codelength()
 
 
 def test_description_length_charges_the_first_labels_as_guessed():
@@ -228,7 +228,7 @@ def test_surplus_and_sample_complexity(study):
     surplus = study.surplus_description_length(eps).set_index("module").loc["noisy"]
     expected = description_length(losses, np.array([3, 8, 20, 60]), eps, np.log(3))
     assert surplus["surplus"] == pytest.approx(expected)
-    assert surplus["low"] <= surplus["surplus"] <= surplus["high"]
+    assert surplus["surplus_low"] <= surplus["surplus"] <= surplus["surplus_high"]
     assert surplus["censored"] == ""
     found = study.sample_complexity(eps).set_index("module").loc["noisy"]
     assert 8 < found["n_labels"] < 20
@@ -238,17 +238,17 @@ def test_surplus_and_sample_complexity(study):
         study.sample_complexity(0)
 
 
-def test_one_draw_has_no_interval_of_its_losses(data):
-    study = label_efficiency(*data, budgets=[3, 20], repeats=1)
+def test_one_repeat_has_no_interval_of_its_losses(data):
+    study = label_efficiency(*data, n_labels=[3, 20], repeats=1)
     tables = study.codelength(), study.surplus_description_length(0.5), study.sample_complexity(0.9)
     for table in tables:
         ends = [name for name in table if name.endswith(("low", "high"))]
         assert len(ends) == 2
         assert table[ends].isna().all(axis=None)
-    assert study.area()[["low", "high"]].notna().all(axis=None)
+    assert study.area()[["area_low", "area_high"]].notna().all(axis=None)
 
 
 def test_the_picture_holds_the_numbers(study):
     display = study.plot(target=0.6, ceiling=0.9)
     assert sorted(display.frame()["line"].unique()) == ["clear", "noisy"]
-    np.testing.assert_allclose(display.frame()["value"], study.frame()["accuracy"])
+    np.testing.assert_allclose(display.frame()["value"], study.frame()["value"])

@@ -29,28 +29,28 @@ def test_networks_give_what_their_features_give(tasks, tmp_path):
     zoo = Zoo(tmp_path)
     zoo.save(pixels())
     features = tuple(extract(pixels(), task) for task in tasks)
-    expected = label_efficiency({"pixels": features}, *tasks, budgets=[10, 40], repeats=2).frame()
+    expected = label_efficiency({"pixels": features}, *tasks, n_labels=[10, 40], repeats=2).frame()
     for modules in ([pixels()], zoo, {"pixels": pixels(name="other")}):
-        found = label_efficiency(modules, *tasks, budgets=[10, 40], repeats=2).frame()
+        found = label_efficiency(modules, *tasks, n_labels=[10, 40], repeats=2).frame()
         pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_resumed_study_runs_no_network_again(tasks, tmp_path, monkeypatch):
-    first = label_efficiency([pixels()], *tasks, budgets=[10, 40], repeats=2, folder=tmp_path)
+    first = label_efficiency([pixels()], *tasks, n_labels=[10, 40], repeats=2, folder=tmp_path)
     assert list((tmp_path / "features").iterdir())
     monkeypatch.setattr("modtools.modules._module_facts.run", None)
-    again = label_efficiency([pixels()], *tasks, budgets=[10, 40], repeats=2, folder=tmp_path)
+    again = label_efficiency([pixels()], *tasks, n_labels=[10, 40], repeats=2, folder=tmp_path)
     pd.testing.assert_frame_equal(first.frame(), again.frame(), check_exact=True)  # kept cells
 
 
 def test_a_baseline_from_scratch(tasks, tmp_path):
-    options = {"budgets": [20, 60], "repeats": 1, "folder": tmp_path}
+    options = {"n_labels": [20, 60], "repeats": 1, "folder": tmp_path}
     options |= {"network": small_network, "training": {"epochs": 30}}
     study = label_efficiency([pixels()], *tasks, **options)
     table = study.frame()
     scratch = table[table["module"] == "from scratch"]
     assert scratch["output"].unique().tolist() == ["end to end"]
-    assert (scratch["accuracy"] > 0.2).all()
+    assert (scratch["value"] > 0.2).all()
     assert np.isfinite(scratch["log_loss"]).all()
     savings = study.savings("pixels", "from scratch")
     assert savings["n_labels"].tolist() == [20, 60]
@@ -64,7 +64,7 @@ def test_a_baseline_from_scratch(tasks, tmp_path):
 
 @pytest.mark.parametrize("name", ["checkpoint", "seed"])
 def test_a_baseline_shares_neither_checkpoint_nor_seed(tasks, name):
-    with pytest.raises(ModtoolsError, match=f"training= must leave out {name}: each draw and budg"):
+    with pytest.raises(ModtoolsError, match=f"training= must leave out {name}: each repeat "):
         label_efficiency([pixels()], *tasks, network=small_network, training={name: 1})
 
 
@@ -93,7 +93,7 @@ def test_a_baseline_runs_on_the_device_of_the_study(tasks, monkeypatch):
     monkeypatch.setattr(training, "train_end_to_end", spy(training.train_end_to_end))
     monkeypatch.setattr(_from_scratch, "extract", spy(_from_scratch.extract))
     for options in ({"device": "cpu"}, {"training": {"device": "cpu", "recipe": None}}):
-        options = {"network": small_network, "budgets": [10], "repeats": 1, **options}
+        options = {"network": small_network, "n_labels": [10], "repeats": 1, **options}
         label_efficiency([pixels()], *tasks, **options)
     assert seen == ["cpu"] * 4
 
@@ -102,7 +102,7 @@ def test_a_class_of_the_test_rows_only_costs_its_share():
     rng = np.random.default_rng(0)
     inputs = rng.random(size=(30, 8, 8)).astype(np.float32)
     train, test = Task(inputs[:20], np.arange(20) % 10), Task(inputs[20:], np.full(10, 10))
-    options = {"network": small_network, "training": {"epochs": 1}, "budgets": [20], "repeats": 1}
+    options = {"network": small_network, "training": {"epochs": 1}, "n_labels": [20], "repeats": 1}
     table = label_efficiency([pixels()], train, test, **options).frame().set_index("module")
     assert table.loc["from scratch", "log_loss"] == pytest.approx(np.log(21 * 11))
 
@@ -117,16 +117,16 @@ def test_networks_need_tasks_and_names_of_their_own(tasks):
 def test_a_network_that_fails_is_named(tasks, tmp_path):
     broken = PretrainedModule(lambda batch: batch.broken, name="broken")
     with pytest.raises(ModtoolsError, match=r'module "broken" failed .*AttributeError'):
-        label_efficiency([broken], *tasks, budgets=[10])
+        label_efficiency([broken], *tasks, n_labels=[10])
     with pytest.raises(ModtoolsError, match='"broken" cannot be told from others'):
-        label_efficiency([broken], *tasks, budgets=[10], folder=tmp_path)
+        label_efficiency([broken], *tasks, n_labels=[10], folder=tmp_path)
 
 
 def test_a_network_from_scratch_must_be_made_anew(tasks):
     with pytest.raises(ModtoolsError, match="network must be a function without arguments"):
         label_efficiency([pixels()], *tasks, network=small_network())
     with pytest.raises(ModtoolsError, match="it returned int"):
-        label_efficiency([pixels()], *tasks, budgets=[10], repeats=1, network=lambda: 3)
+        label_efficiency([pixels()], *tasks, n_labels=[10], repeats=1, network=lambda: 3)
 
 
 def test_regression_is_refused():

@@ -57,16 +57,18 @@ def select(train, test, folder):
 
 
 def study(train, test, folder):
-    mt.label_efficiency(networks("a", "b"), train, test, budgets=[4], repeats=1, allow_overlap=True)
+    mt.label_efficiency(
+        networks("a", "b"), train, test, n_labels=[4], repeats=1, allow_overlap=True
+    )
 
 
 def study_without_shared_rows(train, test, folder):
-    mt.label_efficiency(networks("a", "b"), train, test, budgets=[4], repeats=1)
+    mt.label_efficiency(networks("a", "b"), train, test, n_labels=[4], repeats=1)
 
 
 def study_in_a_folder(train, test, folder):
     mt.label_efficiency(
-        networks("a", "b"), train, test, budgets=[4], repeats=1, folder=folder, allow_overlap=True
+        networks("a", "b"), train, test, n_labels=[4], repeats=1, folder=folder, allow_overlap=True
     )
 
 
