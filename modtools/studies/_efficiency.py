@@ -134,10 +134,10 @@ class LabelEfficiency(Result):
         -------
         pandas.DataFrame
             Columns module, output, strategy, n_labels, n_labels_low, n_labels_high and status:
-            "reached" where it is within the budgets, "below_first" where the smallest budget lies
-            above it (n_labels is that budget, at most so many are needed), "more_than" where the
-            largest does not reach it (n_labels is that budget, more are needed). An infinite
-            n_labels_high, or an n_labels_low of 0, says that the interval goes beyond the budgets.
+            "reached" where it is within the label counts, "below_first" where the smallest count
+            lies above it (n_labels is that count, at most so many are needed), "more_than" where
+            the largest does not reach it (n_labels is that count, more are needed). An infinite
+            n_labels_high, or an n_labels_low of 0, says that the interval goes beyond the counts.
         """
         level = check_fraction(accuracy, name="accuracy")
         counts = self._plan.counts
@@ -413,7 +413,7 @@ class LabelEfficiency(Result):
         ceiling: Any = None,
         extrapolate_to: int | None = None,
     ) -> LabelEfficiencyDisplay:
-        """Draw accuracy against labels, one line a module, and mark where the target is reached.
+        """Draw accuracy against labels, one line per module, and mark where the target is reached.
 
         Parameters
         ----------
@@ -422,7 +422,7 @@ class LabelEfficiency(Result):
         target : float or None, default=0.9
             Accuracy that is asked for, in (0, 1).
         ceiling : float or mapping of str to float, optional
-            Accuracy with all labels, where it is known: one for all lines, or one a line.
+            Accuracy with all labels, where it is known: one for all lines, or one per line.
         extrapolate_to : int, optional
             Label count to which lines go on, dashed, where the data support it.
 

@@ -70,8 +70,9 @@ def test_json_is_the_study_of_python(cli, feature_files, same):
     )
     assert content["best"] == "good"
     assert content["settings"]["n_labels"] == [6, 12, 24, 45]
-    assert {row["censored"] for row in content["labels_to_reach"]} <= {"", "above", "below"}
-    assert all(set(row) >= {"n_labels", "low", "high"} for row in content["labels_to_reach"])
+    reached = content["labels_to_reach"]
+    assert {row["status"] for row in reached} <= {"reached", "more_than", "below_first"}
+    assert all(set(row) >= {"n_labels", "n_labels_low", "n_labels_high"} for row in reached)
     assert (content["n_pool"], content["n_test"]) == (45, 15)
     assert "modtools" in content["versions"]
 

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from tests.recorded.cases import CASES, FOLDER
+from tests.recorded.cases import CASES, FOLDER, named_as_recorded
 
 pytestmark = pytest.mark.floating_point
 
@@ -156,7 +156,7 @@ def as_recorded(document, recorded):
     Every document now has kind, settings, versions, seconds, columns, rows and extra. Before, what
     is under extra stood beside settings and the rows were "results", or "history" of a training;
     the accuracy of one output module was no row, its settings were no dict, and its interval was a
-    pair.
+    pair; labels to reach an accuracy had the names of `named_as_recorded`.
     """
     rows, settings = document["rows"], document["settings"]
     flat = dict(document.get("extra", {}))
@@ -165,11 +165,10 @@ def as_recorded(document, recorded):
     else:
         name = "history" if document["kind"] == "training_result" else "results"
         flat |= {"settings": settings, name: rows}
-    if document["kind"] == "label_efficiency":
-        words = {"reached": "", "more_than": "above", "below_first": "below"}
-        flat["labels_to_reach"] = [
-            {**row, "status": words[row["status"]]} for row in flat["labels_to_reach"]
-        ]
+    if flat.get("labels_to_reach"):
+        reached = named_as_recorded(pd.DataFrame(flat["labels_to_reach"]))
+        reached = reached.astype(object).where(reached.notna(), None)
+        flat["labels_to_reach"] = reached.to_dict("records")
     if "interval" in recorded:
         flat["interval"] = [flat.pop("accuracy_low"), flat.pop("accuracy_high")]
     return {key: flat[key] for key in recorded if key in flat} | flat
