@@ -28,9 +28,6 @@ __all__ = [
     "reach",
 ]
 
-# Columns of a study as a picture of label efficiency names them.
-_IN_PICTURES = {"accuracy": "value", "accuracy_low": "value_low", "accuracy_high": "value_high"}
-
 
 class Curves:
     """All lines of a study.
@@ -101,7 +98,7 @@ class Curves:
         """Return the table as pictures read it, its lines named as briefly as they differ."""
         rows = zip(table["module"], table["output"], table["strategy"], strict=True)
         lines = [self._names.get(Line(*row), row[0]) for row in rows]
-        return table.assign(line=lines).rename(columns=_IN_PICTURES)
+        return table.assign(line=lines)
 
     @cached_property
     def _names(self) -> dict[Line, str]:

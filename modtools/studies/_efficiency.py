@@ -388,7 +388,7 @@ class LabelEfficiency(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns module, output, strategy, n_labels, accuracy, accuracy_low, accuracy_high (80 %
+            Columns module, output, strategy, n_labels, value, value_low, value_high (80 %
             interval) and refused: the reason why there is no number, else "".
         """
         import pandas as pd

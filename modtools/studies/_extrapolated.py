@@ -67,9 +67,9 @@ def extrapolate_curve(
     Returns
     -------
     dict
-        n_labels, accuracy, accuracy_low, accuracy_high, refused.
+        n_labels, value, value_low, value_high, refused.
     """
-    values = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high"), np.nan)
+    values = dict.fromkeys(("value", "value_low", "value_high"), np.nan)
     refused = reason_not_to_extrapolate(curve, resampled, counts, n_labels)
     if not refused:
         # A resample without an error counts half the least that differs from none.
@@ -83,5 +83,5 @@ def extrapolate_curve(
                 f"the data do not say: the 80 % interval spans {100 * (high - low):.0f} points"
             )
         else:
-            values = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}
+            values = {"value": accuracy, "value_low": low, "value_high": high}
     return {"n_labels": n_labels, **values, "refused": refused}

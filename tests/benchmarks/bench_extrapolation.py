@@ -158,20 +158,20 @@ def measure_studies(features, labels, test_features, test_labels, *, repeats):
     def study(rows, n_labels, repeats, seed):
         pair = {"module": (features, test_features[rows])}
         return mt.label_efficiency(
-            pair, labels, test_labels[rows], budgets=n_labels, outputs=["ridge", "class_mean"],
+            pair, labels, test_labels[rows], n_labels=n_labels, outputs=["ridge", "class_mean"],
             repeats=repeats, seed=seed, allow_overlap=True,
         )  # fmt: skip
 
     truths, found = {}, []
     for ahead in [count for count in TRUTHS if count <= len(labels)]:
         table = study(kept, [ahead], min(3, repeats), 1000 + ahead).frame()
-        truths[ahead] = table.set_index("output")["accuracy"].to_dict()
+        truths[ahead] = table.set_index("output")["value"].to_dict()
     for count in DRAWS:
         spaced = np.unique(np.geomspace(max(count / 25, 4), count, 10).astype(int))
         aheads = [ahead for ahead in truths if 2 * count <= ahead <= 10 * count]
         if aheads and count <= len(labels):
             table = study(seen, spaced, repeats, count).extrapolate(aheads)
-            numbers = table[["accuracy", "accuracy_low", "accuracy_high"]].astype(object)
+            numbers = table[["value", "value_low", "value_high"]].astype(object)
             numbers = numbers.where(numbers.notna(), None).to_numpy().tolist()
             rows = zip(table["output"], table["n_labels"].tolist(), numbers, strict=True)
             found += [[o, count, n, *said, truths[n][o]] for o, n, said in rows]

@@ -26,7 +26,7 @@ def test_a_curve_that_follows_the_law_is_found_again(pace):
     curve = law.accuracies(COUNTS)[0]
     found = extrapolate_curve(curve, noisy(curve), COUNTS, 1280)
     assert found["refused"] == ""
-    numbers = [found[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
+    numbers = [found[name] for name in ("value", "value_low", "value_high")]
     assert numbers == pytest.approx(law.accuracies([1280])[:, 0].tolist())
 
 
@@ -36,8 +36,8 @@ def test_intervals_hold_curves_that_follow_another_law(law):
     found = extrapolate_curve(curve, noisy(curve), COUNTS, 1280)
     expected = accuracies(*law, np.array([1280]))[0]
     assert found["refused"] == ""
-    assert found["accuracy_low"] <= expected <= found["accuracy_high"]
-    assert found["accuracy_low"] <= found["accuracy"] <= found["accuracy_high"]
+    assert found["value_low"] <= expected <= found["value_high"]
+    assert found["value_low"] <= found["value"] <= found["value_high"]
 
 
 def test_a_level_that_is_measured_badly_makes_the_interval_wider():
@@ -54,7 +54,7 @@ def test_intervals_of_noisy_curves_cover_the_truth_about_as_often_as_they_say():
         found = extrapolate_curve(seen, noisy(seen, 0.006, seed + 1000), COUNTS, 1280)
         if not found["refused"]:
             truth = accuracies(*law, np.array([1280]))[0]
-            covered.append(found["accuracy_low"] <= truth <= found["accuracy_high"])
+            covered.append(found["value_low"] <= truth <= found["value_high"])
     assert len(covered) > 30
     assert np.mean(covered) >= 0.65
 
@@ -74,7 +74,7 @@ def test_it_refuses_where_the_data_say_nothing(counts, curve, n_labels, reason):
     assert reason in reason_not_to_extrapolate(curve, resampled, counts, n_labels)
     found = extrapolate_curve(curve, resampled, counts, n_labels)
     assert reason in found["refused"]
-    assert np.isnan([found[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]).all()
+    assert np.isnan([found[name] for name in ("value", "value_low", "value_high")]).all()
 
 
 def test_it_refuses_where_the_interval_is_too_wide():
@@ -88,7 +88,7 @@ def test_an_accuracy_below_zero_is_never_expected():
     curve = np.array([0.0, 0.002, 0.004, 0.006, 0.008, 0.01])
     found = extrapolate_curve(curve, noisy(curve, 0.0005), COUNTS, 640)
     assert found["refused"] == ""
-    assert 0 <= found["accuracy_low"] <= found["accuracy"] <= found["accuracy_high"]
+    assert 0 <= found["value_low"] <= found["value"] <= found["value_high"]
 
 
 def test_a_study_extrapolates_or_says_why_not(data):
@@ -97,7 +97,7 @@ def test_a_study_extrapolates_or_says_why_not(data):
     assert table["n_labels"].tolist() == [180, 90, 2000] * 2
     assert table["refused"].iloc[1].startswith("90 lies within")
     assert "more than 10 times" in table["refused"].iloc[2]
-    assert (table["accuracy"].isna() == (table["refused"] != "")).all()
+    assert (table["value"].isna() == (table["refused"] != "")).all()
     drawn = study.plot(target=None, extrapolate_to=180).frame()
-    has_number = not table.loc[table["n_labels"] == 180, "accuracy"].isna().all()
+    has_number = not table.loc[table["n_labels"] == 180, "value"].isna().all()
     assert drawn["extrapolated"].any() == has_number
