@@ -21,11 +21,11 @@ from modtools.exceptions import ModtoolsError, warn
 from modtools.modules import ModuleCollection
 from modtools.studies._from_scratch import FROM_SCRATCH, Baseline
 from modtools.studies._measure import (
+    Examples,
     Line,
     Measured,
     Pair,
     Plan,
-    Rows,
     label_order,
     measure,
     repeat_seed,
@@ -301,8 +301,8 @@ def _network_cells(
         return
     with quiet():  # one bar at a time
         pairs = dict(read(names=dict.fromkeys(repeat.module for repeat in missing)))
-    rows = {
-        name: Rows.of(name, pair, plan.codes, plan.test_codes, len(plan.classes))
+    examples = {
+        name: Examples.of(name, pair, plan.codes, plan.test_codes, len(plan.classes))
         for name, pair in pairs.items()
     }
     # Threads share the features and start at once; fits that silence warnings need processes.
@@ -310,7 +310,7 @@ def _network_cells(
     parallel = Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
     work = delayed(in_worker)
     tasks = (
-        work(os.getpid(), _measure_repeat, rows[repeat.module], repeat, plan, store)
+        work(os.getpid(), _measure_repeat, examples[repeat.module], repeat, plan, store)
         for repeat in missing
     )
     with threadpool_limits(None if n_jobs in (None, 1) else 1):
@@ -329,7 +329,7 @@ def _entry(repeat: _Repeat, output: str, measured: Measured) -> tuple[Line, int,
     return Line(repeat.module, output, repeat.strategy), repeat.number, measured
 
 
-def _measure_repeat(rows: Rows, repeat: _Repeat, plan: Plan, store: Store) -> Found:
+def _measure_repeat(examples: Examples, repeat: _Repeat, plan: Plan, store: Store) -> Found:
     """Return the cells of a repeat; those that are missing are measured and kept one by one."""
     found, order = [], None
     for output in plan.outputs:
@@ -338,8 +338,8 @@ def _measure_repeat(rows: Rows, repeat: _Repeat, plan: Plan, store: Store) -> Fo
         if measured is None:
             if order is None:
                 seed = repeat_seed(plan.seed, repeat.number)
-                order = label_order(rows, repeat.strategy, plan.counts, seed=seed)
-            measured = measure(rows, order, plan.counts, output)
+                order = label_order(examples, repeat.strategy, plan.counts, seed=seed)
+            measured = measure(examples, order, plan.counts, output)
             store.put(cell, measured)
         found.append(_entry(repeat, output, measured))
     return found

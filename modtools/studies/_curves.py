@@ -194,12 +194,12 @@ def factors(
     Returns
     -------
     dict of str to ndarray
-        n_labels, value, equivalent, factor, factor_low, factor_high, saved, censored.
+        n_labels, value, equivalent, factor, factor_low, factor_high, saved, status.
     """
     (curve, resampled), (other, others) = ours, theirs
     repeated = np.broadcast_to(other, (len(counts), len(counts)))
     found = labels_at(repeated, curve, counts)
-    censored = np.where(found == 0, "below", np.where(np.isinf(found), "above", ""))
+    beyond = np.where(np.isinf(found), "more_than", "reached")
     equivalent = np.clip(found, counts[0], counts[-1])
     ratios = [
         labels_at(others, level, counts) / n for level, n in zip(resampled.T, counts, strict=True)
@@ -213,7 +213,7 @@ def factors(
         "factor_low": low,
         "factor_high": high,
         "saved": 1 - counts / equivalent,
-        "censored": censored,
+        "status": np.where(found == 0, "below_first", beyond),
     }
 
 

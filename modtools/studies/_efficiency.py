@@ -162,9 +162,9 @@ class LabelEfficiency(Result):
             Columns module, baseline, output, strategy, n_labels, value (accuracy of the
             module, monotone), equivalent (labels that the baseline needs for it), factor
             (equivalent / n_labels, above 1 is good), factor_low, factor_high (0 or infinite beyond
-            the label counts), saved (1 - 1/factor) and censored: "above" where the baseline does
-            not reach that accuracy with its largest count (it needs more than equivalent), "below"
-            where its smallest count lies above it.
+            the label counts), saved (1 - 1/factor) and status: "more_than" where the baseline does
+            not reach that accuracy with its largest count (it needs more than equivalent),
+            "below_first" where its smallest count lies above it, else "reached".
         """
         import pandas as pd
 
@@ -269,7 +269,7 @@ class LabelEfficiency(Result):
             return ""
         table = self.savings(best.module, other.module)
         table = table[(table["output"] == best.output) & (table["strategy"] == best.strategy)]
-        known = table[table["censored"] == ""]
+        known = table[table["status"] == "reached"]
         rows = table if known.empty else known
         # Where the labels are neither the fewest nor the most, on a logarithmic axis.
         first, *_, last = self._plan.counts.tolist()
@@ -277,8 +277,8 @@ class LabelEfficiency(Result):
         row = rows.loc[(np.log(rows["n_labels"]) - middle).abs().idxmin()]
         start = f"with {row['n_labels']:.0f} labels it is"
         end = f"than {other.module} with {row['equivalent']:.0f}"
-        if row["censored"]:
-            return f"{start} {'more' if row['censored'] == 'above' else 'less'} accurate {end}"
+        if row["status"] != "reached":
+            return f"{start} {'more' if row['status'] == 'more_than' else 'less'} accurate {end}"
         interval = interval_text(row["factor_low"], row["factor_high"], "{:.1f}")
         return (
             f"{start} as accurate as {other.module} with {row['equivalent']:.0f}: "
@@ -333,8 +333,8 @@ class LabelEfficiency(Result):
         -------
         pandas.DataFrame
             Columns module, output, strategy, surplus (nats, lower is better), surplus_low,
-            surplus_high and censored: "above" where the loss at the largest count is above `eps`
-            still, so that the surplus is larger.
+            surplus_high and status: "more_than" where the loss at the largest count is above `eps`
+            still, so that the surplus is larger, else "reached".
         """
         eps, counts = check_positive(eps, name="eps"), self._plan.counts
         uniform = float(np.log(len(self._plan.classes)))
@@ -345,7 +345,7 @@ class LabelEfficiency(Result):
             return {
                 "surplus": float(description_length(losses, counts, eps, uniform)),
                 **interval("surplus", description_length(resampled, counts, eps, uniform)),
-                "censored": "above" if losses[-1] > eps else "",
+                "status": "more_than" if losses[-1] > eps else "reached",
             }
 
         return self._curves.tidy(columns, needs="log_loss")

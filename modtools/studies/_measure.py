@@ -22,11 +22,11 @@ from modtools.retraining import STRATEGIES, choose_labels, encode_both
 from modtools.tasks import Task
 
 __all__ = [
+    "Examples",
     "Line",
     "Measured",
     "Pair",
     "Plan",
-    "Rows",
     "label_order",
     "measure",
     "repeat_seed",
@@ -220,7 +220,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class Examples:
     """Features of one module, with the standardisation and the classes.
 
     Attributes
@@ -246,7 +246,7 @@ class Rows:
     @classmethod
     def of(
         cls, name: str, pair: Pair, codes: ClassCodes, test_codes: ClassCodes, n_classes: int
-    ) -> "Rows":
+    ) -> "Examples":
         """Standardise, or raise if no output module can learn from these features."""
         mean, scale = column_moments(pair[0])
         if not scale.any():
@@ -258,12 +258,14 @@ class Rows:
         return cls(*pair, mean, scale, codes, test_codes, n_classes)
 
 
-def label_order(rows: Rows, strategy: str, counts: NDArray[np.intp], *, seed: int) -> ClassCodes:
+def label_order(
+    examples: Examples, strategy: str, counts: NDArray[np.intp], *, seed: int
+) -> ClassCodes:
     """Return which examples of the pool are labelled, in order: every count is a first part.
 
     Parameters
     ----------
-    rows : Rows
+    examples : Examples
         Features; ``random`` and ``oracle_balanced`` do not read them, so their examples are
         the same for every module.
     strategy : str
@@ -275,26 +277,28 @@ def label_order(rows: Rows, strategy: str, counts: NDArray[np.intp], *, seed: in
     """
     n = int(counts[-1])
     if strategy in ("random", "oracle_balanced"):
-        labels = rows.codes if strategy == "oracle_balanced" else None
-        blank = np.zeros((len(rows.codes), 1))
+        labels = examples.codes if strategy == "oracle_balanced" else None
+        blank = np.zeros((len(examples.codes), 1))
         return choose_labels(blank, n, strategy=strategy, seed=seed, labels=labels)
     if strategy not in _PLANNED:
-        return choose_labels(rows.train, n, strategy=strategy, seed=seed)
+        return choose_labels(examples.train, n, strategy=strategy, seed=seed)
     order = np.empty(0, dtype=np.intp)
     count = int(counts[0])
     while len(order) < n:
-        chosen = choose_labels(rows.train, count, strategy=strategy, seed=seed)
+        chosen = choose_labels(examples.train, count, strategy=strategy, seed=seed)
         order = np.concatenate([order, chosen[~np.isin(chosen, order)]])[:count]
         count = min(2 * count, n)
     return order
 
 
-def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str) -> Measured:
+def measure(
+    examples: Examples, order: ClassCodes, counts: NDArray[np.intp], output: str
+) -> Measured:
     """Return how an output module does with the first labels of an order.
 
     Parameters
     ----------
-    rows : Rows
+    examples : Examples
         Features and classes.
     order : ndarray of shape (n_labels,)
         Examples that are labelled.
@@ -304,45 +308,45 @@ def measure(rows: Rows, order: ClassCodes, counts: NDArray[np.intp], output: str
         One of `OUTPUTS`.
     """
     order = order[: counts[-1]]
-    codes = rows.codes[order]
-    learned = StandardizedRows(rows.train[order], rows.mean, rows.scale)
-    tests = StandardizedRows(rows.test, rows.mean, rows.scale)
+    codes = examples.codes[order]
+    learned = StandardizedRows(examples.train[order], examples.mean, examples.scale)
+    tests = StandardizedRows(examples.test, examples.mean, examples.scale)
     if output == "ridge":
         curve = evaluate_ridge_path(
             learned,
             codes,
             tests,
-            rows.test_codes,
-            n_classes=rows.n_classes,
+            examples.test_codes,
+            n_classes=examples.n_classes,
             counts=counts,
             with_right=True,
         )
         assert curve.right is not None
         return Measured.of(curve.right, curve.log_loss, curve.codelength)
     dense, dense_tests = learned.dense(), tests.dense()
-    right = np.empty((len(counts), len(rows.test)), dtype=np.bool_)
+    right = np.empty((len(counts), len(examples.test)), dtype=np.bool_)
     log_loss = np.empty(len(counts))
     for position, count in enumerate(counts):
-        winners, likely = _refit(output, dense[:count], codes[:count], dense_tests, rows)
-        right[position] = winners == rows.test_codes
+        winners, likely = _refit(output, dense[:count], codes[:count], dense_tests, examples)
+        right[position] = winners == examples.test_codes
         share = 1 / (count + 1)  # as for the ridge classifier: an unseen class costs finitely much
-        log_loss[position] = -np.log((1 - share) * likely + share / rows.n_classes).mean()
+        log_loss[position] = -np.log((1 - share) * likely + share / examples.n_classes).mean()
     return Measured.of(right, log_loss)
 
 
 def _refit(
-    output: str, learned: FloatMatrix, codes: ClassCodes, tests: FloatMatrix, rows: Rows
+    output: str, learned: FloatMatrix, codes: ClassCodes, tests: FloatMatrix, examples: Examples
 ) -> tuple[ClassCodes, Any]:
     """Return the class predicted for each test example, and the probability of its own class."""
     present = np.unique(codes)
     if len(present) == 1:
         winners = np.full(len(tests), present[0])
-        return winners, (winners == rows.test_codes).astype(np.float64)
+        return winners, (winners == examples.test_codes).astype(np.float64)
     if output == "class_mean":
         winners = ClassMeanOutput(standardize=False).fit(learned, codes).predict(tests)
         return winners, np.nan
     fitted = LogisticOutput(standardize=False).fit(learned, codes)
-    probabilities = np.zeros((len(tests), rows.n_classes))
+    probabilities = np.zeros((len(tests), examples.n_classes))
     probabilities[:, fitted.classes_] = fitted.predict_proba(tests)
-    own = probabilities[np.arange(len(tests)), rows.test_codes]
+    own = probabilities[np.arange(len(tests)), examples.test_codes]
     return probabilities.argmax(axis=1), own

@@ -342,10 +342,10 @@ def label_efficiency_study() -> Any:
         "frame": study.frame(),
         "draws": study.repeats(),
         "reached": named_as_recorded(study.labels_to_reach(0.6)),
-        "savings": study.savings("d", "b"),
+        "savings": named_as_recorded(study.savings("d", "b")),
         "area": study.area(),
         "codelength": study.codelength(),
-        "surplus": study.surplus_description_length(0.5),
+        "surplus": named_as_recorded(study.surplus_description_length(0.5)),
         "complexity": named_as_recorded(study.sample_complexity(0.5)),
     }
 

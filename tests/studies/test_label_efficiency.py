@@ -14,7 +14,7 @@ from modtools.retraining import next_target
 from modtools.retraining._choose import STRATEGIES
 from modtools.studies import label_efficiency
 from modtools.studies._cells import Store, _measure_repeat, _Repeat
-from modtools.studies._measure import Line, Plan, Rows, label_order, repeat_seed
+from modtools.studies._measure import Examples, Line, Plan, label_order, repeat_seed
 from modtools.tasks import Task
 
 pytestmark = pytest.mark.floating_point
@@ -153,7 +153,7 @@ def test_modules_see_the_same_subsets_and_the_seed_decides(data):
 @pytest.mark.parametrize("strategy", [*STRATEGIES, "oracle_balanced"])
 def test_label_counts_are_nested_in_every_strategy(data, strategy):
     modules, labels, test_labels = data
-    rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
+    rows = Examples.of("clear", modules["clear"], labels, test_labels, 3)
     counts = np.array([4, 9, 30])
     order = label_order(rows, strategy, counts, seed=5)
     assert len(set(order.tolist())) == len(order) == 30
@@ -163,8 +163,8 @@ def test_label_counts_are_nested_in_every_strategy(data, strategy):
 
 def test_no_strategy_but_the_oracle_sees_a_label(data):
     modules, labels, test_labels = data
-    rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
-    blind = Rows.of("clear", modules["clear"], 0 * labels, test_labels, 3)
+    rows = Examples.of("clear", modules["clear"], labels, test_labels, 3)
+    blind = Examples.of("clear", modules["clear"], 0 * labels, test_labels, 3)
     for strategy in STRATEGIES:
         chosen = [label_order(r, strategy, np.array([4, 12]), seed=5) for r in (rows, blind)]
         np.testing.assert_array_equal(*chosen)
@@ -209,7 +209,7 @@ def test_several_jobs_give_the_same_table(data):
 
 def test_what_a_process_is_sent_arrives_whole(data):
     modules, labels, test_labels = data
-    rows = Rows.of("clear", modules["clear"], labels, test_labels, 3)
+    rows = Examples.of("clear", modules["clear"], labels, test_labels, 3)
     tasks = Task.of(labels), Task.of(test_labels)
     plan = Plan.of(*tasks, [5], 1, 0, outputs="logistic", strategies="random")
     job = _measure_repeat, rows, _Repeat("clear", "", "random", 0), plan, Store(None, "")

@@ -141,11 +141,11 @@ def test_factors_between_curves_that_are_shifted_by_two_doublings():
     np.testing.assert_allclose(found["factor"], [4, 4, 1])
     np.testing.assert_allclose(found["equivalent"], [8, 32, 32])
     np.testing.assert_allclose(found["saved"], [0.75, 0.75, 0])
-    assert found["censored"].tolist() == ["", "", "above"]
+    assert found["status"].tolist() == ["reached", "reached", "more_than"]
     np.testing.assert_allclose(found["factor_low"], [4, 4, np.inf])
     back = factors(shifted, pair, COUNTS)
     np.testing.assert_allclose(back["factor"], [1, 1 / 4, 1 / 4])
-    assert back["censored"].tolist() == ["below", "", ""]
+    assert back["status"].tolist() == ["below_first", "reached", "reached"]
     np.testing.assert_allclose(back["factor_high"], [0, 1 / 4, 1 / 4])
 
 
@@ -153,19 +153,19 @@ def test_a_module_is_worth_itself(study):
     table = study.savings("clear", "clear")
     is_rising = np.diff(table["value"], prepend=-1) > 0
     np.testing.assert_allclose(table["factor"][is_rising], 1)
-    assert (table["censored"] == "").all()
+    assert (table["status"] == "reached").all()
 
 
 def test_savings_name_what_is_compared(study):
     table = study.savings("clear", "noisy")
     assert list(table) == [
         *("module", "baseline", "output", "strategy", "n_labels", "value", "equivalent"),
-        *("factor", "factor_low", "factor_high", "saved", "censored"),
+        *("factor", "factor_low", "factor_high", "saved", "status"),
     ]
-    uncensored = table[table["censored"] == ""]
-    assert len(uncensored)
-    assert (uncensored["factor_low"] <= uncensored["factor"] + 1e-12).all()
-    assert (uncensored["factor"] <= uncensored["factor_high"] + 1e-12).all()
+    crossed = table[table["status"] == "reached"]
+    assert len(crossed)
+    assert (crossed["factor_low"] <= crossed["factor"] + 1e-12).all()
+    assert (crossed["factor"] <= crossed["factor_high"] + 1e-12).all()
     with pytest.raises(ModtoolsError, match='holds no module "nosy"; did you mean "noisy"'):
         study.savings("clear", "nosy")
 
@@ -229,10 +229,10 @@ def test_surplus_and_sample_complexity(study):
     expected = description_length(losses, np.array([3, 8, 20, 60]), eps, np.log(3))
     assert surplus["surplus"] == pytest.approx(expected)
     assert surplus["surplus_low"] <= surplus["surplus"] <= surplus["surplus_high"]
-    assert surplus["censored"] == ""
+    assert surplus["status"] == "reached"
     found = study.sample_complexity(eps).set_index("module").loc["noisy"]
     assert 8 < found["n_labels"] < 20
-    assert (study.surplus_description_length(1e-3)["censored"] == "above").all()
+    assert (study.surplus_description_length(1e-3)["status"] == "more_than").all()
     assert (study.sample_complexity(1e-3)["status"] == "more_than").all()
     with pytest.raises(ModtoolsError, match="eps must be a finite number above 0"):
         study.sample_complexity(0)
