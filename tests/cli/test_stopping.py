@@ -244,7 +244,7 @@ def test_the_workers_of_a_study_end_with_it(number, to_all, code, tmp_path):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(study.pid, signal.SIGKILL)
-    advice = "study stopped; what is finished is in kept. The same command goes on.\n"
+    advice = "study stopped; what is finished is in kept. The same command resumes.\n"
     assert (study.returncode, out) == (code, "")
     assert error == ("" if number == signal.SIGKILL else advice)
     assert not list(tmp_path.glob("kept/cells/.*"))

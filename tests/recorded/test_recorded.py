@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from tests.recorded.cases import CASES, FOLDER, named_as_recorded
+from tests.recorded.cases import CASES, FOLDER
 
 pytestmark = pytest.mark.floating_point
 
@@ -165,10 +165,11 @@ def as_recorded(document, recorded):
     else:
         name = "history" if document["kind"] == "training_result" else "results"
         flat |= {"settings": settings, name: rows}
-    if flat.get("labels_to_reach"):
-        reached = named_as_recorded(pd.DataFrame(flat["labels_to_reach"]))
-        reached = reached.astype(object).where(reached.notna(), None)
-        flat["labels_to_reach"] = reached.to_dict("records")
+    if document["kind"] == "label_efficiency":
+        words = {"reached": "", "more_than": "above", "below_first": "below"}
+        flat["labels_to_reach"] = [
+            {**row, "status": words[row["status"]]} for row in flat["labels_to_reach"]
+        ]
     if "interval" in recorded:
         flat["interval"] = [flat.pop("accuracy_low"), flat.pop("accuracy_high")]
     return {key: flat[key] for key in recorded if key in flat} | flat

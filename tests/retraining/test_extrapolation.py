@@ -123,20 +123,20 @@ def test_a_smaller_sample_is_less_certain():
 def test_labels_to_reach_undo_accuracy():
     forecast = Forecast(n_labels=100, law=law())
     for wanted, expected in ((0.85, 244), (0.86, 326), (0.88, 765)):
-        n_labels, low, high = forecast.labels_to_reach(wanted)
-        assert n_labels == expected
+        n_labels, low, high, status = forecast.labels_to_reach(wanted)
+        assert (n_labels, status) == (expected, "reached")
         assert low <= n_labels <= high
         assert forecast.accuracy(int(n_labels)).value == pytest.approx(wanted, abs=1e-3)
         if low > 100:
             assert forecast.accuracy(int(low)).high == pytest.approx(wanted, abs=2e-3)
 
 
-def test_what_is_reached_already_needs_no_more_and_what_is_too_far_is_infinite():
+def test_what_is_reached_already_needs_no_more_and_what_is_too_far_is_more_than_the_last_count():
     forecast = Forecast(n_labels=100, law=law())
     assert forecast.labels_to_reach(0.75)[:2] == (100, 100)
-    assert forecast.labels_to_reach(0.999).n_labels == np.inf
+    assert forecast.labels_to_reach(0.999) == (2000, np.inf, np.inf, "more_than")
     flat = Forecast(n_labels=100, law=law(pace=0.0))
-    assert flat.labels_to_reach(0.81).n_labels == np.inf
+    assert flat.labels_to_reach(0.81).status == "more_than"
     assert flat.gain(5) == 0
 
 
