@@ -204,7 +204,7 @@ def _times_taken(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
 def percentile_interval(resampled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
     """Return the 95 % percentile interval over the first axis.
 
-    Infinite values, which stand for what lies beyond the budgets, are ordered, never averaged.
+    Infinite values, which stand for what lies beyond the label counts, are ordered, never averaged.
 
     >>> percentile_interval(np.arange(101.0))
     (array(2.), array(98.))

@@ -61,15 +61,15 @@ def _race(features: Features, target: Target, seed: int) -> list[dict[str, objec
 
 
 def _retrained_on_all(features: Features, target: Target) -> pd.DataFrame:
-    """Return test accuracies of output modules that learned all rows, and who ties with the best.
+    """Return test accuracies of output modules trained on all examples, and ties with the best.
 
-    A module ties with the best where the test rows, on which both are judged, cannot tell the two
-    apart: their paired difference is within 1.96 of its standard errors.
+    A module ties with the best where the two are not distinguishable on the test examples: their
+    paired difference is within 1.96 of its standard errors.
     """
     train, test = rows_of(target)
     learned, judged = train.inputs[:, 0], test.inputs[:, 0]
     right, found = {}, []
-    for name, matrix in track(features.items(), "retrain on all rows", total=len(features)):
+    for name, matrix in track(features.items(), "retrain on all examples", total=len(features)):
         outputs = (LogisticOutput(), RidgeOutput())
         answers = [o.fit(matrix[learned], train.labels).predict(matrix[judged]) for o in outputs]
         right[name] = answers[0] == test.labels

@@ -17,7 +17,7 @@ from modtools.studies import Agreement
 
 RIVALS = ("logme", "knn", PROBE)
 STATIC = ("parameters", "depth", "features")
-KEYS = ["task", "budget", "draw"]
+KEYS = ["task", "per_class", "repeat"]
 
 
 def without_control(table: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def agree(scores: pd.DataFrame, truth: pd.DataFrame, facts: pd.DataFrame) -> Agr
         for target in TARGETS
         if target.images == "fashion" and target.name in set(truth["task"])
     }
-    names = {"budget": "n_labels", "draw": "repeat"}
+    names = {"per_class": "n_labels"}
     return mt.score_agreement(
         scores[[*KEYS, "score", "module", "value"]].rename(columns=names),
         truth[[*KEYS, "module", "accuracy"]].rename(columns=names),
@@ -66,22 +66,22 @@ def predicted_and_achieved(scores: pd.DataFrame, truth: pd.DataFrame) -> pd.Data
 
 
 def prediction_figures(table: pd.DataFrame) -> dict[str, float]:
-    """Return errors and coverages by budget, means over tasks so that each counts alike."""
+    """Return errors and coverages by label count, means over tasks so that each counts alike."""
     figures: dict[str, float] = {}
-    for budget, rows in table.groupby("budget"):
+    for per_class, rows in table.groupby("per_class"):
         picked, others = rows[rows["picked"]], rows[~rows["picked"]]
         by_task = rows.groupby("task")
         figures |= {
-            f"mae_{budget}": by_task["error"].agg(lambda e: e.abs().mean()).mean(),
-            f"bias_{budget}": by_task["error"].mean().mean(),
-            f"picked_bias_{budget}": picked.groupby("task")["error"].mean().mean(),
-            f"coverage_{budget}": by_task["covered"].mean().mean(),
-            f"worst_task_coverage_{budget}": by_task["covered"].mean().min(),
-            f"picked_coverage_{budget}": picked["covered"].mean(),
-            f"pair_coverage_{budget}": others["pair_covered"].mean(),
-            f"half_width_{budget}": 50 * (rows["predicted_high"] - rows["predicted_low"]).mean(),
-            f"odds_of_pick_{budget}": picked["probability_best"].mean(),
-            f"pick_is_best_{budget}": picked["is_best"].mean(),
+            f"mae_{per_class}": by_task["error"].agg(lambda e: e.abs().mean()).mean(),
+            f"bias_{per_class}": by_task["error"].mean().mean(),
+            f"picked_bias_{per_class}": picked.groupby("task")["error"].mean().mean(),
+            f"coverage_{per_class}": by_task["covered"].mean().mean(),
+            f"worst_task_coverage_{per_class}": by_task["covered"].mean().min(),
+            f"picked_coverage_{per_class}": picked["covered"].mean(),
+            f"pair_coverage_{per_class}": others["pair_covered"].mean(),
+            f"half_width_{per_class}": 50 * (rows["predicted_high"] - rows["predicted_low"]).mean(),
+            f"odds_of_pick_{per_class}": picked["probability_best"].mean(),
+            f"pick_is_best_{per_class}": picked["is_best"].mean(),
         }
     return {name: float(value) for name, value in figures.items()}
 
@@ -116,10 +116,10 @@ def several_figures(combined: pd.DataFrame, table: pd.DataFrame) -> dict[str, fl
     rows["gain"] = 100 * (rows["accuracy"] - rows["accuracy_single"])
     rows["over_best"] = 100 * (rows["accuracy"] - rows["hindsight"])
     figures = {}
-    for (what, budget), part in rows.groupby(["what", "budget"]):
+    for (what, per_class), part in rows.groupby(["what", "per_class"]):
         means = part.groupby("task")[["gain", "over_best"]].mean().mean()
-        figures[f"{what}_gain_{budget}"] = float(means["gain"])
-        figures[f"{what}_over_best_single_{budget}"] = float(means["over_best"])
+        figures[f"{what}_gain_{per_class}"] = float(means["gain"])
+        figures[f"{what}_over_best_single_{per_class}"] = float(means["over_best"])
     for what in rows["what"].unique():
         hurts = rows.loc[rows["what"] == what, "gain"] < -0.5
         figures[f"{what}_hurts_fraction"] = float(hurts.mean())
@@ -139,7 +139,7 @@ def _figures_of(races: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
     """Return what races cost, and whether they keep the best module.
 
     The best is that of a tuned logistic output module, of the ridge one that a race learns, or any
-    that the test rows cannot tell from the best.
+    that is not distinguishable from the best on the test examples.
     """
     certified = races[races["mode"] == "certified"]
     halving = races[races["mode"] == "halving"]
@@ -171,8 +171,8 @@ def score_table(agreement: Agreement, scores: pd.DataFrame) -> pd.DataFrame:
     wide = means.pivot(index="score", columns=["measure", "n_labels"], values="value")
     wide = wide[["weighted_tau", "regret"]]
     wide.columns = [f"{measure}_{count}" for measure, count in wide.columns]
-    most = scores["budget"].max()
-    seconds = scores[scores["budget"] == most].groupby("score")["seconds"].mean()
+    most = scores["per_class"].max()
+    seconds = scores[scores["per_class"] == most].groupby("score")["seconds"].mean()
     taus = means[means["measure"] == "weighted_tau"]
     order = taus.groupby("score")["value"].mean().sort_values(ascending=False).index
     static = means.groupby("score")["static"].first()
@@ -180,22 +180,22 @@ def score_table(agreement: Agreement, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(agreement: Agreement, table: pd.DataFrame, folder: Path) -> None:
-    """Draw agreement at the middle budget, and predicted against achieved at all."""
-    budgets = sorted(table["budget"].unique())
-    middle = budgets[len(budgets) // 2]
+    """Draw agreement at the middle label count, and predicted against achieved at all."""
+    counts = sorted(table["per_class"].unique())
+    middle = counts[len(counts) // 2]
     display = agreement.plot(score=PREDICTED, n_labels=middle)
     display.save(folder / f"agreement_{middle}.png")
     plt.close(display.figure_)
-    panels = np.atleast_1d(new_axes(4.0 * len(budgets), 4.2, ncols=len(budgets)))
-    for ax, budget in zip(panels, budgets, strict=True):
-        _draw_predictions(ax, table[table["budget"] == budget], budget)
+    panels = np.atleast_1d(new_axes(4.0 * len(counts), 4.2, ncols=len(counts)))
+    for ax, per_class in zip(panels, counts, strict=True):
+        _draw_predictions(ax, table[table["per_class"] == per_class], per_class)
     panels[0].set_ylabel("achieved by the retrained output module (%)", color=INK)
     panels[0].legend(frameon=False, fontsize="x-small", labelcolor=INK, loc="upper left")
     save_figure(panels[0].get_figure(), folder / "predicted.png")
     plt.close(panels[0].get_figure())
 
 
-def _draw_predictions(ax: Any, rows: pd.DataFrame, budget: int) -> None:
+def _draw_predictions(ax: Any, rows: pd.DataFrame, per_class: int) -> None:
     import seaborn as sns
 
     clear_frame(ax, grid="both")
@@ -205,5 +205,5 @@ def _draw_predictions(ax: Any, rows: pd.DataFrame, budget: int) -> None:
         ax.plot(100 * own["predicted"], 100 * own["accuracy"], ".", color=color, label=task, ms=3)
     low = 100 * min(rows["predicted"].min(), rows["accuracy"].min())
     ax.plot([low, 100], [low, 100], color=INK, linewidth=0.8, linestyle="--")
-    ax.set_title(f"{budget} labels a class", loc="left", color=INK)
+    ax.set_title(f"{per_class} labels per class", loc="left", color=INK)
     ax.set_xlabel("predicted (%)", color=INK)

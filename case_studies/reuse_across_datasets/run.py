@@ -1,4 +1,4 @@
-"""Choose among 33 modules for eight target tasks, with 5, 20 and 100 labels a class.
+"""Choose among 33 modules for eight target tasks, with 5, 20 and 100 labels per class.
 
     python case_studies/reuse_across_datasets/run.py [--quick] [--json FILE]
 
@@ -19,7 +19,7 @@ import report
 from candidates import IMAGE_SETS, extract_all
 from races import N_ORDERS, run_races
 from scores import scored
-from several import BUDGETS as COMBINED_BUDGETS, combined
+from several import COUNTS as COMBINED_COUNTS, combined
 from targets import TARGETS, Target
 from truth import Cell, achieved, cells_of
 
@@ -27,8 +27,8 @@ from modtools._writing import json_text, write_file
 
 HERE = Path(__file__).parent
 ZOO = HERE.parent / "zoo" / "results" / "zoo"
-BUDGETS, QUICK_BUDGETS = (5, 20, 100), (5, 20)
-N_DRAWS, QUICK_DRAWS = 5, 1
+COUNTS, QUICK_COUNTS = (5, 20, 100), (5, 20)
+N_REPEATS, QUICK_REPEATS = 5, 1
 QUICK_TARGETS = ("digits", "odd-digits")
 RACED = ("fashion", "upper-body", "digits")  # 4,000 rows, 2,000 and 1,198
 N_CORES = 2
@@ -49,10 +49,15 @@ class Place:
 
     @property
     def cells(self) -> list[Cell]:
-        """Every task with every budget and draw of labels."""
-        budgets = QUICK_BUDGETS if self.quick else BUDGETS
-        draws = range(QUICK_DRAWS if self.quick else N_DRAWS)
-        return [Cell(t, budget, draw) for draw in draws for t in self.targets for budget in budgets]
+        """Every task with every label count and random subset of labels."""
+        counts = QUICK_COUNTS if self.quick else COUNTS
+        repeats = range(QUICK_REPEATS if self.quick else N_REPEATS)
+        return [
+            Cell(t, per_class, repeat)
+            for repeat in repeats
+            for t in self.targets
+            for per_class in counts
+        ]
 
     @property
     def checkpoints(self) -> Path:
@@ -69,7 +74,7 @@ def measure(place: Place) -> dict[str, Any]:
     jobs = {"n_jobs": 1 if place.quick else N_CORES}
     tables["truth"] = cells_of(place.cells, features, achieved, kept / "truth", **jobs)
     tables["scores"] = cells_of(place.cells, features, scored, kept / "scores", **jobs)
-    several = [cell for cell in place.cells if cell.per_class in COMBINED_BUDGETS]
+    several = [cell for cell in place.cells if cell.per_class in COMBINED_COUNTS]
     tables["several"] = cells_of(several, features, combined, kept / "several", **jobs)
     raced, n_orders = (QUICK_TARGETS[-1:], 1) if place.quick else (RACED, N_ORDERS)
     targets = [next(t for t in place.targets if t.name == name) for name in raced]
@@ -99,7 +104,7 @@ def write_results(place: Place, tables: dict[str, Any]) -> None:
     write_file(place.folder / "figures.json", json_text(figures))
     table = report.score_table(agreement, scores)
     write_file(place.folder / "scores.csv", table.to_csv(index=False, float_format="%.3f"))
-    means = truth.groupby(["task", "budget", "module"], as_index=False)["accuracy"].mean()
+    means = truth.groupby(["task", "per_class", "module"], as_index=False)["accuracy"].mean()
     write_file(place.folder / "truth.csv", means.to_csv(index=False, float_format="%.4f"))
     report.draw(agreement, predicted, place.folder)
     text = _markdown(table)
@@ -129,19 +134,19 @@ def _minutes(tables: dict[str, Any]) -> float:
     seconds = sum(float(races["seconds"].sum()) for races, _ in tables["races"].values())
     for name in ("truth", "scores", "several"):
         cells = tables[name].drop_duplicates(report.KEYS)
-        alike = cells.groupby(["task", "budget"])["cell_seconds"]
+        alike = cells.groupby(["task", "per_class"])["cell_seconds"]
         seconds += float(cells["cell_seconds"].fillna(alike.transform("mean")).sum())
     return seconds / N_CORES / 60
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    budgets = [name.split("_")[-1] for name in table.columns if name.startswith("regret_")]
-    header = ["score", *(f"tau, {b}" for b in budgets), *(f"regret, {b}" for b in budgets), "s"]
+    counts = [name.split("_")[-1] for name in table.columns if name.startswith("regret_")]
+    header = ["score", *(f"tau, {b}" for b in counts), *(f"regret, {b}" for b in counts), "s"]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for row in table.to_dict("records"):
         name = f"*{row['score']}*" if row["static"] else row["score"]
-        cells = [f"{row[f'weighted_tau_{b}']:.2f}" for b in budgets]
-        cells += [f"{row[f'regret_{b}']:.1f}" for b in budgets]
+        cells = [f"{row[f'weighted_tau_{b}']:.2f}" for b in counts]
+        cells += [f"{row[f'regret_{b}']:.1f}" for b in counts]
         seconds = "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2f}"
         lines.append("| " + " | ".join([name, *cells, seconds]) + " |")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from truth import Features
 import modtools as mt
 from modtools.outputs import LogisticOutput
 
-BUDGETS = (20, 100)
+COUNTS = (20, 100)
 
 
 def combined(features: Features, rows: Draw) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def images(name: str) -> mt.Task:
 
 @cache
 def rows_of(target: Target) -> tuple[mt.Task, mt.Task]:
-    """Return the rows to draw labels from and the rows to test on; inputs are row numbers."""
+    """Return the examples to label and those to test on; inputs are row numbers."""
     labels = images(target.images).labels
     rows = np.flatnonzero(np.isin(labels, target.classes))
     own = labels[rows]
@@ -80,7 +80,7 @@ def rows_of(target: Target) -> tuple[mt.Task, mt.Task]:
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw of labels: what a user would have, and the rows that judge."""
+    """One random subset of labels: what a user would have, and the test examples."""
 
     few: NDArray[np.intp]
     few_labels: NDArray[np.intp]
@@ -90,7 +90,7 @@ class Draw:
 
 
 def draw(target: Target, per_class: int, seed: int) -> Draw:
-    """Return a draw of so many labels a class; draws of one seed are nested."""
+    """Return a random subset of so many labels per class; subsets of one seed are nested."""
     train, test = rows_of(target)
     few = train.few_labels(per_class=per_class, seed=seed)
     rest = np.setdiff1d(train.inputs[:, 0], few.inputs[:, 0])

@@ -21,7 +21,7 @@ Features = dict[str, NDArray[np.float32]]
 
 
 class Cell(NamedTuple):
-    """One task with one draw of so many labels a class."""
+    """One task with one random subset of so many labels per class."""
 
     target: Target
     per_class: int
@@ -65,7 +65,7 @@ def cells_of(
             pass
     tables = [
         pd.read_csv(folder / f"{cell.name}.csv").assign(
-            task=cell.target.name, budget=cell.per_class, draw=cell.seed
+            task=cell.target.name, per_class=cell.per_class, repeat=cell.seed
         )
         for cell in cells
     ]

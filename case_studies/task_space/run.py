@@ -37,13 +37,13 @@ SEED = 0
 STRENGTH = 0.1  # of the retrained output module
 PREPROCESS = image_preprocess(size=28, mean=0.286, std=0.353, channels=1)
 
-SCORE = "hscore"  # 400 labels of 64 features: there are enough rows for it
+SCORE = "hscore"  # 400 labels of 64 features: there are enough examples for it
 OTHERS = ("nmse", "regularized_hscore", "centered_alignment", "lda", "ridge")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that modules learn from, those that a target task has labels of, and test rows."""
+    """The examples that modules are trained on, the labelled ones of a task, and test examples."""
 
     train: mt.Task
     few: mt.Task
@@ -97,7 +97,7 @@ def train_module(pair: tuple[int, int], rows: Rows, *, quick: bool) -> Any:
 
 
 def retrained_accuracy(features: np.ndarray, labels: Any, test: np.ndarray, truth: Any) -> float:
-    """Return the test accuracy of an output module retrained on the labelled rows."""
+    """Return the test accuracy of an output module retrained on the labelled examples."""
     output = LogisticOutput(strength=STRENGTH).fit(features, labels)
     return float((output.predict(test) == truth).mean())
 

@@ -98,7 +98,7 @@ class TaskSpaceDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            One row a task and module; achieved is missing where it is not known.
+            One row per task and module; achieved is missing where it is not known.
         """
         table = _tidy(self.matrix).rename("value").reset_index()
         achieved = float("nan") if self.achieved is None else _tidy(self.achieved).to_numpy()

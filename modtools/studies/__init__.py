@@ -1,4 +1,4 @@
-"""Studies: questions that need many scores and a truth, answered with evidence."""
+"""Studies: label efficiency, agreement of scores with achieved accuracies, and task space."""
 
 from modtools.studies._agreement import Agreement, score_agreement
 from modtools.studies._cells import check_study_folder as check_study_folder

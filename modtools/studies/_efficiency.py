@@ -374,16 +374,16 @@ class LabelEfficiency(Result):
         return self._curves.tidy(columns, needs="log_loss")
 
     def extrapolate(self, n_labels: int | Sequence[int]) -> "pd.DataFrame":
-        """Say how the curves go on beyond the budgets, or why nobody can.
+        """Return how the curves continue beyond the label counts, or the reason not to extrapolate.
 
-        The law of `extrapolate` (modtools.retraining) goes on from the mean at the largest budget,
-        at the pace of the last third of the curve. What the interval cannot hold is a curve that
-        changes its shape.
+        The law of `extrapolate` (modtools.retraining) continues from the mean at the largest label
+        count, at the pace of the last third of the curve. What the interval cannot hold is a curve
+        that changes its shape.
 
         Parameters
         ----------
         n_labels : int or sequence of int
-            Label counts, at most ten times the largest budget.
+            Label counts, at most ten times the largest of the study.
 
         Returns
         -------
@@ -424,7 +424,7 @@ class LabelEfficiency(Result):
         ceiling : float or mapping of str to float, optional
             Accuracy with all labels, where it is known: one for all lines, or one per line.
         extrapolate_to : int, optional
-            Label count to which lines go on, dashed, where the data support it.
+            Label count to which lines continue, dashed, where the data support it.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How a curve goes on beyond its label counts, or the reason why nobody can say."""
+"""How a curve continues beyond its label counts, or the reason not to extrapolate it."""
 
 from typing import Any
 
@@ -33,11 +33,11 @@ def reason_not_to_extrapolate(
     """
     tail = counts >= counts[-1] / _TAIL
     if n_labels <= counts[-1]:
-        return f"{n_labels} lies within the budgets: read frame()"
+        return f"{n_labels} lies within the label counts: read frame()"
     if n_labels > _FURTHEST * counts[-1]:
-        return f"{n_labels} is more than {_FURTHEST} times the largest budget, {counts[-1]}"
+        return f"{n_labels} is more than {_FURTHEST} times the largest label count, {counts[-1]}"
     if np.count_nonzero(tail) < _FEWEST or counts[-1] < _LEAST_SPAN * counts[tail][0]:
-        return f"at least {_FEWEST} budgets over a factor of {_LEAST_SPAN} are needed"
+        return f"at least {_FEWEST} label counts over a factor of {_LEAST_SPAN} are needed"
     if curve[tail].max() == 1:
         return "no error is left to extrapolate"
     # The last half of the tail on a logarithmic axis must rise in nearly every resample.
@@ -45,7 +45,7 @@ def reason_not_to_extrapolate(
     middle = min(int(middle), len(counts) - 2)
     slopes = _slopes(resampled[:, middle:], np.log(counts[middle:]))
     if np.quantile(slopes, _LEAST_RISE) <= 0:
-        return "accuracy does not rise beyond its noise over the last budgets"
+        return "accuracy does not rise beyond its noise over the last label counts"
     return ""
 
 
@@ -57,7 +57,7 @@ def _slopes(curves: FloatMatrix, logs: FloatMatrix) -> FloatMatrix:
 def extrapolate_curve(
     curve: FloatMatrix, resampled: FloatMatrix, counts: NDArray[np.intp], n_labels: int
 ) -> dict[str, Any]:
-    """Return accuracy and 80 % interval at a label count beyond the budgets, or why not.
+    """Return accuracy and 80 % interval at a label count beyond those measured, or why not.
 
     Parameters
     ----------

@@ -148,7 +148,7 @@ def _pooled(sums: FloatMatrix, weights: FloatMatrix) -> tuple[float, float, floa
 def _share_columns(
     tasks: Sequence[Sequence[_Cell]], resampled: Resampled, close: Mask | None
 ) -> Columns:
-    """Return the shares of pairs in the right order, of all, by quarter of the gap, of one size."""
+    """Return the fractions of pairs in order: of all, by quarter of the gap, of one size."""
     per_task = []
     for task in tasks:
         shares = np.array([_shares(cell, close) for cell in task])
@@ -165,7 +165,7 @@ def _share_columns(
 
 
 def _shares(cell: _Cell, close: Mask | None) -> FloatMatrix:
-    """Return the share of pairs that the score puts in order (n_shares, ..); NaN without pairs.
+    """Return the fraction of pairs that the score puts in order (n_shares, ..); NaN without pairs.
 
     Pairs of equal accuracy have no order; a tie of the score counts half.
     """

@@ -34,7 +34,7 @@ __all__ = [
 
 Pair: TypeAlias = tuple[FloatArray, FloatArray]  # features of the pool and of the test examples
 OUTPUTS: Final = ("ridge", "logistic", "class_mean")
-# The same examples whatever the seed: a second repeat would tell nothing.
+# The same examples whatever the seed: a second repeat would add nothing.
 _WITHOUT_RANDOMNESS: Final = ("k_center", "herding", "variance")
 # Clusters are found for one number of labels: beyond the smallest one they are planned anew with
 # every doubling, without regard to what is labelled; examples labelled before come first.

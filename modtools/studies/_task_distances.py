@@ -61,9 +61,9 @@ def _directions(rows: FloatMatrix) -> FloatMatrix:
 
 
 def embed(distances: FloatMatrix) -> tuple[FloatMatrix, float]:
-    """Return places in the plane (n_tasks, 2) by classical scaling, and the share they keep.
+    """Return places in the plane (n_tasks, 2) by classical scaling, and the fraction they keep.
 
-    The share is that of the squared distances. Each axis points to where its largest place is
+    The fraction is that of the squared distances. Each axis points to where its largest place is
     positive, so that the same distances give the same picture.
 
     Examples
@@ -129,7 +129,7 @@ def _spearman(first: FloatMatrix, second: FloatMatrix) -> float:
 
 
 def _mantel(first: FloatMatrix, second: FloatMatrix, seed: int) -> float:
-    """Return the share of permutations of the tasks that agree at least as well."""
+    """Return the fraction of permutations of the tasks that agree at least as well."""
     n_tasks, rng = len(first), np.random.default_rng(seed)
     rows, columns = np.triu_indices(n_tasks, 1)
     ranks, square = _ranks(first), np.zeros((n_tasks, n_tasks))

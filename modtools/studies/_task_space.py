@@ -47,7 +47,7 @@ class DistanceAgreement:
         Mantel's: the fraction of 999 random permutations of the tasks, and the one found, that
         agree at least as well.
     pairs : pandas.DataFrame
-        Columns task, other, distance and achieved_distance, one row a pair of tasks.
+        Columns task, other, distance and achieved_distance, one row per pair of tasks.
     """
 
     spearman: float
@@ -110,7 +110,7 @@ class TaskSpace(Result):
         Returns
         -------
         pandas.DataFrame
-            One row a task, one column a module; higher is better.
+            One row per task, one column per module; higher is better.
         """
         return self._matrix.copy()
 
@@ -334,7 +334,7 @@ def task_space(
     modules : Zoo, path of a zoo, list of PretrainedModule, or dict
         The candidate modules, in any form that `ModuleCollection.of_task` accepts; at least two,
         and two beside those that `source` says were trained on either task of any pair. A dict
-        ``{module: {task: features}}`` holds cached features, one row a label.
+        ``{module: {task: features}}`` holds cached features, one row per label.
     tasks : sequence of Task, or dict
         At least two labelled tasks of different names, or ``{name: Task}``. For cached features
         ``{name: labels}`` is enough.
