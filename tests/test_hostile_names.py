@@ -92,7 +92,8 @@ def displays():
     yield ParetoDisplay(results=pareto, cost=hostile, title=hostile)
     lines = pd.DataFrame({"line": NAMES * 2, "n_labels": [10] * n + [20] * n})
     lines["value"] = np.tile(accuracy, 2)
-    reached = pd.DataFrame({"line": NAMES, "n_labels": 15.0, "low": 12.0, "high": 18.0})
+    interval = {"n_labels_low": 12.0, "n_labels_high": 18.0}
+    reached = pd.DataFrame({"line": NAMES, "n_labels": 15.0, **interval})
     ceiling = dict.fromkeys(NAMES, 0.9)
     options = {"reached": reached, "ceiling": ceiling, "target": 0.7, "title": hostile}
     yield LabelEfficiencyDisplay(lines, **options)
