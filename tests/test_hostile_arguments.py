@@ -105,7 +105,7 @@ CALLS = {
     "PretrainedModule": [
         lambda x: PretrainedModule(x, name="net"),
         lambda x: PretrainedModule(nn.ReLU(), name=x),
-        lambda x: PretrainedModule(nn.ReLU(), name="net", tap=x),
+        lambda x: PretrainedModule(nn.ReLU(), name="net", layers=x),
         lambda x: PretrainedModule(nn.ReLU(), name="net", pooling=x),
     ],
     "Task": [
@@ -326,7 +326,7 @@ def test_labels_of_a_bad_item_and_code_of_the_user_are_named_with_their_cause():
 def test_layers_of_a_script_module_are_refused_with_what_to_do(make):
     network = make(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
     with pytest.raises(ModtoolsError, match=r"lies in a ScriptModule.*as it was before torch\.jit"):
-        PretrainedModule(network, name="net", tap="0")
+        PretrainedModule(network, name="net", layers="0")
     assert extract(PretrainedModule(network, name="net"), TASK).shape == (12, 2)
 
 

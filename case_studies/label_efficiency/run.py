@@ -82,7 +82,7 @@ def resizing(module: mt.PretrainedModule) -> mt.PretrainedModule:
     return mt.PretrainedModule(
         module.network,
         name=module.name,
-        tap="features",
+        layers="features",
         preprocess=PREPROCESS,
         build=module.build,
     )

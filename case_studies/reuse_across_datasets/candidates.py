@@ -48,13 +48,13 @@ def make_missing(zoo: Path) -> None:
 
 
 def iter_networks(zoo: Path, *, quick: bool) -> Iterator[mt.PretrainedModule]:
-    """Yield every network with the taps at which it is read."""
+    """Yield every network with the layers at which it is read."""
     yield pixels()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         untrained = networks.compact_convnet(10, 1)
     yield mt.PretrainedModule(
-        untrained, name="compact-random", tap=["block3", "features"], preprocess=PREPROCESS
+        untrained, name="compact-random", layers=["block3", "features"], preprocess=PREPROCESS
     )
     if quick:
         return
@@ -62,7 +62,7 @@ def iter_networks(zoo: Path, *, quick: bool) -> Iterator[mt.PretrainedModule]:
     modules = mt.Zoo(zoo)
     for name in trained_names():
         yield mt.PretrainedModule(
-            modules.load(name).network, name=name, tap="features", preprocess=PREPROCESS
+            modules.load(name).network, name=name, layers="features", preprocess=PREPROCESS
         )
     for version in (0, 1, 2):
         yield efficientnet_lite(version)
@@ -81,27 +81,27 @@ def extract_all(
     for module in track(iter_networks(zoo, quick=quick), "extract", total=24):
         for name, features in found.items():
             extracted = mt.extract(module, images(name), batch_size=128, cache=cache)
-            arrays = extracted if isinstance(extracted, dict) else {module.taps[0]: extracted}
+            arrays = extracted if isinstance(extracted, dict) else {module.layers[0]: extracted}
             features |= dict(zip(module.names, arrays.values(), strict=True))
         widths = [found[image_sets[0]][name].shape[1] for name in module.names]
         facts += [
             {
                 "module": name,
-                "parameters": module.n_parameters(tap),
-                "depth": depth_of(module, tap),
+                "parameters": module.n_parameters(layer),
+                "depth": depth_of(module, layer),
                 "features": width,
                 "source": module.name.split("-")[0] if module.name in trained_names() else "",
             }
-            for name, tap, width in zip(module.names, module.taps, widths, strict=True)
+            for name, layer, width in zip(module.names, module.layers, widths, strict=True)
         ]
     return found, pd.DataFrame(facts)
 
 
-def depth_of(module: mt.PretrainedModule, tap: str | None) -> int:
-    """Return how many layers with weights run before a tap ends."""
+def depth_of(module: mt.PretrainedModule, layer: str | None) -> int:
+    """Return how many layers with weights run before a layer ends."""
     parts = list(module.network.modules())
-    if tap is not None:
-        inside = {id(part) for part in module.inner_module(tap).modules()}
+    if layer is not None:
+        inside = {id(part) for part in module.inner_module(layer).modules()}
         parts = parts[: max(i for i, part in enumerate(parts) if id(part) in inside) + 1]
     layers = (torch.nn.Conv2d, torch.nn.Linear)
     return sum(isinstance(part, layers) for part in parts)

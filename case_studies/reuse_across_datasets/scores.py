@@ -37,7 +37,7 @@ def scored(features: Features, rows: Draw) -> pd.DataFrame:
 
 
 def _probe(name: str, matrix: Any, labels: Any) -> dict[str, Any]:
-    """Return the accuracy of three folds at one strength, as most people would try first."""
+    """Return the accuracy of three folds at one alpha, as most people would try first."""
     started = time.perf_counter()
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     folds = StratifiedKFold(3, shuffle=True, random_state=0)

@@ -44,7 +44,7 @@ def achieved(features: Features, rows: Draw) -> pd.DataFrame:
     for name, matrix in features.items():
         output = LogisticOutput().fit(matrix[rows.few], rows.few_labels)
         right = output.predict(matrix[rows.test]) == rows.test_labels
-        found.append({"module": name, "accuracy": right.mean(), "strength": output.strength_})
+        found.append({"module": name, "accuracy": right.mean(), "alpha": output.alpha_})
     return pd.DataFrame(found).assign(n_test=len(rows.test), n_labels=len(rows.few))
 
 

@@ -34,7 +34,7 @@ SIZES = (784, 128, 64, 2)
 RECIPE = Recipe(learning_rate=6e-3)
 EPOCHS = 3
 SEED = 0
-STRENGTH = 0.1  # of the retrained output module
+ALPHA = 0.1  # of the retrained output module
 PREPROCESS = image_preprocess(size=28, mean=0.286, std=0.353, channels=1)
 
 SCORE = "hscore"  # 400 labels of 64 features: there are enough examples for it
@@ -98,7 +98,7 @@ def train_module(pair: tuple[int, int], rows: Rows, *, quick: bool) -> Any:
 
 def retrained_accuracy(features: np.ndarray, labels: Any, test: np.ndarray, truth: Any) -> float:
     """Return the test accuracy of an output module retrained on the labelled examples."""
-    output = LogisticOutput(strength=STRENGTH).fit(features, labels)
+    output = LogisticOutput(alpha=ALPHA).fit(features, labels)
     return float((output.predict(test) == truth).mean())
 
 

@@ -27,12 +27,12 @@ NEARNESS: dict[str, Options] = {
 FEW_LABELS: dict[str, Any] = {
     **{name: ClassMeanOutput(**options) for name, options in NEARNESS.items()},
     "ridge": RidgeOutput(),
-    "logistic": LogisticOutput(strength=1.0),
+    "logistic": LogisticOutput(alpha=1.0),
 }
 ALL_LABELS: dict[str, Any] = {
     "class means": ClassMeanOutput(),
     "ridge": RidgeOutput(),
-    "logistic": LogisticOutput(strength=1.0),
+    "logistic": LogisticOutput(alpha=1.0),
 }
 
 

@@ -59,20 +59,20 @@ class Place:
         # Small batches are padded less.
         kept = self.folder / "checkpoints" / "features"
         read = extract(module, task, batch_size=16, cache=kept)
-        layers = {layer_name(tap): read[tap] for tap in module.taps}
+        layers = {layer_name(layer): read[layer] for layer in module.layers}
         return {CONTROL: counts(task.inputs, "word", N_COUNTS), **layers}
 
 
 def encoder() -> mt.PretrainedModule:
     """Return MiniLM, read at its token embeddings and after each of its layers."""
     module = text_module(PACKAGE, name="minilm", layers="all")
-    return module.at(["embeddings", *module.taps])
+    return module.at(["embeddings", *module.layers])
 
 
-def layer_name(tap: str) -> str:
-    """Return what tables call a tap: layers count from 1."""
-    number = tap.rpartition(".")[2]
-    return f"layer {int(number) + 1}" if number.isdigit() else tap
+def layer_name(layer: str) -> str:
+    """Return what tables call a layer: layers count from 1."""
+    number = layer.rpartition(".")[2]
+    return f"layer {int(number) + 1}" if number.isdigit() else layer
 
 
 def counts(texts: Sequence[str], analyzer: str, n_columns: int) -> NDArray[np.float32]:

@@ -40,7 +40,7 @@ SCORES_SHOWN: Final = [
     *("logistic", "ridge", "lda", "knn", "class_mean", "codelength"),
     *("centered_alignment", "logme", "regularized_hscore"),
 ]
-TAPS: Final = ["_blocks.2", "_blocks.4", "_blocks.10", "_avg_pooling"]
+LAYERS: Final = ["_blocks.2", "_blocks.4", "_blocks.10", "_avg_pooling"]
 _IMAGE_SIZE: Final = 64  # the images have 8 and 28 pixels a side
 _N_FASHION_KEPT: Final = 1800
 
@@ -117,7 +117,7 @@ def demo_modules() -> list["PretrainedModule"]:
     from modtools.modules import efficientnet_lite, pixels
 
     lite = [
-        efficientnet_lite(0, taps=TAPS, pretrained=pretrained, image_size=_IMAGE_SIZE)
+        efficientnet_lite(0, layers=LAYERS, pretrained=pretrained, image_size=_IMAGE_SIZE)
         for pretrained in (True, False)
     ]
     return [*lite, pixels()]
@@ -164,10 +164,10 @@ def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Ou
         before = time.perf_counter()
         found: Any = extract(module, task.whole)
         seconds = time.perf_counter() - before
-        for tap, name in zip(module.taps, module.names, strict=True):
-            features[name] = found[tap] if len(module.taps) > 1 else found
+        for layer, name in zip(module.layers, module.names, strict=True):
+            features[name] = found[layer] if len(module.layers) > 1 else found
             milliseconds[name] = 1000.0 * seconds / len(task.whole)
-            n_parameters[name] = module.n_parameters(tap)
+            n_parameters[name] = module.n_parameters(layer)
     seconds = time.perf_counter() - start
     few = {name: matrix[task.few] for name, matrix in features.items()}
     labelled = task.whole.subset(task.few)
@@ -181,7 +181,7 @@ def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Ou
 def _accuracy(features: Any, task: DemoTask, chosen: "NDArray[np.intp]") -> float:
     """Return the accuracy, on what is kept aside, of an output module trained on the chosen.
 
-    It is that of `retrain`, which chooses its strength itself.
+    It is that of `retrain`, which chooses its alpha itself.
     """
     from modtools.outputs import LogisticOutput
 
@@ -353,7 +353,7 @@ def make_modules(folder: Path, seed: int) -> Made:
         results[proxy].save(zoo, name=proxy, test=held_out, overwrite=True)
     prepare = results[PROXIES_SHOWN[0]].modules[0].preprocess
     untrained = PretrainedModule(
-        _new_network(seed).eval(), name=_UNTRAINED, tap=_AT, preprocess=prepare
+        _new_network(seed).eval(), name=_UNTRAINED, layers=_AT, preprocess=prepare
     )
     modules = [*(zoo.load(proxy) for proxy in PROXIES_SHOWN), untrained, pixels()]
     return Made(train, held_out, results, accuracies, modules, time.perf_counter() - start)

@@ -47,7 +47,7 @@ def extract(
 
         modtools extract zoo/ --task digits
         modtools extract --module modtools.modules:pixels --task data.npz --folder features/
-        modtools extract --module my_code:resnet --tap layer3 --tap layer4 --task my-images/
+        modtools extract --module my_code:resnet --layer layer3 --layer layer4 --task my-images/
         modtools score features/*.npz
 
     Each file holds features (float32, a row an example) and the labels of the task. The commands

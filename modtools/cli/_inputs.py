@@ -59,10 +59,10 @@ class Candidates:
         "--module",
         metavar="PACKAGE:FACTORY",
     )
-    taps: list[str] | None = option(
+    layers: list[str] | None = option(
         "Inner module of each --module to read, such as _blocks.10; may be repeated, one "
         "forward pass serves all.",
-        "--tap",
+        "--layer",
         metavar="NAME",
     )
     features: list[Path] | None = option(
@@ -262,12 +262,12 @@ def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "
 
 
 def load_module(given: OneModule) -> "PretrainedModule":
-    """Return the one module that a command line names, read at one tap."""
+    """Return the one module that a command line names, read at one layer."""
     if not (given.zoos or given.modules):
         raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
     parts = _parts(given)
     if given.pick is not None and "@" in given.pick and len(given.zoos) == len(parts) == 1:
-        return cast("PretrainedModule", parts[0][given.pick])  # also a tap that was not saved
+        return cast("PretrainedModule", parts[0][given.pick])  # also a layer that was not saved
     name = pick_name([name for part in parts for name in part.names], given.pick)
     return cast("PretrainedModule", next(part[name] for part in parts if name in part.names))
 
@@ -299,16 +299,16 @@ def load_candidates(given: Candidates) -> "ModuleCollection":
 
 def _parts(given: Candidates) -> list["ModuleCollection"]:
     """Return the modules of each zoo folder and of each factory."""
-    if given.taps and not given.modules:
-        raise ModtoolsError("--tap says where to read a --module; a zoo knows its own taps.")
+    if given.layers and not given.modules:
+        raise ModtoolsError("--layer says where to read a --module; a zoo knows its own layers.")
     from modtools.modules import ModuleCollection
 
     zoos = [ModuleCollection.of(folder) for folder in given.zoos]
-    made = (_call_factory(factory, given.taps or []) for factory in given.modules or [])
+    made = (_call_factory(factory, given.layers or []) for factory in given.modules or [])
     return [*zoos, *map(ModuleCollection.of, made)]
 
 
-def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
+def _call_factory(text: str, layers: list[str]) -> "PretrainedModule":
     """Return the module that ``package:factory`` makes; user code may fail in any way."""
     from modtools.modules import PretrainedModule
 
@@ -320,13 +320,13 @@ def _call_factory(text: str, taps: list[str]) -> "PretrainedModule":
         problem = f"{type(error).__name__}: {error}"
         raise ModtoolsError(f'--module "{text}" failed: {problem}.') from error
     if isinstance(made, PretrainedModule):
-        return made.at(taps) if taps else made
+        return made.at(layers) if layers else made
     if not callable(made):
         raise ModtoolsError(
             f'--module "{text}" returned a {type(made).__name__}; it must return a '
             "PretrainedModule or a torch network."
         )
-    return PretrainedModule(made, name=text.rpartition(":")[2], tap=taps or None)
+    return PretrainedModule(made, name=text.rpartition(":")[2], layers=layers or None)
 
 
 def _import_factory(text: str) -> Any:

@@ -93,7 +93,7 @@ def retrain(
         modtools retrain zoo/ --pick supcon@features --task digits --per-class 5
         modtools retrain --module modtools.modules:pixels --task digits --labels 100 --plot curve
         modtools retrain zoo/ --labels 10 --strategy typical --output class_mean --unlabelled
-        modtools retrain --module my_code:resnet --tap layer4 --task data.npz --target 0.95
+        modtools retrain --module my_code:resnet --layer layer4 --task data.npz --target 0.95
         modtools retrain zoo/ --task my-images/ --save model/ --predictions predicted.csv
         modtools retrain --features supcon.npz --per-class 5
         modtools retrain --list

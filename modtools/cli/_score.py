@@ -72,14 +72,14 @@ def score(
         modtools score zoo/ --task digits
         modtools score zoo/ --task my-images/ --per-class 10 --plot ranking.png
         modtools score --module modtools.modules:efficientnet_lite --task digits
-        modtools score --module my_code:resnet --tap layer3 --tap layer4 --task data.npz
+        modtools score --module my_code:resnet --layer layer3 --layer layer4 --task data.npz
         modtools score zoo/ --task digits --classes 5,6,7,8,9 --per-class 5
         modtools score --features a.npz b.npz --by ridge --scores knn,logme --json -
         modtools score zoo/ --task fashion-mnist --race --tolerance 1
         modtools score --list
 
-    Each network runs once over the task, whatever the number of its taps. Values are estimates from
-    the labels you give; the interval says how far off they may be.
+    Each network runs once over the task, whatever the number of its layers. Values are estimates
+    from the labels you give; the interval says how far off they may be.
 
     With many labels --race spends a fraction of these passes: examples stream through all modules,
     and a module is dropped once a test decides against it.

@@ -424,9 +424,9 @@ def _what(done: _Trained) -> str:
     network = f"{wanted.network} ({n_parameters:,} parameters)"
     if wanted.schedule == _END_TO_END:
         return f"{network} end-to-end, with cross-entropy"
-    taps = [module.taps[0] for module in done.result.modules]
-    proxies = wanted.proxies * len(taps) if len(wanted.proxies) == 1 else wanted.proxies
-    parts = [f"to {tap} by {proxy}" for tap, proxy in zip(taps, proxies, strict=True)]
+    layers = [module.layers[0] for module in done.result.modules]
+    proxies = wanted.proxies * len(layers) if len(wanted.proxies) == 1 else wanted.proxies
+    parts = [f"to {layer} by {proxy}" for layer, proxy in zip(layers, proxies, strict=True)]
     return f"{network}, {_ORDERS[wanted.schedule]}: {', '.join(parts)}, then the output module"
 
 

@@ -1,4 +1,4 @@
-"""Pretrained modules: a network with a tap, a pooling and a preprocessing, and its features."""
+"""Pretrained modules: a network with a layer, a pooling and a preprocessing, and its features."""
 
 from modtools.modules._cache import Cache, clear_cache
 from modtools.modules._card import (
@@ -21,7 +21,7 @@ from modtools.modules._identity import (
     array_digest as array_digest,
     extraction_keys as extraction_keys,
 )
-from modtools.modules._image_networks import EFFICIENTNET_LITE_TAPS, efficientnet_lite, pixels
+from modtools.modules._image_networks import EFFICIENTNET_LITE_LAYERS, efficientnet_lite, pixels
 from modtools.modules._module import PretrainedModule, check_module_name as check_module_name
 from modtools.modules._module_facts import (
     Costs,
@@ -45,7 +45,7 @@ from modtools.modules._weights import (
 from modtools.modules._zoo import UnknownModuleError, Zoo
 
 __all__ = [
-    "EFFICIENTNET_LITE_TAPS",
+    "EFFICIENTNET_LITE_LAYERS",
     "Cache",
     "CombinedModule",
     "Costs",

@@ -119,14 +119,14 @@ def by_network(entries: Iterable[Candidate]) -> dict[str, tuple[str, ...]]:
 def of_module(module: Module, name: str | None = None) -> Iterator[Candidate]:
     """Yield the layers of a module; `name` replaces its own."""
     network = module.name if name is None else name
-    for full, layer in zip(module.names, module.taps, strict=True):
+    for full, layer in zip(module.names, module.layers, strict=True):
         yield Candidate(network + full.removeprefix(module.name), network, layer, Given(module))
 
 
 def of_zoo(zoo: Zoo) -> Iterator[Candidate]:
     """Yield every saved layer, by the cards."""
     for network in zoo.names:
-        for layer in zoo.card(network)["taps"]:
+        for layer in zoo.card(network)["layers"]:
             name = network if layer is None else f"{network}@{layer}"
             yield Candidate(name, network, layer, Saved(zoo, network))
 
@@ -218,6 +218,6 @@ def check_lengths(
 
 def read_at(module: Module, layers: Sequence[str | None]) -> Module:
     """Return a network read at some layers; a combination is read as a whole."""
-    if isinstance(module, CombinedModule) or module.taps == tuple(layers):
+    if isinstance(module, CombinedModule) or module.layers == tuple(layers):
         return module
     return module.at(list(layers))

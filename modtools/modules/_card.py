@@ -48,7 +48,7 @@ _FIELDS: Final[Fields] = {
     "name": str,
     "target": str,
     "arguments": dict,
-    "taps": list,
+    "layers": list,
     "pooling": str,
     "preprocess": (dict, type(None)),
     "source_head": (bool, str, type(None)),
@@ -60,6 +60,7 @@ _FIELDS: Final[Fields] = {
     "description": str,
     "created": str,
 }
+_FORMER_LAYERS: Final = "taps"  # what version 0.1 called layers
 _MAY_LACK: Final = {"training": None, "source_task": None, "proxy": None}
 _LONGEST_TRAINING: Final = 1 << 18  # a card has other fields too, and stays readable by people
 _MOST_LISTED: Final = 20
@@ -156,9 +157,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     if type(found) is not int or found != FORMAT:
         raise ModtoolsError(f"{path} has format {short(found)}; this modtools reads {FORMAT}.")
     card = {**_MAY_LACK, **card}  # cards did not always have these
+    if _FORMER_LAYERS in card:
+        card["layers"] = card.pop(_FORMER_LAYERS)
     check_fields(path, card, _FIELDS)
-    if not all(tap is None or isinstance(tap, str) for tap in card["taps"]):
-        raise ModtoolsError(f"{path} lacks or mistypes taps.")
+    if not all(layer is None or isinstance(layer, str) for layer in card["layers"]):
+        raise ModtoolsError(f"{path} lacks or mistypes layers.")
     if card["name"] != folder.name:
         raise ModtoolsError(
             f"{path} belongs to {json.dumps(card['name'][:100])}, not to {folder.name}."
@@ -168,12 +171,12 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def readme(card: Mapping[str, Any]) -> str:
     """Return the model card of a module as Markdown, in the layout of Hugging Face."""
-    taps = ", ".join(code_span(tap) if tap else "the output" for tap in card["taps"])
+    layers = ", ".join(code_span(layer) if layer else "the output" for layer in card["layers"])
     told = training_rows(card["training"])
     rows = {
         "Network": code_span(card["target"]),
         "Parameters": f"{card['n_parameters']:,}",
-        "Read at": f"{taps} ({markdown_text(card['pooling'])} pooling)",
+        "Read at": f"{layers} ({markdown_text(card['pooling'])} pooling)",
         "Preprocessing": markdown_text(str((card["preprocess"] or {}).get("type", "none"))),
         "Source task": _told(card["source_task"]) or told.get("Source task", "not stated"),
         "Proxy objective": _told(card["proxy"]) or told.get("Proxy objective", "none"),

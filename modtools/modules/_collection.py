@@ -75,7 +75,7 @@ class ModuleCollection:
     --------
     >>> from torch import nn
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> module = PretrainedModule(network, name="small", tap=["0", "2"])
+    >>> module = PretrainedModule(network, name="small", layers=["0", "2"])
     >>> modules = ModuleCollection.of([module])
     >>> modules
     ModuleCollection(2 modules of 1 network: small@0, small@2)

@@ -22,19 +22,19 @@ class CombinedModule:
 
     Nothing is scaled here: the columns are those of the modules, in the order given. That no module
     drowns the others is the business of the output module, which is told where each one's columns
-    begin (``blocks=``); `retrain` tells it. Taps of one network share a forward pass.
+    begin (``blocks=``); `retrain` tells it. Layers of one network share a forward pass.
 
     Parameters
     ----------
     modules : sequence of PretrainedModule
-        Two or more modules; one with several taps counts as several.
+        Two or more modules; one with several layers counts as several.
 
     Attributes
     ----------
     networks : tuple of PretrainedModule
-        Each network once, with all taps that are read.
+        Each network once, with all layers that are read.
     members : tuple of str
-        Names of the modules (``name@tap``), in the order of their columns.
+        Names of the modules (``name@layer``), in the order of their columns.
     name : str
         What the combination is called in tables.
 
@@ -44,7 +44,7 @@ class CombinedModule:
     >>> from torch import nn
     >>> from modtools.modules import extract
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> both = CombinedModule([PretrainedModule(network, name="small", tap=["0", "2"])])
+    >>> both = CombinedModule([PretrainedModule(network, name="small", layers=["0", "2"])])
     >>> both
     CombinedModule(small@0 + small@2: 1 network, 23 parameters)
     >>> extract(both, np.ones((6, 4), dtype=np.float32)).shape
@@ -52,7 +52,7 @@ class CombinedModule:
     """
 
     # What extraction and tables ask of any module; a combination is read as a whole.
-    taps: tuple[None] = (None,)
+    layers: tuple[None] = (None,)
     source_head = None
 
     def __init__(self, modules: Sequence[PretrainedModule]) -> None:
@@ -100,20 +100,20 @@ class CombinedModule:
         """
         return np.hstack([features[name] for name in self.members])
 
-    def n_parameters(self, tap: None = None) -> int:
-        """Return the number of parameters up to the deepest tap of each network.
+    def n_parameters(self, layer: None = None) -> int:
+        """Return the number of parameters up to the deepest layer of each network.
 
         Parameters
         ----------
-        tap : None
-            A combination has no taps of its own.
+        layer : None
+            A combination has no layers of its own.
 
         Returns
         -------
         int
             Number of parameters, a network's counted once.
         """
-        return sum(max(map(part.n_parameters, part.taps)) for part in self.networks)
+        return sum(max(map(part.n_parameters, part.layers)) for part in self.networks)
 
     def __repr__(self) -> str:
         count = len(self.networks)
@@ -123,7 +123,7 @@ class CombinedModule:
 
 
 def networks_of(module: Any) -> tuple[PretrainedModule, ...]:
-    """Return each network of a module once, with the taps that are read.
+    """Return each network of a module once, with the layers that are read.
 
     >>> from torch import nn
     >>> networks_of(PretrainedModule(nn.ReLU(), name="relu"))
@@ -133,7 +133,7 @@ def networks_of(module: Any) -> tuple[PretrainedModule, ...]:
 
 
 def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
-    """Return modules of one name as one module with all their taps, or say why they are not one."""
+    """Return modules of one name as one with all their layers, or raise if they are not one."""
     first = modules[0]
     for other in modules[1:]:
         if not _is_same(first, other):
@@ -141,11 +141,11 @@ def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
                 f'two different modules are named "{first.name}"; give each network (and each '
                 "pooling or preprocessing of it) its own name."
             )
-    return first.at([tap for module in modules for tap in module.taps])
+    return first.at([layer for module in modules for layer in module.layers])
 
 
 def _is_same(first: PretrainedModule, other: PretrainedModule) -> bool:
-    """Return whether modules differ in their taps only; a zoo loads a network anew each time."""
+    """Return whether modules differ in their layers only; a zoo loads a network anew each time."""
     from torch import nn
 
     if (first.pooling, first.preprocess) != (other.pooling, other.preprocess):

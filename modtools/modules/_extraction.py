@@ -31,7 +31,7 @@ class Extraction:
     Attributes
     ----------
     features : dict of str to ndarray
-        Float32 features (n_samples, n_features) by name (``name@tap``).
+        Float32 features (n_samples, n_features) by name (``name@layer``).
     source_probabilities : ndarray or None
         Probabilities of the source classes (n_samples, n_source_classes) where the module has a
         source head.
@@ -64,8 +64,8 @@ def _run_uncached(
     features: dict[str | None, Features] = {}
     source: Features | None = None
     for block in stream(module, task, options, with_source=with_source):
-        for tap, part in block.features.items():
-            features[tap] = _fill(features.get(tap), part, block.rows, len(task), module.name)
+        for layer, part in block.features.items():
+            features[layer] = _fill(features.get(layer), part, block.rows, len(task), module.name)
         if block.source_probabilities is not None:
             source = _fill(source, block.source_probabilities, block.rows, len(task), module.name)
     if source is not None:
@@ -77,8 +77,8 @@ def _run_uncached(
     return features, source
 
 
-def _place(tap: str | None) -> str:
-    return "output" if tap is None else f"tap {tap}"
+def _place(layer: str | None) -> str:
+    return "output" if layer is None else f"layer {layer}"
 
 
 def _run_cached(
@@ -91,20 +91,20 @@ def _run_cached(
     except ModtoolsError as error:
         warn("MT007", str(error))
         return _run_uncached(module, task, options, with_source=with_source)
-    found = {tap: cache.get(key(_place(tap))) for tap in module.taps}
+    found = {layer: cache.get(key(_place(layer))) for layer in module.layers}
     source = cache.get(source_key) if with_source else None
     needs_source = with_source and source is None
-    missing = [tap for tap, features in found.items() if features is None]
+    missing = [layer for layer, features in found.items() if features is None]
     if missing or needs_source:
-        reduced = module.at(missing or module.taps[0])
+        reduced = module.at(missing or module.layers[0])
         fresh, computed = _run_uncached(reduced, task, options, with_source=needs_source)
-        for tap in missing:
-            cache.put(key(_place(tap)), fresh[tap])
-            found[tap] = fresh[tap]
+        for layer in missing:
+            cache.put(key(_place(layer)), fresh[layer])
+            found[layer] = fresh[layer]
         if computed is not None:
             cache.put(source_key, computed)
             source = computed
-    return {tap: features for tap, features in found.items() if features is not None}, source
+    return {layer: features for layer, features in found.items() if features is not None}, source
 
 
 def run(
@@ -117,7 +117,7 @@ def run(
     cache: bool | str | os.PathLike[str] | None = None,
     with_source: bool = True,
 ) -> Extraction:
-    """Extract every tap of a module, and its source probabilities, in one pass over a task.
+    """Extract every layer of a module, and its source probabilities, in one pass over a task.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def run(
         Inputs in one forward pass.
     cache : bool, str or path, optional
         True keeps features in the default cache, a folder keeps them there, None does not keep
-        them. Keys cover the weights, code and settings of the network, tap, pooling,
+        them. Keys cover the weights, code and settings of the network, layer, pooling,
         preprocessing, precision and the task; not the device and the batch size. Code counts with
         the values of all that it reads (constants, helpers, attributes); where these cannot be told
         apart, as of code that reads files, nothing is kept, with a warning.
@@ -166,14 +166,14 @@ def run(
         features, source = _run_uncached(module, task, options, with_source=with_source)
     else:
         features, source = _run_cached(module, task, options, kept, with_source=with_source)
-    named = {name: features[tap] for name, tap in zip(module.names, module.taps, strict=True)}
+    named = {name: features[layer] for name, layer in zip(module.names, module.layers, strict=True)}
     return Extraction(named, source, time.perf_counter() - started)
 
 
 def extract_members(
     module: PretrainedModule | CombinedModule, task: Any, **options: Any
 ) -> dict[str, Features]:
-    """Return the features of each member of a combination, or of each tap of a module, by name.
+    """Return the features of each member of a combination, or of each layer of a module, by name.
 
     Parameters
     ----------
@@ -187,14 +187,14 @@ def extract_members(
     Returns
     -------
     dict of str to ndarray
-        Float32 features (n_samples, n_features) by name (``name@tap``), in the order of the
+        Float32 features (n_samples, n_features) by name (``name@layer``), in the order of the
         members.
 
     Examples
     --------
     >>> import numpy as np
     >>> from torch import nn
-    >>> module = PretrainedModule(nn.Linear(4, 3), name="small", tap=None)
+    >>> module = PretrainedModule(nn.Linear(4, 3), name="small", layers=None)
     >>> {name: x.shape for name, x in extract_members(module, np.ones((5, 4), "f")).items()}
     {'small': (5, 3)}
     """
@@ -230,7 +230,7 @@ def extract(
         Inputs in one forward pass.
     cache : bool, str or path, optional
         True keeps features in the default cache, a folder keeps them there, None does not keep
-        them. Keys cover the weights, code and settings of the network, tap, pooling,
+        them. Keys cover the weights, code and settings of the network, layer, pooling,
         preprocessing, precision and the task; not the device and the batch size. Code counts with
         the values of all that it reads (constants, helpers, attributes); where these cannot be told
         apart, as of code that reads files, nothing is kept, with a warning.
@@ -238,7 +238,7 @@ def extract(
     Returns
     -------
     ndarray of shape (n_samples, n_features) or dict
-        The features; for a module with several taps a dict from tap (None is the output) to
+        The features; for a module with several layers a dict from layer (None is the output) to
         features.
 
     Examples
@@ -258,8 +258,10 @@ def extract(
         cache=cache,
         with_source=False,
     )
-    by_tap = {tap: done.features[n] for tap, n in zip(module.taps, module.names, strict=True)}
-    return by_tap if len(by_tap) > 1 else next(iter(by_tap.values()))
+    by_layer = {
+        layer: done.features[n] for layer, n in zip(module.layers, module.names, strict=True)
+    }
+    return by_layer if len(by_layer) > 1 else next(iter(by_layer.values()))
 
 
 def iter_features(
@@ -306,8 +308,8 @@ def iter_features(
         streams = [stream(part, task, options, with_source=False) for part in module.networks]
         return _side_by_side(module, streams, -(-len(task) // batch_size))
     blocks = stream(module, task, options, with_source=False)
-    several = len(module.taps) > 1
-    return (part.features if several else part.features[module.taps[0]] for part in blocks)
+    several = len(module.layers) > 1
+    return (part.features if several else part.features[module.layers[0]] for part in blocks)
 
 
 def _side_by_side(

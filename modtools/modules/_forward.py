@@ -1,4 +1,4 @@
-"""One forward pass that serves every tap, and stops where the last one has been read."""
+"""One forward pass that serves every layer, and stops where the last one has been read."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
@@ -20,7 +20,7 @@ _MOST_WATCHED: Final = 2  # a network may prepare something in its first pass
 
 
 class BatchOutput(NamedTuple):
-    """What one batch gave: features of each tap and, where asked for, source probabilities."""
+    """What one batch gave: features of each layer and, where asked for, source probabilities."""
 
     features: "dict[str | None, Tensor]"
     source_probabilities: "Tensor | None"
@@ -31,10 +31,10 @@ class _LastTapRead(BaseException):
 
 
 class ForwardReader:
-    """Runs a network batch by batch and keeps what each tap returned, pooled.
+    """Runs a network batch by batch and keeps what each layer returned, pooled.
 
-    Where neither the output nor the source head is wanted, a pass ends after the last tap. Which
-    one that is is known only where each tap runs once and the path through the network depends on
+    Where neither the output nor the source head is wanted, a pass ends after the last layer. Which
+    one that is is known only where each layer runs once and the path through the network depends on
     the shape of the inputs alone (`watch_path`): the first batch of every shape runs to the end to
     find out. All batches of a network whose path depends on more run to the end.
     """
@@ -42,13 +42,15 @@ class ForwardReader:
     def __init__(self, module: PretrainedModule, *, with_source: bool) -> None:
         self.module = module
         self._head = module.source_head if with_source else None
-        inner = [*module.taps, self._head]
-        self._hooked = {tap: module.inner_module(tap) for tap in inner if isinstance(tap, str)}
-        reads_output = None in module.taps or (
+        inner = [*module.layers, self._head]
+        self._hooked = {
+            layer: module.inner_module(layer) for layer in inner if isinstance(layer, str)
+        }
+        reads_output = None in module.layers or (
             self._head is not None and not isinstance(self._head, str)
         )
         self._may_stop = not reads_output and can_be_watched(module.network)
-        self._last_taps: dict[Hashable, str] = {}
+        self._last_layers: dict[Hashable, str] = {}
         self._n_watched: Counter[Hashable] = Counter()
         self._is_first = True
         self._needs_contiguous = False
@@ -58,28 +60,30 @@ class ForwardReader:
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         to_rows = partial(pool, pooling=self.module.pooling, n_rows=n_rows, mask=mask)
         shape = shape_of(inputs) if self._may_stop else None
-        last = self._last_taps.get(shape)
+        last = self._last_layers.get(shape)
         found: dict[str | None, Tensor] = {}
         calls: list[str] = []
 
-        def keep(tap: str, _network: "nn.Module", _args: Any, output: Any) -> None:
+        def keep(layer: str, _network: "nn.Module", _args: Any, output: Any) -> None:
             # Pooled at once: a later layer may work in place, and the pooled rows are small.
-            found[tap] = to_rows(output, name=f"{self.module.name}@{tap}")
-            calls.append(tap)
-            if tap == last:
+            found[layer] = to_rows(output, name=f"{self.module.name}@{layer}")
+            calls.append(layer)
+            if layer == last:
                 raise _LastTapRead
 
-        handles = [m.register_forward_hook(partial(keep, tap)) for tap, m in self._hooked.items()]
+        handles = [
+            m.register_forward_hook(partial(keep, layer)) for layer, m in self._hooked.items()
+        ]
         try:
             output = self._forward(inputs, n_rows, calls, shape=None if last else shape)
         finally:
             for handle in handles:
                 handle.remove()
         self._check_calls(calls)
-        if None in self.module.taps:
+        if None in self.module.layers:
             found[None] = to_rows(output, name=self.module.name)
         source = self._source_probabilities(found, output, to_rows)
-        return BatchOutput({tap: found[tap] for tap in self.module.taps}, source)
+        return BatchOutput({layer: found[layer] for layer in self.module.layers}, source)
 
     def _source_probabilities(
         self, found: "dict[str | None, Tensor]", output: Any, to_rows: "Callable[..., Tensor]"
@@ -127,7 +131,7 @@ class ForwardReader:
                 f"{type(error).__name__}: {one_line(error)}.{hint}"
             ) from error
         if watch.is_fixed and len(calls) == len(self._hooked):
-            self._last_taps[shape] = calls[-1]
+            self._last_layers[shape] = calls[-1]
         return output
 
     def _call(self, inputs: Any) -> Any:
@@ -147,17 +151,17 @@ class ForwardReader:
         return network(inputs.contiguous())
 
     def _check_calls(self, calls: list[str]) -> None:
-        never = [tap for tap in self._hooked if tap not in calls]
+        never = [layer for layer in self._hooked if layer not in calls]
         if never and self._is_first:
             raise ModuleError(
-                f'tap "{never[0]}" of {self.module.name} is never reached by the forward pass; '
-                "the network registers it but does not call it. Choose another tap."
+                f'layer "{never[0]}" of {self.module.name} is never reached by the forward pass; '
+                "the network registers it but does not call it. Choose another layer."
             )
         if never:
             raise ModuleError(
-                f'tap "{never[0]}" of {self.module.name} was reached for some batches and is not '
-                "for this one: the network decides by its inputs which layers run. Choose a tap "
-                "that always runs, or the output (tap=None)."
+                f'layer "{never[0]}" of {self.module.name} was reached for some batches and is not '
+                "for this one: the network decides by its inputs which layers run. Choose a layer "
+                "that always runs, or the output (layers=None)."
             )
         self._is_first = False
 

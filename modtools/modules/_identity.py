@@ -1,4 +1,4 @@
-"""What makes two extractions the same: weights, code, tap, pooling, preprocessing, task."""
+"""What makes two extractions the same: weights, code, layer, pooling, preprocessing, task."""
 
 import hashlib
 import inspect
@@ -93,7 +93,7 @@ def _identity(value: Any, what: str) -> str:
 def extraction_keys(
     module: PretrainedModule, precision: str, fingerprint: str
 ) -> Callable[[str], str]:
-    """Return the function from a place (a tap, the source head) to the key of its features."""
+    """Return the function from a place (a layer, the source head) to the key of its features."""
     from torch import nn
 
     if not isinstance(module.network, nn.Module):

@@ -7,11 +7,11 @@ from modtools.exceptions import ModtoolsError
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import image_preprocess
 
-__all__ = ["EFFICIENTNET_LITE_TAPS", "efficientnet_lite", "pixels"]
+__all__ = ["EFFICIENTNET_LITE_LAYERS", "efficientnet_lite", "pixels"]
 
 # After a third and two thirds of the blocks (counted from 1, rounded), and what the head
 # convolution returns, averaged over places.
-EFFICIENTNET_LITE_TAPS: dict[int, tuple[str, str, str]] = {
+EFFICIENTNET_LITE_LAYERS: dict[int, tuple[str, str, str]] = {
     0: ("_blocks.4", "_blocks.10", "_avg_pooling"),
     1: ("_blocks.6", "_blocks.13", "_avg_pooling"),
     2: ("_blocks.6", "_blocks.13", "_avg_pooling"),
@@ -21,7 +21,7 @@ EFFICIENTNET_LITE_TAPS: dict[int, tuple[str, str, str]] = {
 def efficientnet_lite(
     version: int = 0,
     *,
-    taps: str | Sequence[str | None] | None = None,
+    layers: str | Sequence[str | None] | None = None,
     pretrained: bool = True,
     seed: int = 0,
     image_size: int = 112,
@@ -35,9 +35,9 @@ def efficientnet_lite(
     ----------
     version : {0, 1, 2}, default=0
         Size of the network.
-    taps : str or sequence of str, optional
+    layers : str or sequence of str, optional
         Inner modules to read. By default after a third and two thirds of the blocks and after the
-        head convolution (`EFFICIENTNET_LITE_TAPS`).
+        head convolution (`EFFICIENTNET_LITE_LAYERS`).
     pretrained : bool, default=True
         Whether to load the ImageNet weights; otherwise the weights are random.
     seed : int, default=0
@@ -52,12 +52,12 @@ def efficientnet_lite(
 
     Examples
     --------
-    >>> efficientnet_lite(0, taps="_blocks.10").names  # doctest: +SKIP
+    >>> efficientnet_lite(0, layers="_blocks.10").names  # doctest: +SKIP
     ('lite0@_blocks.10',)
     """
     import torch
 
-    if isinstance(version, bool) or version not in EFFICIENTNET_LITE_TAPS:
+    if isinstance(version, bool) or version not in EFFICIENTNET_LITE_LAYERS:
         raise ModtoolsError(f"version of EfficientNet-Lite must be 0, 1 or 2; got {version!r}.")
     arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
     library = import_extra("efficientnet_lite_pytorch", extra="demo")
@@ -71,7 +71,7 @@ def efficientnet_lite(
     return PretrainedModule(
         network,
         name=f"lite{version}" if pretrained else f"lite{version}-random",
-        tap=EFFICIENTNET_LITE_TAPS[version] if taps is None else taps,
+        layers=EFFICIENTNET_LITE_LAYERS[version] if layers is None else layers,
         preprocess=image_preprocess(image_size, mean=0.498, std=0.502),
         source_head=True,
         build=("efficientnet_lite_pytorch:EfficientNet.from_name", arguments),

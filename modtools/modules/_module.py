@@ -32,31 +32,33 @@ def check_module_name(name: Any) -> str:
     return name
 
 
-def _tuple_of_taps(tap: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
-    taps: tuple[Any, ...] = ()
-    if tap is None or isinstance(tap, str):
-        taps = (tap,)
-    elif isinstance(tap, Iterable) and not isinstance(tap, SupportsArray):  # names are no array
-        taps = tuple(tap)
-    named = all(part is None or isinstance(part, str) for part in taps)
-    if not taps or not named or len(set(taps)) < len(taps):
-        raise ModtoolsError(f"tap must name one or more different inner modules; got {tap!r}.")
-    return taps
+def _tuple_of_layers(layers: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
+    names: tuple[Any, ...] = ()
+    if layers is None or isinstance(layers, str):
+        names = (layers,)
+    elif isinstance(layers, Iterable) and not isinstance(layers, SupportsArray):  # no array
+        names = tuple(layers)
+    named = all(part is None or isinstance(part, str) for part in names)
+    if not names or not named or len(set(names)) < len(names):
+        raise ModtoolsError(
+            f"layers must name one or more different inner modules; got {layers!r}."
+        )
+    return names
 
 
-def _nearest_taps(tap: str, known: Sequence[str]) -> str:
-    """Say which taps exist at the depth of an unknown one, the nearest three."""
-    parent, _, last = tap.rpartition(".")
+def _nearest_layers(layer: str, known: Sequence[str]) -> str:
+    """Say which layers exist at the depth of an unknown one, the nearest three."""
+    parent, _, last = layer.rpartition(".")
     siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
     if not siblings:
         tops = [name for name in known if name and "." not in name]
-        return did_you_mean(tap, known) or f"; its parts are: {', '.join(tops)}."
+        return did_you_mean(layer, known) or f"; its parts are: {', '.join(tops)}."
     if last.isdigit():
         numbered = [name for name in siblings if name.rpartition(".")[2].isdigit()]
         numbered.sort(key=lambda name: abs(int(name.rpartition(".")[2]) - int(last)))
         siblings = [name for name in siblings if name in numbered[:3]] or siblings
-    listed = f"; taps at that depth: {', '.join(siblings[:12])}."
-    return listed if last.isdigit() else did_you_mean(tap, siblings) or listed
+    listed = f"; layers at that depth: {', '.join(siblings[:12])}."
+    return listed if last.isdigit() else did_you_mean(layer, siblings) or listed
 
 
 class PretrainedModule:
@@ -69,7 +71,7 @@ class PretrainedModule:
         training flags as they were.
     name : str
         Name of the module in tables and in a zoo.
-    tap : str, sequence of str or None, default=None
+    layers : str, sequence of str or None, default=None
         Dotted name of the inner module whose output is read, or several of them, which one forward
         pass serves; None reads the output of the network. An inner module that runs several times
         in a forward pass gives its last output.
@@ -89,16 +91,16 @@ class PretrainedModule:
 
     Attributes
     ----------
-    taps : tuple of (str or None)
-        The taps in the order given.
+    layers : tuple of (str or None)
+        The layers in the order given.
     names : tuple of str
-        What the taps are called everywhere: ``name@tap``, or ``name`` for the output.
+        What the layers are called everywhere: ``name@layer``, or ``name`` for the output.
 
     Examples
     --------
     >>> from torch import nn
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> module = PretrainedModule(network, name="small", tap=["0", "1"])
+    >>> module = PretrainedModule(network, name="small", layers=["0", "1"])
     >>> module.names
     ('small@0', 'small@1')
     >>> module.at("2").n_parameters()
@@ -110,7 +112,7 @@ class PretrainedModule:
         network: "nn.Module | Callable[..., Any]",
         *,
         name: str,
-        tap: str | Sequence[str | None] | None = None,
+        layers: str | Sequence[str | None] | None = None,
         pooling: str = "mean",
         preprocess: Callable[[Any], Any] | None = None,
         source_head: bool | str | Callable[[Any], Any] | None = None,
@@ -120,26 +122,26 @@ class PretrainedModule:
             raise ModtoolsError(f"network must be callable; got {type(network).__name__}.")
         self.network = network
         self.name = check_module_name(name)
-        self.taps = _tuple_of_taps(tap)
+        self.layers = _tuple_of_layers(layers)
         self.pooling = check_choice(pooling, list(POOLINGS), name="pooling")
         self.preprocess = preprocess
         self.source_head = source_head or None
         self.build = build
-        for inner in (*self.taps, source_head):
+        for inner in (*self.layers, source_head):
             if isinstance(inner, str):
                 self.inner_module(inner)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each tap: ``name@tap``, or ``name`` for the output of the network."""
-        return tuple(self.name if tap is None else f"{self.name}@{tap}" for tap in self.taps)
+        """Name of each layer: ``name@layer``, or ``name`` for the output of the network."""
+        return tuple(self.name if name is None else f"{self.name}@{name}" for name in self.layers)
 
-    def inner_module(self, tap: str) -> "nn.Module":
+    def inner_module(self, layer: str) -> "nn.Module":
         """Return the inner module of a dotted name, or raise and name the nearest.
 
         Parameters
         ----------
-        tap : str
+        layer : str
             Dotted name, as in ``network.named_modules()``.
 
         Returns
@@ -158,25 +160,26 @@ class PretrainedModule:
 
         if not isinstance(self.network, nn.Module):
             raise ModtoolsError(
-                f'tap "{tap}" needs a torch.nn.Module; {self.name} is a plain callable (tap=None).'
+                f'layer "{layer}" needs a torch.nn.Module; {self.name} is a plain callable; '
+                "read its output (layers=None)."
             )
         known: dict[str, nn.Module] = dict(self.network.named_modules(remove_duplicate=False))
-        if not tap or tap not in known:
-            nearest = _nearest_taps(str(tap), list(known))
-            raise ModtoolsError(f'tap "{tap}" does not exist in {self.name}{nearest}')
-        if isinstance(known[tap], torch.jit.ScriptModule):
+        if not layer or layer not in known:
+            nearest = _nearest_layers(str(layer), list(known))
+            raise ModtoolsError(f'layer "{layer}" does not exist in {self.name}{nearest}')
+        if isinstance(known[layer], torch.jit.ScriptModule):
             raise ModtoolsError(
-                f'tap "{tap}" of {self.name} lies in a ScriptModule, whose layers cannot be read. '
-                "Give the network as it was before torch.jit, or read its output (tap=None)."
+                f'layer "{layer}" of {self.name} lies in a ScriptModule, whose layers cannot be '
+                "read. Give the network as it was before torch.jit, or read its output."
             )
-        return known[tap]
+        return known[layer]
 
-    def at(self, tap: str | Sequence[str | None] | None) -> Self:
-        """Return the same network read at another tap; weights are shared, not copied.
+    def at(self, layers: str | Sequence[str | None] | None) -> Self:
+        """Return the same network read at other layers; weights are shared, not copied.
 
         Parameters
         ----------
-        tap : str, sequence of str or None
+        layers : str, sequence of str or None
             As for the class.
 
         Returns
@@ -194,19 +197,19 @@ class PretrainedModule:
         return type(self)(
             self.network,
             name=self.name,
-            tap=tap,
+            layers=layers,
             pooling=self.pooling,
             preprocess=self.preprocess,
             source_head=self.source_head,
             build=self.build,
         )
 
-    def n_parameters(self, tap: str | None = None) -> int:
-        """Return the number of parameters up to a tap, or of the whole network.
+    def n_parameters(self, layer: str | None = None) -> int:
+        """Return the number of parameters up to a layer, or of the whole network.
 
         Parameters
         ----------
-        tap : str, optional
+        layer : str, optional
             Counts the parameters registered up to the end of this inner module, which are those
             that its features depend on where a network registers its parts in running order.
 
@@ -227,8 +230,8 @@ class PretrainedModule:
         if not isinstance(self.network, nn.Module):
             return 0
         parts = list(self.network.modules())
-        if tap is not None:
-            inside = {id(part) for part in self.inner_module(tap).modules()}
+        if layer is not None:
+            inside = {id(part) for part in self.inner_module(layer).modules()}
             last = max(i for i, part in enumerate(parts) if id(part) in inside)
             parts = parts[: last + 1]
         found = {id(p): p.numel() for part in parts for p in part.parameters(recurse=False)}
@@ -236,9 +239,11 @@ class PretrainedModule:
 
     def __repr__(self) -> str:
         network = type(self.network).__name__
-        names, n_taps = list(map(terminal_text, self.names)), len(self.taps)
-        taps = ", ".join(names) if n_taps <= 3 else f"{names[0]} ... {names[-1]} ({n_taps} taps)"
+        names = list(map(terminal_text, self.names))
+        layers = ", ".join(names)
+        if len(names) > 3:
+            layers = f"{names[0]} ... {names[-1]} ({len(names)} layers)"
         return (
-            f"PretrainedModule({taps}: {network}, pooling={self.pooling}, "
+            f"PretrainedModule({layers}: {network}, pooling={self.pooling}, "
             f"{self.n_parameters():,} parameters)"
         )

@@ -83,7 +83,7 @@ def facts_of(module: Module, task: Task | None, forward: ForwardOptions) -> list
     """Return the parameters of each layer of a network, and its time on a task, if one is given."""
     timing: dict[str, Any] = {name: value for name, value in forward.items() if name != "cache"}
     facts = []
-    for layer in module.taps:
+    for layer in module.layers:
         found = ModuleFacts(n_parameters=_n_parameters(module, layer))
         if task is not None:
             with _named(module):
@@ -123,7 +123,9 @@ def identities_of(module: Module, precision: str) -> list[str]:
             f'module "{module.name}" cannot be told from others when a study goes on: {error} '
             "Or leave folder= out."
         ) from error
-    found = [key(repr(layer)) for key, part in zip(keys, parts, strict=True) for layer in part.taps]
+    found = [
+        key(repr(layer)) for key, part in zip(keys, parts, strict=True) for layer in part.layers
+    ]
     return [" ".join([*found, *module.members])] if isinstance(module, CombinedModule) else found
 
 
@@ -140,7 +142,7 @@ def milliseconds_per_example(
     Parameters
     ----------
     module : PretrainedModule or CombinedModule
-        The module; a tap within a network ends the pass there, unless the network decides by its
+        The module; a layer within a network ends the pass there, unless the network decides by its
         inputs which layers run.
     inputs : Task, array, tensor or list of str
         Real inputs; their first rows are used, again and again where there are few.

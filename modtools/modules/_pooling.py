@@ -104,15 +104,15 @@ def pool(output: Any, pooling: str, *, n_rows: int, mask: "Tensor | None", name:
     if tensor.ndim < 2 or len(tensor) != n_rows:
         raise ModuleError(
             f'module "{name}" returned shape {tuple(tensor.shape)} for a batch of {n_rows}: its '
-            "output must have the batch as first axis and at least one more. Choose another tap."
+            "output must have the batch as first axis and at least one more. Choose another layer."
         )
     if tensor.is_complex() or tensor.shape[1] == 0:
         raise ModuleError(
             f'module "{name}" returned {tensor.dtype} of shape {tuple(tensor.shape)}: its output '
-            "must be real numbers, at least one a row. Choose another tap."
+            "must be real numbers, at least one a row. Choose another layer."
         )
     if tensor.ndim > 2:
         # Half-precision outputs are averaged in float32.
         tensor = POOLINGS[pooling](tensor.float(), mask)
-    # Copied because a later in-place layer may overwrite what the tap returned.
+    # Copied because a later layer that works in place may overwrite what this one returned.
     return tensor.to(torch.float32, copy=True)

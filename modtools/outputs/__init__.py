@@ -24,11 +24,11 @@ from modtools.outputs._logistic_folds import N_FOLDS as N_FOLDS, cold_fold_codes
 from modtools.outputs._ridge import (
     RidgeBasis as RidgeBasis,
     RidgeLeaveOneOut as RidgeLeaveOneOut,
+    alpha_of_evidence as alpha_of_evidence,
     one_hot as one_hot,
     ridge_basis as ridge_basis,
     ridge_leave_one_out as ridge_leave_one_out,
     ridge_solution as ridge_solution,
-    strength_of_evidence as strength_of_evidence,
 )
 from modtools.outputs._ridge_curve import (
     PrequentialCoder as PrequentialCoder,

@@ -14,7 +14,7 @@ from modtools._checks import check_integer, check_positive
 from modtools._types import ClassCodes, FloatMatrix
 from modtools.exceptions import warn
 from modtools.outputs._base import OutputModule, check_rows
-from modtools.outputs._logistic_folds import choose_logistic_strength, cold_fold_codes
+from modtools.outputs._logistic_folds import choose_logistic_alpha, cold_fold_codes
 from modtools.outputs._newton import log_loss_gradient, newton_weights
 from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
@@ -29,13 +29,13 @@ _TOLERANCE, _WEAK = 1e-4, 0.1
 class LogisticOutput(OutputModule):
     """Multinomial logistic regression on standardised features as an output module.
 
-    The penalty is strength/2 |W|^2 beside the summed log loss, the intercept free: scikit-learn's
-    `LogisticRegression` (which fits it) with C = 1 / strength. Where that stops too early, Newton's
+    The penalty is alpha/2 |W|^2 beside the summed log loss, the intercept free: scikit-learn's
+    `LogisticRegression` (which fits it) with C = 1 / alpha. Where that stops too early, Newton's
     method resumes.
 
     Parameters
     ----------
-    strength : float, optional
+    alpha : float, optional
         Strength of the penalty, an absolute number. By default it is chosen from 10^k, k = -2, -1,
         ..., 3, by the held-out log loss in the five folds of `leave_one_out`, ties to the larger;
         with one label per class nothing can be held out, and it is 1.
@@ -48,15 +48,15 @@ class LogisticOutput(OutputModule):
     max_iter : int, default=2000
         Largest number of iterations; a fit that stops there warns with MT005.
     random_state : int, default=0
-        Seed of the five folds, which do not follow the order of the examples; with a given strength
+        Seed of the five folds, which do not follow the order of the examples; with a given alpha
         `fit` has no randomness.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Sorted class labels.
-    strength_ : float
-        The strength used.
+    alpha_ : float
+        Alpha used.
     coef_ : ndarray of shape (n_classes, n_features)
         Weights of the features as centred by `mean_` and divided by `scale_`.
     intercept_ : ndarray of shape (n_classes,)
@@ -80,13 +80,13 @@ class LogisticOutput(OutputModule):
     def __init__(
         self,
         *,
-        strength: float | None = None,
+        alpha: float | None = None,
         standardize: bool = True,
         blocks: Sequence[int] | None = None,
         max_iter: int = 2000,
         random_state: int = 0,
     ) -> None:
-        self.strength = strength
+        self.alpha = alpha
         self.standardize = standardize
         self.blocks = blocks
         self.max_iter = max_iter
@@ -111,7 +111,7 @@ class LogisticOutput(OutputModule):
         max_iter = check_integer(self.max_iter, name="max_iter")
         X, codes = self._check_fit(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
-        self.strength_ = self._strength_for(rows, codes, len(self.classes_))
+        self.alpha_ = self._alpha_for(rows, codes, len(self.classes_))
         # Principal coordinates leave fewer weights where examples are fewer than features.
         basis = ridge_basis(rows) if len(rows) < rows.n_features else None
         design = rows.dense() if basis is None else basis.dense()
@@ -126,8 +126,8 @@ class LogisticOutput(OutputModule):
         self, design: FloatMatrix, codes: ClassCodes, max_iter: int
     ) -> tuple[FloatMatrix, int]:
         """Return the weights of the columns and of the intercept, and the iterations used."""
-        tolerance = _TOLERANCE * (1.0 if self.strength_ >= _WEAK else self.strength_)
-        solver = LogisticRegression(C=1 / self.strength_, max_iter=max_iter, tol=tolerance)
+        tolerance = _TOLERANCE * (1.0 if self.alpha_ >= _WEAK else self.alpha_)
+        solver = LogisticRegression(C=1 / self.alpha_, max_iter=max_iter, tol=tolerance)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             solver.fit(design, codes)
@@ -139,7 +139,7 @@ class LogisticOutput(OutputModule):
         weights = np.vstack([solver.coef_.T * halves, solver.intercept_ * halves])
         if n_iterations < max_iter:
             rows = np.column_stack([design, np.ones(len(design))])
-            penalty = np.full(len(weights), self.strength_ * (2 if is_binary else 1))
+            penalty = np.full(len(weights), self.alpha_ * (2 if is_binary else 1))
             penalty[-1] = 0
             slope = np.abs(log_loss_gradient(rows, codes, penalty, weights)).max()
             has_converged = bool(slope <= 2 * tolerance * len(rows))
@@ -175,7 +175,7 @@ class LogisticOutput(OutputModule):
         Examples are held out a fifth at a time (five stratified folds). Every fold is fitted from
         zero, never from a fit on its held-out examples: to convergence where examples and weights
         are few, else for 20 iterations of all folds at once, or more until the loss is within about
-        a hundredth of its minimum. The standardisation with all examples and the strength are held
+        a hundredth of its minimum. The standardisation with all examples and alpha are held
         fixed. `fit` is not needed before, nothing is stored.
 
         Parameters
@@ -198,18 +198,16 @@ class LogisticOutput(OutputModule):
         self._check_options()
         X, classes, codes = check_rows(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
-        strength = self._strength_for(rows, codes, len(classes))
-        held_out = cold_fold_codes(
-            rows, codes, len(classes), strength=strength, seed=self.random_state
-        )
+        alpha = self._alpha_for(rows, codes, len(classes))
+        held_out = cold_fold_codes(rows, codes, len(classes), alpha=alpha, seed=self.random_state)
         return np.asarray(classes[held_out])
 
     def _check_options(self) -> None:
-        if self.strength is not None:
-            check_positive(self.strength, name="strength")
+        if self.alpha is not None:
+            check_positive(self.alpha, name="alpha")
         check_integer(self.random_state, name="random_state", minimum=0)
 
-    def _strength_for(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> float:
-        if self.strength is not None:
-            return float(self.strength)
-        return choose_logistic_strength(rows, codes, n_classes, seed=self.random_state)
+    def _alpha_for(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> float:
+        if self.alpha is not None:
+            return float(self.alpha)
+        return choose_logistic_alpha(rows, codes, n_classes, seed=self.random_state)

@@ -2,7 +2,7 @@
 
 A fold that starts from a fit on its held-out examples remembers their labels; here every fold
 starts from zero. What the folds share is free of labels: the standardised features and their
-scatter. Held-out predictions and the choice of the strength come from the same folds. The equations
+scatter. Held-out predictions and the choice of alpha come from the same folds. The equations
 of L-BFGS are those of Nocedal & Wright, "Numerical Optimization", 2006.
 """
 
@@ -22,9 +22,9 @@ from modtools.outputs._ridge import ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 
 __all__ = [
-    "LOGISTIC_STRENGTHS",
+    "LOGISTIC_ALPHAS",
     "N_FOLDS",
-    "choose_logistic_strength",
+    "choose_logistic_alpha",
     "cold_fold_codes",
     "fold_design",
     "minimise_folds",
@@ -33,7 +33,7 @@ __all__ = [
 # A step s, the change y of the gradient along it, and 1 / s'y in each fold.
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
-LOGISTIC_STRENGTHS = 10.0 ** np.arange(-2, 4)
+LOGISTIC_ALPHAS = 10.0 ** np.arange(-2, 4)
 # Weak penalties converge slowly, and a fit that stopped early flatters them.
 _N_ITERATIONS_OF_CHOICE = 60
 _WITHOUT_EVIDENCE = 1.0
@@ -72,7 +72,7 @@ def cold_fold_codes(
     codes: ClassCodes,
     n_classes: int,
     *,
-    strength: float = 1.0,
+    alpha: float = 1.0,
     seed: int = 0,
     groups: ClassCodes | None = None,
 ) -> ClassCodes:
@@ -86,8 +86,8 @@ def cold_fold_codes(
         Class of each example.
     n_classes : int
         Number of classes.
-    strength : float, default=1.0
-        Penalty strength/2 |W|^2 beside the summed log loss, the intercept free; for two classes W
+    alpha : float, default=1.0
+        Penalty alpha/2 |W|^2 beside the summed log loss, the intercept free; for two classes W
         is the one difference of weights, as in scikit-learn.
     seed : int, default=0
         Seed of the folds, which follow the content of the examples, not their order.
@@ -109,7 +109,7 @@ def cold_fold_codes(
     n_folds = int(folds.max()) + 1
     training = folds[:, None] != np.arange(n_folds)
     known = known_classes(codes, n_classes, training)
-    design, penalty = fold_design(rows, strength)
+    design, penalty = fold_design(rows, alpha)
     weights = minimise_folds(
         design,
         codes,
@@ -117,7 +117,7 @@ def cold_fold_codes(
         training,
         fold_penalties(penalty, known),
         # The weaker the penalty, the slower the convergence.
-        n_iterations=int(N_ITERATIONS * max(1.0, strength**-0.25)),
+        n_iterations=int(N_ITERATIONS * max(1.0, alpha**-0.25)),
     )
     predicted = np.empty(len(codes), dtype=np.intp)
     for fold in range(n_folds):
@@ -127,15 +127,15 @@ def cold_fold_codes(
     return predicted
 
 
-def choose_logistic_strength(
+def choose_logistic_alpha(
     rows: StandardizedRows, codes: ClassCodes, n_classes: int, *, seed: int = 0
 ) -> float:
-    """Return the strength whose held-out log loss is the smallest, ties to the larger.
+    """Return the alpha whose held-out log loss is the smallest, ties to the larger.
 
-    The tried strengths are 10^k, k = -2, -1, ..., 3. All folds of all strengths are fitted side by
+    The tried alphas are 10^k, k = -2, -1, ..., 3. All folds of all alphas are fitted side by
     side, each from zero. The loss decides, not the accuracy, which with few labels is the same for
-    many strengths. Examples whose class no training fold holds are not judged; if none is left (one
-    label per class), the strength is 1.
+    many alphas. Examples whose class no training fold holds are not judged; if none is left (one
+    label per class), alpha is 1.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def choose_logistic_strength(
     Returns
     -------
     float
-        The strength.
+        Alpha.
 
     Examples
     --------
     >>> rows = StandardizedRows.of(np.array([[0.0], [1.0], [8.0], [9.0]]))
-    >>> choose_logistic_strength(rows, np.array([0, 0, 1, 1]), 2)
+    >>> choose_logistic_alpha(rows, np.array([0, 0, 1, 1]), 2)
     0.01
     """
     folds = stratified_folds(codes, N_FOLDS, seed, content=row_content(rows))
@@ -165,24 +165,24 @@ def choose_logistic_strength(
     is_known = _known_in_training(codes, folds, n_classes)
     if not is_known.any():
         return _WITHOUT_EVIDENCE
-    n_folds, n_strengths = training.shape[1], len(LOGISTIC_STRENGTHS)
+    n_folds, n_alphas = training.shape[1], len(LOGISTIC_ALPHAS)
     design, penalty = fold_design(rows, 1.0)
     penalties = fold_penalties(penalty, known_classes(codes, n_classes, training))
     weights = minimise_folds(
         design,
         codes,
         n_classes,
-        np.tile(training, (1, n_strengths)),
-        np.hstack([np.float32(strength) * penalties for strength in LOGISTIC_STRENGTHS]),
+        np.tile(training, (1, n_alphas)),
+        np.hstack([np.float32(alpha) * penalties for alpha in LOGISTIC_ALPHAS]),
         n_iterations=_N_ITERATIONS_OF_CHOICE,
-    ).reshape(len(penalty), n_strengths, n_folds, n_classes)
-    losses = np.zeros(n_strengths)
+    ).reshape(len(penalty), n_alphas, n_folds, n_classes)
+    losses = np.zeros(n_alphas)
     for fold in range(n_folds):
         judged = is_known & (folds == fold)
         if judged.any():
             losses += _summed_losses(design[judged], codes[judged], weights[:, :, fold])
     best = np.flatnonzero(losses <= losses.min() * (1 + _TIE))[-1]
-    return float(LOGISTIC_STRENGTHS[best])
+    return float(LOGISTIC_ALPHAS[best])
 
 
 def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> NDArray[np.bool_]:
@@ -193,13 +193,13 @@ def _known_in_training(codes: ClassCodes, folds: ClassCodes, n_classes: int) -> 
 
 
 def _summed_losses(design: FloatMatrix, codes: ClassCodes, weights: FloatMatrix) -> FloatMatrix:
-    """Return the log loss of each strength, summed over the examples (n_strengths,)."""
+    """Return the log loss of each alpha, summed over the examples (n_alphas,)."""
     logits = np.tensordot(design.astype(np.float64), weights.astype(np.float64), axes=1)
     of_true = logits[np.arange(len(codes)), :, codes]
     return np.asarray((logsumexp(logits, axis=2) - of_true).sum(axis=0))
 
 
-def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def fold_design(rows: StandardizedRows, alpha: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return float32 coordinates with a last column for the intercept, and their penalties.
 
     Fewer examples than columns are turned into their principal coordinates, which changes no
@@ -218,16 +218,16 @@ def fold_design(rows: StandardizedRows, strength: float) -> tuple[NDArray[Any], 
         is_wide = n_samples < rows.n_features
         for block_rows, block in ridge_basis(rows).blocks() if is_wide else rows.blocks():
             design[block_rows, :-1] = block
-        penalty = np.full(n_columns + 1, strength, dtype=np.float32)
+        penalty = np.full(n_columns + 1, alpha, dtype=np.float32)
         penalty[-1] = 0
         return design, penalty
     basis = ridge_basis(rows)
-    curvature = np.append(CURVATURE * basis.eigenvalues + strength, CURVATURE * n_samples)
+    curvature = np.append(CURVATURE * basis.eigenvalues + alpha, CURVATURE * n_samples)
     unit = 1 / np.sqrt(curvature)
     design = np.full((n_samples, len(unit)), unit[-1], dtype=np.float32)
     for block_rows, block in basis.blocks():
         design[block_rows, :-1] = block * unit[:-1]
-    penalty = strength * np.square(unit)
+    penalty = alpha * np.square(unit)
     penalty[-1] = 0
     return design, penalty.astype(np.float32)
 

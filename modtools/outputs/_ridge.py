@@ -1,8 +1,8 @@
 """Ridge regression from one decomposition: weights, exact leave-one-out, and evidence.
 
-With centred rows X and targets Y, the weights at a strength s are (X'X + s I)^-1 X'Y, and also
-X' (X X' + s I)^-1 Y: whichever product is smaller is decomposed once, X = U D^(1/2) V', for every
-strength (Golub & Van Loan, "Matrix Computations", section 6.1).
+With centred rows X and targets Y, the weights at a penalty alpha are (X'X + alpha I)^-1 X'Y, and
+also X' (X X' + alpha I)^-1 Y: the smaller product is decomposed once, X = U D^(1/2) V', for every
+alpha (Golub & Van Loan, "Matrix Computations", section 6.1).
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,8 @@ from modtools.outputs._standardize import StandardizedRows
 __all__ = [
     "RidgeBasis",
     "RidgeLeaveOneOut",
+    "alpha_grid",
+    "alpha_of_evidence",
     "mirrored",
     "one_hot",
     "ridge_basis",
@@ -30,8 +32,6 @@ __all__ = [
     "ridge_solution",
     "ridge_weights",
     "row_products",
-    "strength_grid",
-    "strength_of_evidence",
 ]
 
 # An example whose leverage is nearer to 1 is not determined by the others.
@@ -39,10 +39,10 @@ _SMALLEST_COMPLEMENT = 1e-8
 _MIRRORED_ROWS = 256  # rows at once, so that their copy stays in the processor's cache
 
 
-def strength_grid(n_samples: int) -> FloatMatrix:
-    """Return the strengths that are tried: n * 10^k for k = -6, -5.5, ..., 2.
+def alpha_grid(n_samples: int) -> FloatMatrix:
+    """Return the alphas that are tried: n * 10^k for k = -6, -5.5, ..., 2.
 
-    >>> strength_grid(100)[[0, -1]]
+    >>> alpha_grid(100)[[0, -1]]
     array([1.e-04, 1.e+04])
     """
     return n_samples * 10.0 ** np.arange(-6, 2.25, 0.5)
@@ -62,9 +62,9 @@ def one_hot(codes: ClassCodes, n_classes: int) -> FloatMatrix:
 
 @dataclass(frozen=True)
 class RidgeBasis:
-    """Principal coordinates of the examples: what ridge regressions of every strength share.
+    """Principal coordinates of the examples: what ridge regressions of every alpha share.
 
-    They are computed when they are first asked for: the evidence of a strength needs less.
+    They are computed when they are first asked for: the evidence of an alpha needs less.
 
     Attributes
     ----------
@@ -186,15 +186,15 @@ class RidgeLeaveOneOut(NamedTuple):
 
     Attributes
     ----------
-    strength : float
-        The strength used: the one given, or that of the smallest PRESS.
+    alpha : float
+        Alpha used: the one given, or that of the smallest PRESS.
     press : float
         Sum of squared leave-one-out residuals over examples and targets.
     decisions : ndarray of shape (n_samples, n_targets)
         What is predicted for an example by the regression fitted without it.
     """
 
-    strength: float
+    alpha: float
     press: float
     decisions: FloatMatrix
 
@@ -202,7 +202,7 @@ class RidgeLeaveOneOut(NamedTuple):
 def ridge_leave_one_out(
     basis: RidgeBasis,
     targets: FloatMatrix,
-    strength: float | None = None,
+    alpha: float | None = None,
     groups: ClassCodes | None = None,
 ) -> RidgeLeaveOneOut:
     """Return exact leave-one-out predictions; weights and intercept are re-estimated.
@@ -210,8 +210,8 @@ def ridge_leave_one_out(
     With leverage h of an example, its leave-one-out residual is residual / (1 - h), and that of a
     group with leverages H is (I - H)^-1 residuals (Allen, "The relationship between variable
     selection and data augmentation and a method for prediction", Technometrics 16, 1974; Cook &
-    Weisberg, "Residuals and influence in regression", 1982, chapter 3). The strength is added to
-    the scatter; by default it is chosen from `strength_grid` by the smallest PRESS, ties to the
+    Weisberg, "Residuals and influence in regression", 1982, chapter 3). Alpha is added to
+    the scatter; by default it is chosen from `alpha_grid` by the smallest PRESS, ties to the
     larger.
 
     Parameters
@@ -220,8 +220,8 @@ def ridge_leave_one_out(
         Decomposition of the features.
     targets : ndarray of shape (n_samples, n_targets)
         One-hot, 0/1 or real targets.
-    strength : float, optional
-        A fixed strength.
+    alpha : float, optional
+        A fixed alpha.
     groups : ndarray of shape (n_samples,), optional
         Group of each example; its whole group is left out with it.
 
@@ -233,7 +233,7 @@ def ridge_leave_one_out(
     Raises
     ------
     ModtoolsError
-        The strength is so small that a left-out example is not determined.
+        Alpha is so small that a left-out example is not determined.
 
     Examples
     --------
@@ -241,25 +241,25 @@ def ridge_leave_one_out(
     >>> ridge_leave_one_out(ridge_basis(rows), np.array([[0.0], [1.0], [2.0]]), 1e-3).decisions[0]
     array([0.002...])
     """
-    strengths = strength_grid(len(targets)) if strength is None else np.array([strength])
+    alphas = alpha_grid(len(targets)) if alpha is None else np.array([alpha])
     if groups is not None:
-        return _ridge_leave_groups_out(basis, targets, strengths, groups)
+        return _ridge_leave_groups_out(basis, targets, alphas, groups)
     centred = targets - targets.mean(axis=0)
     projected = basis.project(centred)
-    inverses = 1.0 / (basis.eigenvalues[:, None] + strengths)
-    # 1 - h, with the leverage 1/n of the intercept. Residuals of every strength are computed block
-    # by block, so that nothing of the size of examples x strengths x targets is kept.
-    complements = np.empty((len(targets), len(strengths)))
-    press = np.zeros(len(strengths))
+    inverses = 1.0 / (basis.eigenvalues[:, None] + alphas)
+    # 1 - h, with the leverage 1/n of the intercept. Residuals of every alpha are computed block
+    # by block, so that nothing of the size of examples x alphas x targets is kept.
+    complements = np.empty((len(targets), len(alphas)))
+    press = np.zeros(len(alphas))
     for rows, block in basis.blocks():
         complements[rows] = 1.0 - 1.0 / len(targets) - np.square(block) @ inverses
-        # A strength whose leverage reaches 1 is refused below, so its residual may be anything.
+        # An alpha whose leverage reaches 1 is refused below, so its residual may be anything.
         safe = np.maximum(complements[rows], _SMALLEST_COMPLEMENT)
         for column, inverse in enumerate(inverses.T):
             residuals = centred[rows] - block @ (inverse[:, None] * projected)
             press[column] += np.square(residuals / safe[:, column, None]).sum()
     press[complements.min(axis=0) < _SMALLEST_COMPLEMENT] = np.inf
-    best = _smallest(press, strengths)
+    best = _smallest(press, alphas)
     decisions = np.empty_like(targets)
     # Where the coordinates are projections of the features, weights of these spare that product.
     solution = inverses[:, best, None] * projected
@@ -267,31 +267,31 @@ def ridge_leave_one_out(
     for rows, block in basis.blocks() if basis.is_dual else basis.rows.blocks():
         residuals = centred[rows] - block @ weights
         decisions[rows] = targets[rows] - residuals / complements[rows, best, None]
-    return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), decisions)
+    return RidgeLeaveOneOut(float(alphas[best]), float(press[best]), decisions)
 
 
-def _smallest(press: FloatMatrix, strengths: FloatMatrix) -> int:
+def _smallest(press: FloatMatrix, alphas: FloatMatrix) -> int:
     """Return the last position whose PRESS is the smallest up to rounding."""
     best = int(np.flatnonzero(press <= press.min() * (1 + 1e-12))[-1])
     if not np.isfinite(press[best]):
         raise ModtoolsError(
-            f"strength={strengths[best]:.3g} is too small: an example has leverage 1, so the "
-            "regression without it is not determined. Use a larger strength."
+            f"alpha={alphas[best]:.3g} is too small: an example has leverage 1, so the "
+            "regression without it is not determined. Use a larger alpha."
         )
     return best
 
 
 def _ridge_leave_groups_out(
-    basis: RidgeBasis, targets: FloatMatrix, strengths: FloatMatrix, groups: ClassCodes
+    basis: RidgeBasis, targets: FloatMatrix, alphas: FloatMatrix, groups: ClassCodes
 ) -> RidgeLeaveOneOut:
     """Do the same for whole groups: residuals are divided by I - H, H the group's leverages."""
     coordinates, centred = basis.dense(), targets - targets.mean(axis=0)
     projected = coordinates.T @ centred
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    press, left_out = np.zeros(len(strengths)), []
-    for column, strength in enumerate(strengths):
-        inverse = 1 / (basis.eigenvalues + strength)
+    press, left_out = np.zeros(len(alphas)), []
+    for column, alpha in enumerate(alphas):
+        inverse = 1 / (basis.eigenvalues + alpha)
         residuals = centred - coordinates @ (inverse[:, None] * projected)
         for rows in members:
             leverages = (coordinates[rows] * inverse) @ coordinates[rows].T + 1 / len(targets)
@@ -303,12 +303,12 @@ def _ridge_leave_groups_out(
             residuals[rows] = vectors @ (vectors.T @ residuals[rows] / safe[:, None])
         press[column] += np.square(residuals).sum()
         left_out.append(residuals)
-    best = _smallest(press, strengths)
-    return RidgeLeaveOneOut(float(strengths[best]), float(press[best]), targets - left_out[best])
+    best = _smallest(press, alphas)
+    return RidgeLeaveOneOut(float(alphas[best]), float(press[best]), targets - left_out[best])
 
 
 def ridge_weights(
-    basis: RidgeBasis, targets: FloatMatrix, strength: float
+    basis: RidgeBasis, targets: FloatMatrix, alpha: float
 ) -> tuple[FloatMatrix, FloatMatrix]:
     """Return the weights (n_targets, n_features) and the intercepts (n_targets,).
 
@@ -318,12 +318,12 @@ def ridge_weights(
     """
     intercept = targets.mean(axis=0)
     projected = basis.project(targets - intercept)
-    weights = basis.weights(projected / (basis.eigenvalues[:, None] + strength)).T
+    weights = basis.weights(projected / (basis.eigenvalues[:, None] + alpha)).T
     return weights, np.asarray(intercept)
 
 
-def ridge_solution(basis: RidgeBasis, centred: FloatMatrix, strength: float) -> FloatMatrix:
-    """Return the weights (n_features, n_targets) by a Cholesky factor, which serves one strength.
+def ridge_solution(basis: RidgeBasis, centred: FloatMatrix, alpha: float) -> FloatMatrix:
+    """Return the weights (n_features, n_targets) by a Cholesky factor, which serves one alpha.
 
     It takes a fraction of the time of a spectrum.
 
@@ -331,22 +331,22 @@ def ridge_solution(basis: RidgeBasis, centred: FloatMatrix, strength: float) -> 
     >>> ridge_solution(ridge_basis(rows), np.array([[-1.0], [1.0]]), 2.0)
     array([[0.5]])
     """
-    penalised = np.asarray(basis.product + strength * np.eye(len(basis.product)))
+    penalised = np.asarray(basis.product + alpha * np.eye(len(basis.product)))
     factor = cho_factor(penalised, lower=False, overwrite_a=True, check_finite=False)
     right = centred if basis.is_dual else basis.cross(centred)
     solved = cho_solve(factor, right, check_finite=False)
     return basis.cross(solved) if basis.is_dual else solved
 
 
-def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
-    """Return the strength of the largest evidence summed over target columns, ties to the larger.
+def alpha_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
+    """Return the alpha of the largest evidence summed over target columns, ties to the larger.
 
     Weights are Gaussian, the intercept has a flat prior, and each column has its own noise level
     at its best value: centring leaves n - 1 dimensions (Rasmussen & Williams, "Gaussian Processes
     for Machine Learning", 2006, equations 2.30 and 2.45; MacKay, "Bayesian interpolation", Neural
-    Computation 4, 1992). With M = I + scatter / strength it is, up to a constant, minus
+    Computation 4, 1992). With M = I + scatter / alpha it is, up to a constant, minus
     (n - 1) log(residual) - log det M for each column. A tridiagonal form of the scatter, which
-    takes a fraction of the time of eigenvectors, serves every strength: determinants and solutions
+    takes a fraction of the time of eigenvectors, serves every alpha: determinants and solutions
     then cost as little as reading it (Elden, "Algorithms for the regularization of ill-conditioned
     least squares problems", BIT 17, 1977).
 
@@ -360,30 +360,30 @@ def strength_of_evidence(basis: RidgeBasis, targets: FloatMatrix) -> float:
     Returns
     -------
     float
-        One of `strength_grid`.
+        One of `alpha_grid`.
 
     Examples
     --------
     >>> rows = StandardizedRows.of(np.arange(10.0)[:, None])
-    >>> round(strength_of_evidence(ridge_basis(rows), rows.dense()), 9)  # no noise: the smallest
+    >>> round(alpha_of_evidence(ridge_basis(rows), rows.dense()), 9)  # no noise: the smallest
     1e-05
     """
     centred = targets - targets.mean(axis=0)
     total = np.square(centred).sum(axis=0)
     n_samples, n_targets = targets.shape
-    strengths = strength_grid(n_samples)
-    reduced = _reduce(basis, centred, float(strengths[0]))
-    evidence = np.empty(len(strengths))
-    for i, strength in enumerate(strengths):
-        explained, log_determinant = reduced.at(strength)
+    alphas = alpha_grid(n_samples)
+    reduced = _reduce(basis, centred, float(alphas[0]))
+    evidence = np.empty(len(alphas))
+    for i, alpha in enumerate(alphas):
+        explained, log_determinant = reduced.at(alpha)
         # y' M^-1 y is the residual where M is made of the Gram matrix; with the scatter it is
-        # y'y - (X'y)' M^-1 (X'y) / strength.
-        residual = explained if basis.is_dual else total - explained / strength
-        # A residual below the rounding of its target is as good as none, whatever the strength.
+        # y'y - (X'y)' M^-1 (X'y) / alpha.
+        residual = explained if basis.is_dual else total - explained / alpha
+        # A residual below the rounding of its target is as good as none, whatever alpha.
         floor = np.finfo(float).eps * total
         fit = (n_samples - 1) * np.log(np.maximum(residual, floor)).sum()
         evidence[i] = -fit - n_targets * log_determinant
-    return float(strengths[np.flatnonzero(evidence == evidence.max())[-1]])
+    return float(alphas[np.flatnonzero(evidence == evidence.max())[-1]])
 
 
 class _Reduced(NamedTuple):
@@ -393,15 +393,15 @@ class _Reduced(NamedTuple):
     off_diagonal: FloatMatrix
     projected: FloatMatrix
 
-    def at(self, strength: float) -> tuple[FloatMatrix, float]:
-        """Return z' M^-1 z of each target column z, and log det M; M is I + scatter / strength."""
-        pivots, factors, _ = dpttrf(self.diagonal / strength + 1, self.off_diagonal / strength)
+    def at(self, alpha: float) -> tuple[FloatMatrix, float]:
+        """Return z' M^-1 z of each target column z, and log det M; M is I + scatter / alpha."""
+        pivots, factors, _ = dpttrf(self.diagonal / alpha + 1, self.off_diagonal / alpha)
         solved, _ = dpttrs(pivots, factors, self.projected)
         return np.asarray((self.projected * solved).sum(axis=0)), float(np.log(pivots).sum())
 
 
 def _reduce(basis: RidgeBasis, centred: FloatMatrix, smallest: float) -> _Reduced:
-    """Return the tridiagonal form, or the spectrum where a strength is lost in its rounding."""
+    """Return the tridiagonal form, or the spectrum where an alpha is lost in its rounding."""
     cross = centred if basis.is_dual else basis.cross(centred)
     if len(cross) > 2:
         reduced = _tridiagonal(basis.product, cross)

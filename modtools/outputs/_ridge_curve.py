@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modtools._types import ClassCodes, FloatMatrix
-from modtools.outputs._ridge import one_hot, ridge_basis, strength_of_evidence
+from modtools.outputs._ridge import alpha_of_evidence, one_hot, ridge_basis
 from modtools.outputs._ridge_path import (
     DecisionBlock,
     KernelPath,
@@ -45,8 +45,8 @@ class RidgeCurve(NamedTuple):
         Bits of all labels so far.
     temperature : ndarray of shape (n_counts,)
         Divisor of the decision values before the softmax.
-    strength : float
-        The absolute ridge strength.
+    alpha : float
+        The absolute ridge penalty alpha.
     decision_error : float
         Largest error of a decision value that comes from float32 products.
     right : ndarray of shape (n_counts, n_test), or None
@@ -58,7 +58,7 @@ class RidgeCurve(NamedTuple):
     log_loss: FloatMatrix
     codelength: FloatMatrix
     temperature: FloatMatrix
-    strength: float
+    alpha: float
     decision_error: float
     right: NDArray[np.bool_] | None
 
@@ -71,7 +71,7 @@ def evaluate_ridge_path(
     *,
     n_classes: int,
     counts: NDArray[np.intp] | None = None,
-    strength: float | None = None,
+    alpha: float | None = None,
     precision: str = "float64",
     with_right: bool = False,
 ) -> RidgeCurve:
@@ -88,8 +88,8 @@ def evaluate_ridge_path(
         Number of all classes.
     counts : ndarray of int, optional
         Rising label counts; by default every one, or log-spaced ones of many examples.
-    strength : float, optional
-        Ridge strength; by default the one of the largest evidence given all labels.
+    alpha : float, optional
+        Penalty alpha; by default the one of the largest evidence given all labels.
     precision : {"float64", "float32"}
         Type of the products at every count.
     with_right : bool, default=False
@@ -111,9 +111,9 @@ def evaluate_ridge_path(
     [0.5, 1.0]
     """
     targets = one_hot(codes, n_classes)
-    if strength is None:
-        strength = _strength_of_labels(rows, targets)
-    solved = _solve(rows, targets, strength, tests, counts=counts, precision=precision)
+    if alpha is None:
+        alpha = _alpha_of_labels(rows, targets)
+    solved = _solve(rows, targets, alpha, tests, counts=counts, precision=precision)
     # Position m - 1 is after m labels.
     code, at = prequential(solved.one_step_ahead, codes), solved.counts - 1
     is_seen = np.cumsum(targets, axis=0)[at] > 0
@@ -125,7 +125,7 @@ def evaluate_ridge_path(
         log_loss=log_loss,
         codelength=np.cumsum(code.bits)[at],
         temperature=code.temperatures[at],
-        strength=strength,
+        alpha=alpha,
         decision_error=solved.decision_error,
         right=right,
     )
@@ -143,7 +143,7 @@ class _Solved(NamedTuple):
 def _solve(
     rows: StandardizedRows,
     targets: FloatMatrix,
-    strength: float,
+    alpha: float,
     tests: StandardizedRows,
     *,
     counts: NDArray[np.intp] | None,
@@ -152,27 +152,27 @@ def _solve(
     """Solve through the kernel of all examples, or through scatters of too many of them."""
     if len(rows) > max(_MOST_EVERY_COUNT, rows.n_features):
         counts = log_spaced_counts(len(rows)) if counts is None else counts
-        scatters = ScatterPath(rows, np.arange(len(rows)), targets, strength)
+        scatters = ScatterPath(rows, np.arange(len(rows)), targets, alpha)
         ahead = np.concatenate([predictions for _, predictions in scatters.one_step_ahead()])
         return _Solved(counts, ahead, scatters.decision_blocks(tests, counts), 0.0)
     dense, error = rows.dense(precision), 0.0
-    path = KernelPath.of(dense @ dense.T, targets, strength)
+    path = KernelPath.of(dense @ dense.T, targets, alpha)
     if precision == "float32":
-        weights = path.refined_weights(rows, targets, strength)
+        weights = path.refined_weights(rows, targets, alpha)
         error = _largest_error(path.decision_blocks(dense, tests), len(rows), tests, *weights)
     blocks = path.decision_blocks(dense, tests, counts)
     counts = np.arange(1, len(rows) + 1) if counts is None else counts
     return _Solved(counts, path.whitened.one_step_ahead(targets), blocks, error)
 
 
-def _strength_of_labels(rows: StandardizedRows, targets: FloatMatrix) -> float:
-    """Return the strength of the largest evidence given all labels."""
+def _alpha_of_labels(rows: StandardizedRows, targets: FloatMatrix) -> float:
+    """Return the alpha of the largest evidence given all labels."""
     present = targets.any(axis=0)
     if np.count_nonzero(present) == 1:
-        return float(len(rows))  # the classifier is its intercept, whatever the strength
+        return float(len(rows))  # the classifier is its intercept, whatever alpha
     # The flat prior of the intercept needs features centred by their own mean, not by another one.
     centred = StandardizedRows(rows.features, column_moments(rows.features)[0], rows.scale)
-    return strength_of_evidence(ridge_basis(centred), targets[:, present])
+    return alpha_of_evidence(ridge_basis(centred), targets[:, present])
 
 
 def _largest_error(

@@ -1,11 +1,11 @@
 """Decisions of ridge classifiers about held-out examples, and how good these decisions are.
 
 The examples are divided into folds, in several ways; a classifier with a free intercept learns all
-folds but one and decides about that one. With the strength the same in all folds, one inverse
+folds but one and decides about that one. With alpha the same in all folds, one inverse
 serves every division (`KernelInverse`): let A = K^-1 - K^-1 1 1' K^-1 / (1' K^-1 1), K the kernel
-of all examples plus the strength, which is the inverse freed of the intercept. The held-out
+of all examples plus alpha, which is the inverse freed of the intercept. The held-out
 residuals of a fold F are then (A[F, F])^-1 (A Y)[F] [1]_; a fold of one example is the familiar
-leave-one-out [2]_. Where the strength follows the training part, each is solved by itself
+leave-one-out [2]_. Where alpha follows the training part, each is solved by itself
 (`refitted_decisions`), through whichever of kernel and scatter is smaller.
 
 References
@@ -145,19 +145,19 @@ class HeldOutJudge:
 
 @dataclass(frozen=True)
 class KernelInverse:
-    """The held-out decisions of every division from one inverse, at one strength.
+    """The held-out decisions of every division from one inverse, at one alpha.
 
     Attributes
     ----------
     inverse : ndarray of shape (n_samples, n_samples)
-        Inverse of kernel + strength I, freed of the intercept: its rows sum to 0.
+        Inverse of kernel + alpha I, freed of the intercept: its rows sum to 0.
     targets, solved : ndarray of shape (n_samples, n_targets)
         One-hot or real targets, and the inverse times them.
 
     Examples
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0], [2.0]])
-    >>> inverse = KernelInverse.of(rows @ rows.T, rows, strength=1e-9)
+    >>> inverse = KernelInverse.of(rows @ rows.T, rows, alpha=1e-9)
     >>> [values.round(3).tolist() for _, values in inverse.decisions([np.array([0, 1, 1, 1])])]
     [[[-1.0], [-1.0], [-1.0], [-1.0]]]
     """
@@ -167,10 +167,10 @@ class KernelInverse:
     solved: FloatMatrix
 
     @classmethod
-    def of(cls, kernel: NDArray[Any], targets: FloatMatrix, strength: float) -> "KernelInverse":
-        """Invert kernel + strength I; the kernel (n_samples, n_samples) is not changed."""
+    def of(cls, kernel: NDArray[Any], targets: FloatMatrix, alpha: float) -> "KernelInverse":
+        """Invert kernel + alpha I; the kernel (n_samples, n_samples) is not changed."""
         system = np.array(kernel, dtype=np.float64, order="F")
-        system[np.diag_indices_from(system)] += strength
+        system[np.diag_indices_from(system)] += alpha
         # Lower triangles: a kernel is symmetric up to rounding only.
         factor, _ = dpotrf(system, lower=1, overwrite_a=1)
         lower, _ = dpotri(factor, lower=1, overwrite_c=1)
@@ -208,7 +208,7 @@ class KernelInverse:
 def refitted_decisions(
     rows: StandardizedRows, codes: ClassCodes, n_classes: int, divisions: Sequence[ClassCodes]
 ) -> Iterator[HeldOutDecisions]:
-    """Yield what is decided about held-out folds, at a strength that follows the training part.
+    """Yield what is decided about held-out folds, at an alpha that follows the training part.
 
     It is the mean squared distance of the training examples from their centre: the trace of their
     scatter, or centred kernel, over the examples less one.
@@ -326,7 +326,7 @@ def _centred_targets(codes: ClassCodes, n_classes: int) -> tuple[FloatMatrix, Fl
 def _solve_at_trace(
     system: FloatMatrix, right: FloatMatrix, n_samples: int, resolution: float
 ) -> FloatMatrix:
-    """Return the solution at the strength of the trace; 0 where the trace is rounding."""
+    """Return the solution at the alpha of the trace; 0 where the trace is rounding."""
     trace = float(np.trace(system))
     if trace <= resolution:
         return np.zeros_like(right)

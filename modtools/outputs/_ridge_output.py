@@ -32,9 +32,9 @@ _CHECKS: dict[str, Any] = {"dtype": FLOATS, "ensure_min_samples": 2, "multi_outp
 
 
 class RidgeModule:
-    """The options of both ridge output modules, and the fit of target columns at a strength."""
+    """The options of both ridge output modules, and the fit of target columns at an alpha."""
 
-    strength_: float
+    alpha_: float
     coef_: FloatMatrix
     intercept_: FloatMatrix
     mean_: FloatMatrix
@@ -43,11 +43,11 @@ class RidgeModule:
     def __init__(
         self,
         *,
-        strength: float | None = None,
+        alpha: float | None = None,
         standardize: bool = True,
         blocks: Sequence[int] | None = None,
     ) -> None:
-        self.strength = strength
+        self.alpha = alpha
         self.standardize = standardize
         self.blocks = blocks
 
@@ -55,12 +55,12 @@ class RidgeModule:
         rows = StandardizedRows.of(features, rescale=self.standardize, blocks=self.blocks)
         return ridge_basis(rows)
 
-    def _given_strength(self) -> float | None:
-        return None if self.strength is None else check_positive(self.strength, name="strength")
+    def _given_alpha(self) -> float | None:
+        return None if self.alpha is None else check_positive(self.alpha, name="alpha")
 
-    def _solve(self, basis: RidgeBasis, targets: FloatMatrix, strength: float) -> None:
-        self.strength_ = strength
-        self.coef_, self.intercept_ = ridge_weights(basis, targets, strength)
+    def _solve(self, basis: RidgeBasis, targets: FloatMatrix, alpha: float) -> None:
+        self.alpha_ = alpha
+        self.coef_, self.intercept_ = ridge_weights(basis, targets, alpha)
         self.mean_, self.scale_ = basis.rows.mean, basis.rows.scale
 
     def _decide(self, rows: FloatMatrix) -> FloatMatrix:
@@ -73,11 +73,11 @@ class RidgeOutput(RidgeModule, OutputModule):
     Columns are standardised with the training examples (constant ones become 0), the intercept has
     no penalty, and an example belongs to the class of the largest decision value, ties to the
     first. With several labels per example (a 0/1 matrix), every label has its own classifier, all
-    of one strength; the labels whose decision values exceed one half are predicted.
+    of one alpha; the labels whose decision values exceed one half are predicted.
 
     Parameters
     ----------
-    strength : float, optional
+    alpha : float, optional
         Penalty added to the scatter of the standardised features, an absolute number. By default it
         is chosen by the exact leave-one-out error (PRESS) from n * 10^k, k = -6, -5.5, ..., 2.
     standardize : bool, default=True
@@ -93,8 +93,8 @@ class RidgeOutput(RidgeModule, OutputModule):
         Sorted class labels, or the numbers of the label columns.
     is_multilabel_ : bool
         Whether examples have several labels.
-    strength_ : float
-        The strength used.
+    alpha_ : float
+        Alpha used.
     coef_ : ndarray of shape (n_classes, n_features)
         Weights of the features as centred by `mean_` and divided by `scale_`.
     intercept_ : ndarray of shape (n_classes,)
@@ -137,10 +137,10 @@ class RidgeOutput(RidgeModule, OutputModule):
         """
         features, labels = validate_data(self, X, y, **_CHECKS)
         self.classes_, targets, self.is_multilabel_ = _targets(labels)
-        basis, strength = self._basis(features), self._given_strength()
-        if strength is None:
-            strength = ridge_leave_one_out(basis, targets).strength
-        self._solve(basis, targets, strength)
+        basis, alpha = self._basis(features), self._given_alpha()
+        if alpha is None:
+            alpha = ridge_leave_one_out(basis, targets).alpha
+        self._solve(basis, targets, alpha)
         return self
 
     def decision_function(self, X: ArrayLike) -> FloatMatrix:
@@ -181,7 +181,7 @@ class RidgeOutput(RidgeModule, OutputModule):
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Return what the output module fitted without an example predicts for it, exactly.
 
-        The standardisation with all examples and the strength are held fixed; weights and intercept
+        The standardisation with all examples and alpha are held fixed; weights and intercept
         are re-estimated. `fit` is not needed before, and nothing is stored.
 
         Parameters
@@ -203,7 +203,7 @@ class RidgeOutput(RidgeModule, OutputModule):
         """
         features, labels = check_X_y(X, y, **_CHECKS)
         classes, targets, is_multilabel = _targets(labels)
-        result = ridge_leave_one_out(self._basis(features), targets, self._given_strength())
+        result = ridge_leave_one_out(self._basis(features), targets, self._given_alpha())
         return self._labels(result.decisions, classes, is_multilabel=is_multilabel)
 
     @staticmethod
@@ -230,7 +230,7 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
 
     Parameters
     ----------
-    strength : float, optional
+    alpha : float, optional
         Penalty added to the scatter of the standardised features, an absolute number, the same for
         all targets. By default it is chosen by the exact leave-one-out error (PRESS) of the
         targets, each divided by its standard deviation, from n * 10^k, k = -6, -5.5, ..., 2.
@@ -243,8 +243,8 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
 
     Attributes
     ----------
-    strength_ : float
-        The strength used.
+    alpha_ : float
+        Alpha used.
     coef_ : ndarray of shape (n_targets, n_features)
         Weights of the features as centred by `mean_` and divided by `scale_`.
     intercept_ : ndarray of shape (n_targets,)
@@ -282,7 +282,7 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
         """
         features, values = validate_data(self, X, y, **_CHECKS, y_numeric=True)
         basis, targets = self._basis(features), _columns(values)
-        self._solve(basis, targets, self._leave_one_out(basis, targets).strength)
+        self._solve(basis, targets, self._leave_one_out(basis, targets).alpha)
         self.is_flat_ = values.ndim == 1
         return self
 
@@ -305,7 +305,7 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
     def leave_one_out(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return what the output module fitted without an example predicts for it, exactly.
 
-        The standardisation with all examples and the strength are held fixed; weights and intercept
+        The standardisation with all examples and alpha are held fixed; weights and intercept
         are re-estimated. `fit` is not needed before, and nothing is stored.
 
         Parameters
@@ -332,9 +332,9 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
 
     def _leave_one_out(self, basis: RidgeBasis, targets: FloatMatrix) -> RidgeLeaveOneOut:
         mean, deviation = column_moments(targets)
-        # In units of their deviation, no target outweighs the others in the choice of the strength.
+        # In units of their deviation, no target outweighs the others in the choice of alpha.
         unit = np.where(deviation > 0, deviation, 1.0)
-        result = ridge_leave_one_out(basis, (targets - mean) / unit, self._given_strength())
+        result = ridge_leave_one_out(basis, (targets - mean) / unit, self._given_alpha())
         return result._replace(decisions=result.decisions * unit + mean)
 
 

@@ -1,6 +1,6 @@
 """Ridge classifiers of the first 1, ..., n examples of an order, all from one factorisation.
 
-With the kernel K = Phi Phi' + strength I, L = chol(K), Z = L^-1 Y, u = L^-1 1 and
+With the kernel K = Phi Phi' + alpha I, L = chol(K), Z = L^-1 Y, u = L^-1 1 and
 V = L^-1 Phi Phi_test', forward substitution is nested: the first m entries of Z, u and V follow
 from the first m examples alone. So for every m the ridge classifier with a free intercept that has
 learned the first m examples decides
@@ -80,7 +80,7 @@ def log_spaced_counts(n_samples: int) -> NDArray[np.intp]:
 
 
 class Whitened(NamedTuple):
-    """Targets and ones in the coordinates of a Cholesky factor L of kernel + strength I.
+    """Targets and ones in the coordinates of a Cholesky factor L of kernel + alpha I.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class KernelPath:
     Attributes
     ----------
     factor : ndarray of shape (n_samples, n_samples)
-        Lower Cholesky factor of the kernel plus the strength.
+        Lower Cholesky factor of the kernel plus alpha.
     whitened : Whitened
         Targets and ones in the coordinates of the factor, in float64.
 
@@ -142,20 +142,20 @@ class KernelPath:
     whitened: Whitened
 
     @classmethod
-    def of(cls, kernel: NDArray[Any], targets: FloatMatrix, strength: float) -> "KernelPath":
-        """Factorise kernel + strength I in the kernel's precision; the kernel is written over.
+    def of(cls, kernel: NDArray[Any], targets: FloatMatrix, alpha: float) -> "KernelPath":
+        """Factorise kernel + alpha I in the kernel's precision; the kernel is written over.
 
         >>> KernelPath.of(np.array([[3.0]]), np.array([[4.0]]), 1.0).whitened.residuals
         array([[2.]])
         """
-        kernel[np.diag_indices_from(kernel)] += strength
+        kernel[np.diag_indices_from(kernel)] += alpha
         try:
             # The transpose of a symmetric matrix is itself, in the memory order without a copy.
             factor = cholesky(kernel.T, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError as error:
             raise ModtoolsError(
-                f"strength={strength:.3g} is too small for {kernel.dtype} products of these "
-                "features: the kernel is not positive definite. Use a larger strength"
+                f"alpha={alpha:.3g} is too small for {kernel.dtype} products of these "
+                "features: the kernel is not positive definite. Use a larger alpha"
                 + (" or dtype=float64." if kernel.dtype == np.float32 else ".")
             ) from error
         # Sums over examples lose digits in float32: only the solve is in the kernel's precision.
@@ -303,7 +303,7 @@ class KernelPath:
             yield slice(0, len(counts)), places, decisions.reshape(*intercepts.shape, -1)
 
     def refined_weights(
-        self, learned: StandardizedRows, targets: FloatMatrix, strength: float
+        self, learned: StandardizedRows, targets: FloatMatrix, alpha: float
     ) -> tuple[FloatMatrix, FloatMatrix]:
         """Return float64 weights and intercepts given all examples, whatever the factor's type.
 
@@ -317,8 +317,8 @@ class KernelPath:
             The examples in their order, not yet rounded.
         targets : ndarray of shape (n_samples, n_classes)
             One-hot targets.
-        strength : float
-            The strength of the factor.
+        alpha : float
+            Alpha of the factor.
 
         Returns
         -------
@@ -331,7 +331,7 @@ class KernelPath:
         duals = np.zeros_like(wanted)
         for _ in range(_REFINEMENTS):
             weights = sum(block.T @ duals[place] for place, block in learned.blocks())
-            missing = wanted - strength * duals
+            missing = wanted - alpha * duals
             for place, block in learned.blocks():
                 missing[place] -= block @ weights
             if np.abs(missing).max() < _REFINED:
@@ -358,7 +358,7 @@ class ScatterPath:
         Row numbers in the order in which they are learned.
     targets : ndarray of shape (n_samples, n_targets)
         Targets, example by example as in `rows`.
-    strength : float
+    alpha : float
         Penalty added to the scatter.
 
     Examples
@@ -374,7 +374,7 @@ class ScatterPath:
     rows: StandardizedRows
     order: ClassCodes
     targets: FloatMatrix
-    strength: float
+    alpha: float
 
     def one_step_ahead(self) -> Iterator[tuple[slice, FloatMatrix]]:
         """Yield the predictions of consecutive places of the order, block by block."""
@@ -413,12 +413,12 @@ class ScatterPath:
     def _whitened_blocks(self) -> Iterator[tuple[slice, Whitened]]:
         """Whiten through the posterior of the weights after each block of examples.
 
-        Given the examples before it, with P = Phi' Phi + strength I, the kernel of a block B is the
-        Schur complement of the whole kernel: by Woodbury's identity strength (B P^-1 B' + I).
+        Given the examples before it, with P = Phi' Phi + alpha I, the kernel of a block B is the
+        Schur complement of the whole kernel: by Woodbury's identity alpha (B P^-1 B' + I).
         """
         d = self.rows.n_features
         # Lower triangles only, in the memory order of LAPACK, so that nothing is copied.
-        precision = np.asfortranarray(self.strength * np.eye(d))
+        precision = np.asfortranarray(self.alpha * np.eye(d))
         cross = np.zeros((d, self.targets.shape[1] + 1), order="F")
         step = max(_SMALLEST_BLOCK, round(_BLOCK_SHARE * d))
         for start in range(0, len(self.order), step):
@@ -432,8 +432,8 @@ class ScatterPath:
             precision = dsyrk(1.0, rows.T, beta=1.0, c=precision, lower=1, overwrite_c=1)
             cross += rows.T @ learned
             spread = dtrsm(1.0, factor, rows.T, lower=1, overwrite_b=1)
-            schur = dsyrk(self.strength, spread, trans=1, lower=1)
-            schur[np.diag_indices_from(schur)] += self.strength
+            schur = dsyrk(self.alpha, spread, trans=1, lower=1)
+            schur[np.diag_indices_from(schur)] += self.alpha
             local, _ = dpotrf(schur, lower=1, clean=0, overwrite_a=1)
             whitened = dtrsm(1.0, local, learned - spread.T @ solved, lower=1)
             yield block, Whitened(whitened[:, :-1], whitened[:, -1:], np.diag(local)[:, None])
@@ -458,7 +458,7 @@ class ScatterPath:
             mean, class_mean = sums / count, class_sums / count
             # Standardised features lie around 0, so that taking off their mean afterwards is safe.
             scatter = products - np.outer(sums, mean)
-            scatter[np.diag_indices_from(scatter)] += self.strength
+            scatter[np.diag_indices_from(scatter)] += self.alpha
             weights = solve(
                 scatter,
                 cross - np.outer(sums, class_mean),
@@ -477,7 +477,7 @@ class RidgeChain:
     ----------
     rows : StandardizedRows
         Features.
-    strength : float
+    alpha : float
         Penalty added to the scatter.
     kernel : ndarray of shape (n_samples, n_samples) or None
         Products of all examples, shared by all orders; None where the primal form costs less.
@@ -492,17 +492,17 @@ class RidgeChain:
     """
 
     rows: StandardizedRows
-    strength: float
+    alpha: float
     kernel: FloatMatrix | None
 
     @classmethod
-    def of(cls, rows: StandardizedRows, strength: float) -> "RidgeChain":
+    def of(cls, rows: StandardizedRows, alpha: float) -> "RidgeChain":
         """Return the chain, its kernel matrix computed where it will be used."""
         # A factor of all pairs costs n^3 / 3 and blocks about 3 n d^2, which is even near n = 3 d;
         # and all orders share the kernel, as long as it is small.
         if len(rows) > max(rows.n_features, min(4 * rows.n_features, _LARGEST_DENSE)):
-            return cls(rows, strength, None)
-        return cls(rows, strength, mirrored(row_products(rows)))
+            return cls(rows, alpha, None)
+        return cls(rows, alpha, mirrored(row_products(rows)))
 
     def steps(self, targets: FloatMatrix, order: ClassCodes) -> Iterator[tuple[slice, FloatMatrix]]:
         """Yield consecutive places of an order, and what the earlier ones predict for each of them.
@@ -522,10 +522,10 @@ class RidgeChain:
             Predictions; the very first is 0.
         """
         if self.kernel is None:
-            yield from ScatterPath(self.rows, order, targets, self.strength).one_step_ahead()
+            yield from ScatterPath(self.rows, order, targets, self.alpha).one_step_ahead()
             return
         learned = targets[order]
-        path = KernelPath.of(self.kernel[np.ix_(order, order)], learned, self.strength)
+        path = KernelPath.of(self.kernel[np.ix_(order, order)], learned, self.alpha)
         yield slice(0, len(order)), path.whitened.one_step_ahead(learned)
 
 

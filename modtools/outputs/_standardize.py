@@ -47,7 +47,7 @@ def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> ND
     """Return what to divide each column by, so that all blocks have the same energy.
 
     The energy of a block is the sum of its columns' variances. That of all blocks together becomes
-    their mean, so that a strength means for several modules what it means for one of them.
+    their mean, so that an alpha means for several modules what it means for one of them.
     """
     widths = [check_integer(width, name="each of blocks") for width in blocks]
     if sum(widths) != len(variances):

@@ -43,7 +43,7 @@ def choose_labels(
     strategy: Any = "typical",
     seed: int = 0,
     normalize: bool = True,
-    strength: float | None = None,
+    alpha: float | None = None,
     labels: Any = None,
     query_options: Mapping[str, Any] | None = None,
 ) -> NDArray[np.intp]:
@@ -79,7 +79,7 @@ def choose_labels(
         a class of ``oracle_balanced``; the others have no randomness.
     normalize : bool, default=True
         Whether examples are scaled to length 1 first, as ``typical`` and ``cover`` were published.
-    strength : float, optional
+    alpha : float, optional
         For ``variance``: the penalty of the model (noise of a label), an absolute number. By
         default a hundredth of the mean squared length of the centred examples.
     labels : array-like of shape (n_samples,), optional
@@ -115,7 +115,7 @@ def choose_labels(
         return _query(strategy, rows, n, query_options or {})
     name = check_choice(strategy, [*STRATEGIES, _ORACLE], name="strategy")
     if name == "variance":
-        return _choose_variance(rows, n, strength)
+        return _choose_variance(rows, n, alpha)
     return STRATEGIES[name](rows, n, seed)
 
 
@@ -161,17 +161,17 @@ def _choose_herding(rows: FloatArray, n: int, seed: int) -> Rows:
     return chosen
 
 
-def _choose_variance(rows: FloatArray, n: int, strength: float | None = None) -> Rows:
-    """Pivoted Cholesky of the centred kernel plus strength, in the space of the features.
+def _choose_variance(rows: FloatArray, n: int, alpha: float | None = None) -> Rows:
+    """Pivoted Cholesky of the centred kernel plus alpha, in the space of the features.
 
     The variance of an example given the chosen ones is its own minus the squares of its products
     with one direction per chosen example: a column of the factor, which need not be stored.
     """
     centred = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     variances = np.einsum("ij,ij->i", centred, centred).astype(np.float64)
-    if strength is None:
-        strength = _NOISE * float(variances.mean()) or 1.0
-    strength = check_positive(strength, name="strength")
+    if alpha is None:
+        alpha = _NOISE * float(variances.mean()) or 1.0
+    alpha = check_positive(alpha, name="alpha")
     chosen = np.empty(n, dtype=np.intp)
     directions = np.zeros((n, rows.shape[1]))
     is_free = np.ones(len(rows), dtype=bool)
@@ -180,7 +180,7 @@ def _choose_variance(rows: FloatArray, n: int, strength: float | None = None) ->
         chosen[position], is_free[pick] = pick, False
         row = centred[pick].astype(np.float64)
         direction = row - directions[:position].T @ (directions[:position] @ row)
-        direction /= np.sqrt(strength + max(row @ direction, 0.0))
+        direction /= np.sqrt(alpha + max(row @ direction, 0.0))
         directions[position] = direction
         variances -= np.square(centred @ direction.astype(rows.dtype))
     return chosen

@@ -44,8 +44,8 @@ class LearningCurve(Result):
         is better.
     temperature : ndarray of shape (n_counts,)
         Divisor of the decision values before the softmax.
-    strength : float
-        The absolute ridge strength, the same at every count.
+    alpha : float
+        The absolute ridge penalty alpha, the same at every count.
     mean_, scale_ : ndarray of shape (n_features,)
         The standardisation; scale 0 marks a column that is ignored.
     classes : ndarray of shape (n_classes,)
@@ -68,7 +68,7 @@ class LearningCurve(Result):
     log_loss: FloatMatrix
     codelength: FloatMatrix
     temperature: FloatMatrix
-    strength: float
+    alpha: float
     mean_: FloatMatrix
     scale_: FloatMatrix
     classes: NDArray[Any]
@@ -195,7 +195,7 @@ class LearningCurve(Result):
         """
         return (
             f"Learning curve to {self.n_labels[-1]} labels, {len(self.classes)} classes, "
-            f"{self.n_test} test examples, ridge strength {self.strength:.3g}"
+            f"{self.n_test} test examples, ridge alpha {self.alpha:.3g}"
         )
 
     def _columns(self) -> list[Column]:

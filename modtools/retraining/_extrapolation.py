@@ -151,11 +151,11 @@ def _held_out_errors(
 ) -> tuple[NDArray[np.intp], FloatMatrix]:
     """Return label counts, and the error on the rest at each, the mean over several orders."""
     rng = np.random.default_rng(seed)
-    strength = left_out.strength
+    alpha = left_out.alpha
     in_place = row_content(rows).order(targets.argmax(axis=1))
     if len(rows) > _MOST_FACTORED:
-        # The grid of strengths grows with the examples, so the strength shrinks with them.
-        strength *= _MOST_FACTORED / len(rows)
+        # The grid of alphas grows with the examples, so alpha shrinks with them.
+        alpha *= _MOST_FACTORED / len(rows)
         in_place = in_place[rng.choice(len(rows), _MOST_FACTORED, replace=False)]
     rows, targets = replace(rows, features=rows.features[in_place]), targets[in_place]
     n_samples = len(rows)
@@ -165,20 +165,20 @@ def _held_out_errors(
     kernel = dense @ dense.T
     n_orders = int(np.clip(_FACTORED_EXAMPLES // n_samples, *_ORDERS))
     orders = [rng.permutation(n_samples) for _ in range(n_orders)]
-    errors = [_errors_ahead(kernel, targets, strength, order, counts) for order in orders]
+    errors = [_errors_ahead(kernel, targets, alpha, order, counts) for order in orders]
     return counts, np.mean(errors, axis=0)
 
 
 def _errors_ahead(
     kernel: FloatMatrix,
     targets: FloatMatrix,
-    strength: float,
+    alpha: float,
     order: NDArray[np.intp],
     counts: NDArray[np.intp],
 ) -> list[float]:
     """Return the error on the examples after each count, trained on the examples before it."""
     learned = targets[order]
-    path = KernelPath.of(kernel[np.ix_(order, order)], learned, strength)
+    path = KernelPath.of(kernel[np.ix_(order, order)], learned, alpha)
     is_seen = np.cumsum(learned, axis=0) > 0
     codes = learned.argmax(axis=1)
     errors = []

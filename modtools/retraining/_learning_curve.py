@@ -29,7 +29,7 @@ def learning_curve(
     test_features: ArrayLike,
     test_labels: ArrayLike,
     *,
-    strength: float | None = None,
+    alpha: float | None = None,
     seed: int | None = None,
     unlabelled: ArrayLike | None = None,
     dtype: Any = np.float64,
@@ -38,8 +38,8 @@ def learning_curve(
     """Return accuracy, log loss and code length of the first m labels for every m, exactly.
 
     The output module is the ridge classifier with intercept on one-hot targets, of one absolute
-    strength and one standardisation for the whole curve; its decision values at m labels are those
-    of `RidgeOutput(strength=strength, standardize=False)` fitted on the first m, standardised.
+    alpha and one standardisation for the whole curve; its decision values at m labels are those
+    of `RidgeOutput(alpha=alpha, standardize=False)` fitted on the first m, standardised.
     One factorisation gives them all. A class without a label so far is never predicted.
     Probabilities are softmax(decision / T), T the one that would have suited the labels so far when
     each was predicted from those before it (1 for fewer labels than classes); after m labels the
@@ -57,7 +57,7 @@ def learning_curve(
         Features that the curve is measured on; nothing is trained on them.
     test_labels : array-like of shape (n_test,)
         Their classes; a class without a labelled example counts as an error.
-    strength : float, optional
+    alpha : float, optional
         Penalty added to the scatter of the standardised features. By default the one of n * 10^k,
         k = -6, -5.5, ..., 2, with the largest Gaussian evidence given all labels.
     seed : int, optional
@@ -80,7 +80,7 @@ def learning_curve(
     ------
     ModtoolsError
         Bad features or labels, fewer than two classes, features that do not vary, examples
-        that are both labelled and tested, or a strength too small for the precision.
+        that are both labelled and tested, or an alpha too small for the precision.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def learning_curve(
     classes, codes, test_codes = encode_both(labels, test_labels, what="learning_curve")
     _check_lengths(learned, codes, tests, test_codes)
     rows, precision = _standardized(learned, tests, unlabelled), _check_dtype(dtype)
-    given = None if strength is None else check_positive(strength, name="strength")
+    given = None if alpha is None else check_positive(alpha, name="alpha")
     if not allow_overlap:
         raise_if_shared(rows_also_in(tests, learned), tests="test_features", learned="features")
     rows, codes = _in_order(rows, codes, seed)
@@ -104,10 +104,10 @@ def learning_curve(
         replace(rows, features=tests),
         test_codes,
         n_classes=len(classes),
-        strength=given,
+        alpha=given,
         precision=precision,
     )
-    asked = {"strength": strength, "seed": seed, "unlabelled": unlabelled is not None}
+    asked = {"alpha": alpha, "seed": seed, "unlabelled": unlabelled is not None}
     return LearningCurve(
         **{name: value for name, value in result._asdict().items() if name != "right"},
         mean_=rows.mean,
@@ -166,6 +166,6 @@ def _standardized(learned: FloatArray, tests: FloatArray, unlabelled: Any) -> St
     if rows.n_varying == 0:
         raise ModtoolsError(
             "features must vary; every column is constant, so no output module can be "
-            "trained. Check the module and its tap."
+            "trained. Check the module and its layer."
         )
     return rows

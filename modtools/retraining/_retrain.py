@@ -68,7 +68,7 @@ def retrain(
     Parameters
     ----------
     module : PretrainedModule or CombinedModule
-        The module, read at one tap, or several modules as one: their features side by side, which
+        The module, read at one layer, or several modules as one: their features side by side, which
         an output module of modtools gives equal energy (another estimator gets them as they are).
         Or its features, extracted before: an array of shape (n_samples, n_features), or a dict of
         one ``{name: features}``. The model then reads features too, wherever it takes inputs.
@@ -107,7 +107,7 @@ def retrain(
     Raises
     ------
     ModtoolsError
-        A class without a labelled example, features that do not vary, several taps, an output
+        A class without a labelled example, features that do not vary, several layers, an output
         module for another kind of task.
 
     Examples
@@ -211,10 +211,10 @@ def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
             "Make one: Task(inputs, labels)."
         )
-    taps = module.taps if isinstance(module, PretrainedModule) else ()
-    if len(taps) > 1:
+    layers = module.layers if isinstance(module, PretrainedModule) else ()
+    if len(layers) > 1:
         raise ModtoolsError(
-            f"{module.name} is read at {len(taps)} taps; choose one: module.at({taps[0]!r})."
+            f"{module.name} is read at {len(layers)} layers; choose one: module.at({layers[0]!r})."
         )
 
 
@@ -289,6 +289,6 @@ def _varying(features: NDArray[Any], module: PretrainedModule | CombinedModule) 
         zero = "" if features.any() else ", all zero,"
         raise ModtoolsError(
             f'the features of "{module.names[0]}" are the same{zero} in all {len(features)} '
-            "examples, so no output module can learn from them. Choose another module or tap."
+            "examples, so no output module can learn from them. Choose another module or layer."
         )
     return features

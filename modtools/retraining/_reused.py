@@ -45,7 +45,7 @@ class ReusedModel:
     Parameters
     ----------
     module : PretrainedModule or CombinedModule
-        The frozen module, read at one tap, or several as one.
+        The frozen module, read at one layer, or several as one.
     output : classifier or regressor
         Fitted on the features of the module.
     classes : ndarray of shape (n_classes,)
@@ -179,10 +179,10 @@ class ReusedModel:
         decide = self._method("predict_proba", 'gives no probabilities; use output="logistic".')
         return self._through(decide, inputs, device)
 
-    def decision_values(
+    def decision_function(
         self, inputs: Any, *, device: "str | torch.device | None" = None
     ) -> NDArray[np.float64]:
-        """Return one decision value (logit) per class that can be predicted; the largest decides.
+        """Return decision values (logits) in scikit-learn's shape; the largest decides.
 
         Parameters
         ----------
@@ -193,16 +193,16 @@ class ReusedModel:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_named)
-            Decision values in the order of `named`.
+        ndarray of shape (n_samples, n_named) or (n_samples,)
+            Decision values in the order of `named`; for two classes the second minus the first.
 
         Raises
         ------
         ModtoolsError
-            The output module is not one of modtools.
+            The output module has none.
         """
-        otherwise = "has no decision_values; use an output module of modtools.outputs."
-        return self._through(self._method("decision_values", otherwise), inputs, device)
+        otherwise = "has no decision_function; use an output module of modtools.outputs."
+        return self._through(self._method("decision_function", otherwise), inputs, device)
 
     def unassigned_clusters(
         self, inputs: Any, *, device: "str | torch.device | None" = None

@@ -48,6 +48,8 @@ _RENAMED: Final = {
     "nameless": "missing_classes",
     "nameless_means_": "unassigned_means_",
     "uses_pool_": "uses_clusters_",
+    "strength": "alpha",
+    "strength_": "alpha_",
 }
 _DROPPED: Final = "pool"
 _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -198,7 +200,7 @@ def _read_module(card: dict[str, Any], zoo: Zoo) -> PretrainedModule | CombinedM
     if isinstance(card["module"], str):
         return loaded[card["module"]]
     parts = [member.partition("@") for member in members]
-    return CombinedModule([loaded[name].at(tap or None) for name, _, tap in parts])
+    return CombinedModule([loaded[name].at(layer or None) for name, _, layer in parts])
 
 
 def read_model(path: Path, allow: Iterable[str]) -> dict[str, Any]:
@@ -242,7 +244,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModtoolsError(f"{path / CARD} is not the card of a {_KIND} of format {_FORMAT}.")
     card = _with_new_names({"layouts": {}, **card})  # models were saved without them before
     check_fields(path / CARD, card, _FIELDS)
-    for name in ("attributes", "layouts"):
+    for name in ("attributes", "layouts", "parameters"):
         card[name] = _with_new_names(card[name])
     card["parameters"].pop(_DROPPED, None)
     return card

@@ -113,7 +113,7 @@ class ReusedNetwork(nn.Module):
         return logits
 
     def _read(self, module: PretrainedModule, prepared: Any) -> dict[str, Tensor]:
-        """Return the pooled features of each tap of one network, by name."""
+        """Return the pooled features of each layer of one network, by name."""
         if isinstance(prepared, Mapping):
             prepared = {name: self._move(value, module) for name, value in prepared.items()}
             n_rows = len(next(iter(prepared.values())))
@@ -148,7 +148,7 @@ def _own_copy(module: PretrainedModule) -> PretrainedModule:
     return PretrainedModule(
         copy.deepcopy(module.network).eval(),
         name=module.name,
-        tap=module.taps,
+        layers=module.layers,
         pooling=module.pooling,
         preprocess=module.preprocess,
     )

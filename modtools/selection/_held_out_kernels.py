@@ -15,7 +15,7 @@ __all__ = ["HeldOut", "KernelJudge", "unit_kernel"]
 
 Kernel = NDArray[np.float32]
 # Penalty in units of a kernel's mean diagonal; the choice hardly depends on it.
-_STRENGTH: Final = 1.0
+_ALPHA: Final = 1.0
 _N_FOLDS: Final = 5
 # Fewer divisions than the score `half_split` makes (4 to 30): many sums of kernels are tried, and
 # all of them on the same divisions.
@@ -152,7 +152,7 @@ class KernelJudge:
         >>> KernelJudge(codes, seed=0).judge(kernel).accuracy
         1.0
         """
-        inverse = KernelInverse.of(kernel, self._targets, _STRENGTH * total)
+        inverse = KernelInverse.of(kernel, self._targets, _ALPHA * total)
         return HeldOut(
             self._judge.accuracies(inverse.decisions(self._folds)),
             self._judge.log_losses(inverse.decisions(self._halves)),

@@ -58,8 +58,8 @@ def race_modules(
     Parameters
     ----------
     modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
-        The candidate modules, as for `rank_modules`. Taps of one network share its passes; cached
-        features ``{"network@tap": features}`` do too. All networks are kept in memory.
+        The candidate modules, as for `rank_modules`. Layers of one network share its passes; cached
+        features ``{"network@layer": features}`` do too. All networks are kept in memory.
     task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task, with classes. For cached features the labels alone are enough.
     mode : {"certified", "halving"}, default="certified"

@@ -22,7 +22,7 @@ _NO_OVERFLOW = 690.0  # the exponential of more is no float
 
 @dataclass(eq=False)
 class Runner:
-    """One module at one tap, from the start to where it was dropped.
+    """One module at one layer, from the start to where it was dropped.
 
     Attributes
     ----------
@@ -147,16 +147,16 @@ class Field:
             Its features.
         """
         for network in self.candidates.networks:
-            taps = [runner for runner in self.running if runner.network == network]
-            if not taps:
+            layers = [runner for runner in self.running if runner.network == network]
+            if not layers:
                 continue
             self.passes += len(examples)
             try:
-                found = self._features([runner.name for runner in taps], examples)
+                found = self._features([runner.name for runner in layers], examples)
             except ModtoolsError as error:
-                _fail(taps, error)
+                _fail(layers, error)
                 continue
-            for runner in taps:
+            for runner in layers:
                 try:
                     features = _check_features(found[runner.name], runner.name, examples)
                 except ModtoolsError as error:

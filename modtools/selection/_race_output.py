@@ -16,7 +16,7 @@ from modtools.outputs import (
 
 __all__ = ["LearningOutput"]
 
-# It is fitted again once the examples have grown by this factor, and its strength chosen again once
+# It is fitted again once the examples have grown by this factor, and its alpha chosen again once
 # they have doubled: between them a fit changes less than it costs.
 _REFIT, _RETUNE = 1.1, 2.0
 
@@ -90,7 +90,7 @@ class LearningOutput:
         Returns
         -------
         float
-            Accuracy in [0, 1]; the strength is the one of smallest error.
+            Accuracy in [0, 1]; alpha is the one of smallest error.
         """
         basis, codes = self._gather()
         targets = one_hot(codes, self._n_classes)
@@ -115,10 +115,10 @@ class LearningOutput:
         targets = one_hot(codes, self._n_classes)
         if self._n_rows >= _RETUNE * self._n_tuned:
             left_out = ridge_leave_one_out(basis, targets, groups=self._left_out())
-            self._strength = left_out.strength
+            self._alpha = left_out.alpha
             self._n_tuned = self._n_rows
         self._intercept = targets.mean(axis=0)
-        self._weights = ridge_solution(basis, targets - self._intercept, self._strength)
+        self._weights = ridge_solution(basis, targets - self._intercept, self._alpha)
         self._mean, self._scale = basis.rows.mean, basis.rows.scale
         self._is_seen = targets.any(axis=0)
         self._n_fitted = self._n_rows

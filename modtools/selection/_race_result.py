@@ -25,8 +25,8 @@ class Race(Result):
     ----------
     pass_fraction : float
         Forward passes made, as a fraction of running every network on every labelled example. A
-        network is counted once per example however many of its taps are read, and as a whole pass
-        even where only a tap near its input still runs; features read from a cache count as passes.
+        network is counted once per example however many of its layers are read, and as a whole pass
+        even where only a layer near its input still runs; features read from a cache count too.
     failed : dict
         ``{module: reason}`` of modules that failed and left the race.
     settings : dict

@@ -77,7 +77,7 @@ def rank_modules(
 ) -> Ranking:
     """Rank modules by how well a retrained output module on their features will do.
 
-    Each network runs once over the task, whatever the number of its taps. By default modules are
+    Each network runs once over the task, whatever the number of its layers. By default modules are
     ordered by four scores together (`half_split`, `codelength`, `logistic` and `knn`), and the
     accuracy of an output module (a linear head) retrained on these labels is predicted, with its
     interval, the probability of being the best, and which modules are not distinguishable from the

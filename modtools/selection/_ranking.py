@@ -74,8 +74,8 @@ class Ranking(Result):
         -------
         pandas.DataFrame
             Columns module, score, value (higher is better), standard_error (missing where none is
-            defined), seconds (for this score), n_features, n_parameters (up to the tap) and
-            milliseconds (per example, of the forward pass that gave the features, which all taps
+            defined), seconds (for this score), n_features, n_parameters (up to the layer) and
+            milliseconds (per example, of the forward pass that gave the features, which all layers
             of a network share); the last two are missing for cached features.
         """
         return self._results.copy()

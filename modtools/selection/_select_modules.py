@@ -83,8 +83,8 @@ def select_modules(
     ----------
     modules : PretrainedModule, Zoo, path of a zoo, list of these, or dict
         The candidate modules, as for `rank_modules`. A dict ``{name: features}`` holds cached
-        features of shape (n_samples, n_features), one row per label; ``network@tap`` names the taps
-        of one network.
+        features of shape (n_samples, n_features), one row per label; ``network@layer`` is a layer
+        of a network.
     task : Task, torch Dataset or array-like of shape (n_samples,)
         The labelled task, with classes. For cached features the labels alone are enough. Of more
         than 2,000 examples a stratified 2,000 decide. Groups (``Task(groups=)``) are held out as a
@@ -95,9 +95,10 @@ def select_modules(
     max_cost : float, optional
         The most that the modules may cost together, in the unit of `cost`; no limit by default.
     cost : {"parameters", "milliseconds"} or dict, default="parameters"
-        What a module costs: its parameters up to the tap, the measured milliseconds per example of
-        its forward pass (the median of seven batches of `batch_size`, read for that), or numbers by
-        name. Taps of one network cost together what the most expensive costs: they share a pass.
+        What a module costs: its parameters up to its layer, the measured milliseconds per example
+        of its forward pass (the median of seven batches of `batch_size`, read for that), or numbers
+        by name. Layers of one network cost together what the most expensive costs, as they share a
+        pass.
     combine : {"greedy", "all"}, default="greedy"
         "all" takes every module (k is not read), those first that do best alone.
     device : str, optional

@@ -52,7 +52,7 @@ def label_efficiency(
     Each repeat orders the examples of `train`, and every number of labels takes a first part of
     that order; all modules and output modules see the same random subsets and the same test
     examples, so that they are compared in pairs. The ridge output module is evaluated at all label
-    counts from one factorisation per repeat (see `learning_curve`): its strength is one number per
+    counts from one factorisation per repeat (see `learning_curve`): its alpha is one number per
     repeat, chosen by the evidence of the labels up to the largest count; ``logistic`` and
     ``class_mean`` are fitted anew for each count, from its labels only. Columns are standardised
     with all examples of `train`, which needs no labels.

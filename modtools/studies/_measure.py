@@ -253,7 +253,7 @@ class Examples:
             zero = "" if pair[0].any() else ", all zero,"
             raise ModtoolsError(
                 f'the features of "{name}" are the same{zero} in all {len(pair[0])} examples, so '
-                "no output module can learn from them. Leave it out, or choose another tap."
+                "no output module can learn from them. Leave it out, or choose another layer."
             )
         return cls(*pair, mean, scale, codes, test_codes, n_classes)
 

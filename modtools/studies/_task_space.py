@@ -343,7 +343,7 @@ def task_space(
         labels, is the objective that modules can be trained with, and costs next to nothing.
     source : dict, optional
         ``{module: name of the task it was trained on}``. Such a module is left out where that task
-        is compared with others. Modules are named with or without their tap; tasks that
+        is compared with others. Modules are named with or without their layer; tasks that
         are not compared here may be named too.
     device, precision, batch_size, cache, n_jobs
         As for `rank_modules`.
@@ -462,7 +462,7 @@ def _stack(rows: Mapping[str, Mapping[str, float]], modules: list[str]) -> "pd.D
 
 
 def _read_source(source: Any, modules: list[str]) -> dict[str, str]:
-    """Return the task of each module's training; a name without tap serves all its taps."""
+    """Return the task of each module's training; a name without layer serves all its layers."""
     if not isinstance(source, Mapping):
         raise ModtoolsError(f"source must be {{module: task}}; got {type(source).__name__}.")
     networks = {module: module.partition("@")[0] for module in modules}

@@ -97,7 +97,7 @@ class TrainingResult(Result):
         self,
         trainer: Trainer,
         settings: dict[str, Any],
-        taps: Sequence[str | None],
+        layers: Sequence[str | None],
         *,
         labels_needed: str,
     ) -> None:
@@ -110,8 +110,8 @@ class TrainingResult(Result):
         self.history: pd.DataFrame = pd.DataFrame(trainer.history)
         self.peak_activation_bytes = trainer.peak_bytes
         self.labels_needed = labels_needed
-        self._taps = list(taps)
-        self.modules = tuple(self._module(self._name()).at(tap) for tap in taps)
+        self._layers = list(layers)
+        self.modules = tuple(self._module(self._name()).at(layer) for layer in layers)
 
     def _name(self) -> str:
         proxies = dict.fromkeys(proxy.partition("(")[0] for proxy in self.settings["proxy"])
@@ -127,7 +127,7 @@ class TrainingResult(Result):
         return PretrainedModule(
             self.network,
             name=name,
-            tap=self._taps,
+            layers=self._layers,
             preprocess=self._preprocess,
             source_head=True,
             build=build,
@@ -199,7 +199,7 @@ class TrainingResult(Result):
         description: str = "",
         overwrite: bool = False,
     ) -> Path:
-        """Write the network with all its hidden modules as taps into a zoo.
+        """Write the network with all its hidden modules as layers into a zoo.
 
         The card keeps source task and classes, proxies, schedule, seed, labels needed, recipe and,
         with `test`, the accuracy.

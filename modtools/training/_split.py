@@ -29,7 +29,7 @@ def split(
     """Cut a network into modules, the last of which is the output module.
 
     The modules share the blocks of the network, which keep their names, so that a module's output
-    is the tap named as its last block.
+    is the layer named as its last block.
 
     Parameters
     ----------

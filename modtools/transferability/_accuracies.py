@@ -58,18 +58,18 @@ def ridge(
     features: FloatArray,
     labels: Labels,
     *,
-    strength: float | None = None,
+    alpha: float | None = None,
     standardize: bool = True,
     groups: Any = None,
 ) -> Estimate:
     """Exact leave-one-out accuracy of ridge regression on one-hot labels.
 
-    One decomposition serves every row and every strength. The standardisation with all rows is held
+    One decomposition serves every row and every alpha. The standardisation with all rows is held
     fixed, weights and intercept are re-estimated without the row.
 
     Parameters
     ----------
-    strength : float, optional
+    alpha : float, optional
         Penalty added to the scatter, an absolute number. By default the one of n * 10^k,
         k = -6, -5.5, ..., 2, with the smallest leave-one-out squared error (PRESS), ties to the
         larger.
@@ -85,7 +85,7 @@ def ridge(
     Raises
     ------
     ModtoolsError
-        A strength so small that a left-out example is not determined.
+        An alpha so small that a left-out example is not determined.
 
     References
     ----------
@@ -97,14 +97,14 @@ def ridge(
     >>> ridge([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
     1.0
     """
-    strength = None if strength is None else check_positive(strength, name="strength")
+    alpha = None if alpha is None else check_positive(alpha, name="alpha")
     basis = ridge_basis(standardized(features, score="ridge", rescale=standardize))
     if labels.kind == "regression":
         targets = labels.target_matrix()
-        left_out = ridge_leave_one_out(basis, targets, strength, groups)
+        left_out = ridge_leave_one_out(basis, targets, alpha, groups)
         return Estimate(explained_variance(left_out.decisions, targets))
     codes, n_classes = present_codes(labels)
-    left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), strength, groups)
+    left_out = ridge_leave_one_out(basis, one_hot(codes, n_classes), alpha, groups)
     return share_of(right_shares(left_out.decisions, codes))
 
 
@@ -157,17 +157,17 @@ def class_mean(
     reference="Lachenbruch & Mickey, Technometrics 1968",
 )
 def lda(
-    features: FloatArray, labels: Labels, *, strength: float | None = None, standardize: bool = True
+    features: FloatArray, labels: Labels, *, alpha: float | None = None, standardize: bool = True
 ) -> Estimate:
     """Exact leave-one-out accuracy of linear discriminant analysis.
 
-    Classes are Gaussians with one covariance (S_w + strength I) / n and their frequencies as
+    Classes are Gaussians with one covariance (S_w + alpha I) / n and their frequencies as
     priors. Class means, covariance and priors are re-estimated without the row; the standardisation
-    with all rows and the strength are held fixed. A row that is alone in its class is always wrong.
+    with all rows and alpha are held fixed. A row that is alone in its class is always wrong.
 
     Parameters
     ----------
-    strength : float, optional
+    alpha : float, optional
         Added to the within-class scatter S_w, an absolute number; by default 0.01 tr(S_w) / d with
         d the number of columns that vary.
     standardize : bool, default=True
@@ -188,14 +188,14 @@ def lda(
     >>> lda([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1])
     1.0
     """
-    strength = None if strength is None else check_positive(strength, name="strength")
+    alpha = None if alpha is None else check_positive(alpha, name="alpha")
     rows = standardized(features, score="lda", rescale=standardize)
     codes, n_classes = present_codes(labels)
-    return share_of(_lda_left_out_shares(rows, codes, n_classes, strength))
+    return share_of(_lda_left_out_shares(rows, codes, n_classes, alpha))
 
 
 def _lda_left_out_shares(
-    rows: StandardizedRows, codes: NDArray[np.intp], n_classes: int, strength: float | None
+    rows: StandardizedRows, codes: NDArray[np.intp], n_classes: int, alpha: float | None
 ) -> FloatMatrix:
     """Return how right each row is by the discriminant without it, see `right_shares`."""
     n_varying = max(rows.n_varying, 1)
@@ -212,11 +212,11 @@ def _lda_left_out_shares(
         total_trace += float(np.vdot(block, block))
         spread = block - means[codes[block_rows]]
         within = dsyrk(1.0, spread.T, beta=1.0, c=within, overwrite_c=1)
-    if strength is None:
+    if alpha is None:
         # Classes without any spread of their own leave only rounding, and A must stay invertible.
         floor = float(np.finfo(float).eps) * len(rows) * total_trace
-        strength = max(_SHRINKAGE * float(np.trace(within)), floor) / n_varying or 1.0
-    within[np.diag_indices_from(within)] += strength
+        alpha = max(_SHRINKAGE * float(np.trace(within)), floor) / n_varying or 1.0
+    within[np.diag_indices_from(within)] += alpha
     factor = cholesky(within, check_finite=False)
     whitened_means = solve_triangular(factor, means.T, trans=1, check_finite=False).T
     right = np.empty(len(codes))
@@ -262,13 +262,13 @@ def _left_out_scores(
     passes="iterative",
     is_accuracy=True,
     range="[0, 1], held-out accuracy",
-    reference="5 cold folds at one strength",
+    reference="5 cold folds at one alpha",
 )
 def logistic(
     features: FloatArray,
     labels: Labels,
     *,
-    strength: float = 1.0,
+    alpha: float = 1.0,
     groups: Any = None,
     seed: int = 0,
 ) -> Estimate:
@@ -282,33 +282,33 @@ def logistic(
 
     Parameters
     ----------
-    strength : float, default=1.0
-        Penalty strength/2 |W|^2 beside the summed log loss (scikit-learn's 1/C).
+    alpha : float, default=1.0
+        Penalty alpha/2 |W|^2 beside the summed log loss (scikit-learn's 1/C).
 
     Returns
     -------
     float
         Accuracy in [0, 1]; higher is better. Within about half a percentage point of converged
-        cold folds at the same strength.
+        cold folds at the same alpha.
 
     Examples
     --------
     >>> logistic([[0.0], [1.0], [8.0], [9.0]], [0, 0, 1, 1])
     1.0
     """
-    strength = check_positive(strength, name="strength")
+    alpha = check_positive(alpha, name="alpha")
     rows = standardized(features, score="logistic")
     codes, n_classes = present_codes(labels)
     warn_about_lone_rows(codes, score="logistic")
-    held_out = cold_fold_codes(rows, codes, n_classes, strength=strength, seed=seed, groups=groups)
+    held_out = cold_fold_codes(rows, codes, n_classes, alpha=alpha, seed=seed, groups=groups)
     return accuracy_of(held_out, codes)
 
 
-# Folds: the strength chosen inside the training folds -------------------------------------------
+# Folds: alpha chosen inside the training folds -------------------------------------------
 
 _N_FOLDS = 5
 _N_INNER_FOLDS = 3
-_INVERSE_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_INVERSE_ALPHAS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 2000
 
 
@@ -317,12 +317,12 @@ _MAX_ITERATIONS = 2000
     passes="iterative",
     is_accuracy=True,
     range="[0, 1], held-out accuracy",
-    reference="5-fold, strength chosen inside",
+    reference="5-fold, alpha chosen inside",
 )
 def linear_probe(
     features: FloatArray, labels: Labels, *, groups: Any = None, seed: int = 0
 ) -> Estimate:
-    """Five-fold accuracy of a logistic probe, its strength chosen inside the training folds.
+    """Five-fold accuracy of a logistic probe, its alpha chosen inside the training folds.
 
     The dearest score and the yardstick for the others: C of {1e-3, 1e-2, 0.1, 1, 10} by three inner
     folds, ties to the smaller, features standardised with the training rows alone. A row that is
@@ -358,7 +358,7 @@ def linear_probe(
             held_out = folds == fold
             training, own = features[~held_out], codes[~held_out]
             inner = _inner_folds(own, ~held_out, seed, groups, content)
-            best = _choose_inverse_strength(training, own, inner)
+            best = _choose_inverse_alpha(training, own, inner)
             (predicted,) = _predictions(training, own, features[held_out], (best,))
             accuracies.append(float(np.mean(predicted == codes[held_out])))
     if caught:
@@ -389,27 +389,27 @@ def _inner_folds(
     return stratified_folds(codes, _N_INNER_FOLDS, seed, units, content=content.take(training))
 
 
-def _choose_inverse_strength(
+def _choose_inverse_alpha(
     features: FloatArray, codes: NDArray[np.intp], folds: NDArray[np.intp]
 ) -> float:
     """Return the C with most right predictions over the inner folds, ties to the smaller."""
     if not folds.any():  # a single row or group cannot be divided further
-        return _INVERSE_STRENGTHS[0]
-    right = np.zeros(len(_INVERSE_STRENGTHS))
+        return _INVERSE_ALPHAS[0]
+    right = np.zeros(len(_INVERSE_ALPHAS))
     for fold in range(folds.max() + 1):
         held_out = folds == fold
         predictions = _predictions(
-            features[~held_out], codes[~held_out], features[held_out], _INVERSE_STRENGTHS
+            features[~held_out], codes[~held_out], features[held_out], _INVERSE_ALPHAS
         )
         right += [np.count_nonzero(predicted == codes[held_out]) for predicted in predictions]
-    return _INVERSE_STRENGTHS[int(right.argmax())]
+    return _INVERSE_ALPHAS[int(right.argmax())]
 
 
 def _predictions(
     training: FloatArray,
     codes: NDArray[np.intp],
     held_out: FloatArray,
-    inverse_strengths: tuple[float, ...],
+    inverse_alphas: tuple[float, ...],
 ) -> list[NDArray[np.intp]]:
     """Return the predicted codes of the held-out rows for each C, weakest first.
 
@@ -417,7 +417,7 @@ def _predictions(
     shows it no held-out row.
     """
     if len(np.unique(codes)) == 1:
-        return [np.full(len(held_out), codes[0]) for _ in inverse_strengths]
+        return [np.full(len(held_out), codes[0]) for _ in inverse_alphas]
     own = StandardizedRows.of(training)
     others = StandardizedRows(held_out, own.mean, own.scale).dense()
     if len(own) < own.n_features:
@@ -427,4 +427,4 @@ def _predictions(
     else:
         rows = own.dense()
     probe = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
-    return [probe.set_params(C=c).fit(rows, codes).predict(others) for c in inverse_strengths]
+    return [probe.set_params(C=c).fit(rows, codes).predict(others) for c in inverse_alphas]

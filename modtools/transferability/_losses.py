@@ -9,11 +9,11 @@ from modtools.outputs import (
     HeldOutJudge,
     PrequentialCoder,
     RidgeChain,
+    alpha_of_evidence,
     one_hot,
     refitted_decisions,
     ridge_basis,
     row_content,
-    strength_of_evidence,
 )
 from modtools.tasks import Labels
 from modtools.transferability._declare import register_score
@@ -26,9 +26,9 @@ from modtools.transferability._registry import Estimate
 
 __all__ = ["codelength", "half_split"]
 
-# `select_modules` judges sums of kernels alike, but in 3 to 20 divisions and at one strength: it
+# `select_modules` judges sums of kernels alike, but in 3 to 20 divisions and at one alpha: it
 # tries many sums, and one inverse then serves all divisions. A score judges a module once, so it
-# affords more of them, and a strength that follows each training half.
+# affords more of them, and an alpha that follows each training half.
 _FEWEST_SPLITS, _MOST_SPLITS = 4, 30
 
 
@@ -45,7 +45,7 @@ def half_split(
 
     A ridge output module (one-hot targets, intercept) is fitted on one stratified half and predicts
     the other, with probabilities softmax(6 decision); both ways round, and again for 4 to 30 seeded
-    splits, more of them the fewer rows a class has. The strength is the mean squared distance of
+    splits, more of them the fewer rows a class has. Alpha is the mean squared distance of
     the training rows from their centre (the trace of their kernel over the rows less one). Losses
     change with every row where accuracies of few rows are tied: below about 100 labels a class this
     tells modules apart better than any held-out accuracy. The standardisation uses all rows.
@@ -95,7 +95,7 @@ def codelength(features: FloatArray, labels: Labels, *, seed: int = 0) -> Estima
     intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
     classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
     n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new
-    class costs finitely many bits. The strength is one number, that of n * 10^k, k = -6, -5.5, ...,
+    class costs finitely many bits. Alpha is one number, that of n * 10^k, k = -6, -5.5, ...,
     2, with the largest Gaussian evidence; the standardisation uses all rows.
 
     Returns
@@ -118,7 +118,7 @@ def codelength(features: FloatArray, labels: Labels, *, seed: int = 0) -> Estima
     rows = standardized(features, score="codelength")
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
-    chain = RidgeChain.of(rows, strength_of_evidence(ridge_basis(rows), targets))
+    chain = RidgeChain.of(rows, alpha_of_evidence(ridge_basis(rows), targets))
     # The same rows come in the same orders, however they were given.
     in_place = row_content(rows).order(codes)
     bits = []

@@ -27,7 +27,7 @@ from modtools.exceptions import ModtoolsWarning
 from modtools.modules import efficientnet_lite, pixels, run as run_module
 from modtools.transferability import SCORES
 
-STRENGTHS = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
+ALPHAS = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
 TOPS, SHOES_AND_BAGS = [0, 2, 4, 6], [5, 7, 8, 9]
 
 
@@ -35,7 +35,7 @@ def shelf(quick):
     """Return the modules of the protocol: three depths of each network, a random one, pixels."""
     versions = [0] if quick else [0, 1, 2]
     networks = [efficientnet_lite(version) for version in versions]
-    random = efficientnet_lite(0, taps=networks[0].taps[-1], pretrained=False)
+    random = efficientnet_lite(0, layers=networks[0].layers[-1], pretrained=False)
     return [*networks, random, pixels()]
 
 
@@ -78,14 +78,14 @@ def extract_all(modules, train, test, cache):
     return found
 
 
-def probe(strength=1.0):
+def probe(alpha=1.0):
     """Return the logistic output module on standardised features."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=alpha, max_iter=2000))
 
 
 def tuned_accuracy(train, labels, test, test_labels):
     """Return the test accuracy of a probe tuned by 3-fold cross-validation, and its CV accuracy."""
-    grid = {"logisticregression__C": STRENGTHS}
+    grid = {"logisticregression__C": ALPHAS}
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     search = GridSearchCV(probe(), grid, cv=folds).fit(train, labels)
     return float(search.score(test, test_labels)), float(search.best_score_)

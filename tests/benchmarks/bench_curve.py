@@ -60,7 +60,7 @@ def ten_logistic_fits(features, labels, test_features) -> None:
             output.predict_proba(test_features)
 
 
-def seconds_of_refits(features, labels, test_features, strength) -> float:
+def seconds_of_refits(features, labels, test_features, alpha) -> float:
     """Return the seconds of refitting at every count, from counts in the middle of equal parts."""
     from modtools.outputs import RidgeOutput
 
@@ -69,7 +69,7 @@ def seconds_of_refits(features, labels, test_features, strength) -> float:
     for low, high in pairwise(edges):
         count = int((low + high) / 2)
         start = time.process_time()
-        output = RidgeOutput(strength=strength, standardize=False)
+        output = RidgeOutput(alpha=alpha, standardize=False)
         output.fit(features[:count], labels[:count]).decision_values(test_features)
         total += (time.process_time() - start) * (high - low)
     return total
@@ -135,13 +135,13 @@ def run(quick: bool = False) -> dict[str, float]:
     data = features[:n], labels[:n], features[n:], labels[n:]
     curve = learning_curve(*data)
     own = seconds(lambda: learning_curve(*data))
-    given = seconds(lambda: learning_curve(*data, strength=curve.strength))
+    given = seconds(lambda: learning_curve(*data, alpha=curve.alpha))
     single = seconds(lambda: learning_curve(*data, dtype=np.float32))
     fits = seconds(lambda: ten_logistic_fits(data[0], data[1], data[2]), 1)
     mean, scale = data[0].mean(axis=0), data[0].std(axis=0)
     scaled = [(part - mean) / scale for part in (data[0], data[2])]
     quick_fits = seconds(lambda: ten_logistic_fits(scaled[0], data[1], scaled[1]), 1)
-    refits = seconds_of_refits(data[0], data[1], data[2], curve.strength)
+    refits = seconds_of_refits(data[0], data[1], data[2], curve.alpha)
     options = {"repeats": repeats}
     every = study_seconds(
         *make_modules(n_modules, 2 * n, n_test, d), n_labels=range(1, n + 1), **options
@@ -149,7 +149,7 @@ def run(quick: bool = False) -> dict[str, float]:
     many = study_seconds(*make_modules(n_modules, 2 * n, many_tests, d), n_labels=None, **options)
     return {
         "curve_seconds": own,
-        "curve_given_strength_seconds": given,
+        "curve_given_alpha_seconds": given,
         "curve_float32_seconds": single,
         "curve_over_ten_logistic_fits": own / fits,
         "curve_over_ten_standardized_logistic_fits": own / quick_fits,

@@ -1,4 +1,4 @@
-"""Cost of extraction: against a bare torch loop, of several taps, of a short tap, of the cache.
+"""Cost of extraction: against a bare torch loop, of several layers, of a short layer, of the cache.
 
 Run it alone: ``python tests/benchmarks/bench_extraction.py [--json FILE]``. Ratios are medians over
 interleaved rounds, in one thread, in processor time; a ratio of 1.05 means 5 % slower.
@@ -69,8 +69,8 @@ def measure(images: np.ndarray, rounds: int) -> dict[str, float]:
         extract(module, images), bare_loop(network, preprocess, images), atol=1e-5
     )
 
-    def stream(tap=None):
-        for _ in iter_features(module.at(tap), images, batch_size=BATCH):
+    def stream(layers=None):
+        for _ in iter_features(module.at(layers), images, batch_size=BATCH):
             pass
 
     def bare():
@@ -80,8 +80,8 @@ def measure(images: np.ndarray, rounds: int) -> dict[str, float]:
     asked = {
         "iter_features / bare loop": (stream, bare),
         "extract / bare loop": (lambda: extract(module, images, batch_size=BATCH), bare),
-        "two taps / one tap": (lambda: stream(["5", None]), stream),
-        "all twelve layers / one tap": (lambda: stream([str(i) for i in range(12)]), stream),
+        "two layers / one layer": (lambda: stream(["5", None]), stream),
+        "all twelve layers / one layer": (lambda: stream([str(i) for i in range(12)]), stream),
         "first of four stages / output": (lambda: stream("2"), stream),
     }
     for name, (first, second) in asked.items():

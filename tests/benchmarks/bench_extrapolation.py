@@ -61,7 +61,9 @@ def shelf(quick):
     zoo = mt.Zoo(ZOO)
     networks = [zoo.load(name) for name in TRAINED if name in zoo.names]
     trained = [
-        mt.PretrainedModule(module.network, name=module.name, tap="features", preprocess=PREPROCESS)
+        mt.PretrainedModule(
+            module.network, name=module.name, layers="features", preprocess=PREPROCESS
+        )
         for module in networks
     ]
     return [efficientnet_lite(0), pixels(), *trained]
@@ -85,12 +87,12 @@ def iter_pairs(quick, cache):
         for module in shelf(quick):
             learned = run_module(module, pool, cache=cache, batch_size=128, with_source=False)
             tested = run_module(module, test, cache=cache, batch_size=128, with_source=False)
-            for tap, features in learned.features.items():
+            for layer, features in learned.features.items():
                 for task, groups in tasks.items():
                     own, other = groups[np.asarray(pool.labels)], groups[np.asarray(test.labels)]
                     yield (
-                        task, tap, features[own >= 0], own[own >= 0],
-                        tested.features[tap][other >= 0], other[other >= 0],
+                        task, layer, features[own >= 0], own[own >= 0],
+                        tested.features[layer][other >= 0], other[other >= 0],
                     )  # fmt: skip
 
 

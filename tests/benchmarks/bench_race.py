@@ -100,11 +100,11 @@ def make_shelf(n_modules, n_rows, n_test, seed=0):
     shared = rng.normal(size=(len(labels), 24))
     centres = rng.normal(size=(10, 24))
     near = n_modules // 3
-    strengths = np.r_[np.linspace(0.62, 0.68, near), np.linspace(0.1, 0.58, n_modules - near)]
+    alphas = np.r_[np.linspace(0.62, 0.68, near), np.linspace(0.1, 0.58, n_modules - near)]
     modules = {}
-    for place, strength in enumerate(strengths):
+    for place, alpha in enumerate(alphas):
         own = rng.normal(size=shared.shape)
-        rows = strength * centres[labels] + np.sqrt(0.5) * (shared + own)
+        rows = alpha * centres[labels] + np.sqrt(0.5) * (shared + own)
         modules[f"m{place}"] = rows.astype(np.float32)
     return modules, labels
 

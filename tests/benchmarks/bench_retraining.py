@@ -85,12 +85,12 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def evidence_figures(n_rows: int, n_columns: int) -> dict[str, float]:
-    """Return what the choice of a strength costs, by evidence and by leave-one-out."""
+    """Return what the choice of an alpha costs, by evidence and by leave-one-out."""
     from modtools.outputs._ridge import (
+        alpha_of_evidence,
         one_hot,
         ridge_basis,
         ridge_leave_one_out,
-        strength_of_evidence,
     )
     from modtools.outputs._standardize import StandardizedRows
 
@@ -98,14 +98,12 @@ def evidence_figures(n_rows: int, n_columns: int) -> dict[str, float]:
     targets = one_hot(rng.integers(0, 10, n_rows), 10)
     features = rng.normal(size=(n_rows, n_columns)) + targets @ rng.normal(size=(10, n_columns))
     rows = StandardizedRows.of(features.astype(np.float32))
-    evidence = [
-        seconds_of(lambda: strength_of_evidence(ridge_basis(rows), targets)) for _ in range(2)
-    ]
+    evidence = [seconds_of(lambda: alpha_of_evidence(ridge_basis(rows), targets)) for _ in range(2)]
     left_out = seconds_of(lambda: ridge_leave_one_out(ridge_basis(rows), targets))
     spectrum = min(seconds_of(lambda: ridge_basis(rows).eigenvalues) for _ in range(2))
     return {
-        "strength_of_evidence_seconds": min(evidence),
-        "strength_of_evidence_over_spectrum": min(evidence) / spectrum,
+        "alpha_of_evidence_seconds": min(evidence),
+        "alpha_of_evidence_over_spectrum": min(evidence) / spectrum,
         "ridge_leave_one_out_seconds": left_out,
     }
 

@@ -44,8 +44,8 @@ def feature_files(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 20)
     paths = []
-    for name, strength in (("noise", 0.0), ("weak", 1.0), ("good", 4.0)):
-        features = strength * np.eye(3)[labels] + rng.normal(size=(60, 3))
+    for name, alpha in (("noise", 0.0), ("weak", 1.0), ("good", 4.0)):
+        features = alpha * np.eye(3)[labels] + rng.normal(size=(60, 3))
         paths.append(tmp_path / f"{name}.npz")
         np.savez(paths[-1], features=features, labels=labels)
     return paths

@@ -55,7 +55,7 @@ def small_shelf():
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
     prepare = image_preprocess(8, channels=1)
-    return [PretrainedModule(network, name="net", tap=["1", "2"], preprocess=prepare), pixels()]
+    return [PretrainedModule(network, name="net", layers=["1", "2"], preprocess=prepare), pixels()]
 
 
 def make_small(patch):
@@ -248,8 +248,8 @@ def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(_demo_results, "EPOCHS", 1)
     assert [name for module in demo_modules() for name in module.names] == [
-        *(f"lite0@{tap}" for tap in _demo_results.TAPS),
-        *(f"lite0-random@{tap}" for tap in _demo_results.TAPS),
+        *(f"lite0@{layer}" for layer in _demo_results.LAYERS),
+        *(f"lite0-random@{layer}" for layer in _demo_results.LAYERS),
         "pixels",
     ]
     done = cli("demo")

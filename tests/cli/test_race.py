@@ -13,8 +13,8 @@ def many_rows(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 500)
     paths = []
-    for name, strength in (("noise", 0.0), ("good", 4.0)):
-        features = strength * np.eye(3)[labels] + rng.normal(size=(500, 3))
+    for name, alpha in (("noise", 0.0), ("good", 4.0)):
+        features = alpha * np.eye(3)[labels] + rng.normal(size=(500, 3))
         paths.append(tmp_path / f"{name}.npz")
         np.savez(paths[-1], features=features, labels=labels)
     return paths

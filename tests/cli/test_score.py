@@ -161,9 +161,9 @@ def table_file(folder):
     return folder / "task.npz"
 
 
-def test_a_network_in_the_current_folder_is_read_at_its_taps(cli, own_code):
+def test_a_network_in_the_current_folder_is_read_at_its_layers(cli, own_code):
     done = cli(
-        "score", "--module", "my_networks:small", "--tap", "0", "--tap", "2", "--task",
+        "score", "--module", "my_networks:small", "--layer", "0", "--layer", "2", "--task",
         table_file(own_code), "--by", "class_mean", "--json", "-",
     )  # fmt: skip
     rows = facts(done.stdout)["rows"]
@@ -244,8 +244,8 @@ def bad(tmp_path, *, features=None, labels=(0, 1, 0, 1), key="features"):
             "torch network.",
         ),
         (
-            ["empty", "--tap", "0", "--task", "digits"],
-            "--tap says where to read a --module; a zoo knows its own taps.",
+            ["empty", "--layer", "0", "--task", "digits"],
+            "--layer says where to read a --module; a zoo knows its own layers.",
         ),
         (
             [*PIXELS, "--task", "digits", "--per-class", "3", "--labels", "9"],

@@ -53,7 +53,7 @@ def images():
 
 @pytest.fixture
 def module(network):
-    return PretrainedModule(network, name="tiny", tap=["stem", "norm", "blocks.1", None])
+    return PretrainedModule(network, name="tiny", layers=["stem", "norm", "blocks.1", None])
 
 
 @pytest.fixture

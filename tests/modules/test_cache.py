@@ -215,8 +215,8 @@ def test_what_is_kept_is_not_run_again(module, images, folder):
     calls = module.network.calls
     again = extract(module, images, cache=folder)
     assert module.network.calls == calls
-    for tap in module.taps:
-        np.testing.assert_array_equal(again[tap], expected[tap])
+    for layer in module.layers:
+        np.testing.assert_array_equal(again[layer], expected[layer])
     extract(module.at(["stem", "blocks.0"]), images, cache=folder)
     assert module.network.calls == calls + 1
     extract(module.at("blocks.0"), images, cache=folder)
@@ -224,7 +224,7 @@ def test_what_is_kept_is_not_run_again(module, images, folder):
 
 
 def test_source_probabilities_are_kept_too(network, images, folder):
-    module = PretrainedModule(network, name="tiny", tap="stem", source_head=True)
+    module = PretrainedModule(network, name="tiny", layers="stem", source_head=True)
     extract(module, images, cache=folder)
     first = run(module, images, cache=folder)
     calls = network.calls
@@ -232,13 +232,13 @@ def test_source_probabilities_are_kept_too(network, images, folder):
     assert network.calls == calls
     np.testing.assert_array_equal(again.source_probabilities, first.source_probabilities)
     np.testing.assert_array_equal(again.features["tiny@stem"], first.features["tiny@stem"])
-    other = PretrainedModule(network, name="tiny", tap="stem", source_head="head")
+    other = PretrainedModule(network, name="tiny", layers="stem", source_head="head")
     run(other, images, cache=folder)
     assert network.calls == calls + 1
 
 
 def module_like(network, **changes):
-    return PretrainedModule(network, **{"name": "tiny", "tap": "stem", **changes})
+    return PretrainedModule(network, **{"name": "tiny", "layers": "stem", **changes})
 
 
 def change_weight(network):
@@ -276,8 +276,8 @@ def test_every_setting_is_part_of_the_key(network, images, folder):
     grey = image_preprocess(channels=1)
     asked = [
         {},
-        {"tap": "norm"},
-        {"tap": None},
+        {"layers": "norm"},
+        {"layers": None},
         {"pooling": "max"},
         {"preprocess": grey},
         {"preprocess": image_preprocess(channels=1, std=0.5)},

@@ -58,7 +58,7 @@ def zoo(tmp_path):
 
 @pytest.fixture
 def module():
-    return PretrainedModule(Counting(), name="net", tap=["0", None])
+    return PretrainedModule(Counting(), name="net", layers=["0", None])
 
 
 # --- the forms that are accepted
@@ -200,7 +200,7 @@ def test_layers_of_one_network_share_a_pass_wherever_they_stand(task):
 def test_another_preprocessing_or_source_head_is_another_pass(task):
     network = Counting()
     one = PretrainedModule(network, name="net")
-    other = PretrainedModule(network, name="net", tap="0", preprocess=torch.as_tensor)
+    other = PretrainedModule(network, name="net", layers="0", preprocess=torch.as_tensor)
     modules = ModuleCollection.of([one, other])
     assert modules.networks == {"net": ("net",), "net (2)": ("net@0",)}
     assert len(list(modules.features(task, batch_size=N_ROWS))) == 2
@@ -434,10 +434,10 @@ def test_tasks_must_fit_the_modules(task):
 
 
 def test_two_networks_of_one_name_have_no_cost_together(module):
-    namesakes = ModuleCollection.of([module, PretrainedModule(Counting(1), name="net", tap="1")])
+    namesakes = ModuleCollection.of([module, PretrainedModule(Counting(1), name="net", layers="1")])
     with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
         namesakes.check_one_network_a_name()
-    again = PretrainedModule(Counting(), name="net", tap="1")
+    again = PretrainedModule(Counting(), name="net", layers="1")
     again.network.n_calls = module.network.n_calls
     ModuleCollection.of([module, again]).check_one_network_a_name()
     ModuleCollection.of({"net": module, "net@1": np.eye(3)}).check_one_network_a_name()

@@ -66,7 +66,7 @@ def test_features_stand_side_by_side_in_the_order_given(combined, network, other
     assert combined.names == (combined.name,) == ("net@second + raw + net@first",)
 
 
-def test_taps_of_one_network_share_a_pass(combined, inputs):
+def test_layers_of_one_network_share_a_pass(combined, inputs):
     extract(combined, inputs, batch_size=4)
     assert PASSES == [4, 4, 2]
 
@@ -84,7 +84,9 @@ def test_the_cache_is_shared_with_the_modules_alone(combined, network, inputs, t
     task = Task(inputs, np.arange(10) % 2)
     network.first._forward_hooks.clear()
     network.first.register_forward_hook(count)
-    extract(PretrainedModule(network, name="alone", tap=["first", "second"]), task, cache=tmp_path)
+    extract(
+        PretrainedModule(network, name="alone", layers=["first", "second"]), task, cache=tmp_path
+    )
     PASSES.clear()
     cached = extract(combined, task, cache=tmp_path)
     assert PASSES == []
@@ -98,8 +100,8 @@ def test_parameters_are_counted_once_a_network(combined, other):
 
 def test_a_network_loaded_twice_is_one(network, inputs):
     twin = copy.deepcopy(network)
-    pair = [PretrainedModule(network, name="net", tap="first")]
-    pair.append(PretrainedModule(twin, name="net", tap="second"))
+    pair = [PretrainedModule(network, name="net", layers="first")]
+    pair.append(PretrainedModule(twin, name="net", layers="second"))
     combined = CombinedModule(pair)
     assert len(combined.networks) == 1
     extract(combined, inputs, batch_size=64)
@@ -131,10 +133,11 @@ def test_says_what_cannot_be_combined(network, other):
     with torch.no_grad():
         changed.first.weight.zero_()
     pair = [
-        PretrainedModule(n, name="net", tap=t) for n, t in ((network, "first"), (changed, "second"))
+        PretrainedModule(n, name="net", layers=t)
+        for n, t in ((network, "first"), (changed, "second"))
     ]
     with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
         CombinedModule(pair)
-    pooled = PretrainedModule(network, name="net", tap="second", pooling="max")
+    pooled = PretrainedModule(network, name="net", layers="second", pooling="max")
     with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
         CombinedModule([pair[0], pooled])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.floating_point
 
 
 def by_hand(network, images):
-    """Features of each tap with plain torch, layer by layer."""
+    """Features of each layer with plain torch, layer by layer."""
     network = network.eval()
     with torch.no_grad():
         stem = network.stem(torch.from_numpy(images))
@@ -28,22 +28,22 @@ def by_hand(network, images):
         "blocks.1": before.mean((2, 3)),
         None: output,
     }
-    return {tap: value.numpy() for tap, value in pooled.items()}
+    return {layer: value.numpy() for layer, value in pooled.items()}
 
 
-def test_every_tap_equals_plain_torch_even_before_an_in_place_layer(module, images):
+def test_every_layer_equals_plain_torch_even_before_an_in_place_layer(module, images):
     found = extract(module, images, batch_size=3)
-    for tap, expected in by_hand(module.network, images).items():
-        assert found[tap].dtype == np.float32
-        np.testing.assert_allclose(found[tap], expected, atol=1e-6)
+    for layer, expected in by_hand(module.network, images).items():
+        assert found[layer].dtype == np.float32
+        np.testing.assert_allclose(found[layer], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
-@pytest.mark.parametrize("tap", ["norm", None])
-def test_batches_do_not_change_the_features(module, images, batch_size, tap):
-    whole = extract(module.at(tap), images)
+@pytest.mark.parametrize("layer", ["norm", None])
+def test_batches_do_not_change_the_features(module, images, batch_size, layer):
+    whole = extract(module.at(layer), images)
     np.testing.assert_allclose(
-        extract(module.at(tap), images, batch_size=batch_size), whole, atol=1e-6
+        extract(module.at(layer), images, batch_size=batch_size), whole, atol=1e-6
     )
 
 
@@ -72,20 +72,20 @@ def test_run_names_features(module, images):
     assert done.seconds > 0
 
 
-@pytest.mark.parametrize("n_taps", [1, 2, 4])
-def test_all_taps_of_a_network_cost_one_forward_pass(module, images, n_taps):
-    extract(module.at(module.taps[:n_taps]), images, batch_size=2)
+@pytest.mark.parametrize("n_layers", [1, 2, 4])
+def test_all_layers_of_a_network_cost_one_forward_pass(module, images, n_layers):
+    extract(module.at(module.layers[:n_layers]), images, batch_size=2)
     assert module.network.calls == 4
 
 
-def test_the_pass_stops_after_the_last_tap_unless_the_rest_is_wanted(images):
+def test_the_pass_stops_after_the_last_layer_unless_the_rest_is_wanted(images):
     calls = []
     last = nn.Identity()
     last.register_forward_hook(lambda *_: calls.append(1))
     network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), last)
-    module = PretrainedModule(network, name="net", tap="1", source_head=True)
+    module = PretrainedModule(network, name="net", layers="1", source_head=True)
     extract(module, images, batch_size=2)
-    assert len(calls) == 2  # the first batch of two and of one, to find the order of the taps
+    assert len(calls) == 2  # the first batch of two and of one, to find the order of the layers
     extract(module.at(["1", None]), images, batch_size=2)
     assert len(calls) == 6
     run(module, images, batch_size=2)
@@ -104,7 +104,7 @@ def test_an_inner_module_that_runs_twice_gives_its_last_output(images):
             return self.layer(self.layer(x.flatten(1))).sum(1, keepdim=True)
 
     network = Twice()
-    found = extract(PretrainedModule(network, name="twice", tap="layer"), images, batch_size=2)
+    found = extract(PretrainedModule(network, name="twice", layers="layer"), images, batch_size=2)
     with torch.no_grad():
         flat = torch.from_numpy(images).flatten(1)
         expected = network.layer(network.layer(flat))
@@ -198,7 +198,7 @@ def test_a_dict_of_tensors_is_given_as_keywords_with_its_mask():
 
 @pytest.mark.parametrize("head", [True, "head", lambda output: output.softmax(1)])
 def test_source_probabilities(network, images, head):
-    module = PretrainedModule(network, name="tiny", tap="stem", source_head=head)
+    module = PretrainedModule(network, name="tiny", layers="stem", source_head=head)
     found = run(module, images, batch_size=3)
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(images)).softmax(1)
@@ -206,13 +206,13 @@ def test_source_probabilities(network, images, head):
     assert list(found.features) == ["tiny@stem"]
 
 
-def test_a_head_that_is_also_a_tap_and_outputs_that_are_probabilities(network, images):
-    module = PretrainedModule(network, name="tiny", tap="head", source_head="head")
+def test_a_head_that_is_also_a_layer_and_outputs_that_are_probabilities(network, images):
+    module = PretrainedModule(network, name="tiny", layers="head", source_head="head")
     done = run(module, images)
     rows = torch.from_numpy(done.features["tiny@head"]).softmax(1)
     np.testing.assert_allclose(done.source_probabilities, rows.numpy(), atol=1e-6)
     ready = PretrainedModule(
-        nn.Sequential(network, nn.Softmax(1)), name="ready", tap="0", source_head=True
+        nn.Sequential(network, nn.Softmax(1)), name="ready", layers="0", source_head=True
     )
     np.testing.assert_allclose(
         run(ready, images).source_probabilities, done.source_probabilities, atol=1e-6
@@ -237,9 +237,9 @@ class Broken(nn.Module):
         return 1 / x.flatten(1)
 
 
-def test_infinite_features_name_module_tap_and_row(images):
+def test_infinite_features_name_module_layer_and_row(images):
     images[5, 0, 0, 2] = 0
-    module = PretrainedModule(nn.Sequential(Broken()), name="net", tap="0")
+    module = PretrainedModule(nn.Sequential(Broken()), name="net", layers="0")
     message = (
         r'features of module "net@0" must be finite: inf at row 5, column 2. Drop this row or '
         "check the module's precision"
@@ -249,19 +249,19 @@ def test_infinite_features_name_module_tap_and_row(images):
 
 
 @pytest.mark.parametrize(
-    ("tap", "options", "message"),
+    ("layer", "options", "message"),
     [
-        ("unused", {}, 'tap "unused" of tiny is never reached by the forward pass'),
+        ("unused", {}, 'layer "unused" of tiny is never reached by the forward pass'),
         (None, {"precision": "float61"}, 'unknown precision "float61"; did you mean "float16"'),
         (None, {"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         (None, {"device": "gpu"}, 'device "gpu" is not available here; known: cpu'),
         (None, {"device": "cuda:63"}, 'device "cuda:63" is not available here'),
     ],
 )
-def test_bad_options(module, images, tap, options, message):
+def test_bad_options(module, images, layer, options, message):
     for reader in (extract, iter_features):
         with pytest.raises(ModtoolsError, match=message):
-            list(reader(module.at(tap), images, **options))
+            list(reader(module.at(layer), images, **options))
 
 
 def test_options_are_checked_before_the_first_batch(module, images):
@@ -331,7 +331,7 @@ def test_a_network_that_views_its_activations(images):
     network = Viewing()
     prepare = image_preprocess()
     assert not prepare(images).is_contiguous()
-    module = PretrainedModule(network, name="view", tap=["stem", None], preprocess=prepare)
+    module = PretrainedModule(network, name="view", layers=["stem", None], preprocess=prepare)
     found = extract(module, images, batch_size=2)
     assert network.calls == 5  # once more for the first batch
     with torch.no_grad():
@@ -345,8 +345,8 @@ def test_a_device_gives_the_same_features_and_the_network_comes_back(module, ima
     exact = extract(module, images)
     state = {name: value.clone() for name, value in module.network.state_dict().items()}
     found = extract(module, images, device="cuda")
-    for tap, expected in exact.items():
-        np.testing.assert_allclose(found[tap], expected, atol=1e-2)
+    for layer, expected in exact.items():
+        np.testing.assert_allclose(found[layer], expected, atol=1e-2)
     for name, value in module.network.state_dict().items():
         assert value.device.type == "cpu"
         assert torch.equal(value, state[name])

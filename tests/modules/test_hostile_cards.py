@@ -211,7 +211,7 @@ def zoo(tmp_path):
     module = PretrainedModule(
         nn.Conv2d(3, 2, 3),
         name="conv",
-        tap=[None],
+        layers=[None],
         preprocess=image_preprocess(5, mean=0.1),
         build=("torch.nn:Conv2d", {"in_channels": 3, "out_channels": 2, "kernel_size": [3, 3]}),
     )

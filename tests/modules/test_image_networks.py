@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from modtools.exceptions import ModtoolsError
 from modtools.modules import (
-    EFFICIENTNET_LITE_TAPS,
+    EFFICIENTNET_LITE_LAYERS,
     Zoo,
     efficientnet_lite,
     extract,
@@ -65,20 +65,21 @@ def test_lite0_reproduces_the_reference_features(digit_rows):
         (2, (111456, 967664, 4811072)),
     ],
 )
-def test_taps_lie_after_a_third_two_thirds_and_the_head(version, parameters):
+def test_layers_lie_after_a_third_two_thirds_and_the_head(version, parameters):
     module = efficientnet_lite(version)
     n_blocks = len(module.network._blocks)
     depths = [round(n_blocks / 3) - 1, round(2 * n_blocks / 3) - 1]
-    assert module.taps == (*(f"_blocks.{depth}" for depth in depths), "_avg_pooling")
-    assert module.taps == EFFICIENTNET_LITE_TAPS[version]
-    assert tuple(module.n_parameters(tap) for tap in module.taps) == parameters
+    assert module.layers == (*(f"_blocks.{depth}" for depth in depths), "_avg_pooling")
+    assert module.layers == EFFICIENTNET_LITE_LAYERS[version]
+    assert tuple(module.n_parameters(layer) for layer in module.layers) == parameters
 
 
 @pytest.mark.real_modules("demo")
 def test_random_weights_follow_the_seed_and_nothing_else(digit_rows):
     state = torch.get_rng_state()
     first, again, other = (
-        efficientnet_lite(0, taps="_avg_pooling", pretrained=False, seed=seed) for seed in (0, 0, 1)
+        efficientnet_lite(0, layers="_avg_pooling", pretrained=False, seed=seed)
+        for seed in (0, 0, 1)
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert first.names == ("lite0-random@_avg_pooling",)
@@ -90,7 +91,7 @@ def test_random_weights_follow_the_seed_and_nothing_else(digit_rows):
 
 @pytest.mark.real_modules("demo")
 def test_it_survives_a_zoo(tmp_path, digit_rows, capsys):
-    module = efficientnet_lite(0, taps=["_blocks.5", None], image_size=64)
+    module = efficientnet_lite(0, layers=["_blocks.5", None], image_size=64)
     Zoo(tmp_path).save(module, source_task="ImageNet")
     back = Zoo(tmp_path).load("lite0")
     expected, found = run(module, digit_rows), run(back, digit_rows)

@@ -8,11 +8,11 @@ from modtools.modules import PretrainedModule
 from modtools.modules._module import check_module_name
 
 
-def test_names_taps_and_repr(module):
-    assert module.taps == ("stem", "norm", "blocks.1", None)
+def test_names_layers_and_repr(module):
+    assert module.layers == ("stem", "norm", "blocks.1", None)
     assert module.names == ("tiny@stem", "tiny@norm", "tiny@blocks.1", "tiny")
     assert repr(module) == (
-        "PretrainedModule(tiny@stem ... tiny (4 taps): TinyNet, pooling=mean, 139 parameters)"
+        "PretrainedModule(tiny@stem ... tiny (4 layers): TinyNet, pooling=mean, 139 parameters)"
     )
     assert "\n" not in repr(module)
 
@@ -27,15 +27,16 @@ def test_at_shares_the_network_and_all_settings(network):
     moved = module.at(["stem", None])
     assert moved.network is network
     assert (moved.pooling, moved.preprocess, moved.source_head) == ("max", preprocess, True)
-    assert moved.taps == ("stem", None)
-    assert module.taps == (None,)
+    assert moved.layers == ("stem", None)
+    assert module.layers == (None,)
 
 
 @pytest.mark.parametrize(
-    ("tap", "expected"), [("stem", 40), ("norm", 48), ("blocks.1", 88), ("head", 133), (None, 139)]
+    ("layer", "expected"),
+    [("stem", 40), ("norm", 48), ("blocks.1", 88), ("head", 133), (None, 139)],
 )
-def test_parameters_up_to_a_tap(module, tap, expected):
-    assert module.n_parameters(tap) == expected
+def test_parameters_up_to_a_layer(module, layer, expected):
+    assert module.n_parameters(layer) == expected
 
 
 def test_shared_weights_count_once():
@@ -45,58 +46,58 @@ def test_shared_weights_count_once():
     assert module.at("2").names == ("tied@2",)
 
 
-def test_a_callable_has_no_taps_and_no_parameters():
+def test_a_callable_has_no_layers_and_no_parameters():
     module = PretrainedModule(functools.partial(pow, 2), name="plain")
     assert module.n_parameters() == 0
     assert repr(module).startswith("PretrainedModule(plain: partial")
-    with pytest.raises(ModtoolsError, match=r'tap "x" needs a torch.nn.Module'):
+    with pytest.raises(ModtoolsError, match=r'layer "x" needs a torch.nn.Module'):
         module.at("x")
 
 
 @pytest.mark.parametrize(
-    ("tap", "message"),
+    ("layer", "message"),
     [
         (
             "blocks.99",
-            'tap "blocks.99" does not exist in tiny; taps at that depth: '
+            'layer "blocks.99" does not exist in tiny; layers at that depth: '
             "blocks.0, blocks.1, blocks.2.",
         ),
-        ("steem", 'tap "steem" does not exist in tiny; did you mean "stem"?'),
+        ("steem", 'layer "steem" does not exist in tiny; did you mean "stem"?'),
         (
             "zzz",
-            'tap "zzz" does not exist in tiny; taps at that depth: '
+            'layer "zzz" does not exist in tiny; layers at that depth: '
             "stem, norm, act, blocks, drop, head, unused.",
         ),
         (
             "zzz.qqq",
-            'tap "zzz.qqq" does not exist in tiny; its parts are: '
+            'layer "zzz.qqq" does not exist in tiny; its parts are: '
             "stem, norm, act, blocks, drop, head, unused.",
         ),
-        ("", 'tap "" does not exist in tiny; taps at that depth: '),
+        ("", 'layer "" does not exist in tiny; layers at that depth: '),
     ],
 )
-def test_unknown_taps_name_the_nearest(network, tap, message):
+def test_unknown_layers_name_the_nearest(network, layer, message):
     with pytest.raises(ModtoolsError) as caught:
-        PretrainedModule(network, name="tiny", tap=tap)
+        PretrainedModule(network, name="tiny", layers=layer)
     assert str(caught.value).startswith(message)
 
 
 def test_many_siblings_give_the_nearest_numbers():
     network = nn.Sequential(*(nn.ReLU() for _ in range(16)))
-    with pytest.raises(ModtoolsError, match=r"taps at that depth: 13, 14, 15\."):
-        PretrainedModule(network, name="deep", tap="99")
+    with pytest.raises(ModtoolsError, match=r"layers at that depth: 13, 14, 15\."):
+        PretrainedModule(network, name="deep", layers="99")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"network": 3}, "network must be callable; got int"),
-        ({"tap": []}, "tap must name one or more different"),
-        ({"tap": ["stem", "stem"]}, "tap must name one or more different"),
-        ({"tap": 3}, "tap must name"),
-        ({"tap": [3]}, "tap must name"),
+        ({"layers": []}, "layers must name one or more different"),
+        ({"layers": ["stem", "stem"]}, "layers must name one or more different"),
+        ({"layers": 3}, "layers must name"),
+        ({"layers": [3]}, "layers must name"),
         ({"pooling": "maen"}, 'unknown pooling "maen"; did you mean "mean"'),
-        ({"source_head": "heads"}, 'tap "heads" does not exist'),
+        ({"source_head": "heads"}, 'layer "heads" does not exist'),
         ({"name": "a/b"}, "a module's name"),
     ],
 )

@@ -15,7 +15,7 @@ MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])
 
 
 def pooled(output, pooling, mask=None, n_rows=2):
-    return pool(output, pooling, n_rows=n_rows, mask=mask, name="net@tap")
+    return pool(output, pooling, n_rows=n_rows, mask=mask, name="net@layer")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_first_tensor_of_nested_outputs(output):
         (torch.ones(3, 2), "mean", None, "must have the batch as first axis"),
         (torch.ones(2), "mean", None, r"shape \(2,\) for a batch of 2"),
         (torch.tensor(1.0), "mean", None, "batch as first axis"),
-        ("text", "mean", None, 'module "net@tap" returned str, no tensor in it'),
+        ("text", "mean", None, 'module "net@layer" returned str, no tensor in it'),
         ((), "mean", None, "returned tuple"),
         (MAPS, "cls", None, "needs tokens"),
         (TOKENS, "masked_mean", None, "no attention_mask"),

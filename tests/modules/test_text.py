@@ -92,8 +92,8 @@ def test_a_zoo_keeps_tokenizer_and_network(encoder, tmp_path):
     back = zoo["minilm"]
     assert back.preprocess == encoder.preprocess
     expected = extract(encoder, TEXTS[:3])
-    for tap, features in extract(back, TEXTS[:3]).items():
-        assert_same_but_for_rounding(features, expected[tap])
+    for layer, features in extract(back, TEXTS[:3]).items():
+        assert_same_but_for_rounding(features, expected[layer])
     text = (folder / "tokenizer.json").read_text()
     (folder / "tokenizer.json").write_text(text.replace("[CLS]", "[SEP]"))
     with pytest.raises(ModtoolsError, match=r"sha256 of tokenizer.json differs"):
@@ -112,7 +112,7 @@ def test_chosen_layers_and_length():
     module = text_module(PACKAGE, layers=[0, 5], max_length=4)
     assert module.names == (f"{PACKAGE}@encoder.layer.0", f"{PACKAGE}@encoder.layer.5")
     assert module.preprocess(["one two three four five"])["input_ids"].shape == (1, 4)
-    assert text_module(PACKAGE).taps == (None,)
+    assert text_module(PACKAGE).layers == (None,)
 
 
 def test_a_folder_works_like_the_package(tmp_path, encoder):
@@ -170,7 +170,7 @@ def test_bad_arguments(source, options, message):
 
 def test_a_network_without_layers(encoder):
     with pytest.raises(ModtoolsError, match="has no list of layers"):
-        text_file._layer_taps(torch.nn.Linear(1, 1), "all")
+        text_file._numbered_layers(torch.nn.Linear(1, 1), "all")
 
 
 def test_a_missing_extra_names_the_command(monkeypatch):

@@ -151,7 +151,7 @@ def last_outputs(kind, inputs):
 def test_the_last_output_is_read_in_every_batch(kind):
     inputs = hard_and_easy()
     expected = last_outputs(kind, inputs)
-    module = PretrainedModule(kind(), name="net", tap="block")
+    module = PretrainedModule(kind(), name="net", layers="block")
     np.testing.assert_allclose(extract(module, inputs, batch_size=4), expected, atol=1e-6)
 
 
@@ -162,7 +162,7 @@ def test_a_random_path_is_run_to_its_end():
 
     network, calls = ByChance(), []
     network.head.register_forward_hook(lambda *_: calls.append(1))
-    extract(PretrainedModule(network, name="net", tap="block"), torch.ones(6, 4), batch_size=1)
+    extract(PretrainedModule(network, name="net", layers="block"), torch.ones(6, 4), batch_size=1)
     assert len(calls) == 6
 
 
@@ -175,7 +175,7 @@ def test_a_path_that_depends_on_the_size_of_a_batch():
     with torch.inference_mode():
         first, second = torch.relu(network.block(inputs[:4])), network.block(inputs[4:])
         expected = torch.cat([network.block(inputs[:4]), network.block(torch.relu(second))])
-    found = extract(PretrainedModule(network, name="net", tap="block"), inputs, batch_size=4)
+    found = extract(PretrainedModule(network, name="net", layers="block"), inputs, batch_size=4)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
     assert first.shape == (4, 4)
 
@@ -189,7 +189,7 @@ def test_a_fixed_path_stops_after_its_last_layer_though_it_asks_for_shapes():
     network, calls = Asks(), []
     network.head.register_forward_hook(lambda *_: calls.append(1))
     inputs = torch.ones(12, 4)
-    extract(PretrainedModule(network, name="net", tap="block"), inputs, batch_size=4)
+    extract(PretrainedModule(network, name="net", layers="block"), inputs, batch_size=4)
     assert len(calls) == 1
 
 
@@ -203,7 +203,7 @@ def test_a_network_that_prepares_something_in_its_first_pass_stops_after_the_sec
 
     network, calls = Lazy(), []
     network.head.register_forward_hook(lambda *_: calls.append(1))
-    extract(PretrainedModule(network, name="net", tap="block"), torch.ones(16, 4), batch_size=4)
+    extract(PretrainedModule(network, name="net", layers="block"), torch.ones(16, 4), batch_size=4)
     assert len(calls) == 2
 
 
@@ -213,8 +213,10 @@ def test_a_layer_that_an_early_exit_skips_is_named_with_what_to_do():
             h = self.block(x)
             return h if x.mean() > 1 else self.head(h)
 
-    module = PretrainedModule(EarlyExit(), name="exits", tap="head")
-    message = 'tap "head" of exits was reached for some batches and is not for this one: .*tap=None'
+    module = PretrainedModule(EarlyExit(), name="exits", layers="head")
+    message = (
+        'layer "head" of exits was reached for some batches and is not for this one: .*layers=None'
+    )
     with pytest.raises(ModtoolsError, match=message):
         extract(module, hard_and_easy(), batch_size=4)
     with pytest.raises(ModtoolsError, match="is never reached by the forward pass"):
@@ -245,13 +247,13 @@ def test_several_layers_of_a_network_that_varies_nested_and_shared():
             "again": torch.cat([once[:4], hard]),
             "end": network.end(torch.cat([once[:4], hard])),
         }
-    module = PretrainedModule(network, name="net", tap=list(expected))
+    module = PretrainedModule(network, name="net", layers=list(expected))
     found = extract(module, inputs, batch_size=4)
-    for tap, rows in expected.items():
-        np.testing.assert_allclose(found[tap], rows.numpy(), atol=1e-6)
-    for tap in expected:
-        blocks = np.concatenate(list(iter_features(module.at(tap), inputs, batch_size=4)))
-        np.testing.assert_allclose(blocks, found[tap], atol=1e-6)
+    for layer, rows in expected.items():
+        np.testing.assert_allclose(found[layer], rows.numpy(), atol=1e-6)
+    for layer in expected:
+        blocks = np.concatenate(list(iter_features(module.at(layer), inputs, batch_size=4)))
+        np.testing.assert_allclose(blocks, found[layer], atol=1e-6)
 
 
 def test_a_layer_whose_output_is_changed_in_place_later_in_some_batches():
@@ -265,7 +267,7 @@ def test_a_layer_whose_output_is_changed_in_place_later_in_some_batches():
     network, inputs = InPlace().eval(), hard_and_easy()
     with torch.inference_mode():
         expected = network.block(inputs).numpy()
-    found = extract(PretrainedModule(network, name="net", tap="block"), inputs, batch_size=4)
+    found = extract(PretrainedModule(network, name="net", layers="block"), inputs, batch_size=4)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -274,7 +276,7 @@ def test_attention_takes_the_same_way_in_the_first_batch_as_later():
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     network = nn.Sequential(layer, nn.Linear(8, 3)).eval()
     inputs = torch.randn(3, 5, 8)
-    module = PretrainedModule(network, name="attends", tap="0")
+    module = PretrainedModule(network, name="attends", layers="0")
     found = extract(module, torch.cat([inputs, inputs]), batch_size=3)
     with torch.inference_mode():
         expected = layer(inputs).mean(1).numpy()

@@ -34,7 +34,7 @@ def encoder(name="enc", **changes):
     torch.manual_seed(1)
     network = nn.TransformerEncoderLayer(4, 2, batch_first=True)
     return PretrainedModule(
-        network, **{"name": name, "tap": ["norm1", "linear1"], "build": BUILD, **changes}
+        network, **{"name": name, "layers": ["norm1", "linear1"], "build": BUILD, **changes}
     )
 
 
@@ -61,11 +61,11 @@ def names(folder):
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def test_it_is_a_mapping_of_taps(zoo):
+def test_it_is_a_mapping_of_layers(zoo):
     assert list(zoo) == ["enc@norm1", "enc@linear1", "small"]
     assert len(zoo) == 3
     assert zoo.names == ("enc", "small")
-    assert repr(zoo).endswith("zoo': 2 modules, 3 taps)")
+    assert repr(zoo).endswith("zoo': 2 modules, 3 layers)")
     for key in (*zoo, "enc"):
         assert key in zoo
     for key in ("enc@nope", "none", 3, None):
@@ -74,26 +74,26 @@ def test_it_is_a_mapping_of_taps(zoo):
     assert zoo.get("none") is None
 
 
-def test_names_give_all_taps_one_tap_or_another_tap(zoo):
-    assert zoo["enc"].taps == zoo.load("enc").taps == ("norm1", "linear1")
-    assert zoo["enc@linear1"].taps == ("linear1",)
-    assert zoo["enc@linear2"].taps == ("linear2",)
-    assert zoo["small"].taps == (None,)
+def test_names_give_all_layers_one_layer_or_another_layer(zoo):
+    assert zoo["enc"].layers == zoo.load("enc").layers == ("norm1", "linear1")
+    assert zoo["enc@linear1"].layers == ("linear1",)
+    assert zoo["enc@linear2"].layers == ("linear2",)
+    assert zoo["small"].layers == (None,)
 
 
-def test_the_output_beside_other_taps(tmp_path):
+def test_the_output_beside_other_layers(tmp_path):
     zoo = Zoo(tmp_path)
-    zoo.save(encoder(tap=["norm1", None]))
+    zoo.save(encoder(layers=["norm1", None]))
     assert list(zoo) == ["enc@norm1", "enc"]
-    assert zoo["enc"].taps == (None,)
-    assert zoo.load("enc").taps == ("norm1", None)
+    assert zoo["enc"].layers == (None,)
+    assert zoo.load("enc").layers == ("norm1", None)
 
 
 def test_what_comes_back_gives_the_same_features(zoo, linear):
     tokens = np.random.default_rng(0).random((3, 5, 4), dtype=np.float32)
     expected, found = extract(encoder(), tokens), extract(zoo["enc"], tokens)
-    for tap in expected:
-        assert_same_but_for_rounding(found[tap], expected[tap])
+    for layer in expected:
+        assert_same_but_for_rounding(found[layer], expected[layer])
     rows = np.ones((2, 4), np.float32)
     assert_same_but_for_rounding(extract(zoo["small"], rows), extract(linear, rows))
     assert not zoo["enc"].network.training
@@ -127,7 +127,7 @@ def test_the_files_of_a_module(zoo):
     assert stated.items() <= card.items()
     assert card["target"] == BUILD[0]
     assert card["arguments"] == BUILD[1]
-    assert card["taps"] == ["norm1", "linear1"]
+    assert card["layers"] == ["norm1", "linear1"]
     assert {"created", "sha256", "versions", "proxy", "pooling", "preprocess"} <= set(card)
     text = (folder / "README.md").read_text()
     assert text.startswith("---\nlibrary_name: modtools\n")
@@ -202,7 +202,7 @@ def test_unknown_names(zoo):
     assert str(caught.value).endswith(
         'holds no module "smal"; did you mean "small"? It holds enc, small.'
     )
-    with pytest.raises(ModtoolsError, match=r'tap "norm9" does not exist in enc'):
+    with pytest.raises(ModtoolsError, match=r'layer "norm9" does not exist in enc'):
         zoo["enc@norm9"]
     with pytest.raises(ModtoolsError, match="It holds nothing"):
         Zoo(zoo.folder / "none")["enc"]
@@ -370,12 +370,12 @@ def card_with(**changes):
         (card_with(format=2), "has format 2; this modtools reads 1"),
         (card_with(name="other"), 'belongs to "other"'),
         (card_with(name=...), "lacks or mistypes name"),
-        (card_with(taps="norm1"), "lacks or mistypes taps"),
-        (card_with(taps=[3]), "lacks or mistypes taps"),
-        (card_with(taps=["nope"]), 'tap "nope" does not exist'),
-        (card_with(taps=[]), "tap must name"),
+        (card_with(layers="norm1"), "lacks or mistypes layers"),
+        (card_with(layers=[3]), "lacks or mistypes layers"),
+        (card_with(layers=["nope"]), 'layer "nope" does not exist'),
+        (card_with(layers=[]), "layers must name"),
         (card_with(pooling="median"), 'unknown pooling "median"'),
-        (card_with(source_head="nope"), 'tap "nope" does not exist'),
+        (card_with(source_head="nope"), 'layer "nope" does not exist'),
         (card_with(sha256={}), "states no sha256 of module.safetensors"),
         (card_with(sha256={"module.safetensors": 3}), "sha256 of module.safetensors differs"),
         (card_with(target="os:system", arguments={"command": "true"}), "allowed package"),

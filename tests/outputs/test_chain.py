@@ -19,28 +19,28 @@ def make_rows(shape, seed=0):
     return rows, np.eye(3)[rng.integers(0, 3, shape[0])]
 
 
-def chain_predictions(rows, targets, strength):
-    return predictions_of(RidgeChain.of(rows, strength), targets, np.arange(len(targets)))
+def chain_predictions(rows, targets, alpha):
+    return predictions_of(RidgeChain.of(rows, alpha), targets, np.arange(len(targets)))
 
 
 def predictions_of(chain, targets, order):
     return np.concatenate([predicted for _, predicted in chain.steps(targets, order)])
 
 
-def refitted(rows, targets, strength):
+def refitted(rows, targets, alpha):
     dense, predictions = rows.dense(), np.zeros_like(targets)
     for i in range(1, len(dense)):
-        machine = Ridge(alpha=strength).fit(dense[:i], targets[:i])
+        machine = Ridge(alpha=alpha).fit(dense[:i], targets[:i])
         predictions[i] = machine.predict(dense[i : i + 1]).ravel()
     return predictions
 
 
 @pytest.mark.parametrize("shape", [(60, 4), (30, 30), (25, 70)])
-@pytest.mark.parametrize("strength", [1e-2, 1.0, 50.0])
-def test_agrees_with_refitting(shape, strength):
+@pytest.mark.parametrize("alpha", [1e-2, 1.0, 50.0])
+def test_agrees_with_refitting(shape, alpha):
     rows, targets = make_rows(shape)
-    expected = refitted(rows, targets, strength)
-    np.testing.assert_allclose(chain_predictions(rows, targets, strength), expected, atol=1e-9)
+    expected = refitted(rows, targets, alpha)
+    np.testing.assert_allclose(chain_predictions(rows, targets, alpha), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64])
@@ -55,7 +55,7 @@ def test_blocks_are_exact(monkeypatch, block):
 def test_last_prediction_is_that_of_the_output_module():
     rows, targets = make_rows((40, 5))
     codes = targets.argmax(axis=1)
-    output = RidgeOutput(strength=2.0, standardize=False).fit(rows.dense()[:-1], codes[:-1])
+    output = RidgeOutput(alpha=2.0, standardize=False).fit(rows.dense()[:-1], codes[:-1])
     chained = chain_predictions(rows, targets, 2.0)[-1]
     np.testing.assert_allclose(chained, output.decision_values(rows.dense()[-1:])[0], atol=1e-10)
 

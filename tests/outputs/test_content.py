@@ -99,14 +99,14 @@ def test_one_column_and_no_variation_have_an_order():
     )
 
 
-def test_the_chosen_strength_does_not_follow_the_order_of_rows():
+def test_the_chosen_alpha_does_not_follow_the_order_of_rows():
     labels = np.where(RNG.random(90) < 0.4, CODES, (FEATURES[:, 0] > 0).astype(int))
     chosen = []
     for seed in range(6):
         order = np.random.default_rng(seed).permutation(90)
         output = LogisticOutput(random_state=3).fit(FEATURES[order], labels[order])
         held_out = output.leave_one_out(FEATURES[order], labels[order])
-        chosen.append((output.strength_, np.mean(held_out == labels[order])))
+        chosen.append((output.alpha_, np.mean(held_out == labels[order])))
     assert len(set(chosen)) == 1
 
 

@@ -27,7 +27,7 @@ from modtools.studies import label_efficiency
 from modtools.tasks import Task
 from modtools.transferability import logistic, score
 
-STRENGTHS = (1.0, 0.1, 1.0, 100.0, 1.0, None)
+ALPHAS = (1.0, 0.1, 1.0, 100.0, 1.0, None)
 N_SETS, N_CHUNKS = 400, 20
 
 
@@ -98,7 +98,7 @@ def random_set(number):
     return kind.__name__, features, np.unique(codes, return_inverse=True)[1]
 
 
-def held_out_by_scikit_learn(features, codes, strength):
+def held_out_by_scikit_learn(features, codes, alpha):
     """Return what scikit-learn predicts in the same folds, and how clearly: 0 is a tie."""
     deviations = features.std(axis=0)
     varies = deviations > 1e-12 * np.abs(features).max(axis=0)
@@ -112,7 +112,7 @@ def held_out_by_scikit_learn(features, codes, strength):
         if len(np.unique(codes[used])) == 1:
             predicted[left] = codes[used][0]
             continue
-        probe = LogisticRegression(C=1 / strength, tol=1e-6, solver="newton-cholesky")
+        probe = LogisticRegression(C=1 / alpha, tol=1e-6, solver="newton-cholesky")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             probe.fit(rows[used], codes[used])
@@ -135,20 +135,20 @@ def test_held_out_accuracies_are_those_of_scikit_learn(chunk):
     wrong = []
     for number in range(chunk, N_SETS, N_CHUNKS):
         kind, features, codes = random_set(number)
-        strength = STRENGTHS[number // N_CHUNKS % len(STRENGTHS)]
-        if strength is None:
+        alpha = ALPHAS[number // N_CHUNKS % len(ALPHAS)]
+        if alpha is None:
             output = LogisticOutput().fit(features, codes)
             assert np.isfinite(output.decision_values(features)).all()
-            strength = output.strength_
-        own = LogisticOutput(strength=strength).leave_one_out(features, codes)
-        expected, margins = held_out_by_scikit_learn(features, codes, strength)
-        tied = margins < 1e-4 * min(1.0, 1 / strength)  # either answer is as good
+            alpha = output.alpha_
+        own = LogisticOutput(alpha=alpha).leave_one_out(features, codes)
+        expected, margins = held_out_by_scikit_learn(features, codes, alpha)
+        tied = margins < 1e-4 * min(1.0, 1 / alpha)  # either answer is as good
         gap = 100 * abs(np.mean((own == codes)[~tied]) - np.mean((expected == codes)[~tied]))
-        value = logistic(features, codes, strength=strength)
+        value = logistic(features, codes, alpha=alpha)
         off = 100 * (abs(value - np.mean(expected == codes)) - tied.mean())
         if not max(gap, off) <= 5:
-            wrong.append((number, kind, strength, round(gap, 1), round(off, 1)))
-    assert not wrong, f"gaps in points (number, kind, strength, output, score): {wrong}"
+            wrong.append((number, kind, alpha, round(gap, 1), round(off, 1)))
+    assert not wrong, f"gaps in points (number, kind, alpha, output, score): {wrong}"
 
 
 def slopes(design, codes, penalty, weights):
@@ -162,10 +162,10 @@ def slopes(design, codes, penalty, weights):
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
-def test_each_fold_is_at_the_minimum_of_its_loss(number, strength):
+@pytest.mark.parametrize("alpha", [0.01, 1.0, 100.0])
+def test_each_fold_is_at_the_minimum_of_its_loss(number, alpha):
     _, features, codes = random_set(number)
-    design, penalty = fold_design(StandardizedRows.of(features), strength)
+    design, penalty = fold_design(StandardizedRows.of(features), alpha)
     design, penalty = design.astype(np.float64), penalty.astype(np.float64)
     folds = stratified_folds(codes, 5, seed=0, content=row_content(StandardizedRows.of(features)))
     training = folds[:, None] != np.arange(5)
@@ -177,17 +177,17 @@ def test_each_fold_is_at_the_minimum_of_its_loss(number, strength):
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-@pytest.mark.parametrize("strength", [1e-6, 0.01, 1.0, 100.0])
-def test_fit_is_at_the_minimum_of_its_loss(number, strength):
+@pytest.mark.parametrize("alpha", [1e-6, 0.01, 1.0, 100.0])
+def test_fit_is_at_the_minimum_of_its_loss(number, alpha):
     _, features, codes = random_set(number)
-    output = LogisticOutput(strength=strength).fit(features, codes)
+    output = LogisticOutput(alpha=alpha).fit(features, codes)
     scale = np.where(output.scale_ > 0, output.scale_, np.inf)
     design = np.column_stack([(features - output.mean_) / scale, np.ones(len(codes))])
-    penalty = np.full(design.shape[1], strength * (2 if len(output.classes_) == 2 else 1))
+    penalty = np.full(design.shape[1], alpha * (2 if len(output.classes_) == 2 else 1))
     penalty[-1] = 0
     weights = np.vstack([output.coef_.T, output.intercept_])
     gradient = slopes(design, codes, penalty, weights)
-    tolerance = 3e-4 * (1 if strength >= 0.1 else strength)
+    tolerance = 3e-4 * (1 if alpha >= 0.1 else alpha)
     # A basis of fewer coordinates than columns was solved: lengths there, not single columns.
     assert np.linalg.norm(gradient) <= tolerance * len(codes) * np.sqrt(weights.size)
 
@@ -201,13 +201,13 @@ def test_codes_and_one_hot_columns_are_read_without_an_error():
 
 
 @pytest.mark.parametrize("copies", [2, 10])
-@pytest.mark.parametrize("strength", [0.01, 1.0])
-def test_copies_of_a_column_share_its_weight(copies, strength):
+@pytest.mark.parametrize("alpha", [0.01, 1.0])
+def test_copies_of_a_column_share_its_weight(copies, alpha):
     rng = np.random.default_rng(0)
     codes = np.arange(60) % 3
     features = blobs(rng, codes, 1.0, 4)
-    once = LogisticOutput(strength=strength)
-    again = LogisticOutput(strength=copies * strength)
+    once = LogisticOutput(alpha=alpha)
+    again = LogisticOutput(alpha=copies * alpha)
     repeated = np.repeat(features, copies, axis=1)
     np.testing.assert_array_equal(
         again.leave_one_out(repeated, codes), once.leave_one_out(features, codes)
@@ -233,7 +233,7 @@ def test_a_fold_that_knows_two_of_three_classes_is_a_fold_of_two_classes():
     codes = np.append(np.arange(20) % 2, 2)
     features = blobs(rng, codes, 1.0, 3)
     expected, _ = held_out_by_scikit_learn(features, codes, 5.0)
-    found = cold_fold_codes(StandardizedRows.of(features), codes, 3, strength=5.0)
+    found = cold_fold_codes(StandardizedRows.of(features), codes, 3, alpha=5.0)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -292,7 +292,7 @@ def test_every_output_module_gives_finite_numbers(number, standardize):
     for output in (
         ClassMeanOutput(standardize=standardize),
         ClassMeanOutput(standardize=standardize, metric="cosine"),
-        LogisticOutput(standardize=standardize, strength=1.0),
+        LogisticOutput(standardize=standardize, alpha=1.0),
         RidgeOutput(standardize=standardize),
         RidgeRegressionOutput(standardize=standardize),
     ):

@@ -121,18 +121,18 @@ def test_one_class_is_refused(output):
 
 
 @pytest.mark.parametrize("output", [RidgeOutput, LogisticOutput])
-@pytest.mark.parametrize("strength", [0, -1.0, np.inf, "1"])
-def test_bad_strength_is_refused(output, strength):
+@pytest.mark.parametrize("alpha", [0, -1.0, np.inf, "1"])
+def test_bad_alpha_is_refused(output, alpha):
     X, y = make_rows()
-    with pytest.raises(ModtoolsError, match="strength must be a finite number above 0"):
-        output(strength=strength).fit(X, y)
+    with pytest.raises(ModtoolsError, match="alpha must be a finite number above 0"):
+        output(alpha=alpha).fit(X, y)
 
 
 @pytest.mark.parametrize("output", [RidgeOutput, LogisticOutput])
 def test_several_labels_an_example_by_one_against_the_rest(output):
     X, y = make_rows()
     labels = np.column_stack([y == 0, y != 2, y == 2]).astype(int)
-    model = OneVsRestClassifier(output(strength=1.0)).fit(X, labels)
+    model = OneVsRestClassifier(output(alpha=1.0)).fit(X, labels)
     predicted = model.predict(X)
     assert predicted.shape == labels.shape
     assert np.mean(predicted == labels) > 0.8
@@ -147,7 +147,7 @@ def make_label_matrix(n_samples=60, n_features=5):
 @pytest.mark.parametrize("shape", [(60, 5), (20, 40)])
 def test_ridge_learns_several_labels_an_example(shape):
     X, labels = make_label_matrix(*shape)
-    model = RidgeOutput(strength=3.0).fit(X, labels)
+    model = RidgeOutput(alpha=3.0).fit(X, labels)
     reference = Ridge(alpha=3.0).fit(standardized(X), labels)
     values = reference.predict(standardized(X))
     np.testing.assert_allclose(model.decision_values(X), values, atol=1e-10)
@@ -160,10 +160,10 @@ def test_ridge_learns_several_labels_an_example(shape):
 
 def test_ridge_leave_one_out_of_several_labels_by_refitting():
     X, labels = make_label_matrix()
-    strength = RidgeOutput().fit(X, labels).strength_
+    alpha = RidgeOutput().fit(X, labels).alpha_
     Z = standardized(X)
     expected = [
-        Ridge(alpha=strength)
+        Ridge(alpha=alpha)
         .fit(np.delete(Z, i, axis=0), np.delete(labels, i, axis=0))
         .predict(Z[i : i + 1])[0]
         > 0.5
@@ -189,7 +189,7 @@ def test_decisions_of_many_rows_need_no_standardised_copy(monkeypatch):
 @pytest.mark.parametrize("shape", [(60, 5), (20, 40)])
 def test_ridge_solves_the_normal_equations(shape):
     X, y = make_rows(*shape)
-    model = RidgeOutput(strength=3.0).fit(X, y)
+    model = RidgeOutput(alpha=3.0).fit(X, y)
     reference = Ridge(alpha=3.0).fit(standardized(X), np.eye(3)[y])
     np.testing.assert_allclose(model.coef_, reference.coef_, atol=1e-10)
     np.testing.assert_allclose(model.decision_values(X), reference.predict(standardized(X)))
@@ -199,10 +199,10 @@ def test_ridge_solves_the_normal_equations(shape):
 @pytest.mark.parametrize("rescale", [True, False])
 def test_ridge_leave_one_out_by_refitting(shape, rescale):
     X, y = make_rows(*shape)
-    strength = RidgeOutput(standardize=rescale).fit(X, y).strength_
+    alpha = RidgeOutput(standardize=rescale).fit(X, y).alpha_
     Z = standardized(X) if rescale else X
     expected = [
-        Ridge(alpha=strength)
+        Ridge(alpha=alpha)
         .fit(np.delete(Z, i, axis=0), np.eye(3)[np.delete(y, i)])
         .predict(Z[i : i + 1])
         .argmax()
@@ -229,7 +229,7 @@ def test_class_means_by_refitting(rescale):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_logistic_agrees_with_scikit_learn(n_classes):
     X, y = make_rows(n_classes=n_classes)
-    model = LogisticOutput(strength=0.5).fit(X, y)
+    model = LogisticOutput(alpha=0.5).fit(X, y)
     Z = StandardScaler().fit_transform(X)
     reference = LogisticRegression(C=2.0, max_iter=2000).fit(Z, y)
     np.testing.assert_allclose(model.decision_function(X), reference.decision_function(Z))
@@ -240,7 +240,7 @@ def test_logistic_agrees_with_scikit_learn(n_classes):
 def test_logistic_says_when_it_stopped_early():
     X, y = make_rows()
     with pytest.warns(ModtoolsWarning, match="MT005: the logistic fit stopped at max_iter=1"):
-        LogisticOutput(max_iter=1, strength=1e-4).fit(X, y)
+        LogisticOutput(max_iter=1, alpha=1e-4).fit(X, y)
 
 
 def test_logistic_held_out_labels_depend_on_the_seed_alone():

@@ -34,7 +34,7 @@ def test_scikit_learn_contract():
 @pytest.mark.parametrize("shape", [(60, 5), (20, 40)])
 def test_agrees_with_scikit_learn(shape):
     X, y = make_rows(*shape)
-    model = RidgeRegressionOutput(strength=3.0).fit(X, y)
+    model = RidgeRegressionOutput(alpha=3.0).fit(X, y)
     reference = Ridge(alpha=3.0).fit(standardized(X), y)
     np.testing.assert_allclose(model.predict(X), reference.predict(standardized(X)))
 
@@ -44,10 +44,10 @@ def test_agrees_with_scikit_learn(shape):
 def test_leave_one_out_by_refitting(shape, rescale):
     X, y = make_rows(*shape)
     output = RidgeRegressionOutput(standardize=rescale)
-    strength = output.fit(X, y).strength_
+    alpha = output.fit(X, y).alpha_
     Z = standardized(X) if rescale else X
     expected = [
-        Ridge(alpha=strength)
+        Ridge(alpha=alpha)
         .fit(np.delete(Z, i, axis=0), np.delete(y, i, axis=0))
         .predict(Z[i : i + 1])[0]
         for i in range(len(y))
@@ -72,7 +72,7 @@ def test_units_of_features_and_targets_change_nothing(factor):
     np.testing.assert_allclose(scaled.predict(X * factor), expected.predict(X))
     other_unit = y * np.array([1.0, factor])
     mixed = RidgeRegressionOutput().fit(X, other_unit)
-    assert mixed.strength_ == expected.strength_
+    assert mixed.alpha_ == expected.alpha_
     np.testing.assert_allclose(mixed.predict(X), expected.predict(X) * np.array([1.0, factor]))
 
 
@@ -87,8 +87,8 @@ def test_constant_columns_and_constant_targets():
 
 def test_bad_input_is_refused():
     X, y = make_rows()
-    with pytest.raises(ModtoolsError, match="strength must be a finite number above 0"):
-        RidgeRegressionOutput(strength=0).fit(X, y)
+    with pytest.raises(ModtoolsError, match="alpha must be a finite number above 0"):
+        RidgeRegressionOutput(alpha=0).fit(X, y)
     y[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         RidgeRegressionOutput().leave_one_out(X, y)

@@ -1,11 +1,11 @@
-"""The ridge decomposition and its leave-one-out: golden PRESS, brute force, choice of strength."""
+"""The ridge decomposition and its leave-one-out: golden PRESS, brute force, choice of alpha."""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._ridge import ridge_basis, ridge_leave_one_out, strength_grid
+from modtools.outputs._ridge import alpha_grid, ridge_basis, ridge_leave_one_out
 from modtools.outputs._standardize import StandardizedRows
 
 pytestmark = pytest.mark.floating_point
@@ -18,13 +18,13 @@ def golden():
     return features, np.eye(3)[i % 3]
 
 
-def refitted(rows, targets, strength):
+def refitted(rows, targets, alpha):
     """Leave each row out, centre, solve, predict."""
     decisions = np.empty_like(targets)
     for i in range(len(rows)):
         X, T = np.delete(rows, i, axis=0), np.delete(targets, i, axis=0)
         centred = X - X.mean(axis=0)
-        scatter = centred.T @ centred + strength * np.eye(X.shape[1])
+        scatter = centred.T @ centred + alpha * np.eye(X.shape[1])
         weights = np.linalg.solve(scatter, centred.T @ (T - T.mean(axis=0)))
         decisions[i] = T.mean(axis=0) + (rows[i] - X.mean(axis=0)) @ weights
     return decisions
@@ -37,27 +37,27 @@ def test_golden_press():
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (15, 15), (14, 15), (12, 50)])
-@pytest.mark.parametrize("strength", [1e-2, 1.0, 300.0])
-def test_decisions_by_refitting(shape, strength):
+@pytest.mark.parametrize("alpha", [1e-2, 1.0, 300.0])
+def test_decisions_by_refitting(shape, alpha):
     rng = np.random.default_rng(0)
     features, targets = rng.normal(size=shape) + 10, rng.normal(size=(shape[0], 2))
     rows = StandardizedRows.of(features, rescale=False)
-    left_out = ridge_leave_one_out(ridge_basis(rows), targets, strength)
-    expected = refitted(features, targets, strength)
+    left_out = ridge_leave_one_out(ridge_basis(rows), targets, alpha)
+    expected = refitted(features, targets, alpha)
     np.testing.assert_allclose(left_out.decisions, expected, atol=1e-9)
     assert left_out.press == pytest.approx(np.square(targets - expected).sum(), rel=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (12, 50)])
-def test_strength_of_the_smallest_press_is_chosen(shape):
+def test_alpha_of_the_smallest_press_is_chosen(shape):
     rng = np.random.default_rng(1)
     features = rng.normal(size=shape)
     targets = features[:, :1] + rng.normal(size=(shape[0], 1))
     rows = StandardizedRows.of(features)
-    grid = strength_grid(shape[0])
+    grid = alpha_grid(shape[0])
     by_hand = [np.square(targets - refitted(rows.dense(), targets, s)).sum() for s in grid]
     chosen = ridge_leave_one_out(ridge_basis(rows), targets)
-    assert chosen.strength == grid[np.argmin(by_hand)]
+    assert chosen.alpha == grid[np.argmin(by_hand)]
     assert chosen.press == pytest.approx(min(by_hand), rel=1e-7)
 
 
@@ -83,23 +83,23 @@ def test_groups_of_one_row_are_plain_leave_one_out(shape):
     basis, targets = ridge_basis(StandardizedRows.of(features)), features[:, :2].copy()
     alone = ridge_leave_one_out(basis, targets, groups=np.arange(shape[0]))
     plain = ridge_leave_one_out(basis, targets)
-    assert alone.strength == plain.strength
+    assert alone.alpha == plain.alpha
     np.testing.assert_allclose(alone.decisions, plain.decisions, atol=1e-7)
 
 
 def test_grid_is_the_documented_one():
-    grid = strength_grid(10)
+    grid = alpha_grid(10)
     assert len(grid) == 17
     np.testing.assert_allclose(grid, 10 * 10.0 ** np.linspace(-6, 2, 17))
 
 
-def test_ties_go_to_the_larger_strength():
+def test_ties_go_to_the_larger_alpha():
     rows = StandardizedRows.of(np.ones((8, 3)))
     chosen = ridge_leave_one_out(ridge_basis(rows), np.eye(2)[np.arange(8) % 2])
-    assert chosen.strength == strength_grid(8)[-1]
+    assert chosen.alpha == alpha_grid(8)[-1]
 
 
-def test_a_strength_without_effect_is_refused():
+def test_a_alpha_without_effect_is_refused():
     rows = StandardizedRows.of(np.random.default_rng(0).normal(size=(6, 30)))
     with pytest.raises(ModtoolsError, match="too small: an example has leverage 1"):
         ridge_leave_one_out(ridge_basis(rows), np.eye(2)[np.arange(6) % 2], 1e-12)

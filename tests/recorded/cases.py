@@ -125,12 +125,12 @@ OPTIONS: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
     ("half_split", {"seed": (1,)}),
     ("hsic", {"biased": (True,)}),
     ("knn", {"k": (1, 3), "metric": ("euclidean", "cosine"), "standardize": (True, False)}),
-    ("lda", {"strength": (None, 1.0), "standardize": (True, False)}),
+    ("lda", {"alpha": (None, 1.0), "standardize": (True, False)}),
     ("linear_probe", {"seed": (1,)}),
-    ("logistic", {"strength": (0.1, 10.0), "seed": (0, 1)}),
+    ("logistic", {"alpha": (0.1, 10.0), "seed": (0, 1)}),
     ("nhsic", {"regularization": (1e-3, 1.0)}),
     ("regularized_hscore", {"between_divisor": ("n", "n-1")}),
-    ("ridge", {"strength": (None, 1.0), "standardize": (True, False)}),
+    ("ridge", {"alpha": (None, 1.0), "standardize": (True, False)}),
     ("transrate", {"distortion": (1e-2,), "weights": ("proportional", "uniform")}),
 )
 
@@ -214,7 +214,7 @@ def network() -> mt.PretrainedModule:
             count = torch.arange(weights.numel(), dtype=torch.float64)
             weights.copy_((torch.sin(1.7 * count + number) / 3).reshape(weights.shape))
     return mt.PretrainedModule(
-        layers, name="small", tap=["1", "3"], preprocess=image_preprocess(8, channels=1)
+        layers, name="small", layers=["1", "3"], preprocess=image_preprocess(8, channels=1)
     )
 
 
@@ -278,7 +278,7 @@ def retrained_models() -> Any:
         model = mt.retrain(pixels(), few, output=output)
         found[output] = {
             "accuracy": model.accuracy(test),
-            "decisions": model.decision_values(test.batch(range(4))),
+            "decisions": model.decision_function(test.batch(range(4))),
             "predicted": model.predict(test.batch(range(40))),
         }
     return found
@@ -294,7 +294,7 @@ def reached_as_recorded(curve: Any, target: float) -> list[float]:
 def learning_curves() -> Any:
     features, labels = candidates(300)
     found = {}
-    for options in ({}, {"seed": 1}, {"strength": 10.0}):
+    for options in ({}, {"seed": 1}, {"alpha": 10.0}):
         curve = mt.learning_curve(
             features["d"][:200], labels[:200], features["d"][200:], labels[200:], **options
         )
@@ -476,7 +476,7 @@ def old_files() -> Any:
         "features": {name: mt.extract(zoo[name], task) for name in zoo.names},
         "training": zoo.card("perceptron")["training"]["proxy"],
         "predicted": model.predict(task.inputs),
-        "decisions": model.decision_values(task.inputs),
+        "decisions": model.decision_function(task.inputs),
         "classes": model.classes,
     }
 

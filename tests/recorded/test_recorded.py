@@ -1,6 +1,7 @@
 """What the package returned before its rooms were moved, it returns now."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -22,6 +23,9 @@ TRAINED_IN_FLOAT32 = "json_of_commands / train / "
 # may be named with those that lead to it ("predictions / low"); the longest name decides.
 RENAMED = {
     # Models
+    "strength": "alpha",
+    "strength_": "alpha_",
+    "taps": "layers",
     "nameless": "missing_classes",
     # Learning curves, forecasts and studies; not races and several modules
     "frame / accuracy": "value",
@@ -35,7 +39,7 @@ RENAMED = {
     "races / certified / frame / accuracy": "accuracy",
     "races / halving / frame / accuracy": "accuracy",
     # Rankings
-    "predicted_accuracy": "predicted",
+    "predicted": "predicted",
     "predictions / low": "predicted_low",
     "predictions / high": "predicted_high",
     "behind": "gap",
@@ -93,12 +97,17 @@ def endings(place):
     return [" / ".join(keys[start:]) for start in range(len(keys))]
 
 
+def in_new_words(key):
+    """Return a key that states options, such as "lda, strength=1.0", with their names of today."""
+    return re.sub(r"\bstrength\b", "alpha", key)
+
+
 def renamed(recorded, place=""):
     """Return what was recorded with the keys and words of today; numbers of rows are no keys."""
     if isinstance(recorded, dict):
         places = {key: f"{place} / {key}" for key in recorded}
         names = {
-            key: next((RENAMED[end] for end in endings(at) if end in RENAMED), key)
+            key: next((RENAMED[end] for end in endings(at) if end in RENAMED), in_new_words(key))
             for key, at in places.items()
         }
         return {names[key]: renamed(value, places[key]) for key, value in recorded.items()}
@@ -218,7 +227,7 @@ def test_the_comparison_finds_what_differs():
 
 
 def test_keys_and_words_of_the_recording_are_renamed_and_added_columns_left_out():
-    recorded = {"predictions": [{"low": 0.1, "behind": 0.2}], "low": "predicted_accuracy"}
+    recorded = {"predictions": [{"low": 0.1, "behind": 0.2}], "low": "predicted"}
     now = {"predictions": [{"predicted_low": 0.1, "gap": 0.2}], "low": "predicted"}
     assert renamed(recorded) == now
     now["predictions"][0]["metric"] = "accuracy"

@@ -78,14 +78,14 @@ def test_herding_keeps_the_mean():
 
 
 def test_variance_is_the_pivoted_factor_of_the_centred_kernel(pool):
-    rows, strength = pool[0][:40].astype(np.float64), 0.3
-    chosen = choose_labels(rows, 10, strategy="variance", strength=strength)
+    rows, alpha = pool[0][:40].astype(np.float64), 0.3
+    chosen = choose_labels(rows, 10, strategy="variance", alpha=alpha)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows -= rows.mean(axis=0)
     kernel = rows @ rows.T
     for position in range(10):
         known = chosen[:position]
-        inverse = np.linalg.inv(kernel[np.ix_(known, known)] + strength * np.eye(position))
+        inverse = np.linalg.inv(kernel[np.ix_(known, known)] + alpha * np.eye(position))
         explained = np.einsum("ij,jk,ik->i", kernel[:, known], inverse, kernel[:, known])
         variances = np.diag(kernel) - explained
         variances[known] = -np.inf
@@ -187,5 +187,5 @@ def test_refuses_bad_input():
         choose_labels(ROWS, 2, strategy="kcenter")
     with pytest.raises(ModtoolsError, match="features must be finite"):
         choose_labels(np.full((3, 2), np.nan), 1)
-    with pytest.raises(ModtoolsError, match="strength must be a finite number above 0"):
-        choose_labels(ROWS, 2, strategy="variance", strength=0)
+    with pytest.raises(ModtoolsError, match="alpha must be a finite number above 0"):
+        choose_labels(ROWS, 2, strategy="variance", alpha=0)

@@ -57,7 +57,7 @@ def test_held_out_errors_are_those_of_refitting(shape):
     expected = []
     for count in counts:
         known, rest = order[:count], order[count:]
-        output = RidgeOutput(strength=2.0, standardize=False).fit(dense[known], labels[known])
+        output = RidgeOutput(alpha=2.0, standardize=False).fit(dense[known], labels[known])
         expected.append(1 - output.score(dense[rest], labels[rest]))
     assert found == pytest.approx(expected)
 

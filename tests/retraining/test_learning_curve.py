@@ -25,14 +25,14 @@ def make_rows(n_samples=60, n_features=5, n_classes=3, n_test=40, seed=0):
     return features[:n_samples], labels[:n_samples], features[n_samples:], labels[n_samples:]
 
 
-def refitted_decisions(features, labels, tests, strength):
+def refitted_decisions(features, labels, tests, alpha):
     """Return decision values (n_classes, n_tests) with -inf for unseen classes."""
     decisions = np.full((3, len(tests)), -np.inf)
     classes = np.unique(labels)
     if len(classes) == 1:
         decisions[classes[0]] = 1.0
         return decisions
-    output = RidgeOutput(strength=strength, standardize=False).fit(features, labels)
+    output = RidgeOutput(alpha=alpha, standardize=False).fit(features, labels)
     decisions[output.classes_] = output.decision_values(tests).T
     return decisions
 
@@ -45,26 +45,26 @@ def form(request, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(70, 5), (45, 80)])
-@pytest.mark.parametrize("strength", [1e-3, 1.0, 100.0])
-def test_decisions_are_those_of_refitting_at_every_count(monkeypatch, shape, strength):
+@pytest.mark.parametrize("alpha", [1e-3, 1.0, 100.0])
+def test_decisions_are_those_of_refitting_at_every_count(monkeypatch, shape, alpha):
     monkeypatch.setattr(_ridge_path, "_MOST_TEST_ROWS", 16)  # several blocks of test examples
     features, labels, tests, _ = make_rows(*shape)
     rows = StandardizedRows.of(features)
     standard = StandardizedRows(tests, rows.mean, rows.scale)
     found = np.full((3, shape[0], len(tests)), np.nan)
     dense = rows.dense()
-    path = KernelPath.of(dense @ dense.T, np.eye(3)[labels], strength)
+    path = KernelPath.of(dense @ dense.T, np.eye(3)[labels], alpha)
     for counts, place, decisions in path.decision_blocks(dense, standard):
         found[:, counts, place] = decisions
     for m in range(1, shape[0] + 1):
-        expected = refitted_decisions(rows.dense()[:m], labels[:m], standard.dense(), strength)
+        expected = refitted_decisions(rows.dense()[:m], labels[:m], standard.dense(), alpha)
         known = np.unique(labels[:m])
         np.testing.assert_allclose(found[known, m - 1], expected[known], atol=1e-8)
 
 
 def test_accuracy_and_log_loss_by_refitting(form):
     features, labels, tests, test_labels = make_rows()
-    curve = learning_curve(features, labels, tests, test_labels, strength=2.0)
+    curve = learning_curve(features, labels, tests, test_labels, alpha=2.0)
     scaled, scaled_tests = ((part - curve.mean_) / curve.scale_ for part in (features, tests))
     assert (curve.n_labels[-1], len(curve.n_labels) == 60) == (60, form == "every")
     for m, accuracy, loss, temperature in zip(
@@ -80,7 +80,7 @@ def test_accuracy_and_log_loss_by_refitting(form):
 
 def test_temperature_and_code_length_by_refitting_one_step_ahead(form):
     features, labels, tests, test_labels = make_rows(n_samples=40)
-    curve = learning_curve(features, labels, tests, test_labels, strength=2.0)
+    curve = learning_curve(features, labels, tests, test_labels, alpha=2.0)
     scaled = (features - curve.mean_) / curve.scale_
     grid = 10.0 ** (np.arange(-32, 17) / 16)
     losses = [np.full(len(grid), np.log2(3))]
@@ -105,7 +105,7 @@ def test_both_forms_agree(monkeypatch):
     monkeypatch.setattr(_ridge_curve, "_MOST_EVERY_COUNT", 0)
     spaced = learning_curve(*data)
     at = spaced.n_labels - 1
-    assert spaced.strength == every.strength
+    assert spaced.alpha == every.alpha
     for name in ("accuracy", "log_loss", "codelength", "temperature"):
         atol = 1e-7 if name == "log_loss" else 1e-9
         np.testing.assert_allclose(getattr(spaced, name), getattr(every, name)[at], atol=atol)
@@ -124,15 +124,15 @@ def test_code_length_is_minus_the_score_in_its_orders():
 def test_a_seed_permutes_the_rows(form):
     features, labels, tests, test_labels = make_rows()
     rows = np.random.default_rng(5).permutation(60)
-    found = learning_curve(features, labels, tests, test_labels, strength=1.0, seed=5)
-    expected = learning_curve(features[rows], labels[rows], tests, test_labels, strength=1.0)
+    found = learning_curve(features, labels, tests, test_labels, alpha=1.0, seed=5)
+    expected = learning_curve(features[rows], labels[rows], tests, test_labels, alpha=1.0)
     np.testing.assert_allclose(found.log_loss, expected.log_loss, atol=1e-12)
 
 
 def test_float32_is_close_and_measures_its_error():
     data = make_rows()
-    single = learning_curve(*data, strength=1.0, dtype=np.float32)
-    double = learning_curve(*data, strength=1.0)
+    single = learning_curve(*data, alpha=1.0, dtype=np.float32)
+    double = learning_curve(*data, alpha=1.0)
     assert 0 < single.decision_error < 1e-4
     assert double.decision_error == 0
     np.testing.assert_allclose(single.log_loss, double.log_loss, atol=1e-4)
@@ -191,7 +191,7 @@ def test_frame_and_table():
         ({"features": np.ones((60, 5))}, "every column is constant"),
         ({"features": np.full((60, 5), np.nan)}, "features must be finite: 300 NaN"),
         ({"labels": [0, 1]}, "features has 60, labels has 2"),
-        ({"strength": 0}, "strength must be a finite number above 0"),
+        ({"alpha": 0}, "alpha must be a finite number above 0"),
         ({"dtype": "int8"}, "dtype must be float64 or float32; got 'int8'"),
         ({"seed": -1}, "seed must be a whole number"),
     ],

@@ -16,7 +16,7 @@ from modtools.tasks import Task
 
 pytestmark = pytest.mark.floating_point
 
-LOGISTIC = LogisticOutput(strength=1.0)
+LOGISTIC = LogisticOutput(alpha=1.0)
 NAMES = np.array(["even", "odd"], dtype="<U9")
 TARGETS = {
     "classes": lambda digits: digits,

@@ -39,7 +39,7 @@ def test_predictions_are_those_of_the_output_module_on_extracted_features(parts,
     features = extract(pixels(), test)
     assert np.array_equal(model.predict(test), alone.predict(features))
     assert np.array_equal(model.predict(test.inputs), alone.predict(features))
-    np.testing.assert_allclose(model.decision_values(test), alone.decision_values(features))
+    np.testing.assert_allclose(model.decision_function(test), alone.decision_function(features))
 
 
 def test_blocks_of_any_size_give_the_same_predictions(parts, model, monkeypatch):
@@ -59,8 +59,8 @@ def test_says_which_output_gives_probabilities(parts):
     model = retrain(pixels(), parts[0], output=NoProbabilities())
     with pytest.raises(ModtoolsError, match="NoProbabilities gives no probabilities"):
         model.predict_proba(parts[1])
-    with pytest.raises(ModtoolsError, match="has no decision_values"):
-        model.decision_values(parts[1])
+    with pytest.raises(ModtoolsError, match="has no decision_function"):
+        model.decision_function(parts[1])
 
 
 class NoProbabilities(LogisticRegression):
@@ -154,7 +154,7 @@ def test_refuses_what_cannot_be_retrained(parts):
         retrain(pixels(), train.inputs)
     with pytest.raises(ModtoolsError, match='"logistic" is for classification; a regression'):
         retrain(pixels(), Task(train.inputs, np.linspace(0, 1, 40)), output="logistic")
-    with pytest.raises(ModtoolsError, match="read at 2 taps"):
+    with pytest.raises(ModtoolsError, match="read at 2 layers"):
         retrain(convolutional().at(["0", "1"]), train)
     with pytest.raises(ModtoolsError, match="RidgeOutput does not"):
         retrain(pixels(), train, output="ridge", unlabelled=train)
@@ -216,7 +216,7 @@ def test_a_module_whose_features_are_there_does_not_run_and_is_reused(digits, mo
         same = retrain(pixels(), few, features=features, **options | {"unlabelled": pool})
     assert repr(same) == repr(model)
     assert np.array_equal(same.row_fingerprints, model.row_fingerprints)
-    assert np.array_equal(same.decision_values(rest), model.decision_values(rest))
+    assert np.array_equal(same.decision_function(rest), model.decision_function(rest))
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,12 @@ def test_unlabelled_inputs_have_the_same_columns(combined, parts):
     assert model.predict(parts[1]).shape == (100,)
 
 
-@pytest.mark.parametrize("output", [LogisticOutput(strength=1.0), RidgeOutput()], ids=str)
+@pytest.mark.parametrize("output", [LogisticOutput(alpha=1.0), RidgeOutput()], ids=str)
 def test_a_loaded_model_predicts_the_same(combined, parts, output, tmp_path):
     model = retrain(combined, parts[0], output=output)
     loaded = ReusedModel.load(model.save(tmp_path / "model"))
     assert_same_but_for_rounding(
-        loaded.decision_values(parts[1]), model.decision_values(parts[1]), dtype=np.float32
+        loaded.decision_function(parts[1]), model.decision_function(parts[1]), dtype=np.float32
     )
     assert repr(loaded) == repr(model)
     assert "pixels + conv" in repr(loaded)
@@ -112,11 +112,13 @@ def test_a_damaged_card_is_refused(combined_model, tmp_path, change):
 def test_one_torch_network_gives_the_same_logits(combined, combined_model, parts):
     network = combined_model.to_torch()
     logits = network(parts[1].inputs).detach().numpy()
-    wanted = combined_model.decision_values(parts[1])
+    wanted = combined_model.decision_function(parts[1])
     assert np.abs(logits - wanted).max() < 1e-5 * max(1.0, np.abs(wanted).max())
     prepared = [part.preprocess(parts[1].inputs) for part in combined.networks]
     plain = combined_model.to_torch(preprocess=False)
     assert torch.allclose(plain(prepared), network(parts[1].inputs), atol=1e-5)
     with torch.no_grad():
         network.network[1].weight.zero_()
-    assert_same_but_for_rounding(combined_model.decision_values(parts[1]), wanted, dtype=np.float32)
+    assert_same_but_for_rounding(
+        combined_model.decision_function(parts[1]), wanted, dtype=np.float32
+    )

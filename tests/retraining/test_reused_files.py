@@ -36,7 +36,7 @@ def test_a_loaded_model_predicts_the_same(parts, output, tmp_path):
     model = retrain(pixels(), parts[0], output=output)
     loaded = ReusedModel.load(model.save(tmp_path / "model"))
     assert_same_but_for_rounding(
-        loaded.decision_values(parts[1]), model.decision_values(parts[1]), dtype=np.float32
+        loaded.decision_function(parts[1]), model.decision_function(parts[1]), dtype=np.float32
     )
     assert loaded.predict(parts[1]).dtype == model.predict(parts[1]).dtype
     assert repr(loaded) == repr(model)
@@ -95,7 +95,7 @@ def test_a_model_with_old_names_is_read_and_written_anew(tmp_path):
     assert loaded.output.get_params() == model.output.get_params()
     assert sorted(vars(loaded.output)) == sorted(vars(model.output))
     inputs = task.inputs
-    assert np.array_equal(loaded.decision_values(inputs), model.decision_values(inputs))
+    assert np.array_equal(loaded.decision_function(inputs), model.decision_function(inputs))
     assert np.array_equal(loaded.unassigned_clusters(inputs), model.unassigned_clusters(inputs))
     loaded.save(tmp_path / "new")
     model.save(tmp_path / "model")

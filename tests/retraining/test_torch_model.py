@@ -23,7 +23,7 @@ def convolutional():
         nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4)
     )
     preprocess = image_preprocess(channels=None)
-    return PretrainedModule(network, name="conv", tap="2", preprocess=preprocess)
+    return PretrainedModule(network, name="conv", layers="2", preprocess=preprocess)
 
 
 def assert_close(logits, wanted):
@@ -38,7 +38,7 @@ def test_gives_the_same_logits(parts, convolutional, output):
     for module in (pixels(), convolutional, convolutional.at(None)):
         model = retrain(module, train, output=output)
         network = model.to_torch()
-        assert_close(network(test.inputs), model.decision_values(test))
+        assert_close(network(test.inputs), model.decision_function(test))
         predicted = model.named[network(test.inputs).argmax(dim=1).numpy()]
         assert np.mean(predicted == model.predict(test)) > 0.98
 
@@ -50,14 +50,14 @@ def test_a_large_mean_costs_no_digits(parts):
 
     module = PretrainedModule(Shifted(), name="shifted", preprocess=pixels().preprocess)
     model = retrain(module, parts[0], output="ridge")
-    assert_close(model.to_torch()(parts[1].inputs), model.decision_values(parts[1]))
+    assert_close(model.to_torch()(parts[1].inputs), model.decision_function(parts[1]))
 
 
 def test_without_preprocessing_it_takes_what_the_network_reads(parts, convolutional):
     model = retrain(convolutional, parts[0], output="ridge")
     prepared = convolutional.preprocess(parts[1].inputs)
     network = model.to_torch(preprocess=False)
-    assert_close(network(prepared), model.decision_values(parts[1]))
+    assert_close(network(prepared), model.decision_function(parts[1]))
 
 
 def test_mappings_of_tensors_pass_through(parts):
@@ -70,13 +70,13 @@ def test_mappings_of_tensors_pass_through(parts):
 
     module = PretrainedModule(Twice(), name="twice", preprocess=as_mapping)
     model = retrain(module, parts[0], output="ridge")
-    assert_close(model.to_torch()(parts[1].inputs), model.decision_values(parts[1]))
+    assert_close(model.to_torch()(parts[1].inputs), model.decision_function(parts[1]))
 
 
 def test_training_the_copy_leaves_the_model_alone(parts, convolutional):
     model = retrain(convolutional, parts[0], output="ridge")
     before = copy.deepcopy(convolutional.network.state_dict())
-    decisions = model.decision_values(parts[1])
+    decisions = model.decision_function(parts[1])
     network = model.to_torch()
     assert not network.training
     network.train()
@@ -93,7 +93,7 @@ def test_training_the_copy_leaves_the_model_alone(parts, convolutional):
     assert network.network[0].weight.grad.abs().sum() > 0
     after = convolutional.network.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
-    assert_close(torch.as_tensor(model.decision_values(parts[1])), decisions)
+    assert_close(torch.as_tensor(model.decision_function(parts[1])), decisions)
 
 
 def test_its_state_survives_a_copy(parts, convolutional):

@@ -198,7 +198,7 @@ def test_held_out_rates_are_those_of_two_output_modules():
     labels = np.arange(60) % 3
     features = rng.normal(size=(60, 4)) + np.eye(3, 4)[labels]
     logistic, ridge = held_out_rates(features, encode_labels(labels), seed=0)
-    folds = LogisticOutput(strength=1.0).leave_one_out(features, labels)
+    folds = LogisticOutput(alpha=1.0).leave_one_out(features, labels)
     np.testing.assert_allclose(logistic, 1 - 0.8**LEARNING_RATE * (folds != labels))
     np.testing.assert_array_equal(ridge, RidgeOutput().leave_one_out(features, labels) == labels)
 

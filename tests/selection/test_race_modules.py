@@ -25,12 +25,12 @@ pytestmark = pytest.mark.floating_point
 N = 900
 
 
-def shelf(strengths, seed=0, n=N, n_classes=3):
-    """Return modules that carry the classes the better the larger their strength, and labels."""
+def shelf(alphas, seed=0, n=N, n_classes=3):
+    """Return modules that carry the classes the better the larger their alpha, and labels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, n)
     centres = np.eye(n_classes)[labels]
-    names = strengths if isinstance(strengths, dict) else {f"m{s:g}": s for s in strengths}
+    names = alphas if isinstance(alphas, dict) else {f"m{s:g}": s for s in alphas}
     return {
         name: (s * centres + rng.normal(size=centres.shape)).astype(np.float32)
         for name, s in names.items()
@@ -62,13 +62,13 @@ def test_accuracy_and_evidence_are_those_of_refitted_output_modules():
     right = {}
     for name, features in modules.items():
         rows, codes, right[name] = features[order], labels[order], []
-        fitted = strength = None
+        fitted = alpha = None
         for start in range(50, 400, 50):
             if fitted is None or start >= 1.1 * fitted:
                 fitted = start
-                if strength is None or start in (100, 200):
-                    strength = RidgeOutput().fit(rows[:start], codes[:start]).strength_
-                output = RidgeOutput(strength=strength).fit(rows[:start], codes[:start])
+                if alpha is None or start in (100, 200):
+                    alpha = RidgeOutput().fit(rows[:start], codes[:start]).alpha_
+                output = RidgeOutput(alpha=alpha).fit(rows[:start], codes[:start])
             batch = slice(start, start + 50)
             right[name].extend(output.predict(rows[batch]) == codes[batch])
     table = race.frame().set_index("module")
@@ -83,7 +83,7 @@ def test_accuracy_and_evidence_are_those_of_refitted_output_modules():
         assert table.loc[name, "e_value"] == pytest.approx(max(held), rel=1e-8)
 
 
-def test_taps_of_one_network_share_its_passes():
+def test_layers_of_one_network_share_its_passes():
     modules, labels = shelf({"deep@1": 0.5, "deep@2": 4.0, "other": 0.0})
     race = race_modules(modules, labels)
     table = race.frame().set_index("module")
@@ -342,7 +342,7 @@ def network_task(n=400):
 
 
 def networks(**options):
-    one = PretrainedModule(Counting(0, **options), name="one", tap=["first", None])
+    one = PretrainedModule(Counting(0, **options), name="one", layers=["first", None])
     return [one, PretrainedModule(Counting(1), name="two")]
 
 
@@ -351,9 +351,9 @@ def test_networks_run_batch_by_batch_and_give_what_cached_features_give():
     race = race_modules(networks(), task, batch_size=50)
     assert sum(rows_run()) == pytest.approx(race.pass_fraction * 2 * len(task))
     features = {
-        name: mt.extract(module.at(tap), task)
+        name: mt.extract(module.at(layer), task)
         for module in networks()
-        for name, tap in zip(module.names, module.taps, strict=True)
+        for name, layer in zip(module.names, module.layers, strict=True)
     }
     cached = race_modules(features, task, batch_size=50)
     assert race.frame()["module"].tolist() == cached.frame()["module"].tolist()
@@ -361,11 +361,11 @@ def test_networks_run_batch_by_batch_and_give_what_cached_features_give():
     assert race.pass_fraction == cached.pass_fraction
 
 
-def test_taps_given_as_modules_of_their_own_share_the_passes_of_their_network():
+def test_layers_given_as_modules_of_their_own_share_the_passes_of_their_network():
     task, (one, two) = network_task(), networks()
     race = race_modules([one.at("first"), two, one.at(None)], task, batch_size=50)
     assert race.settings["n_networks"] == 2
-    other = PretrainedModule(Counting(5), name="one", tap="second")
+    other = PretrainedModule(Counting(5), name="one", layers="second")
     assert race_modules([one, other], task).settings["n_networks"] == 2
 
 

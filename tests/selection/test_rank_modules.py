@@ -106,9 +106,9 @@ def test_label_values_do_not_matter(labels):
     assert rank_modules(features, values, by="logistic").frame()["value"].tolist() == expected
 
 
-def test_one_network_runs_once_for_all_its_taps():
+def test_one_network_runs_once_for_all_its_layers():
     network = Counting()
-    module = PretrainedModule(network, name="net", tap=["first", "second", None])
+    module = PretrainedModule(network, name="net", layers=["first", "second", None])
     ranking = rank_modules([module], network_task(), by="knn", batch_size=60, scores=["ridge"])
     assert network.calls == 1
     frame = ranking.frame()
@@ -137,12 +137,12 @@ def test_a_zoo_ranks_like_its_modules(tmp_path):
     pd.testing.assert_frame_equal(from_zoo.frame()[columns], from_list.frame()[columns])
 
 
-def test_a_network_of_a_zoo_with_several_taps_is_loaded_and_run_once(tmp_path, monkeypatch):
+def test_a_network_of_a_zoo_with_several_layers_is_loaded_and_run_once(tmp_path, monkeypatch):
     arguments = {"d_model": 4, "nhead": 1, "dim_feedforward": 7}
     network = nn.TransformerEncoderLayer(**arguments)
     build = ("torch.nn:TransformerEncoderLayer", arguments)
     Zoo(tmp_path).save(
-        PretrainedModule(network, name="net", tap=["linear1", "linear2"], build=build)
+        PretrainedModule(network, name="net", layers=["linear1", "linear2"], build=build)
     )
     loads = []
     original = Zoo.load

@@ -16,8 +16,8 @@ def ranking():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 50)
     features = {
-        name: rng.normal(size=(100, 3)) + strength * labels[:, None]
-        for name, strength in (("noise", 0.0), ("good", 1.0), ("<best>", 1.2))
+        name: rng.normal(size=(100, 3)) + alpha * labels[:, None]
+        for name, alpha in (("noise", 0.0), ("good", 1.0), ("<best>", 1.2))
     }
     return rank_modules(features, labels, by="ridge", scores=["logme", "knn"])
 

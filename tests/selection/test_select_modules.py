@@ -44,11 +44,11 @@ def shelf():
     }
 
 
-def ridge_decisions(rows, targets, others, strength):
+def ridge_decisions(rows, targets, others, alpha):
     """Return what a ridge machine with a free intercept predicts, by its normal equations."""
     centre, level = rows.mean(axis=0), targets.mean(axis=0)
     centred = rows - centre
-    system = centred.T @ centred + strength * np.eye(rows.shape[1])
+    system = centred.T @ centred + alpha * np.eye(rows.shape[1])
     return (others - centre) @ np.linalg.solve(system, centred.T @ (targets - level)) + level
 
 
@@ -66,7 +66,7 @@ def test_held_out_predictions_are_those_of_refits_on_scaled_blocks(shelf, names)
         for fold in range(split.max() + 1):
             held_out = split == fold
             decisions = ridge_decisions(
-                scaled[~held_out], targets[~held_out], scaled[held_out], strength=1.0
+                scaled[~held_out], targets[~held_out], scaled[held_out], alpha=1.0
             )
             if split.max() == 1:
                 logs = log_softmax(6 * decisions, axis=1)
@@ -133,12 +133,12 @@ def test_fewer_modules_than_asked_for_are_all_taken(shelf):
 
 
 def test_max_cost_counts_a_network_once(shelf):
-    taps = {"net@a": shelf["parity"], "net@b": shelf["half"], "raw": shelf["noise"]}
+    layers = {"net@a": shelf["parity"], "net@b": shelf["half"], "raw": shelf["noise"]}
     costs = {"net@a": 10, "net@b": 30, "raw": 25}
-    found = select_modules(taps, LABELS, max_cost=30, cost=costs, k=3)
+    found = select_modules(layers, LABELS, max_cost=30, cost=costs, k=3)
     assert sorted(found.modules) == ["net@a", "net@b"]
     assert found.frame()["cost"].max() == 30
-    cheap = select_modules(taps, LABELS, max_cost=26, cost=costs, k=3)
+    cheap = select_modules(layers, LABELS, max_cost=26, cost=costs, k=3)
     assert cheap.modules == ["net@a"]
 
 
@@ -177,7 +177,7 @@ def test_parameters_and_milliseconds_of_networks(digits):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.Tanh(), nn.Linear(20, 5))
     deep = PretrainedModule(
-        network, name="net", tap=["1", "3"], preprocess=lambda x: torch.as_tensor(x).float() / 16
+        network, name="net", layers=["1", "3"], preprocess=lambda x: torch.as_tensor(x).float() / 16
     )
     few = digits.few_labels(per_class=6, seed=0)
     by_size = select_modules([pixels(), deep], few, k=2)
@@ -423,9 +423,12 @@ def test_two_networks_of_one_name_are_refused(digits):
     preprocess = pixels().preprocess
     one, other = (
         PretrainedModule(
-            nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), name="net", tap=tap, preprocess=preprocess
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()),
+            name="net",
+            layers=layer,
+            preprocess=preprocess,
         )
-        for tap in ("0", "1")
+        for layer in ("0", "1")
     )
     with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
         select_modules([one, other], few)

@@ -52,28 +52,28 @@ def test_accuracies_are_those_of_refitting(data, study, output):
             for n in COUNTS[1:]:
                 rows = order[:n]
                 fitted = {
-                    "ridge": RidgeOutput(strength=1.0, standardize=False),
+                    "ridge": RidgeOutput(alpha=1.0, standardize=False),
                     "logistic": LogisticOutput(standardize=False),
                     "class_mean": ClassMeanOutput(standardize=False),
                 }[output]
                 if output == "ridge":
-                    fitted.strength = strength_of_all(train[order[: COUNTS[-1]]], labels[order])
+                    fitted.alpha = strength_of_all(train[order[: COUNTS[-1]]], labels[order])
                 predicted = fitted.fit(train[rows], labels[rows]).predict(test)
                 expected = np.mean(predicted == test_labels)
                 assert table[module, output, repeat, n] == pytest.approx(expected, abs=1e-12)
 
 
 def strength_of_all(rows, labels):
-    """Return the strength of the largest evidence, by a determinant and a solution for each."""
+    """Return alpha of the largest evidence, by a determinant and a solution for each."""
     n = len(rows)
     centred, targets = rows - rows.mean(axis=0), np.eye(3)[labels[:n]]
     targets = targets - targets.mean(axis=0)
     found = []
-    for strength in n * 10.0 ** np.arange(-6, 2.25, 0.5):
-        kernel = centred @ centred.T / strength + np.eye(n)
+    for alpha in n * 10.0 ** np.arange(-6, 2.25, 0.5):
+        kernel = centred @ centred.T / alpha + np.eye(n)
         fits = (targets * np.linalg.solve(kernel, targets)).sum(axis=0)
         evidence = -(n - 1) * np.log(fits).sum() - 3 * np.linalg.slogdet(kernel)[1]
-        found.append((evidence, strength))
+        found.append((evidence, alpha))
     return max(found)[1]
 
 

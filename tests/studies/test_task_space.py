@@ -158,13 +158,13 @@ def test_cached_features_are_scored_task_by_task(cached):
     assert space.seconds > 0
 
 
-def test_networks_read_every_task_and_a_source_serves_all_taps():
+def test_networks_read_every_task_and_a_source_serves_all_layers():
     from torch import nn
 
     from modtools.modules import PretrainedModule
 
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    small = PretrainedModule(network, name="small", tap=["0", "1"])
+    small = PretrainedModule(network, name="small", layers=["0", "1"])
     more = [PretrainedModule(nn.Linear(3, 2), name=name) for name in "xy"]
     inputs = np.random.default_rng(6).normal(size=(40, 3)).astype(np.float32)
     tasks = [mt.Task(inputs, inputs[:, j] > 0, name=f"t{j}") for j in range(2)]

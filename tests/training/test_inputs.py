@@ -21,14 +21,14 @@ def test_a_list_of_blocks_is_trained_in_place(rows, mlp, state, differ):
     result = train_modular(blocks, rows, at=["0", "2"], epochs=2, recipe=RECIPE)
     assert not differ(state(whole), state(result.network))
     assert all(a is b for a, b in zip(result.network, blocks, strict=True))
-    assert [module.taps for module in result.modules] == [("0",), ("2",)]
+    assert [module.layers for module in result.modules] == [("0",), ("2",)]
 
 
 @pytest.mark.parametrize("train", METHODS)
 def test_numbered_blocks(train, rows, mlp):
     result = train(mlp(), rows, epochs=20, recipe=RECIPE)
     assert result.accuracy(rows) > 0.8
-    assert result.modules[-1].taps == ("2",)
+    assert result.modules[-1].layers == ("2",)
     assert mt.extract(result.modules[-1], rows).shape == (60, 6)
 
 
@@ -43,7 +43,7 @@ def test_a_network_that_is_no_sequence_is_trained_end_to_end(rows):
 
     result = train_end_to_end(Residual(), rows, epochs=30, recipe=RECIPE)
     assert result.accuracy(rows) > 0.8
-    assert result.modules[0].taps == (None,)
+    assert result.modules[0].layers == (None,)
     assert mt.extract(result.modules[0], rows).shape == (60, 3)
 
 
@@ -142,7 +142,7 @@ def test_modules_are_cut_by_number(small_digits):
     network = networks.CompactConvNet(len(small_digits.classes))
     result = train_modular(network, small_digits.subset(slice(40, 80)), at=3, epochs=1)
     assert len(result.modules) == 2
-    assert result.settings["at"] == [module.taps[0] for module in result.modules]
+    assert result.settings["at"] == [module.layers[0] for module in result.modules]
     assert result.settings["at"][-1] == "features"
 
 

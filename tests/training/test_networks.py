@@ -145,12 +145,12 @@ def test_a_network_is_rebuilt_from_its_arguments(network, images):
 
 def test_a_zoo_saves_and_loads_a_network(network, images, tmp_path):
     build = (f"modtools.training.networks:{type(network).__name__}", network.arguments)
-    taps = [next(name for name, _ in network.named_children()), "features"]
+    layers = [next(name for name, _ in network.named_children()), "features"]
     zoo = Zoo(tmp_path)
-    zoo.save(PretrainedModule(network.eval(), name="mine", tap=taps, build=build))
+    zoo.save(PretrainedModule(network.eval(), name="mine", layers=layers, build=build))
     loaded = zoo.load("mine")
     assert type(loaded.network) is type(network)
-    assert loaded.names == (f"mine@{taps[0]}", "mine@features")
+    assert loaded.names == (f"mine@{layers[0]}", "mine@features")
     torch.testing.assert_close(loaded.network(images), network(images))
 
 

@@ -118,9 +118,9 @@ def test_a_saved_result_is_scored_on_another_task(result, halves, tmp_path):
     assert list(zoo) == ["modular@block1", "modular@features", "whole@features"]
     frame = mt.rank_modules(zoo, halves[1], by="logme").frame()
     assert sorted(frame["module"]) == sorted(zoo)
-    for tap, module in zip(("block1", "features"), result.modules, strict=True):
+    for layer, module in zip(("block1", "features"), result.modules, strict=True):
         np.testing.assert_allclose(
-            mt.extract(zoo[f"modular@{tap}"], halves[1]), mt.extract(module, halves[1]), atol=1e-6
+            mt.extract(zoo[f"modular@{layer}"], halves[1]), mt.extract(module, halves[1]), atol=1e-6
         )
 
 

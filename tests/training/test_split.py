@@ -98,11 +98,11 @@ def test_modules_one_after_the_other_are_the_network(network):
     torch.testing.assert_close(outputs, network(EXAMPLE))
 
 
-def test_the_last_block_of_a_module_is_a_tap_of_the_network(network):
+def test_the_last_block_of_a_module_is_a_layer_of_the_network(network):
     children = dict(network.named_children())
     for module in split(network, at=3, example=EXAMPLE):
-        tap, block = list(module.named_children())[-1]
-        assert children[tap] is block
+        layer, block = list(module.named_children())[-1]
+        assert children[layer] is block
 
 
 def test_two_modules_are_the_features_and_the_output(network):

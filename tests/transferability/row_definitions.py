@@ -18,17 +18,17 @@ def without(i, *arrays):
     return [np.delete(array, i, axis=0) for array in arrays]
 
 
-def ridge_decision(row, features, targets, strength):
+def ridge_decision(row, features, targets, alpha):
     centred = features - features.mean(axis=0)
-    scatter = centred.T @ centred + strength * np.eye(features.shape[1])
+    scatter = centred.T @ centred + alpha * np.eye(features.shape[1])
     weights = np.linalg.solve(scatter, centred.T @ (targets - targets.mean(axis=0)))
     return targets.mean(axis=0) + (row - features.mean(axis=0)) @ weights
 
 
-def ridge_left_out(features, targets, strength):
+def ridge_left_out(features, targets, alpha):
     return np.array(
         [
-            ridge_decision(row, *without(i, features, targets), strength)
+            ridge_decision(row, *without(i, features, targets), alpha)
             for i, row in enumerate(features)
         ]
     )
@@ -41,12 +41,12 @@ def within_scatter(features, labels):
     return centred.T @ centred
 
 
-def lda(features, labels, strength):
+def lda(features, labels, alpha):
     """Refit means, scatter and priors without each row; count right ones."""
     right = 0
     for i, row in enumerate(features):
         others, own = without(i, features, labels)
-        scatter = within_scatter(others, own) + strength * np.eye(features.shape[1])
+        scatter = within_scatter(others, own) + alpha * np.eye(features.shape[1])
         scores = []
         for label in np.unique(own):
             away = row - others[own == label].mean(axis=0)

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
 from modtools.outputs import _ridge_curve, _ridge_path
 from modtools.outputs._folds import row_content
-from modtools.outputs._ridge import ridge_basis, strength_grid, strength_of_evidence
+from modtools.outputs._ridge import alpha_grid, alpha_of_evidence, ridge_basis
 from modtools.outputs._standardize import StandardizedRows
 from modtools.tasks._labels import encode_labels
 from modtools.transferability import SCORES, codelength
@@ -27,7 +27,7 @@ def make_rows(n_samples=60, n_features=4, n_classes=3, seed=0, gap=1.0):
     return rng.normal(size=(n_samples, n_features)) + centres[labels], labels
 
 
-def bits_row_by_row(features, labels, strength, temperatures):
+def bits_row_by_row(features, labels, alpha, temperatures):
     """Refit before every row, choose the temperature from the rows before, add up the bits."""
     n_classes, decisions, losses = labels.max() + 1, [], []
 
@@ -43,7 +43,7 @@ def bits_row_by_row(features, labels, strength, temperatures):
             decisions.append(None)
             losses.append(np.log2(n_classes))
             continue
-        machine = Ridge(alpha=strength).fit(features[:i], np.eye(n_classes)[labels[:i]])
+        machine = Ridge(alpha=alpha).fit(features[:i], np.eye(n_classes)[labels[:i]])
         decisions.append(machine.predict(features[i : i + 1])[0])
         before = [sum(loss(j, t) for j in range(1, i)) for t in temperatures]
         best = temperatures[np.argmin(before)] if i >= n_classes else 1.0
@@ -60,12 +60,12 @@ def test_by_refitting_before_every_row(monkeypatch, shape):
     standard = row_definitions.standardized(features)
     targets = np.eye(3)[labels]
     basis = ridge_basis(StandardizedRows.of(features))
-    strength = strength_of_evidence(basis, targets)
+    alpha = alpha_of_evidence(basis, targets)
     expected, in_place = [], row_content(StandardizedRows.of(features)).order(labels)
     for order in range(5):
         rows = in_place[np.random.default_rng([7, order]).permutation(len(labels))]
         expected.append(
-            bits_row_by_row(standard[rows], labels[rows], strength, _ridge_curve._TEMPERATURES)
+            bits_row_by_row(standard[rows], labels[rows], alpha, _ridge_curve._TEMPERATURES)
         )
     estimate = SCORES["codelength"].compute(features, encode_labels(labels), seed=7)
     assert estimate.value == pytest.approx(-np.mean(expected), rel=1e-9)
@@ -73,7 +73,7 @@ def test_by_refitting_before_every_row(monkeypatch, shape):
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (20, 50)])
-def test_strength_has_the_largest_gaussian_evidence(shape):
+def test_alpha_has_the_largest_gaussian_evidence(shape):
     features, labels = make_rows(*shape)
     rows = StandardizedRows.of(features)
     targets = np.eye(3)[labels]
@@ -81,8 +81,8 @@ def test_strength_has_the_largest_gaussian_evidence(shape):
 
     inside = null_space(np.ones((1, len(labels))))
 
-    def log_evidence(strength, column):
-        kernel = rows.dense() @ rows.dense().T / strength + np.eye(len(labels))
+    def log_evidence(alpha, column):
+        kernel = rows.dense() @ rows.dense().T / alpha + np.eye(len(labels))
         kernel = inside.T @ kernel @ inside
         return -minimize_scalar(
             lambda log: -multivariate_normal.logpdf(inside.T @ column, cov=np.exp(log) * kernel),
@@ -90,9 +90,9 @@ def test_strength_has_the_largest_gaussian_evidence(shape):
             method="bounded",
         ).fun
 
-    grid = strength_grid(len(labels))
+    grid = alpha_grid(len(labels))
     sums = [sum(log_evidence(s, column) for column in centred.T) for s in grid]
-    found = strength_of_evidence(ridge_basis(rows), targets)
+    found = alpha_of_evidence(ridge_basis(rows), targets)
     assert found == grid[np.argmax(sums)]
 
 

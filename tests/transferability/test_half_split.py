@@ -31,8 +31,8 @@ def losses_of_halves(features, labels, n_splits, seed):
         for half in (0, 1):
             training, other = standard[halves != half], halves == half
             kernel = training - training.mean(axis=0)
-            strength = np.trace(kernel @ kernel.T) / (len(training) - 1)
-            machine = Ridge(alpha=strength).fit(training, np.eye(n_classes)[labels[halves != half]])
+            alpha = np.trace(kernel @ kernel.T) / (len(training) - 1)
+            machine = Ridge(alpha=alpha).fit(training, np.eye(n_classes)[labels[halves != half]])
             logs = log_softmax(6 * machine.predict(standard[other]), axis=1)
             losses[other] -= logs[np.arange(other.sum()), labels[other]] / n_splits
     return losses

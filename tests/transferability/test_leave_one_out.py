@@ -24,8 +24,8 @@ def make_rows(n_samples=50, n_features=4, n_classes=3, seed=0):
 @pytest.mark.parametrize(
     ("score", "options", "value"),
     [
-        (ridge, {"strength": 0.5}, 0.6428571429),
-        (lda, {"strength": 0.5}, 0.7142857143),
+        (ridge, {"alpha": 0.5}, 0.6428571429),
+        (lda, {"alpha": 0.5}, 0.7142857143),
         (class_mean, {}, 0.6428571429),
     ],
 )
@@ -35,13 +35,13 @@ def test_golden_values(score, options, value):
 
 
 @pytest.mark.parametrize("shape", [(50, 4), (20, 20), (15, 40)])
-@pytest.mark.parametrize("strength", [0.1, 20.0])
-def test_ridge_by_refitting(shape, strength):
+@pytest.mark.parametrize("alpha", [0.1, 20.0])
+def test_ridge_by_refitting(shape, alpha):
     features, labels = make_rows(*shape)
     standard = row_definitions.standardized(features)
-    decisions = row_definitions.ridge_left_out(standard, np.eye(3)[labels], strength)
+    decisions = row_definitions.ridge_left_out(standard, np.eye(3)[labels], alpha)
     expected = np.mean(decisions.argmax(axis=1) == labels)
-    assert ridge(features, labels, strength=strength) == expected
+    assert ridge(features, labels, alpha=alpha) == expected
 
 
 @pytest.mark.parametrize("n_features", [4, 80])
@@ -62,7 +62,7 @@ def test_ridge_of_real_targets_is_r_squared(columns):
     errors = np.square(targets - decisions).sum(axis=0)
     expected = np.mean(1 - errors / np.square(targets - means).sum(axis=0))
     labels = targets[:, 0] if columns == 1 else targets
-    assert ridge(features, labels, strength=3.0) == pytest.approx(expected, rel=1e-10)
+    assert ridge(features, labels, alpha=3.0) == pytest.approx(expected, rel=1e-10)
 
 
 def test_ridge_of_noise_is_near_zero_for_real_targets():
@@ -71,21 +71,21 @@ def test_ridge_of_noise_is_near_zero_for_real_targets():
 
 
 @pytest.mark.parametrize("shape", [(50, 4), (20, 20), (15, 40)])
-@pytest.mark.parametrize("strength", [0.1, 20.0])
-def test_lda_by_refitting(shape, strength):
+@pytest.mark.parametrize("alpha", [0.1, 20.0])
+def test_lda_by_refitting(shape, alpha):
     features, labels = make_rows(*shape)
     standard = row_definitions.standardized(features)
-    expected = row_definitions.lda(standard, labels, strength)
-    assert lda(features, labels, strength=strength) == expected
+    expected = row_definitions.lda(standard, labels, alpha)
+    assert lda(features, labels, alpha=alpha) == expected
 
 
 @pytest.mark.parametrize("shape", [(50, 4), (15, 40)])
-def test_lda_strength_is_a_hundredth_of_the_mean_within_variance(shape):
+def test_lda_alpha_is_a_hundredth_of_the_mean_within_variance(shape):
     features, labels = make_rows(*shape)
     features = np.column_stack([features, np.ones(shape[0])])
     within = row_definitions.within_scatter(row_definitions.standardized(features), labels)
-    strength = 0.01 * np.trace(within) / shape[1]
-    assert lda(features, labels) == lda(features, labels, strength=strength)
+    alpha = 0.01 * np.trace(within) / shape[1]
+    assert lda(features, labels) == lda(features, labels, alpha=alpha)
 
 
 def test_lda_counts_the_priors():
@@ -145,10 +145,10 @@ def test_class_mean_of_constant_features_is_the_frequency_limit():
 
 
 @pytest.mark.parametrize("score", [ridge, lda])
-@pytest.mark.parametrize("strength", [0, -2.0, np.nan])
-def test_bad_strength_is_refused(score, strength):
-    with pytest.raises(ModtoolsError, match="strength must be a finite number above 0"):
-        score(*make_rows(), strength=strength)
+@pytest.mark.parametrize("alpha", [0, -2.0, np.nan])
+def test_bad_alpha_is_refused(score, alpha):
+    with pytest.raises(ModtoolsError, match="alpha must be a finite number above 0"):
+        score(*make_rows(), alpha=alpha)
 
 
 def test_standard_error_is_binomial():
@@ -170,5 +170,5 @@ def test_real_features_by_refitting_some_rows(reference_features, name):
     left_out = RidgeOutput().leave_one_out(features, labels)
     for i in range(0, len(labels), 97):
         others, targets = row_definitions.without(i, standard, np.eye(codes.max() + 1)[codes])
-        decision = row_definitions.ridge_decision(standard[i], others, targets, output.strength_)
+        decision = row_definitions.ridge_decision(standard[i], others, targets, output.alpha_)
         assert output.classes_[decision.argmax()] == left_out[i]

@@ -30,21 +30,21 @@ def folds_of(features, labels, n_folds=5):
     return stratified_folds(codes, n_folds, seed=0, content=content)
 
 
-def converged_folds(features, labels, strength=1.0):
+def converged_folds(features, labels, alpha=1.0):
     standard = row_definitions.standardized(features)
     folds = folds_of(features, labels)
     right = 0
     for fold in range(5):
-        probe = LogisticRegression(C=1 / strength, max_iter=5000)
+        probe = LogisticRegression(C=1 / alpha, max_iter=5000)
         probe.fit(standard[folds != fold], labels[folds != fold])
         right += np.count_nonzero(probe.predict(standard[folds == fold]) == labels[folds == fold])
     return right / len(labels)
 
 
-@pytest.mark.parametrize("strength", [0.3, 1.0, 10.0])
-def test_logistic_agrees_with_converged_folds_on_real_features(reference_features, strength):
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 10.0])
+def test_logistic_agrees_with_converged_folds_on_real_features(reference_features, alpha):
     differences = [
-        logistic(features, labels, strength=strength) - converged_folds(features, labels, strength)
+        logistic(features, labels, alpha=alpha) - converged_folds(features, labels, alpha)
         for features, labels, _ in reference_features.values()
     ]
     assert np.abs(differences).mean() <= 0.007
@@ -64,8 +64,8 @@ def test_logistic_agrees_with_converged_folds_on_few_rows(reference_features, n_
 
 def test_logistic_is_the_held_out_accuracy_of_its_output_module():
     features, labels = make_rows()
-    held_out = LogisticOutput(strength=2.0, random_state=3).leave_one_out(features, labels)
-    assert logistic(features, labels, strength=2.0, seed=3) == np.mean(held_out == labels)
+    held_out = LogisticOutput(alpha=2.0, random_state=3).leave_one_out(features, labels)
+    assert logistic(features, labels, alpha=2.0, seed=3) == np.mean(held_out == labels)
 
 
 def test_logistic_standard_error_is_binomial():
@@ -107,8 +107,8 @@ def test_bad_seed_is_refused(score, seed):
         score(*make_rows(), seed=seed)
 
 
-def probe(features, labels, strength):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(
+def probe(features, labels, alpha):
+    return make_pipeline(StandardScaler(), LogisticRegression(C=alpha, max_iter=2000)).fit(
         features, labels
     )
 

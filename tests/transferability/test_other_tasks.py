@@ -45,7 +45,7 @@ def test_class_mean(rows):
 def test_lda(rows):
     features, labels, _ = rows
     expected = left_out_accuracy(LinearDiscriminantAnalysis(), rows)
-    assert lda(features, labels, strength=1e-9) == pytest.approx(expected, abs=1e-12)
+    assert lda(features, labels, alpha=1e-9) == pytest.approx(expected, abs=1e-12)
 
 
 def test_ridge(rows):
@@ -53,7 +53,7 @@ def test_ridge(rows):
     targets = np.eye(labels.max() + 1)[labels]
     decisions = cross_val_predict(Ridge(alpha=2.0), standard, targets, cv=LeaveOneOut())
     expected = np.mean(decisions.argmax(axis=1) == labels)
-    assert ridge(features, labels, strength=2.0) == pytest.approx(expected)
+    assert ridge(features, labels, alpha=2.0) == pytest.approx(expected)
 
 
 @LARGER
@@ -87,6 +87,6 @@ def test_real_targets():
         predicted = cross_val_predict(model, standard, targets, cv=LeaveOneOut())
         return 1 - np.square(targets - predicted).sum() / np.square(targets - means).sum()
 
-    assert ridge(features, targets, strength=5.0) == pytest.approx(explained(Ridge(alpha=5.0)))
+    assert ridge(features, targets, alpha=5.0) == pytest.approx(explained(Ridge(alpha=5.0)))
     expected = explained(KNeighborsRegressor(7, algorithm="brute"))
     assert knn(features, targets, k=7) == pytest.approx(expected)

@@ -62,7 +62,7 @@ def test_scores_of_a_final_layer_agree_with_public_code_from_the_image_on(peer_v
     )
     task = Task(images, labels)
     module = efficientnet_lite(0)
-    last = module.at(module.taps[-1])
+    last = module.at(module.layers[-1])
     extraction = run(last, task)
     (features,) = extraction.features.values()
     peers = peer_values["lite0-final__digits"]

@@ -69,8 +69,8 @@ def test_the_public_function_checks_as_the_built_in_ones_do():
         public(features, features[:, 0])
     with pytest.raises(ModtoolsError, match="is registered already"):
         register_score(needs="moments", **FACTS)(between)
-    with pytest.raises(TypeError, match="strength"):
-        public(features, labels, strength=2)
+    with pytest.raises(TypeError, match="alpha"):
+        public(features, labels, alpha=2)
 
 
 def test_the_documentation_holds_what_all_scores_share():

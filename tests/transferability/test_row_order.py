@@ -13,8 +13,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWar
 
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
-    """Choose among two strengths, not five: what is tested here is not the choice."""
-    monkeypatch.setattr(_accuracies, "_INVERSE_STRENGTHS", (0.01, 1.0))
+    """Choose among two alphas, not five: what is tested here is not the choice."""
+    monkeypatch.setattr(_accuracies, "_INVERSE_ALPHAS", (0.01, 1.0))
 
 
 def overlapping(n_samples, n_features, seed=0):

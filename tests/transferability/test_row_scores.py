@@ -18,8 +18,8 @@ ALL = [*ACCURACIES, "half_split", "codelength", "parc"]
 
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
-    """Choose among two strengths, not five: what is tested here is not the choice."""
-    monkeypatch.setattr(_accuracies, "_INVERSE_STRENGTHS", (0.01, 1.0))
+    """Choose among two alphas, not five: what is tested here is not the choice."""
+    monkeypatch.setattr(_accuracies, "_INVERSE_ALPHAS", (0.01, 1.0))
 
 
 def make_rows(n_samples=60, n_features=6, seed=0):
