@@ -138,7 +138,7 @@ def test_other_results_print_no_orders():
     features, labels = shelf()
     few = {name: features[name] for name in HOSTILE[3:6]}
     task = mt.Task(np.zeros((24, 1)), labels, name=HOSTILE[3])
-    race = mt.race_modules(few, labels, batch_size=8)
+    race = mt.race_modules(few, labels, look_every=8)
     chosen = mt.select_modules(few, labels)
     pairs = {name: (rows, rows + 1e-3) for name, rows in few.items()}
     study = mt.label_efficiency(pairs, labels, labels, n_labels=[4], repeats=1, allow_overlap=True)

@@ -14,7 +14,7 @@ def plain(inputs):
 @pytest.mark.parametrize(
     "work",
     [
-        lambda modules, task, **kept: mt.race_modules(modules, task, batch_size=20, **kept),
+        lambda modules, task, **kept: mt.race_modules(modules, task, look_every=20, **kept),
         lambda modules, task, **kept: mt.label_efficiency(
             modules, *task.split(0.5), n_labels=[20], repeats=2, **kept
         ),

@@ -43,6 +43,11 @@ class _Race:
         metavar="POINTS",
         rich_help_panel=_PANEL,
     )
+    look_every: int | None = option(
+        "Examples between two tests, and per forward pass (default: 100).",
+        metavar="N",
+        rich_help_panel=_PANEL,
+    )
     passes: float | None = option(
         "Spend this fraction of the forward passes, such as 0.15, by halving; no guarantee.",
         metavar="X",
@@ -52,7 +57,7 @@ class _Race:
 
 @takes_options(
     plot="Draw the ranking as FILE.png and FILE.svg.",
-    batch_size="Examples per forward pass; in a race also between two looks.",
+    batch_size="Examples per forward pass of a ranking; a race reads by --look-every.",
     seed="The same seed gives the same table.",
 )
 def score(
@@ -88,13 +93,17 @@ def score(
         _show_scores(outputs.json)
         return
     ranked = {"by": wanted.by, "scores": _names(wanted.scores), "n_jobs": forward.n_jobs}
-    raced = {"error": race.error, "tolerance": race.tolerance, "passes": race.passes}
+    raced = {
+        **{"error": race.error, "tolerance": race.tolerance, "passes": race.passes},
+        "look_every": race.look_every,
+    }
     _check_mode(race.is_race, _given(ranked), _given(raced))
     outputs.check(cache=forward.cache)
     with outputs.silence():
         candidates, labelled = gather(given, task, labels, seed=forward.seed)
         run = {**forward.options(), "seed": forward.seed}
         if race.is_race:
+            run.pop("batch_size")  # a race reads by look_every
             _report(_run_race(candidates, labelled, **_given(raced), **run), outputs, _show_race)
         else:
             from modtools.selection import rank_modules

@@ -32,7 +32,7 @@ def race_modules(
     error: float = 0.05,
     tolerance: float = 0.0,
     passes: float = 0.15,
-    batch_size: int = 100,
+    look_every: int = 100,
     seed: int = 0,
     cache: bool | str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -71,13 +71,13 @@ def race_modules(
         error a module stays that is at most this much worse than any given one.
     passes : float, default=0.15
         Halving: fraction of the forward passes to spend.
-    batch_size : int, default=100
+    look_every : int, default=100
         Examples between two looks, and per forward pass. The first batch is only learned from.
     seed : int, default=0
         Seed of the order of the examples.
     cache : bool, str or path, optional
         Where features are kept: a race that was stopped resumes from there. They are kept batch by
-        batch, so only a race with the same task, seed and batch_size finds them.
+        batch, so only a race with the same task, seed and look_every finds them.
     device : str, optional
         Where networks run, for example "cuda".
     precision : {"float32", "float16", "bfloat16"}, default="float32"
@@ -104,21 +104,21 @@ def race_modules(
     ('good', ['good'], 0.2)
     """
     started = time.perf_counter()
-    rule, chosen = _check_rule(mode, error, tolerance, passes, batch_size)
+    rule, chosen = _check_rule(mode, error, tolerance, passes, look_every)
     seed = check_integer(seed, name="seed", minimum=0)
     task = Task.of(task)
     check_scorable(task.encoded, kinds=("classification",), score="a race")
     candidates = ModuleCollection.of(modules)
     candidates.check(task)
-    forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
-    field = enter(candidates, task, cache=cache, **forward)
+    forward: dict[str, Any] = {"device": device, "precision": precision}
+    field = enter(candidates, task, cache=cache, batch_size=look_every, **forward)
     order = _order(len(task), field.groups if mode == "certified" else None, seed)
     facts = _facts(task, field)
     _run(rule, field, order, is_kept=cache is not None)
     failed = {runner.name: runner.reason for runner in field.runners if runner.reason}
     return Race(
         [runner.facts(failed) for runner in _final_order(field)],
-        settings={**facts, **chosen, **forward, "seed": seed},
+        settings={**facts, **chosen, **forward, "look_every": look_every, "seed": seed},
         failed=failed,
         pass_fraction=field.passes / (facts["n_networks"] * len(task)),
         seconds=time.perf_counter() - started,
@@ -126,11 +126,11 @@ def race_modules(
 
 
 def _check_rule(
-    mode: Any, error: Any, tolerance: Any, passes: Any, batch_size: Any
+    mode: Any, error: Any, tolerance: Any, passes: Any, look_every: Any
 ) -> tuple[Certified | Halving, dict[str, Any]]:
     """Return the rule of the race, and what of it is reported."""
     check_choice(mode, ["certified", "halving"], name="mode")
-    batch_size = check_integer(batch_size, name="batch_size", minimum=2)
+    look_every = check_integer(look_every, name="look_every", minimum=2)
     error = check_fraction(error, name="error")
     passes = check_fraction(passes, name="passes")
     is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool)
@@ -139,11 +139,11 @@ def _check_rule(
             f"tolerance must be points of accuracy, from 0 to below 100; got {tolerance!r}."
         )
     if mode == "certified":
-        rule = Certified(error, float(tolerance) / _POINTS, batch_size)
+        rule = Certified(error, float(tolerance) / _POINTS, look_every)
         return rule, {"mode": mode, "error": error, "tolerance": float(tolerance)}
     if tolerance:
         raise ModtoolsError('tolerance= belongs to mode="certified"; halving makes no test.')
-    return Halving(passes, batch_size), {"mode": mode, "passes": passes}
+    return Halving(passes, look_every), {"mode": mode, "passes": passes}
 
 
 def _facts(task: Task, field: Field) -> dict[str, Any]:

@@ -27,13 +27,13 @@ class Certified(NamedTuple):
         Level of the tests together, for any one module.
     tolerance : float
         Accuracy in [0, 1) that a module may lose against the one that stands for it.
-    batch_size : int
+    look_every : int
         Examples between two looks.
     """
 
     error: float
     tolerance: float
-    batch_size: int
+    look_every: int
 
     def run(self, field: Field, order: NDArray[np.intp], show: Show) -> None:
         """Race until one module is left or all examples are used.
@@ -47,12 +47,12 @@ class Certified(NamedTuple):
         show : callable
             Shows progress.
         """
-        batches = list(_batches(order, field.groups_of(order), self.batch_size))
+        batches = list(_batches(order, field.groups_of(order), self.look_every))
         if len(batches) == 1:
             whole = "" if field.groups is None else " and a group is never divided"
             raise ModtoolsError(
-                f"batch_size must leave examples to predict: it is {self.batch_size}, and there "
-                f"are {len(order)} labels{whole}. Use a smaller batch_size."
+                f"look_every must leave examples to predict: it is {self.look_every}, and there "
+                f"are {len(order)} labels{whole}. Look more often, with a smaller number."
             )
         bets, keepers, seen = PairedBets(len(field.runners)), set[int](), 0
         for examples in batches:
@@ -97,7 +97,7 @@ class Certified(NamedTuple):
 
 
 def _batches(
-    order: NDArray[np.intp], groups: NDArray[np.intp] | None, batch_size: int
+    order: NDArray[np.intp], groups: NDArray[np.intp] | None, look_every: int
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the examples batch by batch; a group, in one piece here, is not divided."""
     is_end = np.ones(len(order), dtype=bool)
@@ -105,7 +105,7 @@ def _batches(
         is_end[:-1] = groups[1:] != groups[:-1]
     ends, start = np.flatnonzero(is_end) + 1, 0
     while start < len(order):
-        wanted = min(start + batch_size, len(order))
+        wanted = min(start + look_every, len(order))
         stop = int(ends[np.searchsorted(ends, wanted)])
         yield order[start:stop]
         start = stop
@@ -150,12 +150,12 @@ class Halving(NamedTuple):
     ----------
     passes : float
         Fraction of the forward passes that running every network on every example would take.
-    batch_size : int
+    look_every : int
         Examples read at a time.
     """
 
     passes: float
-    batch_size: int
+    look_every: int
 
     def run(self, field: Field, order: NDArray[np.intp], show: Show) -> None:
         """Race until one module is left.
@@ -176,8 +176,8 @@ class Halving(NamedTuple):
         for number in range(1, n_rounds + 1):
             left = allowed * number / n_rounds - field.passes
             until = min(seen + max(int(left // field.n_networks), 0), len(order))
-            for start in range(seen, until, self.batch_size):
-                self._learn(field, order[start : min(start + self.batch_size, until)])
+            for start in range(seen, until, self.look_every):
+                self._learn(field, order[start : min(start + self.look_every, until)])
                 field.check_anyone()
                 show(min(field.passes / allowed, 1.0), _note(field))
             seen = until

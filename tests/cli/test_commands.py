@@ -71,7 +71,7 @@ def test_shared_options_speak_of_their_own_command(cli):
     texts = {name: shown(cli(name, "--help").stdout) for name in COMMANDS}
     ranking = "Draw the ranking as FILE.png"
     assert [name for name, text in texts.items() if ranking in text] == ["score"]
-    race = "in a race also between two looks"
+    race = "a race reads by --look-every"
     assert [name for name, text in texts.items() if race in text] == ["score"]
     assert "Zoo folders, or .npz files of cached features." in texts["study"]
     assert "Zoo folders." in texts["retrain"]
@@ -82,7 +82,7 @@ def test_shared_options_speak_of_their_own_command(cli):
     ("words", "text"),
     [
         (["score", "TABLE"], "Name it with --label-column; columns: "),
-        (["score", "FILES", "--batch-size", "0", "--race"], "--batch-size must be"),
+        (["score", "FILES", "--look-every", "0", "--race"], "--look-every must be"),
         (["score", "FILES", "--per-class", "90"], "--per-class 90 needs 90"),
         (["score", "FILES", "--labels", "900"], "--labels must be at most the 60 rows"),
         (

@@ -21,7 +21,7 @@ def many_rows(tmp_path):
 
 
 def test_a_race_prints_its_table_pick_and_promise(cli, many_rows):
-    done = cli("score", "--features", *many_rows, "--race", "--batch-size", "50")
+    done = cli("score", "--features", *many_rows, "--race", "--look-every", "50")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == (
@@ -66,7 +66,7 @@ def test_networks_race_with_a_cache(cli, tmp_path):
         (["--race", "--n-jobs", "2"], "--n-jobs belongs to a ranking, not to a race."),
         (["--race", "--passes", "0.1", "--error", "0.1"], "--passes makes none; give one."),
         (["--race", "--passes", "7"], "--passes must lie strictly between 0 and 1; got 7.0."),
-        (["--race", "--batch-size", "500"], "--batch-size must leave examples to predict"),
+        (["--race", "--look-every", "500"], "--look-every must leave examples to predict"),
     ],
 )
 def test_bad_input_is_one_line(cli, many_rows, words, message):

@@ -237,7 +237,7 @@ def test_networks_are_kept_in_memory_when_asked_for(zoo, task):
     "use",
     [
         lambda zoo, task: mt.rank_modules(zoo, task),
-        lambda zoo, task: mt.race_modules(zoo, task, batch_size=10),
+        lambda zoo, task: mt.race_modules(zoo, task, look_every=10),
         lambda zoo, task: mt.select_modules(zoo, task),
         lambda zoo, task: mt.select_modules(zoo, task, cost="milliseconds", batch_size=4),
         lambda zoo, task: mt.label_efficiency(zoo, task, task, n_labels=[4], allow_overlap=True),
@@ -263,7 +263,7 @@ def test_every_function_takes_every_form(zoo, task):
         found = mt.rank_modules(modules, task).frame()
         assert found["value"].tolist() == expected["value"].tolist()
     assert len(mt.rank_modules(zoo["small"], task)) == 1
-    assert mt.race_modules(folder, task, batch_size=10).settings["n_networks"] == 2
+    assert mt.race_modules(folder, task, look_every=10).settings["n_networks"] == 2
     assert len(mt.select_modules(folder, task).modules) == 2
     options = {"n_labels": [4], "repeats": 1, "allow_overlap": True}
     study = mt.label_efficiency(folder, task, task, **options)
@@ -276,7 +276,7 @@ def test_a_combination_is_ranked_raced_chosen_and_studied(module, zoo, task):
     modules = [CombinedModule([module]), zoo["small"]]
     names = [name for part in modules for name in part.names]
     assert sorted(mt.rank_modules(modules, task).frame()["module"].unique()) == sorted(names)
-    assert set(mt.race_modules(modules, task, batch_size=10).frame()["module"]) == set(names)
+    assert set(mt.race_modules(modules, task, look_every=10).frame()["module"]) == set(names)
     chosen = mt.select_modules(modules, task, cost="milliseconds", batch_size=4)
     assert set(chosen.combined.members) == {"net@0", "net", "small"}
     options = {"n_labels": [4], "repeats": 1, "allow_overlap": True}

@@ -250,7 +250,7 @@ def races() -> Any:
     features, labels = candidates(400)
     found = {}
     for mode, options in (("certified", {"tolerance": 5}), ("halving", {})):
-        race = mt.race_modules(features, labels, mode=mode, batch_size=25, seed=2, **options)
+        race = mt.race_modules(features, labels, mode=mode, look_every=25, seed=2, **options)
         found[mode] = {"frame": race.frame(), "best": race.best, "remaining": race.remaining}
     return found
 
@@ -516,7 +516,7 @@ def json_of_commands() -> Any:
             "score": _json_of("score", *files, "--scores", "logme,knn"),
             "score by ridge": _json_of("score", *pixel, "--task", "digits", "--labels", "100",
                                        "--by", "ridge"),
-            "race": _json_of("score", *files, "--race", "--tolerance", "5", "--batch-size", "20"),
+            "race": _json_of("score", *files, "--race", "--tolerance", "5", "--look-every", "20"),
             "retrain": _json_of("retrain", *pixel, "--task", "digits", "--per-class", "5"),
             "study": _json_of("study", *files, "--n-labels", "6,12,24", "--repeats", "3"),
             "train": _json_of("train", "--task", "digits", "--network", "multilayer_perceptron",

@@ -39,7 +39,7 @@ RENAMED = {
     "races / certified / frame / accuracy": "accuracy",
     "races / halving / frame / accuracy": "accuracy",
     # Rankings
-    "predicted": "predicted",
+    "predicted_accuracy": "predicted",
     "predictions / low": "predicted_low",
     "predictions / high": "predicted_high",
     "behind": "gap",
@@ -58,6 +58,8 @@ RENAMED = {
     "e, the best of 3 with odds of 97 %; 120 labels cannot tell it apart from d.": (
         "e, the best of 3 with probability 97 %; with 120 labels not distinguishable from d."
     ),
+    # Races
+    "race / settings / batch_size": "look_every",
     # Studies
     "label_efficiency_study / frame / accuracy_sd": "value_sd",
     "label_efficiency_study / frame / n_draws": "n_repeats",

@@ -56,7 +56,7 @@ def test_the_best_module_wins_and_the_others_stop_early():
 
 def test_accuracy_and_evidence_are_those_of_refitted_output_modules():
     modules, labels = shelf([1.0, 1.05, 1.1], n=400)
-    race = race_modules(modules, labels, batch_size=50, seed=3, error=1e-6)
+    race = race_modules(modules, labels, look_every=50, seed=3, error=1e-6)
     order = np.random.default_rng(3).permutation(400)
     assert len(race.remaining) == 3  # too alike: everyone ran on all rows
     right = {}
@@ -106,7 +106,7 @@ def test_more_features_than_rows_and_constant_columns_race_too():
     wide = {n: np.hstack([f, np.ones((300, 200)), np.zeros((300, 3))]) for n, f in modules.items()}
     rng = np.random.default_rng(1)
     wide["m3"] = np.hstack([wide["m3"], 0.1 * rng.normal(size=(300, 200))])
-    assert race_modules(wide, labels, batch_size=30).best == "m3"
+    assert race_modules(wide, labels, look_every=30).best == "m3"
 
 
 # --- what it promises
@@ -140,7 +140,7 @@ def simulate(accuracies, *, seed, n_rows=1500, n_copies=1, **rule):
     n_all = n_rows * n_copies
     task = Task(np.zeros(n_all), np.ones(n_all, dtype=int), classes=[0, 1], groups=groups)
     field = Field(runners, ModuleCollection.of(features), task)
-    rule = {"error": 0.05, "tolerance": 0.0, "batch_size": 100, **rule}
+    rule = {"error": 0.05, "tolerance": 0.0, "look_every": 100, **rule}
     Certified(**rule).run(field, np.arange(n_all), lambda share, note: None)
     return [runner.place for runner in field.running], field.passes / (len(accuracies) * n_all)
 
@@ -180,7 +180,7 @@ def test_a_tolerance_saves_passes_where_modules_are_nearly_equal():
 
 
 def test_a_keeper_leaves_only_by_a_test_without_tolerance_at_a_higher_level():
-    rule = Certified(error=0.05, tolerance=0.5, batch_size=100)
+    rule = Certified(error=0.05, tolerance=0.5, look_every=100)
     rng = np.random.default_rng(0)
     field = Field([Runner(p, str(p), str(p), Oracle()) for p in range(3)], {}, Task.of([0, 1]))
     for runner, accuracy in zip(field.runners, (0.7, 0.69, 0.68), strict=True):
@@ -246,7 +246,7 @@ def grouped(n_groups=200, n_copies=5):
 @pytest.mark.parametrize("options", [{}, {"mode": "halving", "passes": 0.5}])
 def test_a_module_that_knows_only_the_groups_loses(options):
     modules, task = grouped()
-    race = race_modules(modules, task, batch_size=50, **options)
+    race = race_modules(modules, task, look_every=50, **options)
     assert race.best == "classes"
     accuracy = race.frame().set_index("module")["accuracy"]
     assert accuracy["groups"] < 0.6 < accuracy["classes"]
@@ -294,7 +294,7 @@ def test_groups_that_leave_no_rows_to_predict_are_refused():
     modules, labels = shelf([1.0, 2.0], n=100)
     task = Task(np.zeros((100, 1), np.float32), labels, groups=np.repeat([0, 1], [95, 5]))
     with pytest.raises(ModtoolsError, match="100 labels and a group is never divided"):
-        race_modules(modules, task, batch_size=96)
+        race_modules(modules, task, look_every=96)
 
 
 # --- networks
@@ -348,14 +348,14 @@ def networks(**options):
 
 def test_networks_run_batch_by_batch_and_give_what_cached_features_give():
     task = network_task()
-    race = race_modules(networks(), task, batch_size=50)
+    race = race_modules(networks(), task, look_every=50)
     assert sum(rows_run()) == pytest.approx(race.pass_fraction * 2 * len(task))
     features = {
         name: mt.extract(module.at(layer), task)
         for module in networks()
         for name, layer in zip(module.names, module.layers, strict=True)
     }
-    cached = race_modules(features, task, batch_size=50)
+    cached = race_modules(features, task, look_every=50)
     assert race.frame()["module"].tolist() == cached.frame()["module"].tolist()
     assert race.frame()["accuracy"].tolist() == pytest.approx(cached.frame()["accuracy"].tolist())
     assert race.pass_fraction == cached.pass_fraction
@@ -363,7 +363,7 @@ def test_networks_run_batch_by_batch_and_give_what_cached_features_give():
 
 def test_layers_given_as_modules_of_their_own_share_the_passes_of_their_network():
     task, (one, two) = network_task(), networks()
-    race = race_modules([one.at("first"), two, one.at(None)], task, batch_size=50)
+    race = race_modules([one.at("first"), two, one.at(None)], task, look_every=50)
     assert race.settings["n_networks"] == 2
     other = PretrainedModule(Counting(5), name="one", layers="second")
     assert race_modules([one, other], task).settings["n_networks"] == 2
@@ -373,15 +373,15 @@ def test_networks_and_features_that_share_a_name_are_told_apart():
     task, (one, two) = network_task(), networks()
     noise = np.random.default_rng(0).normal(size=(len(task), 3))
     mixed = {"one": one.at("first"), "one@noise": noise, "one@more": noise, "two": two}
-    race = race_modules(mixed, task, batch_size=50)
+    race = race_modules(mixed, task, look_every=50)
     assert race.frame().set_index("module")["network"].to_dict() == {
         "one@first": "one", "one@noise": "one (2)", "one@more": "one (2)", "two": "two",
     }  # fmt: skip
     assert not race.failed
     features_first = {"one@noise": noise, "one": one.at("first")}
-    assert race_modules(features_first, task, batch_size=50).settings["n_networks"] == 2
+    assert race_modules(features_first, task, look_every=50).settings["n_networks"] == 2
     namesake = PretrainedModule(Counting(5), name="one")
-    frame = race_modules([one.at("first"), namesake], task, batch_size=50).frame()
+    frame = race_modules([one.at("first"), namesake], task, look_every=50).frame()
     assert set(frame["network"]) == {"one", "one (2)"}
 
 
@@ -391,34 +391,34 @@ def test_a_zoo_races(tmp_path):
         network = nn.Sequential(nn.Linear(4, 5 + seed), nn.ReLU())
         build = ("torch.nn:Linear", {"in_features": 4, "out_features": 5 + seed})
         zoo.save(PretrainedModule(network[0], name=name, build=build))
-    race = race_modules(zoo, network_task(), batch_size=50)
+    race = race_modules(zoo, network_task(), look_every=50)
     assert set(race.frame()["module"]) == {"left", "right"}
 
 
 def test_a_race_that_was_stopped_goes_on_from_the_cache(tmp_path):
     task = network_task(300)
-    whole = race_modules(networks(), task, batch_size=50).frame().drop(columns="e_value")
+    whole = race_modules(networks(), task, look_every=50).frame().drop(columns="e_value")
     ran = rows_run()
     with pytest.raises(KeyboardInterrupt, match="run it again with the same cache"):
-        race_modules(networks(stops_after=150), task, batch_size=50, cache=tmp_path)
-    race = race_modules(networks(), task, batch_size=50, cache=tmp_path)
+        race_modules(networks(stops_after=150), task, look_every=50, cache=tmp_path)
+    race = race_modules(networks(), task, look_every=50, cache=tmp_path)
     found = race.frame().drop(columns="e_value")
     pd.testing.assert_frame_equal(found, whole, rtol=1e-6)
     assert rows_run() == [ran[0] - 150, ran[1] - 150]
-    race_modules(networks(), task, batch_size=50, cache=tmp_path)
+    race_modules(networks(), task, look_every=50, cache=tmp_path)
     assert rows_run() == [0, 0]
 
 
 def test_without_a_cache_the_interrupt_says_what_would_have_helped():
     with pytest.raises(KeyboardInterrupt, match="with a cache"):
-        race_modules(networks(stops_after=100), network_task(), batch_size=50)
+        race_modules(networks(stops_after=100), network_task(), look_every=50)
 
 
 # --- what goes wrong
 
 
 def test_a_network_that_fails_leaves_and_the_others_go_on():
-    race = race_modules(networks(fails_after=100), network_task(), batch_size=50)
+    race = race_modules(networks(fails_after=100), network_task(), look_every=50)
     table = race.frame().set_index("module")
     assert race.best == "two"
     assert set(race.failed) == {"one", "one@first"}
@@ -489,7 +489,7 @@ def test_a_class_absent_in_the_first_batches_is_learned_when_it_comes():
     labels[order[:120]] = np.minimum(labels[order[:120]], 1)
     rng = np.random.default_rng(1)
     modules["m4"] = (4 * np.eye(3)[labels] + rng.normal(size=(400, 3))).astype(np.float32)
-    race = race_modules(modules, labels, batch_size=40)
+    race = race_modules(modules, labels, look_every=40)
     assert race.best == "m4"
 
 
@@ -497,7 +497,7 @@ def test_a_first_batch_of_one_class_predicts_that_class():
     modules, labels = shelf([0.5, 4.0], n=300)
     order = np.random.default_rng(0).permutation(300)
     labels[order[:10]] = 0
-    table = race_modules(modules, labels, batch_size=10).frame()
+    table = race_modules(modules, labels, look_every=10).frame()
     assert np.isfinite(table["accuracy"]).all()
 
 
@@ -521,10 +521,10 @@ def test_identical_modules_stay_in_the_order_given_and_it_is_said():
         ({"tolerance": 1, "mode": "halving"}, "tolerance= belongs to mode"),
         ({"passes": 1.5, "mode": "halving"}, "passes must lie strictly between 0 and 1"),
         ({"passes": 0.001, "mode": "halving"}, r"fewer than the 3 classes; use passes=0.0\d"),
-        ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),
+        ({"look_every": 1}, "look_every must be a whole number of at least 2"),
         (
-            {"batch_size": N},
-            "batch_size must leave examples to predict: it is 900, and there are 900",
+            {"look_every": N},
+            "look_every must leave examples to predict: it is 900, and there are 900",
         ),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],

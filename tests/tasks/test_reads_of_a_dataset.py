@@ -45,11 +45,11 @@ def rank_with_a_cache(train, test, folder):
 
 
 def race(train, test, folder):
-    mt.race_modules(networks("a", "b"), train, batch_size=10)
+    mt.race_modules(networks("a", "b"), train, look_every=10)
 
 
 def race_by_halving(train, test, folder):
-    mt.race_modules(networks("a", "b"), train, mode="halving", batch_size=10, passes=0.9)
+    mt.race_modules(networks("a", "b"), train, mode="halving", look_every=10, passes=0.9)
 
 
 def select(train, test, folder):
@@ -136,7 +136,7 @@ def test_names_of_a_frame_or_series_make_no_task_of_it():
     labels = pd.Series(np.arange(20) % 2, name="encoded")
     shelf = {"a": np.random.default_rng(0).normal(size=(20, 3)), "b": np.eye(20)}
     assert mt.rank_modules(shelf, labels, by="ridge").settings["task"] == "these labels"
-    assert mt.race_modules(shelf, labels, batch_size=5).settings["task"] == "these labels"
+    assert mt.race_modules(shelf, labels, look_every=5).settings["task"] == "these labels"
     assert mt.select_modules(shelf, labels).settings["task"] == "these labels"
     with pytest.raises(ModtoolsError, match="networks read the inputs of a task, and labels alone"):
         mt.rank_modules(networks("a"), pd.DataFrame({"inputs": labels})["inputs"])
