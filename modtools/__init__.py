@@ -1,7 +1,8 @@
-"""modtools: which pretrained modules to reuse for a new task, and how many labels it takes.
+"""modtools: which pretrained modules to reuse for a new task, and how many labels that takes.
 
-What is predicted throughout is the accuracy of a *retrained output module* on frozen features, not
-of full fine-tuning. Importing modtools is cheap: every public name is loaded on first use.
+A *module* is a pretrained network (a backbone) read at a layer. All predictions are about a
+*retrained output module* (a linear head, or linear probe) on frozen features, not about full
+fine-tuning. Importing modtools is fast: every public name is loaded on first use.
 """
 
 from importlib import import_module

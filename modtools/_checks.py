@@ -1,7 +1,7 @@
-"""The only input checks of modtools, and their messages.
+"""Input checks and their messages.
 
-Each check is called once, at the public door, and returns the converted value. A message names the
-argument, the rule, what came and where, and what to do.
+Each check is called once, in the public function, and returns the converted value. A message names
+the argument, the rule, the value and its place, and a remedy.
 """
 
 import difflib
@@ -37,12 +37,12 @@ __all__ = [
     "to_numpy",
 ]
 
-_WHOLE: Final = 2.0**53  # below it floats tell all whole numbers apart
+_WHOLE: Final = 2.0**53  # below it float64 represents every whole number
 _NUMPY_FLOATS: Final = ("torch.float16", "torch.float32", "torch.float64")
 _DENSE: Final = "Convert it with to_dense(), toarray() or padding"
 _DEQUANTISE: Final = "Convert it with dequantize()"
 _BLOCK_BYTES = 8 << 20
-LARGEST_SIDE: Final = 8192  # pixels: a batch of larger images is beyond any memory
+LARGEST_SIDE: Final = 8192  # pixels: a batch of larger images fits into no memory
 LARGEST: Final = np.float64(1e70)  # fourth powers, summed over any data, stay within float64
 
 
@@ -69,7 +69,7 @@ def to_numpy(values: Any, *, name: str = "values") -> NDArray[Any]:
 
 
 def check_tensor(values: Any, *, name: str) -> None:
-    """Raise where a tensor has no plain values to read: sparse, nested, meta or quantised."""
+    """Raise if a tensor has no plain values to read: sparse, nested, meta or quantised."""
     layout = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
     if layout != "strided":
         raise ModtoolsError(f"{name} must be dense; got a {layout} tensor. {_DENSE}.")
@@ -93,7 +93,7 @@ def _tensor_to_numpy(values: Any, name: str) -> NDArray[Any]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a clause that suggests the nearest of the known names, or the empty string.
+    """Return a clause that suggests the most similar known names, or the empty string.
 
     >>> did_you_mean("log_me", ["logme", "leep"])
     '; did you mean "logme"?'
@@ -104,7 +104,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "") -> str:
-    """Return `value` if it is one of the known names, else raise and suggest the nearest.
+    """Return `value` if it is a known name; otherwise raise and suggest similar names.
 
     >>> check_choice("maxx", ["mean", "max"], name="pooling")
     Traceback (most recent call last):
@@ -118,7 +118,7 @@ def check_choice(value: str, known: Sequence[str], *, name: str, hint: str = "")
 
 
 def check_integer(value: Any, *, name: str, minimum: int = 1, maximum: int | None = None) -> int:
-    """Return `value` as an int of at least `minimum` and, where there is one, at most `maximum`."""
+    """Return `value` as an int of at least `minimum` and at most `maximum`, if one is given."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ModtoolsError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
     if maximum is not None and int(value) > maximum:
@@ -127,7 +127,7 @@ def check_integer(value: Any, *, name: str, minimum: int = 1, maximum: int | Non
 
 
 def check_positive(value: Any, *, name: str) -> float:
-    """Return `value` as a finite float above zero."""
+    """Return `value` as a finite float greater than zero."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
         raise ModtoolsError(f"{name} must be a finite number above 0; got {value!r}.")
     return float(value)
@@ -150,8 +150,8 @@ def check_lengths(**sized: Any) -> int:
     return next(iter(lengths.values()))
 
 
-def check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
-    """Return the group of each row (n_rows,): whole numbers, booleans or str, none missing.
+def check_groups(groups: Any, n_samples: int) -> NDArray[Any]:
+    """Return the group of each example (n_samples,): whole numbers, booleans or str, none missing.
 
     >>> check_groups(["a", "b", "a"], 3).tolist()
     ['a', 'b', 'a']
@@ -161,17 +161,17 @@ def check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
         array = np.asarray(groups, dtype=object)  # numpy would turn numbers among str into str
     if array.dtype.kind == "f" and ((array == np.round(array)) & (abs(array) < _WHOLE)).all():
         array = array.astype(np.int64)  # a column of whole numbers, as tables keep it
-    if array.shape != (n_rows,) or array.dtype.kind not in "iubUSO":
+    if array.shape != (n_samples,) or array.dtype.kind not in "iubUSO":
         raise ModtoolsError(
-            f"groups must be one whole number or str a row, shape ({n_rows},); "
+            f"groups must be one whole number or str per example, shape ({n_samples},); "
             f"got dtype {array.dtype} and shape {array.shape}."
         )
     if array.dtype.kind != "O":
         return array
-    strange = next((row for row, name in enumerate(array) if not isinstance(name, str)), None)
-    if strange is not None:
+    invalid = next((row for row, name in enumerate(array) if not isinstance(name, str)), None)
+    if invalid is not None:
         raise ModtoolsError(
-            f"groups must not be missing or mixed; got {array[strange]!r} in row {strange}."
+            f"groups must not be missing or mixed; got {array[invalid]!r} in row {invalid}."
         )
     return array.astype(str)
 
@@ -179,8 +179,8 @@ def check_groups(groups: Any, n_rows: int) -> NDArray[Any]:
 def check_matrix(features: Any, *, name: str = "features", minimum_rows: int = 2) -> NDArray[Any]:
     """Return features as a real array (n_samples, n_features) of their own type, never a copy.
 
-    Finiteness is checked where the rows are read anyway (`raise_if_not_finite`), so that the check
-    costs no extra pass over large data.
+    Whether entries are finite is checked where the values are read anyway (`raise_if_not_finite`),
+    which saves a pass over large data.
     """
     array = to_numpy(features, name=name)
     if array.ndim != 2:
@@ -203,7 +203,11 @@ def check_features(features: Any, *, name: str = "features", minimum_rows: int =
 
 
 def as_float(array: NDArray[Any]) -> FloatArray:
-    """Return a real array as native float32 (from 16 bits and less) or float64, else unchanged."""
+    """Return a real array as float32 (types of up to 16 bits) or float64; floats stay as they are.
+
+    >>> as_float(np.arange(3, dtype=np.int16)).dtype.name
+    'float32'
+    """
     native = array.dtype.newbyteorder("=")
     if native in (np.float32, np.float64):
         return array.astype(native, copy=False)
@@ -211,9 +215,9 @@ def as_float(array: NDArray[Any]) -> FloatArray:
 
 
 def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
-    """Raise and say how many entries are NaN or infinite, in how many rows, and where first.
+    """Raise if entries are NaN or infinite; the message says how many, in how many rows, and where.
 
-    Entries so large that their products would become infinite raise too.
+    Entries so large that their products would overflow raise as well.
     """
     step = rows_per_block(array.shape[1] if array.ndim > 1 else 1)
     bad_rows = [
@@ -231,12 +235,13 @@ def raise_if_not_finite(array: FloatArray, *, name: str = "features") -> None:
     rows = np.concatenate(bad_rows)
     bad = array[rows].reshape(len(rows), -1)
     n_nan, n_inf = int(np.isnan(bad).sum()), int(np.isinf(bad).sum())
-    found = " and ".join(f"{n} {kind}" for n, kind in ((n_nan, "NaN"), (n_inf, "infinite")) if n)
+    counted = ((n_nan, "NaN"), (n_inf, "infinite"))
+    entries = " and ".join(f"{n} {kind}" for n, kind in counted if n)
     column = int(np.flatnonzero(~np.isfinite(bad[0]))[0])
     where = f"row {rows[0]}" + (f", column {column}" if array.ndim > 1 else "")
     rows_text = f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
     raise UnusableInputError(
-        f"{name} must be finite: {found} in {rows_text}, first at {where}. "
+        f"{name} must be finite: {entries} in {rows_text}, first at {where}. "
         "Drop these rows or check the module's precision (float16 overflows above 65504)."
     )
 
@@ -260,7 +265,7 @@ def check_probabilities(
 
 
 def import_extra(package: str, *, extra: str) -> Any:
-    """Return a package, or raise and name the extra that installs it.
+    """Return an optional package; raise with the name of the extra that installs it if missing.
 
     >>> import_extra("no_such", extra="demo")
     Traceback (most recent call last):

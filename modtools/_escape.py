@@ -1,6 +1,6 @@
-"""Text of the user (names of modules, tasks and classes), made harmless for where it is shown.
+"""Escaping of text from the user (names of modules, tasks and classes) for each output medium.
 
-JSON keeps it as it is; each other medium has one function here.
+JSON keeps the text as it is; every other medium has one function here.
 """
 
 import csv
@@ -23,30 +23,30 @@ __all__ = [
     "without_apostrophes",
 ]
 
-# Joiners make one letter or emoji of several; all other invisible characters can deceive.
+# Joiners combine several letters or emoji into one; other invisible characters can mislead.
 _JOINERS: Final = "\u200c\u200d"
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Markup wherever it stands, and the marks of a list or a rule at the beginning of a line.
+# Markup anywhere in a line, and list or rule markers at the beginning of a line.
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]#|~$<>]|^[-+=](?=[\s=-]|$))")
 _NUMBERED: Final = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
-# What a spreadsheet takes for the beginning of a formula, its wide forms included.
+# First characters that a spreadsheet reads as a formula, full-width forms included.
 _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def terminal_text(text: str, *, keep: str = "") -> str:
-    r"""Return text without what a terminal obeys: control, direction and other hidden characters.
+    r"""Return text with control, direction and other invisible characters shown as escapes.
 
     Parameters
     ----------
     text : str
         Any text.
     keep : str, default=""
-        Characters that stay, for example line feeds.
+        Characters that stay as they are, for example line feeds.
 
     Returns
     -------
     str
-        The text, each such character as its escape.
+        The text with escapes.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def _shown(letter: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    r"""Return the text of an error of any library on one line, without its last full stop.
+    r"""Return the message of any exception on one line, without its final full stop.
 
     >>> one_line(ValueError("size mismatch:\n\tfor weight."))
     'size mismatch: for weight'
@@ -75,7 +75,7 @@ def one_line(error: BaseException) -> str:
 
 
 def html_text(text: str) -> str:
-    """Return text for the inside of an HTML element.
+    """Return text escaped for the inside of an HTML element.
 
     >>> html_text("<b>&")
     '&lt;b&gt;&amp;'
@@ -84,7 +84,7 @@ def html_text(text: str) -> str:
 
 
 def picture_text(text: str) -> str:
-    r"""Return text that matplotlib draws as it is: no formula, no line break.
+    r"""Return text that matplotlib draws literally: no formula, no line break.
 
     >>> print(picture_text("$x$"))
     \$x\$
@@ -104,12 +104,12 @@ def markdown_text(text: str) -> str:
         .replace(r"\<", "&lt;")
         .replace(r"\>", "&gt;")
     )
-    # A web address would become a link.
+    # Otherwise a web address would become a link.
     return line.replace("://", ":&#47;&#47;").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def code_span(text: str) -> str:
-    """Return text as code in Markdown, fenced by more backticks than it has in a row.
+    """Return text as inline code in Markdown, with a longer fence of backticks than any inside.
 
     >>> print(code_span("torch.nn:Linear"), code_span("a`b"))
     `torch.nn:Linear` ``a`b``
@@ -121,10 +121,10 @@ def code_span(text: str) -> str:
 
 
 def csv_text(frame: "pd.DataFrame") -> str:
-    """Return a table as CSV without its index; text is no formula, numbers stay numbers.
+    """Return a table as CSV without its index; text cannot act as a formula, numbers stay numbers.
 
-    A text that a spreadsheet would take for a formula begins with an apostrophe, which
-    `without_apostrophes` takes away again.
+    Text that a spreadsheet would read as a formula gets a leading apostrophe, which
+    `without_apostrophes` removes again.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"module": ["=1+1", "-2", "a"], "x": [-1.5, 2.0, 3.0]})
@@ -135,28 +135,27 @@ def csv_text(frame: "pd.DataFrame") -> str:
     a,3.0
     """
     plain = frame.rename(columns=_cell)
-    texts = [place for place, kind in enumerate(plain.dtypes) if kind.kind not in "biufc"]
-    for place in texts:
-        plain.isetitem(place, [_cell(value) for value in plain.iloc[:, place]])
-    # A lone carriage return ends a row, and only what ends one here is quoted by itself.
-    cells = [*plain.columns, *(cell for place in texts for cell in plain.iloc[:, place])]
-    is_broken = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-    if is_broken:
+    texts = [column for column, kind in enumerate(plain.dtypes) if kind.kind not in "biufc"]
+    for column in texts:
+        plain.isetitem(column, [_cell(value) for value in plain.iloc[:, column]])
+    # A lone carriage return ends a row for some readers, but pandas does not quote it by itself.
+    cells = [*plain.columns, *(cell for column in texts for cell in plain.iloc[:, column])]
+    if any(isinstance(cell, str) and "\r" in cell for cell in cells):
         return str(plain.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
     return str(plain.to_csv(index=False))
 
 
 def without_apostrophes(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table that was read from `csv_text`, with the texts that were written.
+    """Return a table read from the output of `csv_text`, with the original text.
 
     >>> import pandas as pd
     >>> without_apostrophes(pd.DataFrame({"module": ["'=1+1", "'a'"]}))["module"].tolist()
     ['=1+1', "'a'"]
     """
     plain = frame.rename(columns=_uncell)
-    for place, kind in enumerate(plain.dtypes):
+    for column, kind in enumerate(plain.dtypes):
         if kind.kind not in "biufc":
-            plain.isetitem(place, [_uncell(value) for value in plain.iloc[:, place]])
+            plain.isetitem(column, [_uncell(value) for value in plain.iloc[:, column]])
     return plain
 
 

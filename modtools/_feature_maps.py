@@ -1,4 +1,4 @@
-"""Feature maps: what turns a module's output into the rows of a kernel."""
+"""Feature maps phi: k(x, x') = <phi(x), phi(x')> is the kernel of a module's output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["FEATURE_MAPS", "FeatureMap"]
 def _unit_rows(rows: FloatArray) -> FloatArray:
     """Divide each row by its length; a zero row stays zero.
 
-    The largest entry is divided out first, so that rows of size 1e-30 neither vanish nor overflow.
+    Each row is divided by its largest entry first, so that squares neither underflow nor overflow.
     """
     largest = np.abs(rows).max(axis=1, keepdims=True)
     scaled = rows / np.where(largest > 0, largest, 1)
@@ -25,7 +25,7 @@ def _unit_rows(rows: FloatArray) -> FloatArray:
 
 
 def _unit_tensor(rows: Any, *, positive_part: bool = False) -> Any:
-    """Divide each row of a torch tensor by its length, as `_unit_rows` does."""
+    """Do for a torch tensor what `_unit_rows` does for an array."""
     from modtools._unit_rows_tensor import unit_rows
 
     return unit_rows(rows, positive_part=positive_part)
@@ -44,23 +44,24 @@ def _tanh(rows: FloatArray) -> FloatArray:
 
 
 def _sigmoid(rows: FloatArray) -> FloatArray:
-    # 1 / (1 + exp(-x)) written with tanh, which does not overflow.
+    # 1 / (1 + exp(-x)) in terms of tanh, which does not overflow.
     return _unit_rows(0.5 + 0.5 * np.tanh(0.5 * rows))
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A row-wise map phi and the range of its kernel k(x, x') = <phi(x), phi(x')>.
+    """A map phi of each example's features, and the range of its kernel k(x, x').
 
     Attributes
     ----------
     name : str
         Key in `FEATURE_MAPS`.
     k_min, k_max : float
-        Target kernel value of two examples of different classes and of the same class; the range of
-        the kernel itself, except for ``identity``, whose kernel is unbounded.
+        Ideal kernel value of two examples of different classes, and of the same class. Also the
+        range of the kernel, except for ``identity``, whose kernel is unbounded.
     map_array, map_tensor : callable
-        Map rows (n_samples, n_features) of numpy or torch to rows of the same shape and type.
+        Map a numpy array or a torch tensor (n_samples, n_features) to one of the same shape and
+        type.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class FeatureMap:
     map_tensor: Callable[[Any], Any]
 
     def in_precision(self, rows: FloatArray, dtype: Any) -> FloatArray:
-        """Return mapped rows of at least the precision `dtype`; the identity copies nothing."""
+        """Return mapped features of at least the precision `dtype`; the identity copies nothing."""
         if self.map_array is _identity:
             return rows
         mapped = np.empty(rows.shape, dtype=dtype)
@@ -88,7 +89,18 @@ class FeatureMap:
         return mapped
 
     def __call__(self, rows: Any) -> Any:
-        """Return the mapped rows; a zero row stays zero, the input is not changed."""
+        """Return the mapped features; the input is not changed.
+
+        Parameters
+        ----------
+        rows : ndarray or Tensor of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray or Tensor of shape (n_samples, n_features)
+            Rows of length 1, except for ``identity``; rows that are mapped to zero stay zero.
+        """
         return self.map_tensor(rows) if is_tensor(rows) else self.map_array(rows)
 
 

@@ -1,11 +1,11 @@
-"""Folders that are whole under their name at every moment, whoever else reads, writes or is killed.
+"""Folders that are written atomically, also when other processes read, write or are killed.
 
-A folder is made inside a hidden work folder beside its place. Where nothing has that place yet, one
-rename puts it there; the system refuses to rename a folder over one that holds something. Where it
-replaces another, the two are exchanged in one step (Linux and macOS). File systems that cannot
-exchange (some that are mounted over a network) get two renames; whoever finds the place empty
-between them, or after a kill between them, puts the old folder back. A work folder is locked by the
-process that writes it, so that what a killed one left can be told from what is being written.
+A folder is written inside a hidden work folder next to its destination. If the destination is free,
+one rename moves it there; the system refuses to rename a folder over one that is not empty. If it
+replaces an existing folder, the two are exchanged in one step (Linux and macOS). File systems that
+cannot exchange folders (some network mounts) get two renames. A process that finds the destination
+missing between the two, or after a kill between them, restores the old folder. Each work folder is
+locked by the process that writes it, so that leftovers of killed processes can be recognised.
 """
 
 import ctypes
@@ -35,10 +35,26 @@ _TRIES: Final = 100
 
 @contextmanager
 def new_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a folder to write in; when the block ends well it is at `final`, whole, else nowhere.
+    """Yield a folder to write in; it is moved to `final` atomically when the block succeeds.
 
-    What killed processes left beside `final` is removed first. FileExistsError says that `final`
-    was taken meanwhile and is not to be replaced.
+    Leftovers of killed processes beside `final` are removed first.
+
+    Parameters
+    ----------
+    final : Path
+        Destination; missing parents are made.
+    overwrite : bool
+        Whether an existing folder is replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder; removed if the block raises.
+
+    Raises
+    ------
+    FileExistsError
+        `final` exists by now, and `overwrite` is False.
 
     Examples
     --------
@@ -65,61 +81,93 @@ def new_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def read_steadily(folder: Path, file: str, read: Callable[[], T]) -> T:
-    """Return what `read` finds in a folder, all of it of one version.
+    """Return the result of `read`, all of it from one version of a folder.
 
-    It is read again where the folder was replaced meanwhile; `file` is one that every version has.
+    If the folder was replaced meanwhile, it is read again.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which another process may replace.
+    file : str
+        Name of a file that every version of the folder contains.
+    read : callable
+        Reads from the folder, without arguments.
+
+    Returns
+    -------
+    object
+        What `read` returned.
+
+    Raises
+    ------
+    ModtoolsError
+        The folder was replaced at every attempt, or `read` raised it for an unchanged folder.
     """
     for _ in range(_TRIES):
         before = _version(folder, file)
         try:
-            found = read()
+            content = read()
         except ModtoolsError:
             if _version(folder, file) == before:
                 raise
         else:
             if _version(folder, file) == before:
-                return found
+                return content
     raise ModtoolsError(f"{folder} was replaced {_TRIES} times while it was read; try again.")
 
 
 def put_back(parent: Path) -> bool:
-    """Give folders their place back whose replacing stopped between two renames; say if any did."""
-    found = False
+    """Restore folders whose replacement stopped between two renames; return whether there were any.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder that contains the destinations.
+
+    Returns
+    -------
+    bool
+        Whether a replacement had been interrupted.
+    """
+    was_interrupted = False
     for work in _work_folders(parent):
         for old in _taken_away(work):
-            found = True
-            with suppress(OSError):  # its place is taken: the replacing went on
+            was_interrupted = True
+            with suppress(OSError):  # its name is taken: the replacement was completed
                 old.rename(parent / old.name)
-    return found
+    return was_interrupted
 
 
 def _version(folder: Path, file: str) -> tuple[int, ...] | None:
-    """Return what differs between a folder and the one that replaces it; None where none is."""
+    """Return what identifies a version of a folder; None if the folder does not exist."""
     for _ in range(2):
         try:
-            place, inside = folder.stat(), (folder / file).stat()
+            status, inside = folder.stat(), (folder / file).stat()
         except (OSError, ValueError):
             put_back(folder.parent)
             continue
-        # The folder's own change time, because two renames may take it away and bring it back.
-        parts = (place.st_ctime_ns, place.st_ino, inside.st_ino, inside.st_size, inside.st_mtime_ns)
-        return (*parts, inside.st_ctime_ns)
+        # The folder's own change time, because two renames may move it away and back.
+        return (
+            *(status.st_ctime_ns, status.st_ino, inside.st_ino, inside.st_size),
+            *(inside.st_mtime_ns, inside.st_ctime_ns),
+        )
     return None
 
 
 def _work_folders(parent: Path) -> list[Path]:
-    found = parent.glob(".modtools-*")
-    return [p for p in found if _WORK.fullmatch(p.name) and not p.is_symlink() and p.is_dir()]
+    paths = parent.glob(".modtools-*")
+    return [p for p in paths if _WORK.fullmatch(p.name) and not p.is_symlink() and p.is_dir()]
 
 
 def _taken_away(work: Path) -> list[Path]:
-    """Return what stands in a work folder while its place is empty; links lead nowhere."""
+    """Return the old folders that a work folder holds during a replacement; links are ignored."""
     old = work / "old"
     if old.is_symlink():
         return []
     try:
         return [old / name for name in os.listdir(old)]
-    except OSError:  # none, or the writer has finished since
+    except OSError:  # there is none, or the writer has finished meanwhile
         return []
 
 
@@ -130,7 +178,7 @@ def _make_work_folder(parent: Path) -> Path:
 
 
 def _discard(work: Path) -> None:
-    """Remove a work folder, but never the only version of something."""
+    """Remove a work folder, but never the only version of a folder."""
     for old in _taken_away(work):
         with suppress(OSError):
             old.rename(work.parent / old.name)
@@ -140,7 +188,7 @@ def _discard(work: Path) -> None:
 
 
 def _put(fresh: Path, final: Path, *, overwrite: bool) -> None:
-    """Rename a folder to a free place, or exchange it with what is there."""
+    """Rename a folder to its destination, or exchange it with the folder that exists there."""
     for _ in range(_TRIES):
         try:
             fresh.rename(final)
@@ -155,20 +203,20 @@ def _put(fresh: Path, final: Path, *, overwrite: bool) -> None:
                 _replace_by_renames(fresh, final)
             return
         except FileNotFoundError:
-            continue  # what was there has just been removed
+            continue  # the existing folder has just been removed
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(final))
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step; return False where the file system cannot."""
-    places = os.fsencode(first), os.fsencode(second)
+    """Exchange two folders in one step; return False if the file system cannot."""
+    paths = os.fsencode(first), os.fsencode(second)
     if sys.platform == "darwin":
-        code = ctypes.CDLL(None, use_errno=True).renamex_np(*places, ctypes.c_uint(2))
+        code = ctypes.CDLL(None, use_errno=True).renamex_np(*paths, ctypes.c_uint(2))
     elif sys.platform == "linux" and hasattr(
         library := ctypes.CDLL(None, use_errno=True), "renameat2"
     ):
         here = ctypes.c_int(-100)
-        code = library.renameat2(here, places[0], here, places[1], ctypes.c_uint(2))
+        code = library.renameat2(here, paths[0], here, paths[1], ctypes.c_uint(2))
     else:
         return False
     if code == 0:
@@ -180,7 +228,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _replace_by_renames(fresh: Path, final: Path) -> None:
-    """Take the old folder away and put the fresh one in its place."""
+    """Move the old folder away and the new one to its destination."""
     old = fresh.parent / "old"
     old.mkdir(exist_ok=True)
     for _ in range(_TRIES):
@@ -191,10 +239,10 @@ def _replace_by_renames(fresh: Path, final: Path) -> None:
         except OSError as error:
             if error.errno not in _TAKEN:
                 raise
-            # A reader put the old one back, or another process saved: that one is replaced too.
+            # A reader restored the old folder, or another process saved one: replace that too.
             with suppress(OSError):
                 (old / final.name).rename(fresh.parent / uuid4().hex)
         else:
-            old.rename(fresh.parent / "replaced")  # no one puts it back any more
+            old.rename(fresh.parent / "replaced")  # from here on nobody restores it
             return
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(final))

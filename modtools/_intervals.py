@@ -1,4 +1,4 @@
-"""Intervals: quantiles, Wilson, Agresti-Coull, and the two-way bootstrap of studies."""
+"""Confidence intervals: quantiles, Wilson, Agresti-Coull, and the two-way bootstrap of studies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +23,25 @@ __all__ = [
 ]
 
 _TAIL: Final = 0.025
-# Quantiles of the normal distribution, rounded as results have always been computed with them: to
-# 2e-8, and in predictions, learning curves and forecasts to 5e-5, of a half width.
+# Rounded quantiles of the normal distribution. Published results were computed with these digits:
+# the half widths are off by 2e-8 of themselves, in predictions, curves and forecasts by 5e-5.
 NORMAL_95: Final = 1.959964
 ROUNDED_95: Final = 1.96
 ROUNDED_80: Final = 1.2816
 _N_RESAMPLES: Final = 1000
-_COUNTS: Final = 256  # label counts that are unpacked at a time
+_COUNTS: Final = 256  # label counts that are unpacked at once
 
 
 class MeasuredAccuracy(NamedTuple):
-    """An accuracy on held-out examples, with its 95 % interval where known; all in [0, 1]."""
+    """An accuracy on held-out examples, with its 95 % interval if known.
+
+    Attributes
+    ----------
+    value : float
+        Accuracy, in [0, 1].
+    low, high : float or None
+        Ends of the interval, in [0, 1].
+    """
 
     value: float
     low: float | None = None
@@ -41,7 +49,7 @@ class MeasuredAccuracy(NamedTuple):
 
     @classmethod
     def of(cls, value: float, n_samples: int) -> "MeasuredAccuracy":
-        """Return an accuracy with its Wilson interval: the examples as a sample.
+        """Return an accuracy on `n_samples` independent test examples with its Wilson interval.
 
         >>> [round(number, 3) for number in MeasuredAccuracy.of(1.0, 100)]
         [1.0, 0.963, 1.0]
@@ -62,23 +70,27 @@ def wilson(
 def wilson(
     shares: float | FloatMatrix, n_samples: int, *, quantile: float = NORMAL_95
 ) -> tuple[float | FloatMatrix, float | FloatMatrix]:
-    """Return the Wilson (1927) score interval of shares that were counted on so many examples.
+    """Return the Wilson score interval of proportions of `n_samples` examples.
 
     The same as ``scipy.stats.binomtest(k, n).proportion_ci(method="wilson")``, for many at once.
 
     Parameters
     ----------
     shares : float or ndarray
-        In [0, 1].
+        Proportions, in [0, 1].
     n_samples : int
-        On how many examples they were counted.
+        Number of examples.
     quantile : float, optional
-        Of the normal distribution, which sets the level; 95 % by default.
+        Two-sided quantile of the normal distribution, which sets the level; 95 % by default.
 
     Returns
     -------
     low, high : float or ndarray
-        In [0, 1], like `shares`.
+        Ends of the intervals, in [0, 1]; of the shape of `shares`.
+
+    References
+    ----------
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
 
     Examples
     --------
@@ -94,9 +106,9 @@ def wilson(
 
 
 def agresti_coull(shares: ArrayLike, n_samples: int) -> FloatMatrix:
-    """Return shares moved by two successes and two failures (Agresti & Coull 1998).
+    """Return proportions after adding two successes and two failures (Agresti & Coull 1998).
 
-    Their p (1 - p) is a variance that does not vanish at shares of 0 and 1.
+    Their variance p (1 - p) does not vanish where the plain proportion is 0 or 1.
 
     >>> agresti_coull([0.5, 1.0], 96).tolist()
     [0.5, 0.98]
@@ -105,7 +117,7 @@ def agresti_coull(shares: ArrayLike, n_samples: int) -> FloatMatrix:
 
 
 def student_95(degrees: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t distribution.
+    """Return the two-sided 95 % quantile of Student's t distribution with `degrees` of freedom.
 
     >>> round(student_95(4), 3)
     2.776
@@ -115,19 +127,22 @@ def student_95(degrees: int) -> float:
 
 @dataclass(frozen=True)
 class Resamples:
-    """Weights of draws and of test rows, the same for every line, so that lines stay paired.
+    """Two-way bootstrap: weights of repeats (random subsets of labels) and of test examples.
+
+    The weights are the same for every curve, so that curves stay paired.
 
     Attributes
     ----------
     draws : dict of int to ndarray of shape (n_resamples, n_draws)
-        For each number of draws their weights; a row sums to 1, and may hold negative weights.
+        Weights of the repeats, for each number of repeats; each row sums to 1, and weights may be
+        negative.
     tests : ndarray of shape (n_test, n_resamples)
-        How often each test row is taken.
+        How often each test example is drawn.
 
     Examples
     --------
     >>> resamples = Resamples.of([3], n_test=8, seed=0)
-    >>> right = np.packbits(np.ones((3, 2, 8), dtype=bool), axis=2)  # 3 draws, 2 label counts
+    >>> right = np.packbits(np.ones((3, 2, 8), dtype=bool), axis=2)  # 3 repeats, 2 label counts
     >>> resamples.accuracies(right).shape, resamples.accuracies(right).min().round(6)
     ((1000, 2), np.float64(1.0))
     """
@@ -142,11 +157,11 @@ class Resamples:
         Parameters
         ----------
         n_draws : sequence of int
-            Numbers of draws that occur.
+            Numbers of repeats that occur.
         n_test : int
-            Number of test rows.
+            Number of test examples.
         seed : int
-            Of the resampling.
+            Seed of the resampling.
         """
         rng = np.random.default_rng([seed, n_test])
         tests = _times_taken(rng, n_test).T.astype(np.float32)
@@ -158,7 +173,7 @@ class Resamples:
         Parameters
         ----------
         right : ndarray of shape (n_draws, n_counts, n_bytes)
-            Which test rows are right, eight to a byte.
+            Which test examples are classified correctly, eight bits per byte.
         """
         n_test, n_resamples = self.tests.shape
         weights, totals = self.draws[len(right)], np.zeros((right.shape[1], n_resamples))
@@ -167,26 +182,26 @@ class Resamples:
             for number, packed in enumerate(right):
                 bits = np.unpackbits(packed[place], axis=1, count=n_test).astype(np.float32)
                 totals[place] += (bits @ self.tests) * weights[:, number]
-        # Weights below 0 reach beyond what an accuracy can be.
+        # With negative weights the mean can leave the range of an accuracy.
         return np.asarray(np.clip(totals.T / n_test, 0.0, 1.0))
 
     def means(self, values: FloatMatrix) -> FloatMatrix:
-        """Return the weighted mean over draws of every resample (n_resamples, n_counts).
+        """Return the weighted mean over repeats of every resample (n_resamples, n_counts).
 
         Parameters
         ----------
         values : ndarray of shape (n_draws, n_counts)
-            One number a draw and label count; test rows are held fixed.
+            One number per repeat and label count; test examples are held fixed.
         """
         return np.asarray(self.draws[len(values)] @ values)
 
 
 def _draw_weights(n_draws: int, seed: int) -> FloatMatrix:
-    """Return weights (n_resamples, n_draws) whose means vary as a t interval of the mean is wide.
+    """Return weights (n_resamples, n_draws) whose means are spread as widely as a t interval.
 
-    Taking n out of n is too narrow by the factor sqrt((n-1)/n), and percentiles know nothing of
-    Student's t: the weights lie further from 1/n by as much as both. They sum to 1, and those of
-    few draws may be negative.
+    The bootstrap of n values is too narrow by the factor sqrt((n-1)/n), and its percentiles are
+    those of a normal distribution instead of Student's t. The deviations of the weights from 1/n
+    are enlarged by both factors. The weights sum to 1; with few repeats some are negative.
     """
     if n_draws == 1:
         return np.ones((_N_RESAMPLES, 1))
@@ -196,15 +211,15 @@ def _draw_weights(n_draws: int, seed: int) -> FloatMatrix:
 
 
 def _times_taken(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
-    """Return how often each of n is taken when n are, in every resample."""
-    taken = (rng.integers(0, n, n) for _ in range(_N_RESAMPLES))
-    return np.stack([np.bincount(chosen, minlength=n) for chosen in taken])
+    """Return how often each of n items is drawn in n draws with replacement, per resample."""
+    drawn = (rng.integers(0, n, n) for _ in range(_N_RESAMPLES))
+    return np.stack([np.bincount(chosen, minlength=n) for chosen in drawn])
 
 
 def percentile_interval(resampled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
     """Return the 95 % percentile interval over the first axis.
 
-    Infinite values, which stand for what lies beyond the label counts, are ordered, never averaged.
+    Infinite values, which stand for label counts out of range, are ordered but never averaged.
 
     >>> percentile_interval(np.arange(101.0))
     (array(2.), array(98.))

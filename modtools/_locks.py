@@ -1,4 +1,4 @@
-"""Locks on files and folders that the system lets go when their process ends, however it ends."""
+"""Locks on files and folders, which the system releases when their process ends in any way."""
 
 import os
 import sys
@@ -15,11 +15,11 @@ def _hold(handle: int, path: Path) -> None:
     Raises
     ------
     BlockingIOError
-        Someone else holds it.
+        Another process holds the lock.
     FileNotFoundError
         It was removed before it could be locked.
     OSError
-        This system, or this file system, has no such locks.
+        This operating system or file system has no such locks.
     """
     if sys.platform == "win32":
         raise OSError("no locks of files on this system")
@@ -31,7 +31,14 @@ def _hold(handle: int, path: Path) -> None:
 
 
 def open_held(path: Path) -> int:
-    """Return a handle that holds a file or folder; it raises as `_hold` does, and for a link.
+    """Return a handle that locks a file or folder until it is closed.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds the lock.
+    OSError
+        It does not exist, is a link, or cannot be locked on this system.
 
     Examples
     --------
@@ -53,19 +60,19 @@ def open_held(path: Path) -> int:
 
 
 def make_held(make: Callable[[], Path]) -> tuple[Path, int | None]:
-    """Return a new file or folder and the handle that holds it, None where there are no locks."""
+    """Return a new file or folder and the handle that locks it; None if there are no locks."""
     while True:
         path = make()
         try:
             return path, open_held(path)
         except (BlockingIOError, FileNotFoundError):
-            continue  # before it was held, another process took it for left behind
+            continue  # before it was locked, another process took it for a leftover
         except OSError:
-            return path, None  # and then no process takes anything for left behind
+            return path, None  # without locks no process removes leftovers
 
 
 def remove_unheld(path: Path, remove: Callable[[Path], None]) -> None:
-    """Remove what a killed process left; what is being written, or may be, stays."""
+    """Remove the leftover of a killed process; keep what is, or may be, in use."""
     with suppress(OSError):
         handle = open_held(path)
         try:

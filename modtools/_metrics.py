@@ -1,9 +1,9 @@
-"""Metrics: how good held-out decision values are, each a function ``(labels, decisions) -> float``.
+"""Metrics of held-out predictions, each a function ``(labels, decisions) -> float``.
 
-Decision values are what an output module says of examples it was not trained on: for classes one
-column per class, the largest wins; for several labels one column per label, positive means yes; for
-numbers the predicted numbers. A metric is a plain function of them, so that any callable of the
-user is one too.
+Decision values are the outputs of an output module for examples it was not trained on. For
+classes there is one column per class, and the largest value is the prediction; for multi-label
+tasks one column per label, and positive means present; for regression the predicted numbers. A
+metric is a plain function of them, so any callable of the user works too.
 """
 
 from collections.abc import Callable
@@ -27,21 +27,26 @@ _NUMBERS: Final = frozenset({"regression"})
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, what it is defined for, and how to read it.
+    """A metric, the kinds of labels it is defined for, and its direction.
 
     Attributes
     ----------
     name : str
-        What tables call it.
+        Name in tables.
     function : callable
         Maps labels (class codes of shape (n,), 0/1 of shape (n, n_labels), or numbers) and decision
         values to a finite number.
     kinds : frozenset of str
         Kinds of labels that it is defined for.
     higher_is_better : bool
-        The direction.
+        Its direction.
     is_fraction : bool
         Whether it lies in [0, 1], so that text shows percent.
+
+    Examples
+    --------
+    >>> METRICS["accuracy"]([0, 1, 1, 0], np.eye(2)[[0, 1, 0, 0]])
+    0.75
     """
 
     name: str
@@ -63,7 +68,7 @@ class Metric:
         Returns
         -------
         float
-            The metric.
+            Value of the metric.
 
         Raises
         ------
@@ -86,12 +91,12 @@ def _predicted(labels: Any, decisions: FloatMatrix) -> Any:
 
 
 def _accuracy(labels: Any, decisions: FloatMatrix) -> float:
-    """Share of correct classes, or of correct entries of several labels."""
+    """Fraction of correct classes, or of correct entries of a multi-label matrix."""
     return float(np.mean(_predicted(labels, decisions) == labels))
 
 
 def _balanced_accuracy(codes: Any, decisions: FloatMatrix) -> float:
-    """Mean over the classes that occur of the share of their examples that is right."""
+    """Mean recall over the classes that occur."""
     right = decisions.argmax(axis=1) == codes
     counts = np.bincount(codes, minlength=decisions.shape[1])
     right_counts = np.bincount(codes, weights=right, minlength=decisions.shape[1])
@@ -109,7 +114,7 @@ def _f1(average: str) -> Function:
 
 
 def _log_loss(codes: Any, decisions: FloatMatrix) -> float:
-    """Mean negative log probability in nats, decision values read as logits."""
+    """Mean negative log likelihood in nats per example, with decision values as logits."""
     from scipy.special import log_softmax
 
     log_probabilities: FloatMatrix = log_softmax(decisions, axis=1)
@@ -117,28 +122,28 @@ def _log_loss(codes: Any, decisions: FloatMatrix) -> float:
 
 
 def _roc_auc(labels: Any, decisions: FloatMatrix) -> float:
-    """Mean over classes, one against the rest, or over several labels."""
+    """Mean over classes, one against the rest, or over the labels of a multi-label task."""
     from sklearn.metrics import roc_auc_score
 
-    return _mean_over_answers(labels, decisions, "roc_auc", roc_auc_score)
+    return _mean_over_columns(labels, decisions, "roc_auc", roc_auc_score)
 
 
 def _average_precision(labels: Any, decisions: FloatMatrix) -> float:
-    """Mean over classes, one against the rest, or over several labels."""
+    """Mean over classes, one against the rest, or over the labels of a multi-label task."""
     from sklearn.metrics import average_precision_score
 
-    return _mean_over_answers(labels, decisions, "average_precision", average_precision_score)
+    return _mean_over_columns(labels, decisions, "average_precision", average_precision_score)
 
 
-def _mean_over_answers(labels: Any, decisions: FloatMatrix, name: str, score: Function) -> float:
-    """Average a metric of yes and no over the columns in which both answers occur."""
-    is_yes = labels if labels.ndim > 1 else labels[:, None] == np.arange(decisions.shape[1])
-    columns = np.flatnonzero(is_yes.any(axis=0) & ~is_yes.all(axis=0))
+def _mean_over_columns(labels: Any, decisions: FloatMatrix, name: str, score: Function) -> float:
+    """Average a binary metric over the columns with both positive and negative examples."""
+    is_positive = labels if labels.ndim > 1 else labels[:, None] == np.arange(decisions.shape[1])
+    columns = np.flatnonzero(is_positive.any(axis=0) & ~is_positive.all(axis=0))
     if not columns.size:
         raise ModtoolsError(
             f"{name} needs examples of two classes; all {len(labels)} have the same label."
         )
-    return float(np.mean([score(is_yes[:, c], decisions[:, c]) for c in columns]))
+    return float(np.mean([score(is_positive[:, c], decisions[:, c]) for c in columns]))
 
 
 def _in_columns(targets: Any) -> FloatMatrix:
@@ -151,19 +156,19 @@ def _mean_absolute_error(targets: Any, predicted: FloatMatrix) -> float:
 
 
 def _root_mean_squared_error(targets: Any, predicted: FloatMatrix) -> float:
-    """Root per target, then the mean over targets."""
+    """Root mean squared error of each target, averaged over targets."""
     return float(np.sqrt(np.square(_in_columns(targets) - predicted).mean(axis=0)).mean())
 
 
 def _r2(targets: Any, predicted: FloatMatrix) -> float:
-    """Mean over targets of the share of variance that is explained."""
+    """Coefficient of determination R^2, mean over targets."""
     targets = _varying(targets, "r2")
     errors = np.square(targets - predicted).sum(axis=0)
     return float(np.mean(1 - errors / np.square(targets - targets.mean(axis=0)).sum(axis=0)))
 
 
 def _spearman(targets: Any, predicted: FloatMatrix) -> float:
-    """Mean over targets of the correlation of ranks; 0 for predictions that order nothing."""
+    """Spearman rank correlation, mean over targets; 0 for constant predictions."""
     from scipy.stats import spearmanr
 
     pairs = zip(_varying(targets, "spearman").T, predicted.T, strict=True)
@@ -196,24 +201,24 @@ METRICS: Final = {
 
 
 def check_metric(metric: Any, *, kind: str) -> Metric:
-    """Return the metric of a name, or of a callable, that is defined for a kind of labels.
+    """Return a metric by name or from a callable, checked for a kind of labels.
 
     Parameters
     ----------
     metric : str or callable
-        Key of `METRICS`, or a function ``(labels, decisions) -> float``, higher is better.
+        Key of `METRICS`, or a function ``(labels, decisions) -> float`` for which higher is better.
     kind : {"classification", "multilabel", "regression"}
         Kind of the labels.
 
     Returns
     -------
     Metric
-        What to call.
+        The metric, to be called with labels and decision values.
 
     Raises
     ------
     ModtoolsError
-        An unknown name, or a metric of another kind of labels.
+        An unknown name, or a metric for another kind of labels.
 
     Examples
     --------
@@ -234,9 +239,9 @@ def check_metric(metric: Any, *, kind: str) -> Metric:
 
 
 def check_accuracy(metric: Any, *, kind: str, where: str) -> None:
-    """Raise unless a metric is accuracy, the only one that is predicted and measured so far.
+    """Raise unless a metric is accuracy, the only one that is supported in some functions so far.
 
-    Accuracy passes for every kind of labels: what counts classes refuses numbers itself.
+    Accuracy passes for every kind of labels: the caller rejects regression targets itself.
 
     >>> check_accuracy("roc_auc", kind="classification", where="evaluate")
     Traceback (most recent call last):

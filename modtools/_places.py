@@ -1,4 +1,4 @@
-"""Places that results go to: looked at before the work, written whole, links and modes kept."""
+"""Output paths: checked before the work starts, written atomically, links and modes kept."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _MOST_LINKS: Final = 40  # as many as Linux follows
-_NEW_MODE: Final = 0o666  # less what the umask takes
+_NEW_MODE: Final = 0o666  # minus the umask
 _ADVICE: Final = {
     errno.ENOSPC: "Make room, or give another place.",
     errno.EDQUOT: "Make room, or give another place.",
@@ -38,7 +38,7 @@ _ADVICE: Final = {
 
 
 def cache_home() -> Path:
-    """Return the folder of what is kept to save time: ``MODTOOLS_CACHE``, else the user's cache.
+    """Return the cache folder: ``MODTOOLS_CACHE``, or else the user's cache folder.
 
     >>> cache_home().name != ""
     True
@@ -50,7 +50,7 @@ def cache_home() -> Path:
 def unwritable(
     path: str | os.PathLike[str], error: OSError | ValueError, *, what: str = ""
 ) -> ModtoolsError:
-    """Return the error that names the place, why nothing can be written there, and what to do.
+    """Return the error for a path that cannot be written, with the reason and a remedy.
 
     >>> unwritable("a/b.json", NotADirectoryError(errno.ENOTDIR, "Not a directory"))
     ModtoolsError('a/b.json cannot be written: Not a directory. Give another place.')
@@ -63,9 +63,9 @@ def unwritable(
 
 
 def check_file(path: str | os.PathLike[str], *, what: str = "") -> Path:
-    """Return the path if a file can be written there, else raise; nothing is left behind.
+    """Return the path if a file can be written there, else raise; no trace is left.
 
-    Folders that lack may be made when the file is written.
+    Missing parent folders are fine if they can be made when the file is written.
 
     >>> check_file(tempfile.gettempdir()) == Path(tempfile.gettempdir())
     Traceback (most recent call last):
@@ -94,9 +94,24 @@ def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "
     path : path-like
         The folder.
     holds : str
-        The longest name that is going to be in it.
+        The longest file name that will be written into it.
     what : str
         Words before the path in the message.
+
+    Returns
+    -------
+    Path
+        The path, with ``~`` replaced by the home folder.
+
+    Raises
+    ------
+    ModtoolsError
+        Nothing can be written there.
+
+    Examples
+    --------
+    >>> check_folder(tempfile.gettempdir()) == Path(tempfile.gettempdir())
+    True
     """
     path = at_home(path, name=f"{what}path")
     try:
@@ -107,7 +122,7 @@ def check_folder(path: str | os.PathLike[str], *, holds: str = "", what: str = "
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the path if a folder can be made there, else raise; nothing is left behind.
+    """Return the path if a folder can be made there, else raise; no trace is left.
 
     >>> check_new_folder(Path(tempfile.gettempdir(), 100 * "ab")).name[:4]
     'abab'
@@ -123,7 +138,7 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path names a device, a pipe or an open file instead of a file."""
+    """Return whether a path is a device, a pipe or an open file descriptor, not a regular file."""
     try:
         target, status = _follow(Path(path))
     except (OSError, ValueError):
@@ -132,20 +147,20 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
-    """Return the file that the links of a path lead to, which need not exist."""
+    """Return the path after following links; the file need not exist."""
     target, _ = _follow(Path(path))
     return Path(path) if isinstance(target, int) else target
 
 
 def write_content(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, or all of it into a device, a pipe or an open file.
+    """Write a file atomically, or write into a device, a pipe or an open file descriptor.
 
-    Links are followed. A file that is there keeps its mode, and its owner where that is allowed.
+    Links are followed. An existing file keeps its mode, and its owner where that is allowed.
     """
     target, status = _follow(path)
     if isinstance(target, int):
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # what was printed before comes before
+            stream.flush()  # keep the order with earlier output
         _write_all(target, content)
     elif status is None or stat.S_ISREG(status.st_mode):
         with _made(target.parent):
@@ -155,7 +170,7 @@ def write_content(path: Path, content: bytes) -> None:
 
 
 def _follow(path: Path) -> tuple[Path | int, os.stat_result | None]:
-    """Return where the links of a path lead and what is there; an open file by its number."""
+    """Follow links; return the target, or a file descriptor, and its status (None if missing)."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -176,12 +191,12 @@ def _follow(path: Path) -> tuple[Path | int, os.stat_result | None]:
 
 
 def _holds_own_files(folder: str) -> bool:
-    """Return whether the names in a folder are the numbers of the open files of this process."""
+    """Return whether a folder lists the open file descriptors of this process."""
     return re.fullmatch(rf"/dev/fd|/proc/{os.getpid()}(/task/\d+)?/fd", folder) is not None
 
 
 def _try_folder(folder: Path, name: str) -> None:
-    """Raise unless a file of this name could be made in a folder that is there or can be made."""
+    """Raise unless a file of this name can be made in a folder that exists or can be made."""
     missing = [name] if name else []
     while (status := _status(folder)) is None:
         missing.insert(0, folder.name)
@@ -190,7 +205,7 @@ def _try_folder(folder: Path, name: str) -> None:
         raise _os_error(errno.ENOTDIR)
     for part in missing:
         with suppress(FileNotFoundError):
-            os.lstat(folder / part)  # fails where the name is too long
+            os.lstat(folder / part)  # fails if the name is too long
     if missing[: -1 if name else None]:
         with tempfile.TemporaryDirectory(dir=folder, prefix="."):
             return
@@ -209,21 +224,21 @@ def _status(path: Path) -> os.stat_result | None:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it; what is made goes away again where the block fails."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    """Make a folder and its parents; remove the new ones again if the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for place in missing:
-            with suppress(OSError):  # not there, or others have put something into it
-                place.rmdir()
+        for path in missing:
+            with suppress(OSError):  # it is missing, or no longer empty
+                path.rmdir()
         raise
 
 
 def _replace(target: Path, status: os.stat_result | None, content: bytes) -> None:
-    """Write beside the target, then exchange: readers see the old content or all of the new."""
-    unfinished = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short, whatever the target's
+    """Write a temporary file beside the target, then rename it: readers see no partial content."""
+    unfinished = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short, also for long names
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         handle = os.open(unfinished, flags, _NEW_MODE if status is None else 0o600)
@@ -239,12 +254,12 @@ def _replace(target: Path, status: os.stat_result | None, content: bytes) -> Non
 
 
 def _keep_rights(handle: int, before: os.stat_result) -> None:
-    """Give a file the owner, the group and the mode of another one, as far as that is allowed."""
+    """Copy owner, group and mode to a file, as far as that is allowed."""
     for owner, group in ((before.st_uid, -1), (-1, before.st_gid)):
         with suppress(OSError):
             os.chown(handle, owner, group)
     with suppress(OSError):
-        os.chmod(handle, stat.S_IMODE(before.st_mode))  # last: a new owner takes bits away
+        os.chmod(handle, stat.S_IMODE(before.st_mode))  # last: a change of owner clears bits
 
 
 def _write_into(target: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One progress bar for all long work, with one switch."""
+"""Progress bars on stderr, with one switch for all."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from modtools._escape import terminal_text
 __all__ = ["meter", "quiet", "track"]
 
 Item = TypeVar("Item")
-# Counted, because blocks of several threads end in any order.
+# A counter, because blocks of several threads end in any order.
 _n_quiet = 0
 _lock = threading.Lock()
 
@@ -43,18 +43,18 @@ def quiet() -> Iterator[None]:
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` while a bar on stderr shows what is done and the time left.
+    """Yield `items` while a bar on stderr shows the progress and the remaining time.
 
-    The bar appears only at a terminal; `quiet()` and ``MODTOOLS_PROGRESS=0`` switch it off.
+    The bar appears only in a terminal; `quiet()` and ``MODTOOLS_PROGRESS=0`` switch it off.
 
     Parameters
     ----------
     items : iterable
-        The work, item by item.
+        Items to work on.
     description : str
-        What is being done, shown before the bar.
+        Text before the bar.
     total : int, optional
-        Number of items where `items` has no length.
+        Number of items, if `items` has no length.
 
     Yields
     ------
@@ -95,9 +95,9 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None) 
 
 @contextmanager
 def meter(description: str) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar on stderr for work whose end is a share, not a count: of steps, or of seconds.
+    """Show a progress bar for work measured as a fraction, for example of a time limit.
 
-    Shown and switched off as `track` is.
+    It appears and is switched off as in `track`.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""How files come in: paths, JSON, arrays and tables, checked before they are believed.
+"""Reading of input files: paths, JSON, arrays and tables, checked before they are used.
 
-Each kind of file has one door, and whatever the library behind it raises leaves it as a
-`ModtoolsError` that names the file, the cause and what to do.
+One function reads each kind of file. Any exception of the underlying library becomes a
+`ModtoolsError` that names the file, the cause and a remedy.
 """
 
 import json
@@ -41,17 +41,26 @@ __all__ = [
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, as on Linux, macOS and Windows
 _LARGEST_JSON: Final = 64 << 20
 _DEEPEST_JSON, _DEEPEST_STRICT = 100, 32
-# Features, images and codes shrink tenfold; what shrinks more is made to fill the memory.
+# Features, images and codes compress about tenfold; far more suggests a decompression bomb.
 _LARGEST_RATIO, _ALWAYS_UNPACKED = 100, 64 << 20
-_BYTES_A_CELL: Final = 8
+_BYTES_PER_CELL: Final = 8
 _CHUNK: Final = 1 << 20
 _ANEW: Final = "Write it with numpy.savez(path, features=..., labels=...)."
 
 
 @contextmanager
 def reading(what: str, advice: str = "") -> Iterator[None]:
-    """Turn every failure of the library that is called inside into one line that says what failed.
+    """Turn every exception inside the block into a one-line `ModtoolsError`.
 
+    Parameters
+    ----------
+    what : str
+        What failed, at the beginning of the message.
+    advice : str, optional
+        A remedy, at its end.
+
+    Examples
+    --------
     >>> with reading("file a.json cannot be read", "Write it anew."):
     ...     json.loads("{")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
@@ -74,7 +83,7 @@ def _cause(error: Exception) -> str:
 
 
 def at_home(value: Any, *, name: str = "path") -> Path:
-    """Return a path with ``~`` replaced by the home folder; the system judges the rest of it."""
+    """Return a path with ``~`` replaced by the home folder; nothing else is checked."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise ModtoolsError(f"{name} must be a path; got {value!r}.")
@@ -88,7 +97,7 @@ def at_home(value: Any, *, name: str = "path") -> Path:
 
 
 def as_path(value: Any, *, name: str = "path") -> Path:
-    """Return a path that the system can look up, with ``~`` replaced by the home folder.
+    """Return a valid path, with ``~`` replaced by the home folder.
 
     >>> as_path("data/task.npz").name
     'task.npz'
@@ -114,7 +123,7 @@ def as_path(value: Any, *, name: str = "path") -> Path:
 
 
 def kind_of(path: Path) -> str:
-    """Return "file", "folder", "special" (a pipe, a device), or "" where nothing is."""
+    """Return "file", "folder", "special" (a pipe, a device), or "" if the path does not exist."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -127,18 +136,18 @@ def kind_of(path: Path) -> str:
 
 
 def check_is_file(path: Path, *, what: str = "file") -> Path:
-    """Return the path of a regular file, or say what is there; a pipe is not waited for."""
+    """Return the path of a regular file; raise for anything else, without opening it."""
     kind = kind_of(path)
     if not kind:
         raise ModtoolsError(f"{what} {path} does not exist.")
     if kind != "file":
-        found = "a folder" if kind == "folder" else "a pipe, socket or device"
-        raise ModtoolsError(f"{what} {path} is {found}; a regular file is needed.")
+        kind_text = "a folder" if kind == "folder" else "a pipe, socket or device"
+        raise ModtoolsError(f"{what} {path} is {kind_text}; a regular file is needed.")
     return path
 
 
 def check_memory(what: str, n_bytes: int, *, advice: str = "") -> None:
-    """Raise where something needs more memory than is available, before it is allocated."""
+    """Raise if `n_bytes` of memory are not available, before they are allocated."""
     available = _available_memory()
     if n_bytes > available:
         raise ModtoolsError(
@@ -148,7 +157,7 @@ def check_memory(what: str, n_bytes: int, *, advice: str = "") -> None:
 
 
 def _available_memory() -> float:
-    """Return the bytes that can be had without swapping; infinity where the system does not say."""
+    """Return the bytes available without swapping; infinity if the system does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines)
@@ -158,7 +167,7 @@ def _available_memory() -> float:
 
 
 def _check_unpacked(what: str, *, packed: int, unpacked: int) -> None:
-    """Raise where a file would unpack to more than the memory holds, or absurdly much."""
+    """Raise if a file would unpack to more than the memory, or looks like a decompression bomb."""
     if unpacked > max(_ALWAYS_UNPACKED, _LARGEST_RATIO * packed):
         raise ModtoolsError(
             f"{what} would unpack to {unpacked / 1e6:.3g} MB from {packed / 1e6:.3g} MB, more than "
@@ -169,24 +178,51 @@ def _check_unpacked(what: str, *, packed: int, unpacked: int) -> None:
 
 
 def read_json(path: Path, *, what: str = "file") -> dict[str, Any]:
-    """Return the object in a JSON file: no key twice, no NaN, nested a hundred times at most."""
+    """Return the object in a JSON file; duplicate keys, NaN and very deep nesting raise.
+
+    Parameters
+    ----------
+    path : Path
+        The file, of at most 64 MB.
+    what : str, optional
+        Words before the path in messages.
+
+    Returns
+    -------
+    dict
+        The object, nested at most 100 levels deep.
+
+    Raises
+    ------
+    ModtoolsError
+        The file cannot be read, or is not such an object.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.json")
+    >>> _ = file.write_text('{"best": "lite0"}')
+    >>> read_json(file)
+    {'best': 'lite0'}
+    """
     check_is_file(path, what=what)
     with reading(f"{what} {path} cannot be read as JSON"):
         if path.stat().st_size > _LARGEST_JSON:
             raise ModtoolsError(f"{what} {path} is larger than {_LARGEST_JSON >> 20} MB.")
-        found = _parse_json(path.read_bytes(), other="JSON")
-    if not isinstance(found, dict):
-        raise ModtoolsError(f"{what} {path} must hold a JSON object; got {type(found).__name__}.")
-    if _is_deeper(found, _DEEPEST_JSON):
+        content = _parse_json(path.read_bytes(), other="JSON")
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ModtoolsError(f"{what} {path} must hold a JSON object; got {kind}.")
+    if _is_deeper(content, _DEEPEST_JSON):
         raise ModtoolsError(f"{what} {path} is nested more than {_DEEPEST_JSON} times.")
-    return found
+    return content
 
 
 def read_strict_json(path: Path, *, maximum_bytes: int) -> Any:
-    """Return the content of a JSON file that anyone may have written, such as a card.
+    """Return the content of a JSON file from an untrusted source, such as a module card.
 
-    Beside what `read_json` refuses, numbers that are infinite or endless and halves of a character
-    are refused, and so is a depth that no card needs.
+    It rejects what `read_json` rejects, numbers that are not finite, unpaired surrogates, and
+    nesting of more than 32 levels.
     """
     with reading(f"{path} is not valid JSON"):
         with path.open("rb") as file:
@@ -196,14 +232,14 @@ def read_strict_json(path: Path, *, maximum_bytes: int) -> Any:
         content = _parse_json(data, other="number", parse_float=_finite)
         if _is_deeper(content, _DEEPEST_STRICT):
             raise ValueError(f"it is nested more than {_DEEPEST_STRICT} deep")
-        json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written
+        json.dumps(content, ensure_ascii=False).encode()  # fails for unpaired surrogates
     return content
 
 
 def _parse_json(
     data: bytes, *, other: str, parse_float: Callable[[str], float] | None = None
 ) -> Any:
-    """Return what JSON holds; what two programs could read in two ways raises `ValueError`."""
+    """Return the content of JSON text; ambiguous content, such as NaN, raises `ValueError`."""
 
     def refuse(name: str) -> Any:
         raise ValueError(f"{name} is no {other}")
@@ -213,12 +249,12 @@ def _parse_json(
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"it has a key twice: {short(twice)} occurs twice")
-    return found
+    return content
 
 
 def _finite(text: str) -> float:
@@ -229,7 +265,7 @@ def _finite(text: str) -> float:
 
 
 def _is_deeper(content: Any, most: int) -> bool:
-    """Return whether more lists and objects than these lie in each other."""
+    """Return whether lists and objects are nested more than `most` levels deep."""
     level = [content] if isinstance(content, dict | list) else []
     for _ in range(most):
         inner = [part.values() if isinstance(part, dict) else part for part in level]
@@ -245,17 +281,36 @@ def read_arrays(
 ) -> list[NDArray[Any]]:
     """Return some arrays of a .npz file; nothing is unpickled.
 
-    The size that the directory of the archive declares and that of the header must agree, and be
-    at most a hundred times what is stored (64 MB in any case) and less than the memory available.
+    The uncompressed size in the archive's directory must agree with the array's header. It must be
+    less than the available memory, and at most a hundred times the compressed size (64 MB are
+    always allowed).
 
     Parameters
     ----------
     source : Path or binary file
-        Where it is read from.
+        The file.
     choose : callable
-        Maps the names of all arrays to those that are wanted.
+        Maps the names of all arrays to those that are read.
     what : str, optional
-        How messages call it; by default the path.
+        Name of the file in messages; by default its path.
+
+    Returns
+    -------
+    list of ndarray
+        The arrays, in the order of the chosen names.
+
+    Raises
+    ------
+    ModtoolsError
+        The file cannot be read, is damaged, or holds object arrays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.npz")
+    >>> np.savez(file, labels=[0, 1])
+    >>> read_arrays(file, lambda names: names)
+    [array([0, 1])]
     """
     if isinstance(source, Path):
         what = what or f"file {check_is_file(source)}"
@@ -281,7 +336,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> NDArr
         raise ValueError("it is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("it is packed in a way that numpy does not write")
-    packed = min(info.compress_size, archive.start_dir)  # what lies before the directory
+    packed = min(info.compress_size, archive.start_dir)  # at most the bytes before the directory
     _check_unpacked(what, packed=packed, unpacked=info.file_size)
     with archive.open(info) as stream:
         shape, dtype = _header(stream)
@@ -298,15 +353,15 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str) -> NDArr
         )
     with archive.open(info) as stream:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-        stream.read(1)  # the end, where the checksum is compared
+        stream.read(1)  # at the end of the stream, zipfile compares the checksum
     return array
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return the shape and type that an array claims, without reading it."""
+    """Return the shape and type in an array's header, without reading the array."""
     version = np.lib.format.read_magic(stream)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a damaged header can look like odd Python
+        warnings.simplefilter("error")  # a damaged header may parse as Python with warnings
         if version == (1, 0):
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         elif version == (2, 0):
@@ -317,16 +372,34 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def read_frame(path: Path, *, failed: str = "", **csv: Any) -> "pd.DataFrame":
-    """Return the table of a .csv or .parquet file, as wide in every row as its header.
+    r"""Return the table of a .csv or .parquet file; CSV rows wider than the header raise.
 
     Parameters
     ----------
     path : Path
         The file.
     failed : str, optional
-        How a message begins; by default it names the file.
+        Beginning of error messages; by default it names the file.
     **csv
         Options of `pandas.read_csv`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table.
+
+    Raises
+    ------
+    ModtoolsError
+        The file cannot be read, is damaged, or is too large for the memory.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.csv")
+    >>> _ = file.write_text("module,score\nlite0,0.5\n")
+    >>> read_frame(file).to_dict("records")
+    [{'module': 'lite0', 'score': 0.5}]
     """
     import pandas as pd
 
@@ -340,7 +413,7 @@ def read_frame(path: Path, *, failed: str = "", **csv: Any) -> "pd.DataFrame":
                 if b"\0" in chunk:
                     raise ValueError("it holds null bytes, so it is no text in UTF-8")
         with warnings.catch_warnings():
-            # Rows that are all wider than the header would lose their first or last cells.
+            # Without this, rows wider than the header would silently lose cells.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table: pd.DataFrame = pd.read_csv(path, low_memory=False, index_col=False, **csv)
         return table
@@ -355,6 +428,6 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
         raise ModtoolsError(f"file {path} needs pyarrow: pip install pyarrow.") from None
     with parquet.ParquetFile(path) as file:
         n_cells = file.metadata.num_rows * file.metadata.num_columns
-    _check_unpacked(f"file {path}", packed=path.stat().st_size, unpacked=n_cells * _BYTES_A_CELL)
+    _check_unpacked(f"file {path}", packed=path.stat().st_size, unpacked=n_cells * _BYTES_PER_CELL)
     table: pd.DataFrame = pd.read_parquet(path)
     return table

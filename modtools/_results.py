@@ -1,4 +1,4 @@
-"""Results: declared columns become text, HTML, JSON and CSV, the same way for every result."""
+"""Base class of results: declared columns become text, HTML, JSON and CSV."""
 
 import math
 import os
@@ -34,11 +34,11 @@ class Column(NamedTuple):
     Attributes
     ----------
     heading : str
-        What stands above it, with the unit.
+        Heading, with the unit.
     text : callable
-        Makes the cell of the values below.
+        Returns the text of a cell, given the values of the columns `names`.
     names : tuple of str
-        Columns of the frame whose values the cell shows.
+        Columns of the frame that the cell shows.
 
     Examples
     --------
@@ -52,12 +52,12 @@ class Column(NamedTuple):
     names: tuple[str, ...]
 
     def cell(self, row: Mapping[Any, Any]) -> str:
-        """Return the text of one row of the frame."""
+        """Return the text of the cell in one row of the frame."""
         return self.text(*(row[name] for name in self.names))
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, without the sign.
+    """Return a fraction as text in percent, without the percent sign.
 
     >>> percent(0.8412)
     '84.1'
@@ -66,7 +66,7 @@ def percent(share: float) -> str:
 
 
 def percent_interval(low: float, high: float) -> str:
-    """Return two shares as an interval in percent.
+    """Return the interval between two fractions as text in percent.
 
     >>> percent_interval(0.8, 0.9)
     '[80.0, 90.0]'
@@ -75,7 +75,7 @@ def percent_interval(low: float, high: float) -> str:
 
 
 def interval_text(low: float, high: float, form: str) -> str:
-    """Return an interval that may be open, each end in the form of a format string.
+    """Return an interval as text, with ∞ for infinite ends.
 
     >>> interval_text(1.25, float("inf"), "{:.1f}")
     '[1.2, ∞]'
@@ -85,7 +85,7 @@ def interval_text(low: float, high: float, form: str) -> str:
 
 
 def where_known(text: Callable[..., str]) -> Callable[..., str]:
-    """Return the same text for a column that has missing values; their cells are empty.
+    """Return a cell function that leaves cells with missing values empty.
 
     >>> where_known(percent)(0.5), where_known(percent)(None)
     ('50.0', '')
@@ -100,26 +100,26 @@ def where_known(text: Callable[..., str]) -> Callable[..., str]:
 
 
 class Result(ABC):
-    """What a function of modtools found: a tidy frame that prints, travels and names its making.
+    """Base class of results: a tidy data frame with its settings, run time and versions.
 
-    A result declares its columns; text, notebook HTML, JSON and CSV follow. The JSON of every
-    result has the same keys: kind (the name of the class, such as "label_efficiency"), settings,
-    versions, seconds, columns (names of those of `frame`) and rows (those of `frame`). What one
-    class of results has beside its rows stands under extra.
+    A subclass declares its columns; text, notebook HTML, JSON and CSV follow from them. The JSON of
+    every result has the same keys: kind (the name of the class, such as "label_efficiency"),
+    settings, versions, seconds, columns (column names of `frame`) and rows (rows of `frame`). A
+    class may add further data under extra.
 
     Parameters
     ----------
     settings : mapping
-        What was asked.
+        Arguments of the computation.
     seconds : float
-        Wall time.
+        Wall-clock time in seconds.
 
     Attributes
     ----------
     settings : dict
-        As given.
+        Arguments of the computation.
     seconds : float
-        As given.
+        Wall-clock time in seconds.
     versions : dict
         Versions of modtools, torch, scikit-learn, numpy and Python.
 
@@ -158,17 +158,17 @@ class Result(ABC):
 
     @abstractmethod
     def frame(self) -> "pd.DataFrame":
-        """Return all rows as a table.
+        """Return all rows as a data frame.
 
         Returns
         -------
         pandas.DataFrame
-            A copy; changing it changes nothing here.
+            A copy; changing it does not change the result.
         """
 
     @abstractmethod
     def title(self) -> str:
-        """Return one line that says what this is.
+        """Return a one-line title.
 
         Returns
         -------
@@ -177,38 +177,38 @@ class Result(ABC):
         """
 
     def notes(self) -> list[str]:
-        """Return what a reader of the table should know.
+        """Return notes for the reader of the table, such as caveats.
 
         Returns
         -------
         list of str
-            Sentences; empty where there is nothing to say.
+            Sentences; may be empty.
         """
         return []
 
     @abstractmethod
     def _columns(self) -> list[Column]:
-        """Return the columns that are printed."""
+        """Return the columns of the printed table."""
 
     def _shown(self) -> "pd.DataFrame":
-        """Return the rows that are printed; by default all."""
+        """Return the rows of the printed table; by default all."""
         return self.frame()
 
     def _lines_below(self) -> list[str]:
-        """Return what is printed below the table; by default the notes."""
+        """Return the lines printed below the table; by default the notes."""
         return self.notes()
 
     def _extra(self) -> dict[str, Any]:
-        """Return what JSON holds beside the rows; by default nothing."""
+        """Return further data for the JSON document; by default none."""
         return {}
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return what is printed: a header with units, and rows of text.
+        """Return the printed table as text: a header with units, and rows of cells.
 
         Returns
         -------
         header : list of str
-            Column names; columns without any text are left out.
+            Column headings; columns whose cells are all empty are left out.
         rows : list of list of str
             Cells.
         """
@@ -216,18 +216,16 @@ class Result(ABC):
         cells = [
             [column.cell(row) for column in columns] for row in self._shown().to_dict("records")
         ]
-        used = [
-            place for place in range(len(columns)) if not cells or any(row[place] for row in cells)
-        ]
+        used = [c for c in range(len(columns)) if not cells or any(row[c] for row in cells)]
         return [columns[c].heading for c in used], [[row[c] for c in used] for row in cells]
 
     def document(self, **extra: Any) -> dict[str, Any]:
-        """Return what `to_json` writes, before it is text.
+        """Return the JSON document as a dict, before `to_json` turns it into text.
 
         Parameters
         ----------
         **extra
-            More to stand under extra.
+            Further entries under extra.
 
         Returns
         -------
@@ -268,7 +266,7 @@ class Result(ABC):
         Returns
         -------
         str
-            The CSV text, in which no cell is a formula of a spreadsheet.
+            The CSV text; no cell can act as a spreadsheet formula.
         """
         text = csv_text(self.frame())
         if path is not None:
@@ -288,7 +286,7 @@ class Result(ABC):
 
 
 def html_of(text: str) -> str:
-    """Return what an object prints as HTML, for notebooks.
+    """Return printed text as HTML, for notebooks.
 
     >>> html_of("Task <a>")
     '<pre>Task &lt;a&gt;</pre>'
@@ -304,14 +302,14 @@ def _first_rows(rows: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], str
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """Return an aligned table: the first column to the left, the others to the right.
+    """Return a table as aligned text: the first column flush left, the others flush right.
 
     Parameters
     ----------
     header : sequence of str
         Column names with their units.
     rows : sequence of sequences of str
-        Cells; rows beyond the twentieth are counted, not shown.
+        Cells; at most 20 rows are shown, the others are counted.
     title : str, optional
         A line above the table.
 
@@ -341,14 +339,14 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: s
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """Return the same table as HTML, for notebooks; cell text is escaped.
+    """Return a table as HTML, for notebooks; cell text is escaped.
 
     Parameters
     ----------
     header : sequence of str
         Column names with their units.
     rows : sequence of sequences of str
-        Cells; rows beyond the twentieth are counted, not shown.
+        Cells; at most 20 rows are shown, the others are counted.
     title : str, optional
         The caption.
 

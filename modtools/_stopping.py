@@ -1,4 +1,4 @@
-"""How a command ends on Ctrl-C, SIGTERM or SIGHUP: at any moment, in one line, without orphans."""
+"""How a command ends on Ctrl-C, SIGTERM or SIGHUP: with a one-line message, without orphans."""
 
 import _thread
 import atexit
@@ -23,18 +23,18 @@ _running: "list[Stop]" = []
 
 
 class Stop:
-    """What a command does with a signal that asks it to end.
+    """Handler of the signals that ask a command to end.
 
-    While it works the first one raises `KeyboardInterrupt`, so that all that is open is closed.
-    Before, when only modules are imported, and afterwards it ends the process on the spot, as a
-    second one does, and as the clock does where something holds the interrupt back.
+    While the command works, the first signal raises `KeyboardInterrupt`, so that open files are
+    closed. Before that (during imports) and afterwards, a signal ends the process at once. So do a
+    second signal, and a timeout if the interrupt has no effect.
 
-    Only the command installs this. Signals that were ignored stay so, as under nohup.
+    Only the command line installs it. Ignored signals stay ignored, as under nohup.
 
     Attributes
     ----------
     code : int or None
-        Exit code: 128 and the number of the first signal, None where none came.
+        Exit code: 128 plus the number of the first signal; None without a signal.
     is_ending : bool
         Whether the interrupt was raised.
     """
@@ -43,10 +43,10 @@ class Stop:
         self.code: int | None = None
         self.is_ending = False
         self._is_working = False
-        self._is_said = False
+        self._is_printed = False
 
     def install(self) -> None:
-        """Answer the signals of this process from now on."""
+        """Handle the signals of this process from now on."""
         _running[:] = [self]
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
@@ -56,36 +56,36 @@ class Stop:
         threading.excepthook = self._in_thread
 
     def begin(self) -> None:
-        """From here on there is something to close."""
+        """Mark the start of the work: from here on there may be open files to close."""
         self._is_working = True
 
     def finish(self) -> None:
-        """From here on there is nothing left to close."""
+        """Mark the end of the work: nothing is left to close."""
         self._is_working = False
 
     def note(self, number: int) -> None:
-        """Remember the first signal."""
+        """Record the exit code of the first signal."""
         if self.code is None:
             self.code = 128 + number
 
     def begin_to_end(self) -> None:
-        """Note that the interrupt is raised; what hinders it has some seconds."""
+        """Record that the interrupt is raised, and start the timeout."""
         self.is_ending = True
-        # Without the locks of threading, one of which the signal may have found taken.
+        # Not `threading`: the signal may have interrupted code that holds one of its locks.
         _thread.start_new_thread(self._leave_in_time, ())
 
     def say(self, text: str = STOPPED) -> None:
-        """Print why it ends, once."""
-        if not self._is_said:
-            with suppress(OSError):  # nobody may be there to read it
+        """Print the reason on stderr, once."""
+        if not self._is_printed:
+            with suppress(OSError):  # stderr may be closed
                 os.write(_STDERR, f"{text}\n".encode())
-            self._is_said = True
+            self._is_printed = True
 
     def end(self) -> NoReturn:
-        """End when all is closed that was open.
+        """End the process after open files were closed.
 
-        Not as other programs: Python kills itself by Ctrl-C, with the exit code of that, where the
-        interrupt was raised inside of exec, and its last moments are without these handlers.
+        The normal exit of Python is avoided: after an interrupt inside `exec` it kills itself with
+        SIGINT, and these handlers are gone by then.
         """
         self.say()
         atexit._run_exitfuncs()
@@ -100,7 +100,7 @@ class Stop:
         raise KeyboardInterrupt
 
     def _leave(self) -> NoReturn:
-        """End on the spot, and all worker processes with it."""
+        """End the process and all its workers at once."""
         self.say()
         if os.isatty(_STDERR):
             with suppress(OSError):
@@ -115,28 +115,28 @@ class Stop:
         time.sleep(_PATIENCE_SECONDS)
         self._leave()
 
-    def _unraisable(self, found: Any) -> None:
-        """Keep the interrupt where Python would print and forget it, as in a finaliser."""
-        if self.is_ending and issubclass(found.exc_type, KeyboardInterrupt):
+    def _unraisable(self, error: Any) -> None:
+        """End on an interrupt that Python would print and ignore, as in a finaliser."""
+        if self.is_ending and issubclass(error.exc_type, KeyboardInterrupt):
             self._leave()
         if not self.is_ending:
-            sys.__unraisablehook__(found)
+            sys.__unraisablehook__(error)
 
-    def _in_thread(self, found: Any) -> None:
-        """Say nothing of helper threads that lose their workers when those are ended."""
+    def _in_thread(self, error: Any) -> None:
+        """Print no errors of helper threads whose workers have been ended."""
         if not self.is_ending:
-            threading.__excepthook__(found)
+            threading.__excepthook__(error)
 
 
 def running_stop() -> Stop | None:
-    """Return what the command that is running here does with signals, None in a library."""
+    """Return the signal handler of the running command; None if modtools is used as a library."""
     return _running[0] if _running else None
 
 
 def interruptible() -> dict[int, Any]:
     """Return the signals that raise an interrupt in this thread, with their handlers.
 
-    That is Ctrl-C, unless it is ignored, and within the command also what else asks it to end.
+    These are SIGINT (Ctrl-C), unless it is ignored, and within a command also SIGTERM and SIGHUP.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}

@@ -1,4 +1,4 @@
-"""Names of the arrays that every room passes on, and how other objects are told from them."""
+"""Type aliases of arrays, and protocols that recognise array-like objects."""
 
 import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
@@ -26,18 +26,18 @@ ClassCodes: TypeAlias = NDArray[np.intp]  # one whole number from 0 per example
 
 
 def is_tensor(value: Any) -> "TypeGuard[Tensor]":
-    """Return whether a value is a tensor of torch, which is not loaded to find out.
+    """Return whether a value is a torch tensor, without importing torch.
 
     >>> is_tensor(np.zeros(3))
     False
     """
-    # There is no tensor before torch is loaded; while another thread loads it, it has no classes.
+    # Without torch loaded there are no tensors; while another thread imports it, it lacks Tensor.
     return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
 
 
 @runtime_checkable
 class SupportsArray(Protocol):
-    """What can be read as an array: arrays, tensors, columns and frames."""
+    """An object that numpy can read as an array: arrays, tensors, columns and data frames."""
 
     def __array__(self) -> NDArray[Any]:
         """Return the values."""
@@ -56,7 +56,7 @@ class SparseLike(Protocol):
 
 @runtime_checkable
 class ColumnLike(Protocol):
-    """A column or a frame of pandas, or of another library of tables."""
+    """A column or a data frame of pandas or a similar library."""
 
     def to_numpy(self) -> Any:
         """Return the values as an array."""
@@ -64,7 +64,7 @@ class ColumnLike(Protocol):
 
 @runtime_checkable
 class FrameLike(Protocol):
-    """A frame or a column of pandas, which writes itself as JSON."""
+    """A pandas data frame or column, which can be written as JSON."""
 
     def to_json(self, *, orient: Any, double_precision: int) -> Any:
         """Return the rows as JSON."""

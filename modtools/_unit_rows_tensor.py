@@ -1,4 +1,4 @@
-"""Rows of length 1 as one torch operation: loaded only where tensors are mapped."""
+"""Normalisation of rows to length 1 as one torch operation; imported only if tensors are used."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["unit_rows"]
 class _UnitRows(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, positive_part: bool) -> Tensor:
-        # The largest entry is divided out first, so that no square vanishes or overflows.
+        # Divided by the largest entry first, so that squares neither underflow nor overflow.
         unit = rows.relu() if positive_part else rows.clone()
         largest = (unit if positive_part else unit.abs()).amax(dim=1, keepdim=True)
         largest = largest.where(largest > 0, 1.0)
@@ -29,19 +29,29 @@ class _UnitRows(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         unit, length = ctx.saved_tensors
-        # New memory costs more than arithmetic here, so that one buffer serves every step.
+        # Allocation costs more than arithmetic here, so one buffer is reused.
         slope = unit * gradient
         along = slope.sum(dim=1, keepdim=True)
         torch.addcmul(gradient, unit, along, value=-1, out=slope).div_(length)
-        if ctx.positive_part:  # 0 where the row was not > 0
+        if ctx.positive_part:  # 0 where the input was not > 0
             torch.ops.aten.threshold_backward.grad_input(slope, unit, 0, grad_input=slope)
         return slope, None
 
 
 def unit_rows(rows: Tensor, *, positive_part: bool = False) -> Tensor:
-    """Divide each row by its length; a zero row stays zero, and its length counts as 1.
+    """Divide each row by its length; a zero row stays zero.
 
-    With `positive_part`, negative entries become 0 first, in the same operation.
+    Parameters
+    ----------
+    rows : Tensor of shape (n_samples, n_features)
+        Features; other types than floats become float64.
+    positive_part : bool, default=False
+        Whether negative entries are set to 0 first.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        Rows of length 1. The gradient treats the length of a zero row as 1.
 
     Examples
     --------

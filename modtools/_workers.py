@@ -1,4 +1,4 @@
-"""Worker processes that end with the one that started them, and leave Ctrl-C to it."""
+"""Worker processes that end with their parent process, and leave Ctrl-C to it."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ _watched: list[int] = []
 
 
 def check_jobs(n_jobs: int | None) -> None:
-    """Raise unless `n_jobs` is what joblib takes for a number of processes.
+    """Raise unless `n_jobs` is a number of processes as joblib defines it.
 
     >>> check_jobs(None), check_jobs(-1)
     (None, None)
@@ -33,17 +33,22 @@ def check_jobs(n_jobs: int | None) -> None:
 
 
 def in_worker(parent: int, work: Callable[..., Result], *arguments: object) -> Result:
-    """Do some work, in a process that ends soon after its parent does, even if that is killed.
+    """Call a function in a worker process that ends soon after its parent, even a killed one.
 
     Parameters
     ----------
     parent : int
-        Number of the process that asks for it. Where that is this one, or one that did not start
-        this one, as on a cluster, nothing is watched.
+        Process id of the caller. The process is not watched if it is this process, or did not start
+        this one, as on a cluster.
     work : callable
-        What is done.
+        The function.
     *arguments
         Its arguments.
+
+    Returns
+    -------
+    object
+        What `work` returned.
 
     Examples
     --------
@@ -64,10 +69,10 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def starting_workers(n_jobs: int | None) -> Iterator[None]:
-    """Start processes in this block that do not see what the terminal sends to all of a command.
+    """Block the terminal's signals in processes that are started inside the block.
 
-    The parent sees it and ends them; they would each print a traceback. Processes inherit what is
-    blocked, from their first instruction on.
+    The parent receives the signals and ends its workers; otherwise each of them would print a
+    traceback. Processes inherit the blocked signals from their first instruction on.
     """
     if n_jobs in (None, 1) or not hasattr(signal, "pthread_sigmask"):
         yield
@@ -75,7 +80,7 @@ def starting_workers(n_jobs: int | None) -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
         _start_trackers()
-        # Again, because the start of a tracker ends the block of Ctrl-C.
+        # Again, because starting a tracker unblocks SIGINT.
         signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
         yield
     finally:
@@ -83,10 +88,9 @@ def starting_workers(n_jobs: int | None) -> Iterator[None]:
 
 
 def _start_trackers() -> None:
-    """Start the processes that clean up behind joblib, which otherwise start with its workers.
+    """Start joblib's resource trackers, which otherwise start together with its workers.
 
-    They say on stderr what they clean up behind a process that was killed; that is their work, and
-    no news.
+    Their warnings about resources of killed processes are silenced: cleaning up is their purpose.
     """
     from multiprocessing import resource_tracker
 

@@ -1,4 +1,4 @@
-"""How results leave: JSON of one shape that names versions, files that are written atomically."""
+"""Output of results: JSON of one form, with versions, and files that are written atomically."""
 
 import json
 import os
@@ -24,15 +24,15 @@ _PACKAGES: Final = ("torch", "scikit-learn", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of modtools, torch, scikit-learn, numpy and Python; nothing is imported.
+    """Return the versions of modtools, torch, scikit-learn, numpy and Python, without importing.
 
     Examples
     --------
     >>> sorted(versions())
     ['modtools', 'numpy', 'python', 'scikit-learn', 'torch']
     """
-    found = {name: version(name) for name in _PACKAGES}
-    return {"modtools": __version__, "python": platform.python_version(), **found}
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"modtools": __version__, "python": platform.python_version(), **packages}
 
 
 def json_document(
@@ -43,26 +43,25 @@ def json_document(
     seconds: float,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what the JSON of every result and every command holds.
+    """Return the JSON document of a result, the same form for all results and commands.
 
     Parameters
     ----------
     kind : str
-        What it is, such as "ranking".
+        Kind of result, such as "ranking".
     rows : pandas.DataFrame
         The table.
     settings : mapping
-        What was asked.
+        Arguments of the computation.
     seconds : float
-        Wall time.
+        Wall-clock time in seconds.
     extra : mapping, optional
-        What this kind has beside its table.
+        Further data of this kind of result.
 
     Returns
     -------
     dict
-        kind, settings, versions, seconds, columns (their names), rows, and extra where there is
-        any.
+        kind, settings, versions, seconds, columns (their names), rows, and extra if there is any.
 
     Examples
     --------
@@ -83,9 +82,9 @@ def json_document(
 
 
 def json_text(content: Mapping[str, Any]) -> str:
-    """Return `content` with the versions as indented JSON; missing numbers become null.
+    """Return `content` and the versions as indented JSON; missing numbers become null.
 
-    Data frames become lists of rows, numpy numbers plain ones.
+    Data frames become lists of rows, numpy numbers become plain numbers.
 
     Examples
     --------
@@ -105,15 +104,27 @@ def _plain(value: Any) -> Any:
 
 
 def write_file(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write `content` to `path` atomically and return the path; text becomes UTF-8.
+    """Write `content` to `path` atomically and return the path; text is encoded as UTF-8.
 
-    Links are followed, and a file that is there keeps its mode and owner. What is no file, such as
-    a device or a pipe, is written into.
+    Links are followed, and an existing file keeps its mode and owner. Devices and pipes are written
+    into.
+
+    Parameters
+    ----------
+    path : path-like
+        Destination; missing folders are made.
+    content : str or bytes
+        Content of the file.
+
+    Returns
+    -------
+    Path
+        The path, with ``~`` replaced by the home folder.
 
     Raises
     ------
     ModtoolsError
-        The place cannot be written, which is said with its name; nothing is left behind.
+        The path cannot be written; no partial file is left.
 
     Examples
     --------

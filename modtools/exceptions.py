@@ -1,4 +1,4 @@
-"""The one error and the one warning that modtools raises on its own account."""
+"""The errors and the warning that modtools raises."""
 
 import os
 import sys
@@ -23,50 +23,55 @@ __all__ = [
 ]
 
 Arguments = ParamSpec("Arguments")
-Found = TypeVar("Found")
+Returned = TypeVar("Returned")
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 WARNING_CODES: Final[dict[str, str]] = {
     "MT001": "features carry no variation, so a score is at its documented limit",
     "MT002": "a cache entry is damaged or cannot be read, and is computed again",
-    "MT003": "a score sits at its maximum for any labels because rows are too few",
+    "MT003": "a score is at its maximum for any labels because there are too few examples",
     "MT004": "the evidence of every target column is maximal at the edge of the search",
     "MT005": "an iterative fit stopped before it converged",
-    "MT006": "a method had to adapt to a class with few rows",
+    "MT006": "a method had to adapt to a class with few examples",
     "MT007": "features could not be kept in the cache",
     "MT008": "sums of products lost digits that scores which invert the scatter need",
 }
 
 
 _OF_FEATURES: Final = "MT007"
-# What was said of features in this call; None outside functions that say it once.
-_SAID: ContextVar[set[str] | None] = ContextVar("_SAID", default=None)
+# Warnings about features that this call has already shown; None outside `warns_once`.
+_SHOWN: ContextVar[set[str] | None] = ContextVar("_SHOWN", default=None)
 
 
 class ModtoolsError(ValueError):
-    """Bad input, reported once: argument, rule, what came and where, what to do.
+    r"""Bad input. The message names the argument, the rule, the value and its place, and a remedy.
 
-    Its text is one line, also where it quotes something of several lines, and names in it cannot
-    give orders to a terminal: their control characters are shown.
+    The message is a single line, even where it quotes text of several lines. Control characters in
+    names are shown as escapes, so that they cannot change the terminal.
+
+    Examples
+    --------
+    >>> str(ModtoolsError("k must be at least 1;\ngot 0."))
+    'k must be at least 1; got 0.'
     """
 
     def __init__(self, text: str = "") -> None:
         super().__init__(" ".join(line.strip() for line in text.splitlines()) or text)
 
     def __str__(self) -> str:
-        # Not that of the next class: KeyError, the base of a child, shows its text in quotes.
+        # Not `super().__str__`: a subclass that also derives from KeyError would add quotes.
         return terminal_text(Exception.__str__(self), keep="\n\t")
 
 
 class ModuleError(ModtoolsError):
-    """A `ModtoolsError` whose text names the module, so that nobody need name it again."""
+    """A `ModtoolsError` whose message already names the module."""
 
 
 class UnusableInputError(ModtoolsError):
-    """Entries that nothing can be computed from: not finite, or too large or small for products."""
+    """Values that are not finite, or whose products would overflow or underflow."""
 
 
 class ModtoolsWarning(UserWarning):
-    """A result that is correct but easily misread; its text starts with a code."""
+    """A correct result that is easily misread; the message starts with a code (`WARNING_CODES`)."""
 
 
 def warn(code: str, text: str) -> None:
@@ -79,6 +84,11 @@ def warn(code: str, text: str) -> None:
     text : str
         What happened, and what to read or do instead.
 
+    Raises
+    ------
+    KeyError
+        An unknown code.
+
     Examples
     --------
     >>> import warnings
@@ -90,18 +100,20 @@ def warn(code: str, text: str) -> None:
     """
     if code not in WARNING_CODES:
         raise KeyError(code)
-    shown = terminal_text(text, keep="\n\t")
-    message = f"{code}: {shown}"
-    said = _SAID.get()
-    if said is not None and code == _OF_FEATURES:
-        if message in said:
+    escaped = terminal_text(text, keep="\n\t")
+    message = f"{code}: {escaped}"
+    shown_before = _SHOWN.get()
+    if shown_before is not None and code == _OF_FEATURES:
+        if message in shown_before:
             return
-        said.add(message)
+        shown_before.add(message)
     warnings.warn(message, ModtoolsWarning, stacklevel=_callers_level())
 
 
-def warns_once(function: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
-    """Make a function that reads the same features many times warn about each once a call.
+def warns_once(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """Make a function that reads the same features many times warn only once per call.
+
+    Only repeats of one and the same warning MT007 are suppressed.
 
     >>> @warns_once
     ... def read_twice():
@@ -114,12 +126,12 @@ def warns_once(function: Callable[Arguments, Found]) -> Callable[Arguments, Foun
     """
 
     @wraps(function)
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Found:
-        before = _SAID.set(set())
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+        before = _SHOWN.set(set())
         try:
             return function(*args, **kwargs)
         finally:
-            _SAID.reset(before)
+            _SHOWN.reset(before)
 
     return run
 

@@ -1,4 +1,4 @@
-"""The contracts of modtools, as checks for what users add themselves."""
+"""Contract checks for scores and proxy objectives that users add themselves."""
 
 from modtools.testing._check_proxy import check_proxy
 from modtools.testing._check_score import check_score

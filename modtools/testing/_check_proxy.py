@@ -1,4 +1,4 @@
-"""The contract of a proxy objective, as a check that anyone can run on their own."""
+"""`check_proxy`: the contract of a proxy objective, as a check for one's own."""
 
 import copy
 from collections.abc import Callable
@@ -66,12 +66,12 @@ def _keeps_inputs(example: _Example) -> str:
     return "" if example.value(features, codes) == first else "two calls give two values"
 
 
-def _ignores_row_order(example: _Example) -> str:
+def _ignores_order(example: _Example) -> str:
     order = torch.arange(len(example.codes)).flip(0)
     turned = _Example(example.proxy, example.features, example.codes, example.inputs[order])
-    found = turned.value(example.features[order], example.codes[order])
+    value = turned.value(example.features[order], example.codes[order])
     expected = example.value(example.features)
-    return f"reversed rows give {found}, not {expected}" if _differs(found, expected) else ""
+    return f"reversed examples give {value}, not {expected}" if _differs(value, expected) else ""
 
 
 def _gradient_is_right(example: _Example) -> str:
@@ -80,10 +80,10 @@ def _gradient_is_right(example: _Example) -> str:
     step = _STEP * direction
     ahead, behind = example.features + step, example.features - step
     expected = (example.value(ahead) - example.value(behind)) / (2 * _STEP)
-    found = float((example.gradient(example.features) * direction).sum())
-    if abs(found - expected) <= 1e-4 * max(1.0, abs(expected)):
+    slope = float((example.gradient(example.features) * direction).sum())
+    if abs(slope - expected) <= 1e-4 * max(1.0, abs(expected)):
         return ""
-    return f"the slope along a direction is {found}, finite differences give {expected}"
+    return f"the slope along a direction is {slope}, finite differences give {expected}"
 
 
 def _needs_pairs_only(example: _Example) -> str:
@@ -96,8 +96,8 @@ def _needs_pairs_only(example: _Example) -> str:
         "renamed classes": 7 - 3 * example.codes,
     }
     for what, labels in forms.items():
-        if _differs(found := example.value(example.features, labels), expected):
-            return f"{what} give {found}, not {expected}"
+        if _differs(value := example.value(example.features, labels), expected):
+            return f"{what} give {value}, not {expected}"
     return ""
 
 
@@ -105,9 +105,9 @@ def _is_finite_at_limits(example: _Example) -> str:
     codes = example.codes
     limits = {
         "zero features": (torch.zeros_like(example.features), codes),
-        "equal rows": (torch.ones_like(example.features), codes),
+        "equal features": (torch.ones_like(example.features), codes),
         "a batch of one class": (example.features, torch.zeros_like(codes)),
-        "a batch without a second row of any class": (example.features[:3], codes[:3]),
+        "a batch of singleton classes": (example.features[:3], codes[:3]),
     }
     for what, (features, labels) in limits.items():
         value = torch.tensor(example.value(features, labels))
@@ -141,7 +141,7 @@ def _descends(example: _Example) -> str:
 _CHECKS: dict[str, Callable[[_Example], str]] = {
     "a scalar loss": _is_a_scalar_loss,
     "inputs stay as they are": _keeps_inputs,
-    "the order of rows does not matter": _ignores_row_order,
+    "the order of rows does not matter": _ignores_order,
     "the gradient is right": _gradient_is_right,
     "pairs are enough where pairs are required": _needs_pairs_only,
     "finite at the limits": _is_finite_at_limits,
@@ -160,26 +160,29 @@ def _example(proxy: Proxy) -> _Example:
 
 
 def check_proxy(proxy: Proxy, *, except_for: dict[str, str] | None = None) -> None:
-    """Check a proxy objective against the contract that the built-in ones keep.
+    """Check a proxy objective against the contract of the built-in ones.
 
-    It is tried on 12 rows of 6 features in 3 classes (codes 0, 1, 2), four rows each. The loss is
-    a finite scalar whose gradient agrees with finite differences; inputs are left alone; the order
-    of rows does not matter; a proxy that requires pairs gives the same for all pairs as for
-    classes; zero and equal rows and batches without pairs of one kind stay finite; half-precision
-    features give a float32 loss; a step against the gradient helps, and no loss is below the
-    optimum.
+    The proxy is tried on 12 examples with 6 features, four of each of 3 classes (codes 0, 1, 2):
+
+    - The loss is a finite scalar, and its gradient agrees with finite differences.
+    - Inputs are not changed, two calls agree, and the order of examples does not matter.
+    - A proxy that requires pairs gives the same loss for all pairs as for the classes.
+    - The loss stays finite for zero or equal features, and without pairs of one kind.
+    - Half-precision features give a float32 loss.
+    - A small step against the gradient reduces the loss, which is not below the optimum.
 
     Parameters
     ----------
     proxy : Proxy
-        An object for 6 features and 3 classes; it is copied, not changed.
+        A proxy for 6 features and 3 classes; it is copied, not changed.
     except_for : dict, optional
-        Checks that are known not to hold, with the reason: ``{title of the check: reason}``.
+        Checks that are skipped, with the reason: ``{title of the check: reason}``.
 
     Raises
     ------
     ModtoolsError
-        Names every check that failed, and why; or an unknown check in `except_for`.
+        A check failed (the message lists all that failed, with reasons), or `except_for` names an
+        unknown check.
 
     Examples
     --------

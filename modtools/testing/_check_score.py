@@ -1,4 +1,4 @@
-"""The contract of a transferability score, as a check that anyone can run on their own."""
+"""`check_score`: the contract of a transferability score, as a check for one's own."""
 
 import math
 import warnings
@@ -20,7 +20,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class _Example:
-    """Inputs on which a score is tried."""
+    """Inputs of a score."""
 
     features: NDArray[np.float64]
     labels: NDArray[Any]
@@ -34,8 +34,8 @@ class _Example:
             )
         return result[name]
 
-    def with_rows(self, rows: Any) -> "_Example":
-        return _Example(self.features[rows], self.labels[rows], self.probabilities[rows])
+    def in_order(self, order: Any) -> "_Example":
+        return _Example(self.features[order], self.labels[order], self.probabilities[order])
 
     def with_labels(self, labels: NDArray[Any]) -> "_Example":
         return _Example(self.features, labels, self.probabilities)
@@ -80,10 +80,12 @@ def _keeps_global_seed(name: str, example: _Example) -> str:
     return "" if str(before) == str(after) else "the global random state was touched"
 
 
-def _ignores_row_order(name: str, example: _Example) -> str:
-    rows = np.random.default_rng(1).permutation(len(example.labels))
-    found, expected = example.with_rows(rows).value(name), example.value(name)
-    return "" if _close(found, expected) else f"another order of rows gives {found}, not {expected}"
+def _ignores_order(name: str, example: _Example) -> str:
+    order = np.random.default_rng(1).permutation(len(example.labels))
+    value, expected = example.in_order(order).value(name), example.value(name)
+    if _close(value, expected):
+        return ""
+    return f"another order of examples gives {value}, not {expected}"
 
 
 def _ignores_label_names(name: str, example: _Example) -> str:
@@ -91,9 +93,9 @@ def _ignores_label_names(name: str, example: _Example) -> str:
         return ""
     expected = example.value(name)
     for names in (np.array([9, -4, 700]), np.array(["z", "a", "m"])):
-        found = example.with_labels(names[example.labels]).value(name)
-        if not _close(found, expected):
-            return f"classes renamed to {names.tolist()} give {found}, not {expected}"
+        value = example.with_labels(names[example.labels]).value(name)
+        if not _close(value, expected):
+            return f"classes renamed to {names.tolist()} give {value}, not {expected}"
     return ""
 
 
@@ -103,7 +105,7 @@ def _is_finite_at_limits(name: str, example: _Example) -> str:
         "all-zero features": np.zeros_like(features),
         "a constant column": np.column_stack([features, np.ones(len(features))]),
         "features of size 1e-9": features * 1e-9,
-        "fewer rows than features": np.random.default_rng(2).normal(size=(len(features), 120)),
+        "fewer examples than features": np.random.default_rng(2).normal(size=(len(features), 120)),
     }
     for what, changed in limits.items():
         try:
@@ -111,23 +113,23 @@ def _is_finite_at_limits(name: str, example: _Example) -> str:
         except NotFiniteScoreError as error:
             return f"{what}: {error}"
         except ModtoolsError:
-            continue  # a score may refuse what it is not defined for
+            continue  # a score may reject what it is not defined for
     return ""
 
 
 def _prefers_signal(name: str, example: _Example) -> str:
-    rows = np.random.default_rng(3).permutation(len(example.labels))
-    found, noise = example.value(name), example.with_labels(example.labels[rows]).value(name)
-    if found > noise:
+    order = np.random.default_rng(3).permutation(len(example.labels))
+    value, noise = example.value(name), example.with_labels(example.labels[order]).value(name)
+    if value > noise:
         return ""
-    return f"shuffled labels score {noise}, true labels {found}; higher must be better"
+    return f"shuffled labels score {noise}, true labels {value}; higher must be better"
 
 
 _CHECKS: dict[str, Callable[[str, _Example], str]] = {
     "inputs stay as they are": _keeps_inputs,  # first: the others would hide a change
     "one input, one value": _repeats,
     "the global seed is left alone": _keeps_global_seed,
-    "the order of rows does not matter": _ignores_row_order,
+    "the order of rows does not matter": _ignores_order,
     "the names of classes do not matter": _ignores_label_names,
     "finite at the limits": _is_finite_at_limits,
     "true labels beat shuffled ones": _prefers_signal,
@@ -144,23 +146,27 @@ def _failures(entry: Score, except_for: set[str]) -> Iterator[str]:
 
 
 def check_score(candidate: Score | str, *, except_for: dict[str, str] | None = None) -> None:
-    """Check a transferability score against the contract that the built-in ones keep.
+    """Check a transferability score against the contract of the built-in ones.
 
-    One input gives one value; inputs and the global seed are left alone; neither the order of rows
-    nor the names of classes matter; the value is finite (or the score raises) for zero, constant,
-    tiny and wide features; and true labels score higher than shuffled ones.
+    For each kind of labels that the score is defined for:
+
+    - Two calls agree; inputs and the global random state are not changed.
+    - Neither the order of the examples nor the names of the classes matter.
+    - The value is finite, or the score raises, for zero, constant, tiny and wide features.
+    - True labels score higher than shuffled ones.
 
     Parameters
     ----------
     candidate : Score or str
         A registry entry, registered or not, or the name of a registered score.
     except_for : dict, optional
-        Checks that are known not to hold, with the reason: ``{title of the check: reason}``.
+        Checks that are skipped, with the reason: ``{title of the check: reason}``.
 
     Raises
     ------
     ModtoolsError
-        Names every check that failed, and why; or an unknown check in `except_for`.
+        A check failed (the message lists all that failed, with reasons), or `except_for` names an
+        unknown check.
 
     Examples
     --------

@@ -269,14 +269,14 @@ ACCEPTED = "an array, a tensor, a list of str or a torch Dataset"
         (
             (IMAGES, LABELS),
             {"groups": [1, 2]},
-            "groups must be one whole number or str a row, shape (6,); got dtype int64 and shape "
-            "(2,).",
+            "groups must be one whole number or str per example, shape (6,); "
+            "got dtype int64 and shape (2,).",
         ),
         (
             (IMAGES, LABELS),
             {"groups": [0.5] * 6},
-            "groups must be one whole number or str a row, shape (6,); got dtype float64 and shape "
-            "(6,).",
+            "groups must be one whole number or str per example, shape (6,); "
+            "got dtype float64 and shape (6,).",
         ),
         (
             (IMAGES, LABELS),

@@ -62,7 +62,7 @@ BROKEN = {
     "must be a finite scalar with a gradient": lambda loss, x, y: loss.detach(),
     "were changed": overwrite,
     "two calls give two values": lambda loss, x, y: loss + torch.rand(()),
-    "reversed rows give": lambda loss, x, y: loss + x[0].sum(),
+    "reversed examples give": lambda loss, x, y: loss + x[0].sum(),
     "finite differences give": lambda loss, x, y: loss + (x.detach() * x).sum(),
     "a batch of one class give": lambda loss, x, y: loss / (y.max() - y.min()),
     "must give a finite float32 loss": lambda loss, x, y: loss.to(x.dtype),

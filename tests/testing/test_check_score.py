@@ -36,7 +36,7 @@ BROKEN = {
     "two calls give two values": lambda x, y, s: np.random.default_rng().normal(),
     "an input array was changed": in_place,
     "global random state was touched": lambda x, y, s: 0.0 * np.random.normal(),  # noqa: NPY002
-    "another order of rows gives": lambda x, y, s: float(x[0, 0]),
+    "another order of examples gives": lambda x, y, s: float(x[0, 0]),
     "classes renamed to": lambda x, y, s: float(np.sum(y.classes.astype(str) == "0")),
     "must be finite": lambda x, y, s: float(np.log(np.abs(x).sum())),
     "higher must be better": lambda x, y, s: -separation(x, y),

@@ -131,7 +131,7 @@ def test_group_that_holds_a_whole_class_makes_errors():
 
 @pytest.mark.parametrize(
     ("groups", "message"),
-    [([0, 1], "one whole number or str a row"), ([1] * 50, "at least two groups")],
+    [([0, 1], "one whole number or str per example"), ([1] * 50, "at least two groups")],
 )
 def test_bad_groups_are_refused(groups, message):
     with pytest.raises(ModtoolsError, match=message):
