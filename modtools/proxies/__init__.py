@@ -1,4 +1,4 @@
-"""Proxy objectives: losses that train a module from weak labels, without backpropagation to it."""
+"""Proxy objectives: losses that train one module from weak labels, without end-to-end gradients."""
 
 from modtools.proxies._base import Proxy
 from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon

@@ -1,4 +1,4 @@
-"""What every proxy objective is: a loss on the features of one batch."""
+"""Base class of proxy objectives: a loss on the features of a mini-batch."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -25,23 +25,31 @@ ProxyLabels: TypeAlias = Tensor | ArrayLike | Pairs
 
 
 class Proxy(nn.Module):
-    """A proxy objective: a loss to minimise, computed from a module's features and weak labels.
+    """Base class of proxy objectives: losses of a module's features and weak labels, to minimise.
 
-    Call it with the features of a batch and their labels; it returns a scalar to call `backward`
-    on. The loss is computed in float32 (float64 for float64 features), whatever the precision of
-    the features and of autocast.
+    Call it with the features and labels of a batch; it returns a scalar loss for `backward`. The
+    loss is computed in float32 (float64 for float64 features), also for half-precision features
+    and under autocast.
 
     Attributes
     ----------
     required_labels : {"none", "pairs", "classes"}
-        The least it must know: nothing, which pairs of rows are of one class (classes serve too),
-        or the class of each row.
+        The weakest labels it can use: none, which pairs of examples are of the same class (class
+        codes work too), or the class of each example.
     uses_inputs : bool
-        Whether `forward` takes the network's inputs as a third argument, ``inputs=``.
+        Whether `forward` takes the inputs of the network as a third argument, ``inputs=``.
     needs_shape : bool
-        Whether it has a head for features of one shape: training then makes it with the shape of a
-        module's output, ``n_features`` or ``(channels, height, width)``, and the number of classes,
-        and gives it maps as they are. Others are made without arguments and get rows of features.
+        Whether it has a head for features of one shape. Training then creates it with the shape of
+        the module's output, ``n_features`` or ``(channels, height, width)``, and the number of
+        classes, and passes feature maps unchanged. Other proxies are created without arguments and
+        get features of shape (n_samples, n_features).
+
+    Examples
+    --------
+    >>> from modtools.proxies import PROXIES
+    >>> loss = PROXIES["supcon"]()
+    >>> loss.required_labels, isinstance(loss, Proxy)
+    ('pairs', True)
     """
 
     required_labels: ClassVar[RequiredLabels]
@@ -50,11 +58,22 @@ class Proxy(nn.Module):
 
     @abstractmethod
     def optimum(self, labels: ProxyLabels) -> float:
-        """Return the least value that the loss can have with these labels, or a bound on it."""
+        """Return the minimum of the loss for these labels, or a lower bound of it.
+
+        Parameters
+        ----------
+        labels : Tensor or array-like of shape (n_samples,), or Pairs
+            Labels as for `forward`.
+
+        Returns
+        -------
+        float
+            Minimum, or lower bound, of the loss.
+        """
 
 
 def check_rows(features: Any, *, minimum_dims: int = 2, maximum_dims: int = 2) -> Tensor:
-    """Return features as a tensor of at least float32, one row an example."""
+    """Return features as a tensor of at least float32, one row per example."""
     rows = torch.as_tensor(features)
     if not rows.is_floating_point() or not minimum_dims <= rows.ndim <= maximum_dims:
         shape = "(n_samples, n_features)"
@@ -70,7 +89,7 @@ def refuse_pairs(labels: Any, *, proxy: str) -> None:
     """Raise if labels are pairs: the proxy needs classes."""
     if isinstance(labels, Pairs):
         raise ModtoolsError(
-            f"{proxy} needs the class of each row; got Pairs. Pass class codes, or use a proxy "
+            f"{proxy} needs the class of each example; got Pairs. Pass class codes, or use a proxy "
             'that needs only pairs, for example "supcon".'
         )
 
@@ -79,16 +98,16 @@ def check_codes(labels: Any, rows: Tensor, n_classes: int, *, proxy: str) -> Ten
     """Return class codes 0..n_classes-1 (n_samples,) on the device of the rows."""
     refuse_pairs(labels, proxy=proxy)
     codes = as_codes(labels, len(rows))
-    strange = torch.nonzero((codes < 0) | (codes >= n_classes)).ravel()
-    if len(strange):
-        row = int(strange[0])
+    outside = torch.nonzero((codes < 0) | (codes >= n_classes)).ravel()
+    if len(outside):
+        row = int(outside[0])
         raise ModtoolsError(
             f"labels must lie in 0..{n_classes - 1} because n_classes={n_classes}; got "
-            f"{int(codes[row])} in row {row} ({len(strange)} such)."
+            f"{int(codes[row])} in row {row} ({len(outside)} such)."
         )
     return codes.to(rows.device)
 
 
 def nothing(features: Tensor) -> Tensor:
-    """Return a loss of 0 whose gradient is zero, also where features are not finite."""
+    """Return a loss of 0 whose gradient is zero, also for features that are not finite."""
     return features[:0].sum()

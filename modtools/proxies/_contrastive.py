@@ -1,4 +1,4 @@
-"""Kernel proxies that compare exponentials of kernel values."""
+"""Contrastive proxies: functions of exponentials of kernel values."""
 
 import math
 
@@ -19,9 +19,9 @@ _SAFE_SPAN = 60.0  # exp(-60) is far above the smallest float32
 
 
 def _shares(kernel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Overwrite the kernel by each entry's share of the masked sum of exponentials.
+    """Overwrite the kernel by the softmax of its masked entries.
 
-    Returns the shares and the logarithm of the sum, safe for entries of any size.
+    Returns the softmax and the log-sum-exp; neither overflows for entries of any size.
     """
     kernel.masked_fill_(mask == 0, -torch.inf)
     top = kernel.max()
@@ -40,7 +40,7 @@ def _exponentials(kernel: Tensor, relations: Relations, high: float) -> None:
 
 
 def _log_share(kernel: Tensor, relations: Relations, high: float) -> tuple[Tensor, Tensor]:
-    """Return the log share of the pairs of one class and its gradient, from one exponential."""
+    """Return the log share of same-class pairs and its gradient, from one exponential."""
     same = relations.mask("same", kernel.dtype)
     _exponentials(kernel, relations, high)
     positive, total = torch.dot(kernel.view(-1), same.view(-1)), kernel.sum()
@@ -49,19 +49,30 @@ def _log_share(kernel: Tensor, relations: Relations, high: float) -> tuple[Tenso
 
 
 class LogContrastive(KernelProxy):
-    """Minus the log share of the pairs of one class in the sum of exp(kernel / temperature).
+    """Log contrastive loss: minus the log share of same-class pairs in the sum of exponentials.
 
-    `negatives_only`: log mean exp(kernel / temperature) over pairs of different classes. Optimum:
-    log(1 + n_different / n_same exp((k_min - k_max) / temperature)); `negatives_only`:
-    k_min / temperature. At temperature 1, as in the paper, the signal is weak: 0.1 trains better.
-    Registered as ``log_contrastive``.
+    With S and D the ordered pairs of the same class and of different classes, the loss is
+    -log( sum over S of exp(k / temperature) / sum over S and D of exp(k / temperature) ). With
+    `negatives_only` it is log mean over D of exp(k / temperature). Registered as
+    ``log_contrastive``.
+
+    Optimum: log(1 + n_different / n_same exp((k_min - k_max) / temperature)), and with
+    `negatives_only` k_min / temperature. At temperature 1, as in the paper, the gradient is weak;
+    0.1 trains better.
 
     Parameters
     ----------
-    negatives_only, feature_map
-        As in `KernelProxy`.
+    negatives_only : bool, default=False
+        Use pairs of different classes only.
+    feature_map : str, default="relu_normalised"
+        Key of `modtools.transferability.FEATURE_MAPS`.
     temperature : float, default=1.0
         Divides the kernel.
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing deep learning via pairwise learning with kernels", IEEE TNNLS
+    2022 (arXiv 2005.05541).
 
     Examples
     --------
@@ -107,11 +118,17 @@ class LogContrastive(KernelProxy):
 
 
 class Contrastive(LogContrastive):
-    """Minus the share of the pairs of one class in the sum of exp(kernel / temperature).
+    """Contrastive loss: minus the share of same-class pairs in the sum of exp(k / temperature).
 
-    `negatives_only`: the mean of exp(kernel / temperature) over pairs of different classes.
-    Optimum: minus exp of minus that of `LogContrastive`; `negatives_only`: exp(k_min /
-    temperature). Registered as ``contrastive``.
+    It is minus exp(-l) for the loss l of `LogContrastive`, and so is its optimum. With
+    `negatives_only` it is the mean of exp(k / temperature) over pairs of different classes, and the
+    optimum exp(k_min / temperature). Parameters as in `LogContrastive`. Registered as
+    ``contrastive``.
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing deep learning via pairwise learning with kernels", IEEE TNNLS
+    2022 (arXiv 2005.05541).
 
     Examples
     --------
@@ -130,28 +147,31 @@ class Contrastive(LogContrastive):
 
 
 class SupCon(KernelProxy):
-    """Supervised contrastive loss: each row should tell rows of its own class from all others.
+    """Supervised contrastive loss: each example against all others of the batch.
 
-    Mean over rows i that have a row p of their class of -log( exp(k(i, p) / temperature) / sum of
-    exp(k(i, a) / temperature) over all known a ), averaged over p. Rows without one are left out.
-    Its signal is stronger than that of `LogContrastive`, which pools all rows. A batch without a
-    pair of one class or without a pair of different classes contributes 0 with zero gradient.
+    For each example i with a same-class example p, the loss is -log( exp(k(i, p) / temperature) /
+    sum over a of exp(k(i, a) / temperature) ), averaged over all such p, then over i; a runs over
+    the examples whose relation to i is known. Examples without a same-class example are left out.
+    The gradient is stronger than that of `LogContrastive`, which pools all examples. A batch
+    without a same-class pair or without a pair of different classes has loss 0 and zero gradient.
     Registered as ``supcon``.
 
-    Optimum for C classes of m rows each, rows of one class equal and classes as far apart as the
-    feature map allows (k = max(k_min, -1 / (C - 1))): log(m - 1 + (C - 1) m exp((k - k_max) /
-    temperature)). It is never 0.
+    Optimum for C classes of m examples each: log(m - 1 + (C - 1) m exp((k - k_max) / temperature))
+    with k = max(k_min, -1 / (C - 1)). It is reached when the features of each class are equal and
+    the classes are as far apart as the feature map allows. It is never 0.
 
     Parameters
     ----------
     feature_map : str, default="unit"
-        As in `KernelProxy`; ``unit`` divides each row by its length.
+        Key of `modtools.transferability.FEATURE_MAPS`; ``unit`` normalises features to length 1, as
+        in the paper.
     temperature : float, default=0.1
         Divides the kernel.
 
     References
     ----------
-    Khosla et al., NeurIPS 2020 (the "out" form); Graf et al., ICML 2021 (optimum).
+    Khosla et al., "Supervised contrastive learning", NeurIPS 2020, equation 2 (the "out" form);
+    Graf et al., "Dissecting supervised contrastive learning", ICML 2021 (optimum).
 
     Examples
     --------
@@ -174,8 +194,8 @@ class SupCon(KernelProxy):
         partners = same.sum(dim=1)
         weights = (partners > 0).to(phi.dtype)
         weights = weights / weights.sum()
-        # Each row averages over its partners; made symmetric, as the kernel is. Classes are so
-        # already: partners have equally many.
+        # Each example averages over its same-class partners. The weights are made symmetric, as
+        # the kernel is; with class codes they already are, since partners have equal counts.
         share = 0.5 * weights / partners.clamp(min=1)
         same.mul_(2 * share if relations.codes is not None else share[:, None] + share)
 
@@ -187,7 +207,7 @@ class SupCon(KernelProxy):
             else:
                 kernel.masked_fill_(relations.mask("any", phi.dtype) == 0, -torch.inf)
                 top = kernel.amax(dim=1)
-                top = top.where(weights > 0, 0.0)  # a row without known pairs has none
+                top = top.where(weights > 0, 0.0)  # no maximum without known pairs
                 kernel.sub_(top[:, None]).exp_()
             total = kernel.sum(dim=1)
             total = total.where(weights > 0, 1.0)
@@ -203,14 +223,30 @@ class SupCon(KernelProxy):
         return of_kernel(phi, evaluate, scale=1 / self.temperature)
 
     def optimum(self, labels: ProxyLabels) -> float:
-        """Return the least loss for classes of equal size; other labels raise."""
+        """Return the minimum of the loss for class codes with equally many examples per class.
+
+        Parameters
+        ----------
+        labels : Tensor or array-like of shape (n_samples,), or Pairs
+            Labels as for `forward`.
+
+        Returns
+        -------
+        float
+            Minimum of the loss.
+
+        Raises
+        ------
+        ModtoolsError
+            Pairs, or classes of different sizes.
+        """
         relations = count_relations(labels)
         if not self._compares(relations):
             return 0.0
         if len(set(relations.sizes)) != 1:
             raise ModtoolsError(
-                "the optimum of supcon is known for class codes with equally many rows a class; "
-                "got other labels."
+                "the optimum of supcon is known for class codes with equally many examples per "
+                "class; got other labels."
             )
         return -self._best(relations)
 

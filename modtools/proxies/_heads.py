@@ -1,4 +1,4 @@
-"""Proxies with a small head of their own, which is trained with the module and then discarded."""
+"""Proxies with a small auxiliary head, which is trained with the module and then discarded."""
 
 import math
 from numbers import Real
@@ -22,7 +22,7 @@ _VARIANCE_FLOOR = 1e-8  # keeps the gradient of a deviation finite where a chann
 
 
 class _HeadProxy(Proxy):
-    """A proxy that owns heads for features of one known shape and a known number of classes."""
+    """A proxy with heads for features of one shape and a fixed number of classes."""
 
     required_labels: ClassVar[RequiredLabels] = "classes"
     needs_shape: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class _HeadProxy(Proxy):
         return functional.cross_entropy(check_rows(logits), codes)
 
     def optimum(self, labels: ProxyLabels) -> float:
-        """Return 0, which is approached but not reached."""
+        """Return 0, a lower bound that is approached but not reached."""
         return 0.0
 
     def extra_repr(self) -> str:
@@ -69,13 +69,14 @@ def _pooled_side(channels: int, height: int, width: int) -> tuple[int, int]:
 
 
 class PredSim(_HeadProxy):
-    """Local classification and similarity matching, mixed: (1 - beta) pred + beta sim.
+    """Local classification and similarity matching: (1 - beta) pred + beta sim.
 
-    *pred* is the cross-entropy of a linear classifier; *sim* the mean squared difference between
-    the cosine similarities of the rows of a linear (maps: 3x3 convolution) head, each centred over
-    its features, and those of the centred one-hot labels: 1 for one class, -1 / (C - 1) otherwise.
-    Maps are reduced to the spatial deviation of each channel first. Optimum: 0, approached.
-    Registered as ``predsim``.
+    *pred* is the cross-entropy of a linear classifier. *sim* is a mean squared difference between
+    two matrices of cosine similarities: that of the outputs of a linear head (for feature maps a
+    3x3 convolution), each centred over its features, and that of the centred one-hot labels, which
+    is 1 within a class and -1 / (C - 1) between classes. Outputs that are maps are first reduced to
+    the spatial standard deviation of each channel. The loss has the lower bound 0. Registered as
+    ``predsim``.
 
     Parameters
     ----------
@@ -128,6 +129,16 @@ class PredSim(_HeadProxy):
             Output of a module.
         labels : Tensor or array-like of shape (n_samples,)
             Class codes 0..n_classes-1.
+
+        Returns
+        -------
+        Tensor of shape ()
+            Loss, at least 0.
+
+        Raises
+        ------
+        ModtoolsError
+            Features of another shape, codes outside 0..n_classes-1, or `Pairs`.
         """
         rows, codes = self._checked(features, labels)
         pred = self._classifier_loss(self.classifier, rows, codes)
@@ -148,9 +159,9 @@ class PredSim(_HeadProxy):
 class LocalClassifier(_HeadProxy):
     """Cross-entropy of a small auxiliary classifier on top of the module.
 
-    Features: one hidden layer. Maps: a 1x1 convolution, pooled to 2x2, then the same. The head is
-    kept small on purpose: a strong one hides poor features. Optimum: 0, approached. Registered as
-    ``local_classifier``.
+    The classifier has one hidden layer; feature maps first pass a 1x1 convolution and are pooled to
+    2x2. It is small on purpose, because a strong classifier hides poor features. The loss has the
+    lower bound 0. Registered as ``local_classifier``.
 
     Parameters
     ----------
@@ -161,12 +172,13 @@ class LocalClassifier(_HeadProxy):
     n_hidden : int, default=128
         Units of the hidden layer.
     fixed : bool, default=False
-        Keep the random head as it is, so that only the module learns.
+        Keep the head at its random initial weights, so that only the module is trained.
 
     References
     ----------
-    Belilovsky, Eickenberg & Oyallon, ICML 2019 and 2020; Mostafa, Ramesh & Cauwenberghs, Frontiers
-    in Neuroscience 2018 (fixed heads).
+    Belilovsky, Eickenberg & Oyallon, "Greedy layerwise learning can scale to ImageNet", ICML 2019,
+    and "Decoupled greedy learning of CNNs", ICML 2020; Mostafa, Ramesh & Cauwenberghs, "Deep
+    supervised learning using local errors", Frontiers in Neuroscience 2018 (fixed heads).
 
     Examples
     --------
@@ -203,6 +215,16 @@ class LocalClassifier(_HeadProxy):
             Output of a module.
         labels : Tensor or array-like of shape (n_samples,)
             Class codes 0..n_classes-1.
+
+        Returns
+        -------
+        Tensor of shape ()
+            Loss, at least 0.
+
+        Raises
+        ------
+        ModtoolsError
+            Features of another shape, codes outside 0..n_classes-1, or `Pairs`.
         """
         rows, codes = self._checked(features, labels)
         return self._classifier_loss(self.classifier, rows, codes)

@@ -1,4 +1,4 @@
-"""HSIC bottleneck: depend on the labels, forget the inputs."""
+"""HSIC bottleneck: dependence on the inputs minus dependence on the labels."""
 
 from typing import ClassVar
 
@@ -30,15 +30,15 @@ def _normalised(kernel: Tensor, eps: float) -> Tensor:
 
 
 class HSICBottleneck(Proxy):
-    """Dependence on the inputs minus `beta` times dependence on the labels, both nHSIC.
+    """HSIC bottleneck: nHSIC(features, inputs) - beta nHSIC(features, labels).
 
-    nHSIC(A, B) = tr(Ka Kb), K = Kc (Kc + eps m I)^-1, Kc the centred Gaussian kernel exp(-D^2 / (2
-    sigma^2 d)) of m rows of d features; labels count as one column a class of the batch. It costs
-    O(m^3), in float64. A batch of one class has a label term of 0. Registered as
-    ``hsic_bottleneck``.
+    nHSIC(A, B) = tr(Ka Kb), where K = Kc (Kc + eps m I)^-1 and Kc is the centred Gaussian kernel
+    exp(-D^2 / (2 sigma^2 d)) of m examples with d features. Labels are one-hot, with one column per
+    class of the batch. A batch costs O(m^3), in float64. A batch of one class has a label term of
+    0. Registered as ``hsic_bottleneck``.
 
-    Bound: -beta tr(Ky), which is above -beta (C - 1); it is approached as Kz reaches the span of
-    the labels.
+    Lower bound: -beta tr(Ky), which is above -beta (C - 1). The label term approaches it as Kz
+    reaches the span of the labels.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class HSICBottleneck(Proxy):
     sigma : float, default=5.0
         Width of the Gaussian kernels.
     eps : float, default=1e-5
-        Relative ridge of the normalisation.
+        Ridge of the normalisation, relative to the number of examples.
 
     References
     ----------
-    Ma, Lewis & Kleijn, "The HSIC bottleneck", AAAI 2020.
+    Ma, Lewis & Kleijn, "The HSIC bottleneck: deep learning without back-propagation", AAAI 2020.
 
     Examples
     --------
@@ -81,8 +81,17 @@ class HSICBottleneck(Proxy):
         labels : Tensor or array-like of shape (n_samples,)
             Class codes.
         inputs : Tensor of shape (n_samples, ...), optional
-            What the network was given. Without it only the label term remains: nothing is
-            forgotten.
+            Inputs of the network. Without them the loss is the label term alone.
+
+        Returns
+        -------
+        Tensor of shape ()
+            Loss.
+
+        Raises
+        ------
+        ModtoolsError
+            Wrong shapes, lengths that differ, or `Pairs`.
         """
         rows = check_rows(features)
         kernel_of_labels = self._label_kernel(labels, len(rows)).to(rows.device)
@@ -94,7 +103,7 @@ class HSICBottleneck(Proxy):
         return loss.to(rows.dtype)
 
     def optimum(self, labels: ProxyLabels) -> float:
-        """Return a bound: the loss of features that know the labels and nothing of the inputs."""
+        """Return a lower bound of the loss, -beta tr(Ky)."""
         return -self.beta * float(self._label_kernel(labels, None).trace())
 
     def extra_repr(self) -> str:
@@ -110,10 +119,10 @@ class HSICBottleneck(Proxy):
 
     @torch.no_grad()
     def _input_kernel(self, inputs: Tensor, rows: Tensor) -> Tensor:
-        given = torch.as_tensor(inputs, dtype=torch.float64, device=rows.device)
-        if given.ndim < 1 or len(given) != len(rows):
+        tensor = torch.as_tensor(inputs, dtype=torch.float64, device=rows.device)
+        if tensor.ndim < 1 or len(tensor) != len(rows):
             raise ModtoolsError(
                 "features and inputs must have one row each per example; features has "
-                f"{len(rows)}, inputs has shape {tuple(given.shape)}."
+                f"{len(rows)}, inputs has shape {tuple(tensor.shape)}."
             )
-        return _normalised(_gaussian(given.reshape(len(rows), -1), self.sigma), self.eps)
+        return _normalised(_gaussian(tensor.reshape(len(rows), -1), self.sigma), self.eps)

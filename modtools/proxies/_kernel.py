@@ -1,4 +1,4 @@
-"""Base of the losses that compare a module's kernel with the ideal kernel of the labels."""
+"""Base class of losses that compare a module's kernel with the ideal kernel of the labels."""
 
 import math
 from abc import abstractmethod
@@ -16,26 +16,33 @@ __all__ = ["KernelProxy", "count_relations"]
 
 
 def count_relations(labels: ProxyLabels) -> Relations:
-    """Return the relations of all rows that labels speak of."""
+    """Return the pairwise relations of all examples that the labels cover."""
     n = labels.n_rows if isinstance(labels, Pairs) else len(as_codes(labels))
     return relate(labels, n, torch.device("cpu"))
 
 
 class KernelProxy(Proxy):
-    """Base of the kernel proxies: kernel k(x, x') = <phi(x), phi(x')> against the labels.
+    """Base class of kernel proxies: compare k(x, x') = <phi(x), phi(x')> with the labels.
 
-    A batch in which the objective has nothing to compare, no pair of one class or no pair of
-    different classes (`negatives_only`: no pair of different classes), contributes 0 with zero
-    gradient. On all rows of a data set, minus the loss is the score of the same name in
-    `modtools.transferability`.
+    A batch without a same-class pair or without a pair of different classes (`negatives_only`:
+    without a pair of different classes) has loss 0 and zero gradient. On all examples of a data
+    set, minus the loss is the score of the same name in `modtools.transferability`.
 
     Parameters
     ----------
     negatives_only : bool, default=False
         Use pairs of different classes only.
     feature_map : str, default="relu_normalised"
-        Key of `modtools.transferability.FEATURE_MAPS`: what makes features into kernel rows, and
-        the kernel values k_min and k_max wished for pairs of different classes and of one class.
+        Key of `modtools.transferability.FEATURE_MAPS`. It defines phi, and the ideal kernel values
+        k_min of pairs of different classes and k_max of same-class pairs.
+
+    Examples
+    --------
+    >>> from modtools.proxies import NegativeMSE
+    >>> proxy = NegativeMSE(feature_map="unit")
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(float(proxy(features, [0, 0, 1, 1])), 4)
+    0.6066
     """
 
     required_labels: ClassVar[RequiredLabels] = "pairs"
@@ -56,7 +63,17 @@ class KernelProxy(Proxy):
         features : Tensor of shape (n_samples, n_features)
             Output of a module.
         labels : Tensor or array-like of shape (n_samples,), or Pairs
-            Class codes, or the pairs that are known.
+            Class codes, or the known pairs.
+
+        Returns
+        -------
+        Tensor of shape ()
+            Loss; lower is better.
+
+        Raises
+        ------
+        ModtoolsError
+            Features of another shape, lengths that differ, or pairs that contradict each other.
         """
         rows = check_rows(features)
         relations = relate(labels, len(rows), rows.device)
@@ -66,10 +83,20 @@ class KernelProxy(Proxy):
             return -self._objective(FEATURE_MAPS[self.feature_map](rows), relations)
 
     def optimum(self, labels: ProxyLabels) -> float:
-        """Return the loss at which every known pair has its ideal kernel value.
+        """Return the loss at which every known pair has its ideal kernel value, a lower bound.
 
-        No features do better. Kernel values of -1 between more than two classes, and 0 between
-        more classes than features, cannot all be reached; nor can 0 with ``feature_map="sigmoid"``.
+        The bound is not reached in three cases: by kernel values of -1 between more than two
+        classes, by 0 between more classes than features, and by 0 with ``feature_map="sigmoid"``.
+
+        Parameters
+        ----------
+        labels : Tensor or array-like of shape (n_samples,), or Pairs
+            Labels as for `forward`.
+
+        Returns
+        -------
+        float
+            Lower bound of the loss.
         """
         relations = count_relations(labels)
         return -self._best(relations) if self._compares(relations) else 0.0
@@ -86,7 +113,7 @@ class KernelProxy(Proxy):
         return feature_map.k_min, feature_map.k_max
 
     def _range(self) -> tuple[float, float]:
-        """Return what the kernel can reach; the ideal values, but for the unbounded identity."""
+        """Return the range of the kernel: the ideal values, but unbounded for the identity."""
         return (-math.inf, math.inf) if self.feature_map == "identity" else self._ideal()
 
     @abstractmethod

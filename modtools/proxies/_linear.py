@@ -1,4 +1,4 @@
-"""Kernel proxies that are functions of sums of kernel values and of their squares."""
+"""Kernel proxies that depend on sums of kernel values and of their squares only."""
 
 import math
 from typing import ClassVar
@@ -15,15 +15,15 @@ __all__ = ["Alignment", "NegativeMSE", "Raw", "UpperTriangleAlignment"]
 
 
 def _weigh(sums: Tensor, *weights: float) -> Tensor:
-    """Return the weighted sum of positive, negative, square, diagonal and diagonal square."""
+    """Return a weighted sum: positive, negative, square, diagonal, square of the diagonal."""
     return torch.dot(sums, sums.new_tensor(weights))
 
 
 class _LinearProxy(KernelProxy):
-    """A kernel proxy that is a function of sums of kernel values and of their squares.
+    """A kernel proxy that depends on sums of kernel values and of their squares only.
 
-    With classes, squares come from the smaller of Phi' Phi and Phi Phi', and all other sums from
-    class sums. Only known pairs, and squares over negatives alone, need the kernel matrix.
+    With class codes, the squares come from the smaller of Phi' Phi and Phi Phi', and all other sums
+    from class sums. Only `Pairs`, and squares over negatives alone, need the kernel matrix.
     """
 
     _squares: ClassVar[bool] = True
@@ -38,10 +38,16 @@ class _LinearProxy(KernelProxy):
 
 
 class Raw(_LinearProxy):
-    """Mean kernel value over pairs, pairs of different classes counted negative.
+    """Minus the mean signed kernel value: same-class pairs count +1, pairs of other classes -1.
 
-    Optimum: -(k_max n_same - k_min n_different) / (n_same + n_different) over ordered pairs;
-    `negatives_only`: k_min. Registered as ``raw``.
+    Optimum: -(k_max n_same - k_min n_different) / (n_same + n_different), with the numbers of
+    ordered pairs. With `negatives_only` the loss is the mean kernel value over pairs of different
+    classes, and the optimum k_min. Parameters as in `KernelProxy`. Registered as ``raw``.
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing deep learning via pairwise learning with kernels", IEEE TNNLS
+    2022 (arXiv 2005.05541).
 
     Examples
     --------
@@ -70,8 +76,14 @@ class Raw(_LinearProxy):
 class NegativeMSE(_LinearProxy):
     """Mean squared difference between the kernel and the ideal kernel, the diagonal included.
 
-    A row's pair with itself is always known, so n diagonal entries count beside the known pairs;
-    `negatives_only`: pairs of different classes alone. Optimum: 0. Registered as ``nmse``.
+    The pair of an example with itself is always known, so the n diagonal entries count in addition
+    to the known pairs. With `negatives_only`, only pairs of different classes count. Optimum: 0.
+    Parameters as in `KernelProxy`. Registered as ``nmse``.
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing deep learning via pairwise learning with kernels", IEEE TNNLS
+    2022 (arXiv 2005.05541).
 
     Examples
     --------
@@ -95,12 +107,17 @@ class NegativeMSE(_LinearProxy):
 
 
 class Alignment(_LinearProxy):
-    """Minus the cosine between the kernel and the ideal kernel, the diagonal included.
+    """Minus the kernel alignment: the cosine between the kernel and the ideal kernel.
 
-    Optimum: -1. It ignores a common factor of the kernel except through the diagonal, and a
-    constant kernel reaches the square root of the fraction of pairs of one class.
-    `negatives_only` needs a feature map whose k_min is not 0: ``tanh`` or ``unit``. Registered as
-    ``alignment``.
+    The diagonal is included. Optimum: -1. A common factor of all kernel values changes nothing; a
+    constant kernel reaches minus the square root of the fraction of same-class pairs.
+    `negatives_only` needs a feature map whose k_min is not 0: ``tanh`` or ``unit``. Parameters as
+    in `KernelProxy`. Registered as ``alignment``.
+
+    References
+    ----------
+    Cristianini et al., "On kernel-target alignment", NIPS 2001; Duan, Yu & Principe, "Modularizing
+    deep learning via pairwise learning with kernels", IEEE TNNLS 2022 (arXiv 2005.05541).
 
     Examples
     --------
@@ -132,20 +149,25 @@ class Alignment(_LinearProxy):
         scale = 1 / math.sqrt(ideal)
         cross = _weigh(sums, scale * positive, scale * low, 0, scale * high * on_diagonal, 0)
         square = _weigh(sums, 0, 0, 1, 0, on_diagonal)
-        # What is left of a kernel that has no off-diagonal part is rounding.
+        # Of a kernel without off-diagonal part only rounding errors remain.
         rounding = 8 * torch.finfo(phi.dtype).eps * sums[4].detach()
-        some = square > rounding
-        return cross.where(some, cross * 0) * square.where(some, 1.0).rsqrt()
+        is_nonzero = square > rounding
+        return cross.where(is_nonzero, cross * 0) * square.where(is_nonzero, 1.0).rsqrt()
 
     def _best(self, relations: Relations) -> float:
         return 1.0
 
 
 class UpperTriangleAlignment(Alignment):
-    """Minus the cosine between kernel and ideal kernel over pairs of different rows.
+    """Minus the kernel alignment over pairs of different examples, without the diagonal.
 
-    As `Alignment`, without the diagonal. Optimum: -1, also at any common factor of the ideal
-    kernel. Registered as ``upper_triangle_alignment``.
+    Otherwise as `Alignment`. Optimum: -1, reached by any positive multiple of the ideal kernel.
+    Registered as ``upper_triangle_alignment``.
+
+    References
+    ----------
+    Duan, Yu & Principe, "Modularizing deep learning via pairwise learning with kernels", IEEE TNNLS
+    2022 (arXiv 2005.05541).
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Kernel products whose backward pass costs one matrix product, not two.
+"""Kernel products whose backward pass costs one matrix product instead of two.
 
-The kernel is symmetric and so are the masks, so every gradient with respect to a kernel is made
-symmetric and its two halves are one product.
+Kernel and masks are symmetric. So is every gradient G with respect to the kernel, and the two terms
+(G + G') X of its backward pass are a single product 2 G X.
 """
 
 from collections.abc import Callable
@@ -94,7 +94,7 @@ class _PairSums(Function):
 class _OfKernel(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, evaluate: Evaluate, scale: float) -> Tensor:
-        # With beta=0 the first argument is not read: a product times a factor, in one pass.
+        # With beta=0 the first argument is not read: product and factor in one pass.
         kernel = torch.addmm(rows.new_empty(()), rows, rows.T, beta=0, alpha=scale)
         value, gradient = evaluate(kernel)
         if ctx.needs_input_grad[0]:
@@ -114,17 +114,17 @@ def _apply(function: Any, *arguments: Any) -> Tensor:
 
 
 def gram(rows: Tensor) -> Tensor:
-    """Return the kernel matrix (n, n); its gradient must be symmetric, as it is for all below."""
+    """Return the kernel matrix (n, n); its gradient must be symmetric, as it is for all proxies."""
     return _apply(_Gram, rows)
 
 
 def class_sums(rows: Tensor, codes: Tensor, n_classes: int, *, squares: bool) -> Tensor:
-    """Return five sums, from class sums and the smaller of two products.
+    """Return five sums of kernel values, from class sums and the smaller of two products.
 
-    Over ordered pairs of different rows, the kernel values where the class is the same, where it
-    differs, and the squares of both (0 unless `squares`); over the diagonal, the values and their
-    squares. |rows rows'|^2 = |rows' rows|^2, so with more rows than features it costs the second
-    moment (d, d) and never makes an (n, n) matrix.
+    The sums over ordered pairs of different examples are: kernel values within classes, kernel
+    values between classes, and the squares of both (0 unless `squares`). The sums over the diagonal
+    are: kernel values, and their squares. Since |X X'|^2 = |X' X|^2, more examples than features
+    need the second moment (d, d) only, and no (n, n) matrix.
     """
     return _apply(_ClassSums, rows, codes, n_classes, squares)
 
@@ -132,13 +132,14 @@ def class_sums(rows: Tensor, codes: Tensor, n_classes: int, *, squares: bool) ->
 def pair_sums(rows: Tensor, signs: Tensor) -> Tensor:
     """Return the sums of `class_sums` from the kernel matrix, over known pairs only.
 
-    `signs` (n, n) is symmetric: 1 for a pair of one class, -1 for one of different classes, else 0.
+    `signs` (n, n) is symmetric: 1 for same-class pairs, -1 for pairs of different classes, 0 for
+    unknown pairs.
     """
     return _apply(_PairSums, rows, signs)
 
 
 def of_kernel(rows: Tensor, evaluate: Evaluate, *, scale: float = 1.0) -> Tensor:
-    """Return a value of the kernel matrix times `scale`; no (n, n) matrix is kept.
+    """Return a scalar function of the kernel matrix times `scale`; no (n, n) matrix is kept.
 
     `evaluate` takes the kernel, which it may overwrite, and returns the value and its symmetric
     gradient with respect to the kernel.

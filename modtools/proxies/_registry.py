@@ -17,7 +17,7 @@ __all__ = ["PROXIES", "ProxyRegistry"]
 
 
 class ProxyRegistry(Mapping[str, type[Proxy]]):
-    """Proxy classes by name; `register` adds one of your own for this process.
+    """Proxy classes by name; `register` adds a user's own for this process.
 
     Examples
     --------
@@ -43,11 +43,17 @@ class ProxyRegistry(Mapping[str, type[Proxy]]):
     def register(self, name: str, proxy: type[Proxy]) -> None:
         """Add a proxy class under a name; check it with `modtools.testing.check_proxy` first.
 
+        Parameters
+        ----------
+        name : str
+            Name in the registry.
+        proxy : type
+            Subclass of `Proxy` with `forward`, `optimum` and `required_labels`.
+
         Raises
         ------
         ModtoolsError
-            The name is taken, or the class is no `Proxy` with `forward`, `optimum` and
-            `required_labels`.
+            The name is taken, or the class is no such subclass.
         """
         if not isinstance(name, str) or not name.strip():
             raise ModtoolsError(f"the name of a proxy must be a word; got {name!r}.")
@@ -64,16 +70,16 @@ class ProxyRegistry(Mapping[str, type[Proxy]]):
 
 
 def _check_class(name: str, proxy: Any) -> None:
-    """Raise where a class does not declare what training asks of a proxy."""
+    """Raise if a class does not define what training needs."""
     if not isinstance(proxy, type) or not issubclass(proxy, Proxy):
         got = proxy.__name__ if isinstance(proxy, type) else f"an object {type(proxy).__name__}"
         raise ModtoolsError(
             f'proxy "{name}" must be a subclass of modtools.proxies.Proxy, the class itself; got '
             f"{got}."
         )
-    own = [part for part in ("forward", "optimum") if getattr(proxy, part) is _BARE[part]]
-    if own:
-        raise ModtoolsError(f'proxy "{name}" must define {" and ".join(own)}.')
+    missing = [part for part in ("forward", "optimum") if getattr(proxy, part) is _BARE[part]]
+    if missing:
+        raise ModtoolsError(f'proxy "{name}" must define {" and ".join(missing)}.')
     needs = getattr(proxy, "required_labels", None)
     if needs not in get_args(RequiredLabels):
         known = ", ".join(f'"{kind}"' for kind in get_args(RequiredLabels))

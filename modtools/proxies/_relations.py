@@ -1,4 +1,4 @@
-"""What is known about the rows of a batch: their classes, or which pairs are of one class."""
+"""Labels of a batch: classes of the examples, or which pairs are of the same class."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,18 +14,25 @@ __all__ = ["Pairs", "Relations", "as_codes", "relate"]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of rows that are known to be of the same class, or of different classes.
+    """Pairs of examples that are known to be of the same class, or of different classes.
 
-    Order within a pair does not matter and a pair given twice counts once. What is not listed is
-    unknown: sums run over the known pairs only. All pairs of a data set determine its classes up
-    to their names, so all pairs and one label a class are full label information.
+    The order within a pair does not matter, and a repeated pair counts once. Pairs that are not
+    listed are unknown, and losses use the known pairs only. All pairs of a data set determine its
+    classes up to their names. All pairs and one label per class therefore are full label
+    information.
 
     Attributes
     ----------
     i, j : Tensor of shape (n_pairs,)
-        Row numbers, i different from j.
+        Indices of the examples, i different from j.
     same : Tensor of shape (n_pairs,)
-        Whether the two rows are of one class.
+        Whether the two examples are of the same class.
+
+    Raises
+    ------
+    ModtoolsError
+        Lengths that differ, indices that are negative or not whole, or a pair of an example with
+        itself.
 
     Examples
     --------
@@ -46,11 +53,11 @@ class Pairs:
             raise ModtoolsError("Pairs.same must be True or False for each pair; got other values.")
         object.__setattr__(self, "same", same.bool())
         check_lengths(**{"Pairs.i": self.i, "Pairs.j": self.j, "Pairs.same": self.same})
-        selves = torch.nonzero(self.i == self.j).ravel()
-        if len(selves):
+        loops = torch.nonzero(self.i == self.j).ravel()
+        if len(loops):
             raise ModtoolsError(
-                f"Pairs must join two different rows; pair {int(selves[0])} joins row "
-                f"{int(self.i[selves[0]])} with itself ({len(selves)} such). Leave these out."
+                f"Pairs must join two different rows; pair {int(loops[0])} joins row "
+                f"{int(self.i[loops[0]])} with itself ({len(loops)} such). Leave these out."
             )
 
     def __len__(self) -> int:
@@ -58,12 +65,24 @@ class Pairs:
 
     @property
     def n_rows(self) -> int:
-        """Least number of rows that these pairs can belong to."""
+        """Smallest number of examples that contains all pairs: the largest index plus one."""
         return max(int(self.i.max()), int(self.j.max())) + 1 if len(self) else 0
 
     def take(self, rows: Any) -> "Pairs":
-        """Return the pairs within some rows, renumbered by their place in `rows`.
+        """Return the pairs within a subset of examples, with indices into that subset.
 
+        Parameters
+        ----------
+        rows : array-like of shape (n_rows,)
+            Indices of the examples, for example those of a batch.
+
+        Returns
+        -------
+        Pairs
+            Pairs of which both examples are in the subset.
+
+        Examples
+        --------
         >>> Pairs([0, 0, 1], [1, 2, 2], [True, False, False]).take([2, 0])
         Pairs(i=tensor([1]), j=tensor([0]), same=tensor([False]))
         """
@@ -101,7 +120,7 @@ def _row_numbers(values: Any, *, name: str) -> Tensor:
 
 
 def as_codes(labels: Any, n: int | None = None) -> Tensor:
-    """Return class codes (n,) as given, whole numbers of any size; `n` rows where it is known."""
+    """Return class codes (n,) as whole numbers of any size; raise unless there are `n` of them."""
     hint = "Encode classes once for the whole task: task.encoded.codes."
     codes = _vector(labels, name="labels", hint=hint).long()
     if n is not None and len(codes) != n:
@@ -114,21 +133,21 @@ def as_codes(labels: Any, n: int | None = None) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Relations:
-    """Known ordered pairs of different rows of one batch, from class codes or from `Pairs`.
+    """Known ordered pairs of different examples of a batch, from class codes or from `Pairs`.
 
     Attributes
     ----------
     n, n_same, n_different : int
-        Rows; ordered pairs known to be of one class; of different classes.
+        Number of examples; of ordered same-class pairs; of ordered pairs of different classes.
     device : torch.device
-        Where the masks are made.
+        Device of the masks.
     codes : Tensor or None
-        Class of each row, numbered from 0; only from class codes.
+        Class of each example, numbered from 0; only from class codes.
     sizes : tuple of int
-        Rows of each class; only from class codes.
+        Number of examples per class; only from class codes.
     known : Tensor or None
-        Matrix (n, n): 1 for a pair of one class, -1 for one of different classes, 0 for the others;
-        only from `Pairs`.
+        Matrix (n, n): 1 for same-class pairs, -1 for pairs of different classes, 0 for unknown
+        pairs; only from `Pairs`.
     """
 
     n: int
@@ -142,7 +161,7 @@ class Relations:
     def mask(self, which: Literal["same", "different", "any"], dtype: torch.dtype) -> Tensor:
         """Return a new symmetric 0/1 matrix (n, n) of the pairs; 0 on the diagonal."""
         full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)
-        # Written as numbers at once, which is five times faster than a bool matrix.
+        # Directly as floats, which is five times faster than by way of a bool matrix.
         if self.known is not None:
             compare = {"same": torch.gt, "different": torch.lt, "any": torch.ne}[which]
             return compare(self.known, 0, out=full)
@@ -155,17 +174,17 @@ class Relations:
         return full.fill_diagonal_(0)
 
     def signs(self, dtype: torch.dtype) -> Tensor:
-        """Return the mask of pairs of one class minus that of pairs of different classes."""
+        """Return the mask of same-class pairs minus the mask of pairs of different classes."""
         if self.known is not None:
             return self.known.to(dtype)
         return self.mask("same", dtype) - self.mask("different", dtype)
 
 
 def relate(labels: Any, n: int, device: torch.device) -> Relations:
-    """Return what labels say about n rows; `labels` are class codes (n,) or `Pairs`."""
+    """Return the relations of n examples from class codes (n,) or `Pairs`."""
     if isinstance(labels, Pairs):
         return _from_pairs(labels, n, device)
-    # Counted where the labels lie: labels on the processor cost an accelerator no waiting.
+    # Counted on the device of the labels: with labels on the CPU, a GPU need not synchronise.
     _, codes, sizes = torch.unique(as_codes(labels, n), return_inverse=True, return_counts=True)
     n_same = int((sizes * (sizes - 1)).sum())
     n_different = n * (n - 1) - n_same
@@ -178,7 +197,7 @@ def _from_pairs(pairs: Pairs, n: int, device: torch.device) -> Relations:
     if pairs.n_rows > n:
         raise ModtoolsError(
             f"Pairs must join rows 0..{n - 1} of the features; got row {pairs.n_rows - 1}. "
-            "For the rows of one batch use pairs.take(rows)."
+            "For the examples of one batch use pairs.take(rows)."
         )
     i, j, same = (part.to(device) for part in (pairs.i, pairs.j, pairs.same))
     signs = torch.where(same, 1.0, -1.0)

@@ -166,10 +166,10 @@ def test_bad_input_is_named():
     proxy = build("predsim")
     pairs = Pairs([0], [1], [True])
     cases = [
-        (lambda: proxy(rows(), pairs), "predsim needs the class of each row; got Pairs"),
+        (lambda: proxy(rows(), pairs), "predsim needs the class of each example; got Pairs"),
         (
             lambda: PROXIES["hsic_bottleneck"]()(rows(), pairs),
-            "hsic_bottleneck needs the class of each row",
+            "hsic_bottleneck needs the class of each example",
         ),
         (lambda: proxy(rows(), LABELS + 1), r"lie in 0\.\.2 because n_classes=3; got 3 in row 2"),
         (lambda: proxy(rows(), LABELS - 1), r"got -1 in row 0 \(3 such\)"),

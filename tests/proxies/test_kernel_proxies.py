@@ -243,7 +243,7 @@ def test_supcon_is_least_on_a_simplex(n_classes):
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-12)
     loss.backward()
     assert features.grad.abs().max() < 1e-12
-    with pytest.raises(ModtoolsError, match="equally many rows a class"):
+    with pytest.raises(ModtoolsError, match="equally many examples per class"):
         proxy.optimum([0, 0, 1])
 
 

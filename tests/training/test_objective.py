@@ -126,7 +126,7 @@ def test_pairs_are_enough_for_kernel_proxies(name, shape, outputs):
 def test_the_others_need_classes(name):
     objective = make_objective(name, (6,), 3)
     assert objective.required_labels == "classes"
-    with pytest.raises(ModtoolsError, match=f"{name} needs the class of each row; got Pairs"):
+    with pytest.raises(ModtoolsError, match=f"{name} needs the class of each example; got Pairs"):
         objective(torch.randn(8, 6), PAIRS)
 
 
