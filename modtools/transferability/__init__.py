@@ -1,4 +1,4 @@
-"""Transferability scores: how well a module's output lines up with the labels of a new task."""
+"""Transferability scores: how well the features of a module fit the labels of a new task."""
 
 from modtools._feature_maps import FEATURE_MAPS, FeatureMap
 from modtools.transferability._accuracies import class_mean, lda, linear_probe, logistic, ridge
@@ -28,7 +28,7 @@ from modtools.transferability._scatter import gbc, hscore, regularized_hscore, s
 from modtools.transferability._score import score
 from modtools.transferability._source import leep, nce
 
-# Tables and results show the scores in this order.
+# The order of the scores in tables and results.
 SCORES.arrange([
     "nce", "leep", "hscore", "regularized_hscore", "logme", "transrate", "gbc", "sfda", "lfc",
     "parc", "alignment", "upper_triangle_alignment", "centered_alignment", "nmse", "raw", "hsic",

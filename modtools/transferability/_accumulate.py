@@ -1,7 +1,7 @@
-"""One pass over rows, in memory or on an accelerator: shift, multiply on blocks, add up in float64.
+"""One pass over the examples, on CPU or GPU: shift, multiply blocks, sum in float64.
 
-The two passes stay apart: in memory, short chunks that stay in the processor's cache and sparse
-sums over many classes take a fraction of the time; an accelerator wants few, large products.
+CPU and GPU have separate code. On a CPU, short chunks that fit into the cache and sparse sums over
+many classes take a fraction of the time; a GPU needs few, large products.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ __all__ = [
     "raise_too_large",
 ]
 
-# In memory --------------------------------------------------------------------------------------
+# On a CPU ---------------------------------------------------------------------------------------
 
 Precision: TypeAlias = Literal["float32", "float64"]
 _BLOCK_BYTES = 20 << 20
@@ -44,12 +44,12 @@ SAFE_MEAN_SQUARE, SAFE_SUM = 1e-24, 1e22
 
 
 def gram_of_columns(block: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """Return block.T @ block, into `out` where given; numpy makes it one symmetric product."""
+    """Return block.T @ block, into `out` if given; numpy computes it as one symmetric product."""
     return np.matmul(block.T, block, out=out)
 
 
 def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
-    """Return the operator (n_classes, n_rows) that adds up rows; sparse for many classes."""
+    """Return the one-hot matrix (n_classes, n_samples) that sums per class; sparse for many."""
     rows = np.arange(len(codes))
     if n_classes <= _DENSE_CLASSES:
         dense = np.zeros((n_classes, len(codes)), dtype=dtype)
@@ -60,7 +60,7 @@ def label_sums(codes: NDArray[np.intp], n_classes: int, dtype: Any) -> Any:
 
 
 class _Accumulator:
-    """FloatMatrix totals of one weighting; `add` takes blocks that are already shifted."""
+    """Float64 sums with one set of weights; `add` takes blocks that are already shifted."""
 
     def __init__(self, n_features: int, n_targets: int, *, keep_class_xx: bool) -> None:
         d, m = n_features, n_targets
@@ -75,7 +75,7 @@ class _Accumulator:
     def add(
         self, x: FloatArray, labels: Labels, t_shift: FloatMatrix, w: FloatMatrix | None
     ) -> bool:
-        """Add a block; return False, adding nothing, if its products are not to be trusted."""
+        """Add a block; return False, without adding it, if its products lose digits."""
         rooted = x if w is None else x * np.sqrt(w).astype(x.dtype)[:, None]
         product = self._product(rooted)
         total = float(np.trace(product))
@@ -92,7 +92,7 @@ class _Accumulator:
         return True
 
     def _product(self, rooted: FloatArray) -> FloatArray:
-        """Return rooted.T @ rooted in memory that is used again."""
+        """Return rooted.T @ rooted in a buffer that is reused."""
         if self._space is None or self._space.dtype != rooted.dtype:
             self._space = np.empty(self.xx.shape, dtype=rooted.dtype)
         return gram_of_columns(rooted, out=self._space)
@@ -107,11 +107,11 @@ class _Accumulator:
         self, x: FloatArray, rooted: FloatArray, labels: Labels, w: FloatMatrix | None
     ) -> None:
         assert labels.codes is not None
-        # Short chunks stay in the processor's cache while all their sums are taken.
+        # Short chunks stay in the CPU cache while all their sums are computed.
         for start in range(0, len(x), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
-            own_weights = None if w is None else w[rows]
-            self._add_class_chunk(x[rows], labels.codes[rows], own_weights)
+            chunk_weights = None if w is None else w[rows]
+            self._add_class_chunk(x[rows], labels.codes[rows], chunk_weights)
         counts = np.bincount(labels.codes, weights=w, minlength=labels.n_classes)
         self.t += counts
         self.tt[np.diag_indices_from(self.tt)] += counts
@@ -125,24 +125,24 @@ class _Accumulator:
     ) -> None:
         squared = np.square(x)
         self._add_norms(x, np.einsum("ij->i", squared).astype(np.float64), w)
-        add_up = label_sums(codes, len(self.t), x.dtype)
+        per_class = label_sums(codes, len(self.t), x.dtype)
         if w is not None:
-            add_up = add_up * w.astype(x.dtype)
-        sums, squares = add_up @ x, add_up @ squared
+            per_class = per_class * w.astype(x.dtype)
+        sums, squares = per_class @ x, per_class @ squared
         self.tx += sums
         self.squares += squares
         row_sum = sums.sum(axis=0, dtype=np.float64)
         self.x += row_sum
         norms = squares.sum(axis=1, dtype=np.float64)
         self.t_norm += norms
-        # A one-hot target has length 1, so its norm terms repeat the plain sums.
+        # A one-hot target has length 1, so its norm terms equal the plain sums.
         self.tt_x += row_sum
         self.tt_norm += float(norms.sum())
 
     def _add_targets(self, x: FloatArray, targets: FloatMatrix) -> None:
         x = x.astype(np.float64, copy=False)
         norms = np.einsum("ij,ij->i", x, x)
-        self._add_norms(x, norms, None)  # weights belong to classes
+        self._add_norms(x, norms, None)  # only classes have weights
         lengths = np.einsum("ij,ij->i", targets, targets)
         self.tx += targets.T @ x
         self.tt += targets.T @ targets
@@ -186,9 +186,9 @@ def accumulate(
     weights: FloatMatrix | None,
     keep_class_xx: bool,
 ) -> tuple[list[Sums], FloatMatrix, FloatMatrix]:
-    """Return the sums with weights w (and w^2 where weighted) and the two shifts.
+    """Return the sums with weights w (and with w^2 if weighted), and the shifts of x and t.
 
-    Memory beyond the input is one block, one product and the state, whatever the number of rows.
+    Memory beyond the input is one block, one product and the state, for any number of examples.
     """
     dtype, d = np.dtype(precision), features.shape[1]
     powers = [1] if weights is None else [1, 2]
@@ -199,9 +199,9 @@ def accumulate(
     for rows in blocks:
         block = as_float(features[rows])
         if feature_map.name != "identity" and not np.isfinite(block).all():
-            raise_if_not_finite(features)  # a map may hide what is not finite
+            raise_if_not_finite(features)  # a feature map may hide NaN and infinity
         mapped = feature_map.in_precision(block, dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # `add` looks at what came out
+        with np.errstate(over="ignore", invalid="ignore"):  # `add` checks the result
             x = np.subtract(mapped, shift, out=buffer[: len(mapped)], dtype=dtype)
         part = labels.take(rows)
         for power, total in zip(powers, totals, strict=True):
@@ -217,9 +217,10 @@ def accumulate(
 def _shifts(
     features: NDArray[Any], labels: Labels, feature_map: FeatureMap, dtype: Any
 ) -> tuple[FloatArray, FloatMatrix]:
-    """Return the middle of a few rows, in the type of the products, and the mean of the targets.
+    """Return the median of a few examples, in the type of the products, and the mean target.
 
-    One far row moves a mean so far from all others that their sums lose digits, but not a median.
+    A mean is moved by a single outlier, so far that the sums of all other examples lose digits; a
+    median is not.
     """
     rows = as_float(features[sample_rows(len(features))])
     if not -LARGEST <= rows.min() <= rows.max() <= LARGEST:
@@ -231,13 +232,13 @@ def _shifts(
 
 
 def raise_too_large() -> None:
-    """Raise the one error for features whose squares overflow float64."""
+    """Raise the error for features whose squares overflow float64."""
     raise UnusableInputError(
         "features are too large: their squares overflow float64. Divide them by a constant."
     )
 
 
-# On an accelerator ------------------------------------------------------------------------------
+# On a GPU ---------------------------------------------------------------------------------------
 
 _TENSOR_ROWS = 16384
 
@@ -251,14 +252,14 @@ def accumulate_tensor(
     weights: FloatMatrix | None,
     keep_class_xx: bool,
 ) -> tuple[list[Sums], FloatMatrix, FloatMatrix]:
-    """Return the sums with weights w (and w^2 where weighted) and the two shifts."""
+    """Return the sums with weights w (and with w^2 if weighted), and the shifts of x and t."""
     import torch
 
     if features.ndim != 2 or not len(features):
         raise ModtoolsError(
             f"features must have shape (n_samples, n_features); got {tuple(features.shape)}."
         )
-    # Reduced-precision products (TF32) would not hold the promised digits.
+    # Reduced-precision products (TF32) would lose more digits than documented.
     exact = precision == "float32" and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if exact else torch.float64
     shift = _middle(features, feature_map, dtype)
@@ -289,7 +290,7 @@ def accumulate_tensor(
 def _middle(
     features: "torch.Tensor", feature_map: FeatureMap, dtype: "torch.dtype"
 ) -> "torch.Tensor":
-    """Return the middle of a few rows, which a few far rows do not move."""
+    """Return the median of a few examples, which outliers do not move."""
     import torch
 
     rows = torch.as_tensor(sample_rows(len(features)), device=features.device)
@@ -300,7 +301,7 @@ def _middle(
 def _safe(
     features: "torch.Tensor", rows: slice, feature_map: FeatureMap, shift: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Return some shifted rows in the type of the shift, or in float64 where that overflows."""
+    """Return shifted examples in the type of the shift, or in float64 if their squares need it."""
     import torch
 
     x = _mapped(features, rows, feature_map, shift.dtype) - shift
@@ -314,7 +315,7 @@ def _safe(
 def _mapped(
     features: "torch.Tensor", rows: Any, feature_map: FeatureMap, dtype: "torch.dtype"
 ) -> "torch.Tensor":
-    """Return some rows under the feature map, which must not hide what is not finite."""
+    """Return mapped examples; raise if the feature map would hide NaN or infinity."""
     block = features[rows].to(dtype)
     if feature_map.name != "identity" and not block.isfinite().all():
         raise_if_not_finite(to_numpy(features))

@@ -1,4 +1,4 @@
-"""Held-out accuracies of linear output modules: exact leave-one-out, or folds."""
+"""Held-out accuracies of output modules (linear heads): exact leave-one-out, or folds."""
 
 import warnings
 from typing import Any
@@ -34,14 +34,14 @@ from modtools.transferability._held_out import (
     right_shares,
     share_of,
     standardized,
-    warn_about_lone_rows,
+    warn_about_singletons,
     without_features,
 )
 from modtools.transferability._registry import Estimate
 
 __all__ = ["class_mean", "lda", "linear_probe", "logistic", "ridge"]
 
-# Leave-one-out: ridge, nearest class mean, linear discriminant ----------------------------------
+# Leave-one-out: ridge, nearest class mean, linear discriminant analysis -------------------------
 
 _SHRINKAGE = 0.01
 
@@ -62,30 +62,30 @@ def ridge(
     standardize: bool = True,
     groups: Any = None,
 ) -> Estimate:
-    """Exact leave-one-out accuracy of ridge regression on one-hot labels.
+    """Exact leave-one-out accuracy of the ridge classifier (ridge regression on one-hot labels).
 
-    One decomposition serves every row and every alpha. The standardisation with all rows is held
-    fixed, weights and intercept are re-estimated without the row.
+    For each left-out example, weights and intercept are fitted on the other examples. The
+    standardisation uses all examples. One decomposition serves every example and every alpha.
 
     Parameters
     ----------
     alpha : float, optional
-        Penalty added to the scatter, an absolute number. By default the one of n * 10^k,
-        k = -6, -5.5, ..., 2, with the smallest leave-one-out squared error (PRESS), ties to the
-        larger.
+        L2 penalty, added to the diagonal of the scatter matrix. By default the one of n * 10^k,
+        k = -6, -5.5, ..., 2, with the smallest leave-one-out squared error (PRESS); of equal ones
+        the largest.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
 
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better; classes of equal decision share the row. For real
-        targets the leave-one-out R^2, at most 1: 0 is as good as the mean of the other rows.
+        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m. For real
+        targets the leave-one-out R^2, at most 1; predicting the mean of the other examples has 0.
 
     Raises
     ------
     ModtoolsError
-        An alpha so small that a left-out example is not determined.
+        An alpha so small that the prediction of a left-out example is not determined.
 
     References
     ----------
@@ -118,10 +118,10 @@ def ridge(
 def class_mean(
     features: FloatArray, labels: Labels, *, standardize: bool = True, groups: Any = None
 ) -> Estimate:
-    """Exact leave-one-out accuracy of the nearest class mean.
+    """Exact leave-one-out accuracy of the nearest class mean (nearest centroid) classifier.
 
-    Distances are Euclidean; the row is taken out of the mean of its own class, the standardisation
-    with all rows is held fixed. A row that is alone in its class is always wrong.
+    Distances are Euclidean. Each example is left out of the mean of its own class; the
+    standardisation uses all examples. The example of a singleton class is always wrong.
 
     Parameters
     ----------
@@ -131,8 +131,7 @@ def class_mean(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. Classes at equal distance share the
-        row, which then is right by half or less.
+        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m.
 
     Examples
     --------
@@ -144,8 +143,8 @@ def class_mean(
         return without_features(labels)
     codes, n_classes = present_codes(labels)
     right = np.empty(len(codes))
-    for own, decisions in left_out_decisions(rows, codes, n_classes, groups):
-        right[own] = right_shares(decisions, codes[own])
+    for block, decisions in left_out_decisions(rows, codes, n_classes, groups):
+        right[block] = right_shares(decisions, codes[block])
     return share_of(right)
 
 
@@ -159,25 +158,25 @@ def class_mean(
 def lda(
     features: FloatArray, labels: Labels, *, alpha: float | None = None, standardize: bool = True
 ) -> Estimate:
-    """Exact leave-one-out accuracy of linear discriminant analysis.
+    """Exact leave-one-out accuracy of regularised linear discriminant analysis (LDA).
 
-    Classes are Gaussians with one covariance (S_w + alpha I) / n and their frequencies as
-    priors. Class means, covariance and priors are re-estimated without the row; the standardisation
-    with all rows and alpha are held fixed. A row that is alone in its class is always wrong.
+    Classes are Gaussians with the common covariance (S_w + alpha I) / n and their frequencies as
+    priors. Class means, covariance and priors are estimated without the left-out example; the
+    standardisation and alpha are those of all examples. The example of a singleton class is always
+    wrong.
 
     Parameters
     ----------
     alpha : float, optional
-        Added to the within-class scatter S_w, an absolute number; by default 0.01 tr(S_w) / d with
-        d the number of columns that vary.
+        Added to the diagonal of the within-class scatter S_w. By default 0.01 tr(S_w) / d, where d
+        is the number of columns that vary.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
 
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. Classes of equal posterior share the
-        row, which then is right by half or less.
+        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m.
 
     References
     ----------
@@ -197,10 +196,10 @@ def lda(
 def _lda_left_out_shares(
     rows: StandardizedRows, codes: NDArray[np.intp], n_classes: int, alpha: float | None
 ) -> FloatMatrix:
-    """Return how right each row is by the discriminant without it, see `right_shares`."""
+    """Return how correct the left-out prediction of each example is, see `right_shares`."""
     n_varying = max(rows.n_varying, 1)
     if len(rows) < rows.n_features:
-        # Rows span at most n dimensions; outside their span the classes do not differ.
+        # n examples span at most n dimensions; outside their span the classes do not differ.
         coordinates = ridge_basis(rows).dense()
         d = coordinates.shape[1]
         rows = StandardizedRows(coordinates, np.zeros(d), np.ones(d))
@@ -213,7 +212,7 @@ def _lda_left_out_shares(
         spread = block - means[codes[block_rows]]
         within = dsyrk(1.0, spread.T, beta=1.0, c=within, overwrite_c=1)
     if alpha is None:
-        # Classes without any spread of their own leave only rounding, and A must stay invertible.
+        # Without any spread within classes only rounding is left, and S_w must stay invertible.
         floor = float(np.finfo(float).eps) * len(rows) * total_trace
         alpha = max(_SHRINKAGE * float(np.trace(within)), floor) / n_varying or 1.0
     within[np.diag_indices_from(within)] += alpha
@@ -230,27 +229,27 @@ def _lda_left_out_shares(
 def _left_out_scores(
     rows: FloatMatrix, means: FloatMatrix, own: NDArray[np.intp], counts: NDArray[np.intp]
 ) -> FloatMatrix:
-    """Return log posteriors (n_samples, n_classes), up to a constant, without each row itself.
+    """Return leave-one-out log posteriors (n_samples, n_classes), up to a constant.
 
-    With whitened d = x - own mean and a = m / (m - 1) for an own class of m rows, removing x
-    changes the whitened scatter by -a d d'.
+    With whitened d = x - mean of its class, and a = m / (m - 1) for a class of m examples, leaving
+    out x changes the whitened scatter by -a d d' (a rank-one downdate, by Sherman-Morrison).
     """
     n_samples = counts.sum()
     each = np.arange(len(rows))
     cross, mean_products = rows @ means.T, means @ means.T
     squares = np.square(rows).sum(axis=1)[:, None]
     distances = squares - 2 * cross + np.diag(mean_products)
-    # About the own mean first: far classes would cost the digits of what is left of 1 below.
+    # Relative to the own mean first: with distant classes, 1 - stretch * spread would lose digits.
     apart = rows - means[own]
     spread = np.square(apart).sum(axis=1)
     along = spread[:, None] + (apart * means[own]).sum(axis=1)[:, None] - apart @ means.T
     stretch = counts[own] / np.maximum(counts[own] - 1, 1)
-    remaining = np.maximum(1 - stretch * spread, np.finfo(float).eps)  # above 0 but for rounding
+    remaining = np.maximum(1 - stretch * spread, np.finfo(float).eps)  # > 0 except for rounding
     scores = distances + stretch[:, None] * np.square(along) / remaining[:, None]
     scores[each, own] = np.square(stretch) * spread / remaining
     priors = np.tile(counts / (n_samples - 1), (len(rows), 1))
     priors[each, own] -= 1 / (n_samples - 1)
-    with np.errstate(divide="ignore"):  # a class that lost its only row has prior 0
+    with np.errstate(divide="ignore"):  # a singleton class without its example has prior 0
         return np.asarray(np.log(priors) - (n_samples - 1) / 2 * scores)
 
 
@@ -272,24 +271,24 @@ def logistic(
     groups: Any = None,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate of the held-out accuracy of the logistic output module, `LogisticOutput`.
+    """Five-fold cross-validated accuracy of multinomial logistic regression, `LogisticOutput`.
 
-    Five stratified folds are fitted side by side on features standardised once with all rows, each
-    from a cold start; no fold ever starts from a fit that saw its rows, which would leak their
-    labels. Few rows and weights are fitted to the end, others for 20 iterations, or more until the
-    loss is within about a hundredth of its minimum. A row that is alone in its class is wrong, with
-    warning MT006; a fold that does not converge is told by MT005.
+    The folds are stratified, and fitted side by side on features that are standardised once with
+    all examples. Each fit has a cold start: a start from a fit on all examples would leak held-out
+    labels. Small problems are fitted to convergence, others for at least 20 iterations and until
+    the loss is within about 1 % of its minimum. The example of a singleton class is wrong, with
+    warning MT006; a fold that does not converge warns MT005.
 
     Parameters
     ----------
     alpha : float, default=1.0
-        Penalty alpha/2 |W|^2 beside the summed log loss (scikit-learn's 1/C).
+        L2 penalty: alpha/2 |W|^2 is added to the summed log loss (1/C in scikit-learn).
 
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. Within about half a percentage point of converged
-        cold folds at the same alpha.
+        Accuracy in [0, 1]; higher is better. It differs by about half a percentage point at most
+        from that of fully converged folds.
 
     Examples
     --------
@@ -299,12 +298,12 @@ def logistic(
     alpha = check_positive(alpha, name="alpha")
     rows = standardized(features, score="logistic")
     codes, n_classes = present_codes(labels)
-    warn_about_lone_rows(codes, score="logistic")
+    warn_about_singletons(codes, score="logistic")
     held_out = cold_fold_codes(rows, codes, n_classes, alpha=alpha, seed=seed, groups=groups)
     return accuracy_of(held_out, codes)
 
 
-# Folds: alpha chosen inside the training folds -------------------------------------------
+# Folds: alpha chosen inside the training folds --------------------------------------------------
 
 _N_FOLDS = 5
 _N_INNER_FOLDS = 3
@@ -322,11 +321,12 @@ _MAX_ITERATIONS = 2000
 def linear_probe(
     features: FloatArray, labels: Labels, *, groups: Any = None, seed: int = 0
 ) -> Estimate:
-    """Five-fold accuracy of a logistic probe, its alpha chosen inside the training folds.
+    """Five-fold cross-validated accuracy of a linear probe, with alpha chosen in nested folds.
 
-    The dearest score and the yardstick for the others: C of {1e-3, 1e-2, 0.1, 1, 10} by three inner
-    folds, ties to the smaller, features standardised with the training rows alone. A row that is
-    alone in its class is wrong, with warning MT006.
+    The probe is a multinomial logistic regression. C = 1/alpha is chosen from {1e-3, 1e-2, 0.1, 1,
+    10} by three inner folds of the training examples, of equal ones the smallest. Features are
+    standardised with the training examples alone. It is the most expensive score, and the reference
+    for the others. The example of a singleton class is wrong, with warning MT006.
 
     Returns
     -------
@@ -347,7 +347,7 @@ def linear_probe(
     if rows.n_varying == 0:
         return without_features(labels)
     codes, _ = present_codes(labels)
-    warn_about_lone_rows(codes, score="linear_probe")
+    warn_about_singletons(codes, score="linear_probe")
     content = row_content(rows)
     folds = stratified_folds(codes, _N_FOLDS, seed, groups, content=content)
     accuracies = []
@@ -356,10 +356,10 @@ def linear_probe(
         warnings.simplefilter("always", ConvergenceWarning)
         for fold in range(folds.max() + 1):
             held_out = folds == fold
-            training, own = features[~held_out], codes[~held_out]
-            inner = _inner_folds(own, ~held_out, seed, groups, content)
-            best = _choose_inverse_alpha(training, own, inner)
-            (predicted,) = _predictions(training, own, features[held_out], (best,))
+            training, training_codes = features[~held_out], codes[~held_out]
+            inner = _inner_folds(training_codes, ~held_out, seed, groups, content)
+            best = _choose_inverse_alpha(training, training_codes, inner)
+            (predicted,) = _predictions(training, training_codes, features[held_out], (best,))
             accuracies.append(float(np.mean(predicted == codes[held_out])))
     if caught:
         warn("MT005", f"{len(caught)} probe fits stopped at {_MAX_ITERATIONS} iterations.")
@@ -367,7 +367,7 @@ def linear_probe(
 
 
 def _corrected_standard_error(accuracies: list[float]) -> float:
-    """Return the standard error of Nadeau & Bengio: folds share rows, the plain one is too small.
+    """Return the corrected standard error of Nadeau & Bengio for folds that share examples.
 
     >>> round(_corrected_standard_error([0.8, 0.9, 0.7, 0.8]), 6)
     0.062361
@@ -384,7 +384,7 @@ def _inner_folds(
     groups: NDArray[np.intp] | None,
     content: RowContent,
 ) -> NDArray[np.intp]:
-    """Return the folds of the training rows, whose codes are given."""
+    """Return the inner folds of the training examples, whose codes are given."""
     units = None if groups is None else groups[training]
     return stratified_folds(codes, _N_INNER_FOLDS, seed, units, content=content.take(training))
 
@@ -392,8 +392,8 @@ def _inner_folds(
 def _choose_inverse_alpha(
     features: FloatArray, codes: NDArray[np.intp], folds: NDArray[np.intp]
 ) -> float:
-    """Return the C with most right predictions over the inner folds, ties to the smaller."""
-    if not folds.any():  # a single row or group cannot be divided further
+    """Return the C with the most correct predictions over the inner folds, ties to the smaller."""
+    if not folds.any():  # a single example or group cannot be split further
         return _INVERSE_ALPHAS[0]
     right = np.zeros(len(_INVERSE_ALPHAS))
     for fold in range(folds.max() + 1):
@@ -411,17 +411,17 @@ def _predictions(
     held_out: FloatArray,
     inverse_alphas: tuple[float, ...],
 ) -> list[NDArray[np.intp]]:
-    """Return the predicted codes of the held-out rows for each C, weakest first.
+    """Return the predicted codes of the held-out examples for each C, in the given order.
 
-    Each fit starts from the one before it on the same training rows, which saves iterations and
-    shows it no held-out row.
+    Each fit starts from the previous one on the same training examples. This saves iterations and
+    leaks nothing about held-out examples.
     """
     if len(np.unique(codes)) == 1:
         return [np.full(len(held_out), codes[0]) for _ in inverse_alphas]
     own = StandardizedRows.of(training)
     others = StandardizedRows(held_out, own.mean, own.scale).dense()
     if len(own) < own.n_features:
-        # Few rows are turned into their principal coordinates: a rotation, and fewer weights.
+        # Principal coordinates of few examples: a rotation, which leaves fewer weights to fit.
         basis = ridge_basis(own)
         rows, others = basis.dense(), others @ basis.weights(np.eye(len(own)))
     else:

@@ -1,4 +1,4 @@
-"""`register_score`: one documented function makes the registry entry and the public function."""
+"""`register_score`: makes a registry entry and a checked public function from one function."""
 
 import inspect
 import re
@@ -51,7 +51,7 @@ Public: TypeAlias = Callable[Concatenate[ArrayLike, ArrayLike, Options], float]
 
 
 class _Fields(TypedDict, total=False):
-    """What a score says of itself, see `Score`."""
+    """Optional fields of a registry entry, see `Score`."""
 
     range: Required[str]
     reference: Required[str]
@@ -61,7 +61,7 @@ class _Fields(TypedDict, total=False):
 
 
 class _KernelScore(Protocol):
-    """A public function that chooses the feature map of the kernel."""
+    """A public score function with an option for the feature map of the kernel."""
 
     __name__: str
 
@@ -95,30 +95,30 @@ def register_score(
 
 
 def register_score(*, needs: Needs, feature_map: str = "", **fields: Unpack[_Fields]) -> Any:
-    """Make a registry entry and a checked public function of one documented function.
+    """Make a registry entry and a checked public function from one function (a decorator).
 
-    The function reads what was checked already and returns a float or an `Estimate`. Its name
-    becomes that of the score, its keyword arguments become options of the public function, which
-    `score` leaves at their defaults. Two of them are facts about the score: one that takes
-    ``groups`` gets an integer for each example (or None) and must hold groups out as a whole; one
-    that takes ``seed`` draws, and gets the seed.
+    The decorated function gets checked input and returns a float or an `Estimate`. Its name becomes
+    the name of the score, and its keyword arguments become options of the public function; `score`
+    leaves them at their defaults. Two keyword arguments have a meaning: with ``groups``, it gets an
+    integer per example (or None) and must hold out groups as a whole; with ``seed``, it is random
+    and gets the seed.
 
     Parameters
     ----------
     needs : {"moments", "features", "source_probabilities"}
-        First argument of the function: the summary that moments give; float features (n_samples,
-        n_features), followed by the encoded labels; or class probabilities of the module, followed
-        by the encoded labels. A score that inverts the scatter reads ``summary.spectrum``: where
-        float32 products lose digits that it needs, they are repeated in float64.
+        First argument of the function: the `Summary` of the moments; float features of shape
+        (n_samples, n_features) and the encoded labels; or source-class probabilities of shape
+        (n_samples, n_source_classes) and the encoded labels. A score that inverts the scatter must
+        read ``summary.spectrum``, which is computed again in float64 if float32 lost digits.
     feature_map : str, optional
-        Key of `FEATURE_MAPS` that is applied first; the public function lets the caller choose.
-        By default the features as they are.
+        Key of `FEATURE_MAPS` that is applied first; it becomes an option of the public function.
+        By default the features are used as they are.
     range, reference : str
-        Range and unit, and where the definition comes from, for people.
+        Range with unit, and source of the definition, for people.
     kinds : tuple of str, default=("classification",)
         Kinds of labels it is defined for.
     passes : int or str, default=1
-        How often the examples are read.
+        Number of passes over the examples.
     is_accuracy : bool, default=False
         Whether, for classes, it estimates the accuracy of an output module as a fraction.
 
@@ -126,12 +126,13 @@ def register_score(*, needs: Needs, feature_map: str = "", **fields: Unpack[_Fie
     -------
     callable
         A decorator. It returns the public function, ``name(features, labels, **options) -> float``
-        (``name(source_probabilities, labels)``), with the documentation of what all have in common.
+        (or ``name(source_probabilities, labels, **options)``). Its docstring is completed by the
+        parameters and errors that all scores share.
 
     Raises
     ------
     ModtoolsError
-        The name is taken, or a field is not what it must be. Check a new score with
+        The name is taken, or a field is not valid. Check a new score with
         `modtools.testing.check_score`.
 
     Examples
@@ -187,7 +188,7 @@ def _declare(
 
 
 def _with_seed(function: Callable[..., Value], *, draws: bool) -> Callable[..., Value]:
-    """Return what `Score.compute` is: it is always given a seed, also where nothing is drawn."""
+    """Return the function as `Score.compute`, which gets a seed even if nothing is random."""
 
     def compute(features: FloatArray, labels: Labels, seed: int = 0, **groups: Any) -> Value:
         return function(features, labels, **groups, **({"seed": seed} if draws else {}))
@@ -208,16 +209,16 @@ def _public_signature(entry: Score, options: Mapping[str, inspect.Parameter]) ->
 
 
 def check_scorable(labels: Labels, *, kinds: Sequence[Kind], score: str) -> Labels:
-    """Return labels that a score can use: a kind it is defined for, and at least two values."""
+    """Return the labels if a score is defined for their kind and they have two different values."""
     if labels.kind not in kinds:
         raise ModtoolsError(
             f"{score} is defined for {' and '.join(kinds)} labels; these are {labels.kind}."
         )
     present = np.flatnonzero(labels.counts())
     if labels.kind == "classification" and len(present) < 2:
-        found = labels.classes[present[0]].item() if len(present) else None
+        only = labels.classes[present[0]].item() if len(present) else None
         raise ModtoolsError(
-            f"labels must hold at least two classes; all {len(labels)} rows are {found!r}."
+            f"labels must hold at least two classes; all {len(labels)} examples are {only!r}."
         )
     if labels.kind != "classification" and np.ptp(labels.target_matrix(), axis=0).max() < _SMALLEST:
         raise ModtoolsError(
@@ -287,34 +288,35 @@ _SECTION: Final = re.compile(r"\n\n(?=[A-Z][A-Za-z ]+\n-{3,}\n)")
 
 
 def _documentation(text: str, entry: Score, options: Mapping[str, inspect.Parameter]) -> str:
-    """Return the docstring of a function, with the sections that all public scores share."""
+    """Return the docstring of a score, completed by the sections that all public scores share."""
     summary, *parts = _SECTION.split(inspect.cleandoc(text))
-    own = {title: body for title, _, body in (part.split("\n", 2) for part in parts)}
+    written = {title: body for title, _, body in (part.split("\n", 2) for part in parts)}
     before, after = _inputs_documented(entry, options)
     is_source = entry.needs == "source_probabilities"
     wrong = "Rows that do not sum to 1" if is_source else "Features that are not finite"
     raises = f"ModtoolsError\n    {wrong}, lengths that differ, fewer than two classes."
     shared = {
-        "Parameters": "\n".join(filter(None, [*before, own.pop("Parameters", ""), *after])),
-        "Returns": own.pop("Returns", "float\n    Higher is better."),
-        "Raises": "\n".join(filter(None, [raises, own.pop("Raises", "")])),
+        "Parameters": "\n".join(filter(None, [*before, written.pop("Parameters", ""), *after])),
+        "Returns": written.pop("Returns", "float\n    Higher is better."),
+        "Raises": "\n".join(filter(None, [raises, written.pop("Raises", "")])),
     }
-    sections = (f"{title}\n{'-' * len(title)}\n{body}" for title, body in (shared | own).items())
+    complete = (shared | written).items()
+    sections = (f"{title}\n{'-' * len(title)}\n{body}" for title, body in complete)
     return "\n\n".join([summary, *sections])
 
 
 def _inputs_documented(
     entry: Score, options: Mapping[str, inspect.Parameter]
 ) -> tuple[list[str], list[str]]:
-    """Return the entries that come before and after the options of a score itself."""
+    """Return the parameter entries that come before and after the score's own options."""
     first = (
         "features : array-like of shape (n_samples, n_features)\n"
-        "    Output of a module; not changed."
+        "    Features: output of a module. Not changed."
     )
     if entry.needs == "source_probabilities":
         first = (
             "source_probabilities : array-like of shape (n_samples, n_source_classes)\n"
-            "    The module's own class probabilities; rows sum to 1."
+            "    Class probabilities of the module's own (source) head; each row sums to 1."
         )
     *others, last = (_LABELS[kind] for kind in entry.kinds)
     names = f"{', '.join(others)} or {last}" if others else last
@@ -324,11 +326,11 @@ def _inputs_documented(
         "feature_map": 'feature_map : str, default="{}"\n'
         "    Key of `modtools.transferability.FEATURE_MAPS`.",
         "groups": "groups : array-like of shape (n_samples,), optional\n"
-        "    Group of each example, for copies or crops of one example: a group is held out as a\n"
-        "    whole, and never split.",
+        "    Group of each example, for example the image that crops come from. A group is held\n"
+        "    out as a whole, and never split.",
         "seed": "seed : int, default={}\n"
-        "    Seed of what is drawn, by the content of the examples: the order in which they come\n"
-        "    and the names of classes and groups change nothing.",
+        "    Seed of the random splits or orders. Examples are sorted by content first, so their\n"
+        "    order and the names of classes and groups change nothing.",
     }
     entries = {
         name: text.format(options[name].default)

@@ -1,4 +1,4 @@
-"""What the scores that judge held-out predictions share."""
+"""Functions shared by the scores that evaluate held-out predictions."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ __all__ = [
     "right_shares",
     "share_of",
     "standardized",
-    "warn_about_lone_rows",
+    "warn_about_singletons",
     "without_features",
 ]
 
-_SAME = 1e-10  # decisions nearer to each other than this share of their size are equal
+_SAME = 1e-10  # decisions that differ by less, relative to their size, count as equal
 
 
 def present_codes(labels: Labels) -> tuple[NDArray[np.intp], int]:
-    """Return codes that count only the classes with rows, and their number.
+    """Return codes that number only the classes with examples, and the number of these classes.
 
     >>> labels = Labels("classification", np.array(["a", "b", "c"]), codes=np.array([2, 0]))
     >>> present_codes(labels)
@@ -36,23 +36,23 @@ def present_codes(labels: Labels) -> tuple[NDArray[np.intp], int]:
 
 
 def standardized(features: Any, *, score: str, rescale: bool = True) -> StandardizedRows:
-    """Return the rows standardised with all rows; warn when no column varies."""
+    """Return features standardised with all examples; warn (MT001) if no column varies."""
     rows = StandardizedRows.of(features, rescale=rescale)
     if rows.n_varying == 0:
         warn("MT001", f"features carry no variation: {score} only reflects the class frequencies.")
     return rows
 
 
-def warn_about_lone_rows(codes: NDArray[np.intp], *, score: str) -> None:
-    """Warn when folds must count rows as errors because nothing else is of their class."""
-    alone = int(np.count_nonzero(np.bincount(codes) == 1))
-    if alone:
-        noun = "class has" if alone == 1 else "classes have"
-        warn("MT006", f"{alone} {noun} one row, which {score} counts as an error.")
+def warn_about_singletons(codes: NDArray[np.intp], *, score: str) -> None:
+    """Warn (MT006) of singleton classes, whose only example is an error in every split."""
+    n_singletons = int(np.count_nonzero(np.bincount(codes) == 1))
+    if n_singletons:
+        noun = "class has" if n_singletons == 1 else "classes have"
+        warn("MT006", f"{n_singletons} {noun} one example, which {score} counts as an error.")
 
 
 def without_features(labels: Labels) -> Estimate:
-    """Return what the other rows' labels alone predict: their largest class, or their mean.
+    """Return the leave-one-out score of the majority class, or of the mean for regression.
 
     >>> without_features(Labels("classification", np.arange(2), codes=np.array([0, 0, 0, 1])))
     Estimate(value=0.75, standard_error=0.2165...)
@@ -65,7 +65,7 @@ def without_features(labels: Labels) -> Estimate:
 
 
 def accuracy_of(predicted: NDArray[np.intp], codes: NDArray[np.intp]) -> Estimate:
-    """Return the share of right predictions with its binomial standard error.
+    """Return the fraction of correct predictions with its binomial standard error.
 
     >>> accuracy_of(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
     Estimate(value=0.75, standard_error=0.2165...)
@@ -74,9 +74,10 @@ def accuracy_of(predicted: NDArray[np.intp], codes: NDArray[np.intp]) -> Estimat
 
 
 def right_shares(decisions: NDArray[np.float64], codes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return 1 where the decision of a row's class is the largest, a share where others tie, and 0.
+    """Return how correct each decision is: 1, 0, or 1 / m if m classes tie with the true one.
 
-    Equal to within rounding is equal: else the order of the rows would decide.
+    Decisions that are equal to within rounding tie; otherwise the order of the examples would
+    matter.
 
     >>> right_shares(np.array([[1.0, 1.0], [2.0, 0.0]]), np.array([0, 1]))
     array([0.5, 0. ])
@@ -87,7 +88,7 @@ def right_shares(decisions: NDArray[np.float64], codes: NDArray[np.intp]) -> NDA
 
 
 def share_of(right: NDArray[Any]) -> Estimate:
-    """Return the mean of what is right of each row (n_samples,) with its binomial standard error.
+    """Return the mean correctness of the examples (n_samples,) with its binomial standard error.
 
     >>> share_of(np.array([1.0, 0.5, 1.0, 0.5]))
     Estimate(value=0.75, standard_error=0.2165...)
@@ -99,15 +100,15 @@ def share_of(right: NDArray[Any]) -> Estimate:
 def explained_variance(predicted: NDArray[Any], targets: NDArray[Any]) -> float:
     """Return held-out R^2, the mean over target columns that vary.
 
-    The yardstick is the leave-one-out mean of a column: 0 is as good as no features at all, and bad
-    predictions are negative.
+    The baseline is the leave-one-out mean of a column: 0 is as good as no features at all, and
+    worse predictions are negative.
 
     >>> explained_variance(np.array([[1.0], [0.5], [0.0]]), np.array([[0.0], [0.5], [1.0]]))
     -0.777...
     """
     n_samples = len(targets)
     centred = targets - targets.mean(axis=0)
-    yardstick = np.square(centred).sum(axis=0) * (n_samples / (n_samples - 1)) ** 2
+    baseline = np.square(centred).sum(axis=0) * (n_samples / (n_samples - 1)) ** 2
     varies = np.ptp(targets, axis=0) > 0
     errors = np.square(targets - predicted).sum(axis=0)
-    return float(np.mean(1 - errors[varies] / yardstick[varies]))
+    return float(np.mean(1 - errors[varies] / baseline[varies]))

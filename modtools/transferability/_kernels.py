@@ -1,4 +1,4 @@
-"""Agreement of a module's kernel with the kernel of the labels: alignment, CKA, HSIC."""
+"""Scores that compare a module's kernel with the kernel of the labels: alignment, CKA, HSIC."""
 
 import numpy as np
 from scipy import linalg
@@ -46,7 +46,7 @@ def _cosine(cross: float, left2: float, right2: float, score: str, lowest: float
 
 
 def _lowest(summary: Summary) -> float:
-    """Return the least cosine of the map's kernel with the ideal one; rounding may go below."""
+    """Return the minimum of the cosine with the ideal kernel, for clipping of rounding errors."""
     feature_map = FEATURE_MAPS[summary.feature_map]
     is_positive = feature_map.k_min == 0 and feature_map.name != "identity"
     return 0.0 if is_positive else -1.0
@@ -62,9 +62,9 @@ def _lowest(summary: Summary) -> float:
 def alignment(summary: Summary) -> float:
     """Kernel alignment: cosine between the module's kernel and the ideal kernel, all n^2 pairs.
 
-    The ideal kernel is k_max for two rows of one class and k_min otherwise (for 0/1 labels: Y Y').
-    It is not centred: features that are all equal reach sqrt(sum n_c^2) / n, so compare modules on
-    one task only, and read `centered_alignment` beside it.
+    The ideal kernel is k_max for two examples of the same class and k_min otherwise (for 0/1
+    labels: Y Y'). The kernels are not centred: constant features have sqrt(sum of n_c^2) / n for
+    class counts n_c. Compare modules on the same task only, and see also `centered_alignment`.
 
     Returns
     -------
@@ -91,15 +91,15 @@ def alignment(summary: Summary) -> float:
     reference="Duan, Yu & Principe, arXiv 2005.05541",
 )
 def upper_triangle_alignment(summary: Summary) -> float:
-    """Kernel alignment over pairs of different rows only.
+    """Kernel alignment over pairs of different examples only.
 
-    As `alignment`, without the diagonal, which says nothing about the labels.
+    As `alignment`, without the diagonal, which carries no information about the labels.
 
     Returns
     -------
     float
-        Dimensionless, in [-1, 1], and in [0, 1] for the default map; higher is better. 0 with a
-        warning (MT001) where no pair of rows has a kernel value, or no class has two rows.
+        Dimensionless, in [-1, 1], and in [0, 1] for the default map; higher is better. It is 0,
+        with warning MT001, if all kernel values are 0, or all classes are singletons.
 
     References
     ----------
@@ -116,7 +116,7 @@ def upper_triangle_alignment(summary: Summary) -> float:
     diagonal = summary.diagonal
     kernel2 -= diagonal.norm4
     ideal2 -= high**2 * diagonal.n
-    # What is left of a kernel that has no off-diagonal part is rounding.
+    # Of a kernel without off-diagonal part only rounding errors remain.
     kernel2 = kernel2 if kernel2 > 1e-14 * diagonal.norm4 else 0.0
     cross -= high * diagonal.norm2
     return _cosine(cross, kernel2, ideal2, "upper_triangle_alignment", _lowest(summary))
@@ -130,6 +130,9 @@ def upper_triangle_alignment(summary: Summary) -> float:
 )
 def nmse(summary: Summary) -> float:
     """Minus the mean squared difference between the module's kernel and the ideal kernel.
+
+    The mean is over all n^2 pairs. The ideal kernel is k_max for two examples of the same class and
+    k_min otherwise.
 
     Returns
     -------
@@ -160,12 +163,14 @@ def nmse(summary: Summary) -> float:
     reference="Duan, Yu & Principe, arXiv 2005.05541",
 )
 def raw(summary: Summary, *, negatives_only: bool = False) -> float:
-    """Mean kernel value over pairs of different rows, pairs of different classes counted negative.
+    """Mean signed kernel value: same-class pairs count +1, pairs of different classes -1.
+
+    The mean is over all ordered pairs of different examples.
 
     Parameters
     ----------
     negatives_only : bool, default=False
-        Minus the mean kernel value over pairs of different classes, instead.
+        Return minus the mean kernel value over pairs of different classes instead.
 
     Returns
     -------
@@ -206,12 +211,14 @@ def centered_alignment(summary: Summary) -> float:
     Returns
     -------
     float
-        Dimensionless, in [0, 1]; higher is better. Unchanged by rotations, a common scale and
-        offsets.
+        Dimensionless, in [0, 1]; higher is better. Rotations, a common scale and offsets of the
+        features do not change it.
 
     References
     ----------
-    Cortes, Mohri & Rostamizadeh, JMLR 2012; Kornblith et al., ICML 2019.
+    Cortes, Mohri & Rostamizadeh, "Algorithms for learning kernels based on centered alignment",
+    JMLR 2012; Kornblith et al., "Similarity of neural network representations revisited", ICML
+    2019.
 
     Examples
     --------
@@ -229,10 +236,11 @@ def centered_alignment(summary: Summary) -> float:
     reference="Deshpande et al., arXiv 2102.00084",
 )
 def lfc(summary: Summary) -> float:
-    """Label-feature correlation: Pearson correlation of kernel and same-class indicator, all pairs.
+    """Label-feature correlation: Pearson correlation of kernel and same-class indicator.
 
-    The grand mean of the kernel is removed, not its row means: it is not `centered_alignment`, and
-    it depends on the offset of the features.
+    The correlation is over all n^2 pairs. It removes the overall mean of the kernel, not its row
+    means. Therefore it differs from `centered_alignment`, and depends on the offset of the
+    features.
 
     Returns
     -------
@@ -270,13 +278,13 @@ def hsic(summary: Summary, *, biased: bool = False) -> float:
     Parameters
     ----------
     biased : bool, default=False
-        |Y'HF|^2 / (n - 1)^2 instead of the unbiased HSIC_1.
+        Return |Y'HF|^2 / (n - 1)^2 instead of the unbiased HSIC_1.
 
     Returns
     -------
     float
-        Squared units of the features: compare modules of one scale only. Higher is better; the
-        unbiased form may be negative.
+        In squared units of the features, so compare features of equal scale only. Higher is better;
+        the unbiased form may be negative.
 
     Raises
     ------
@@ -285,7 +293,8 @@ def hsic(summary: Summary, *, biased: bool = False) -> float:
 
     References
     ----------
-    Gretton et al., ALT 2005; Song et al., ICML 2007 (HSIC_1).
+    Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms", ALT 2005; Song et
+    al., "Supervised feature selection via dependence estimation", ICML 2007 (unbiased HSIC_1).
 
     Examples
     --------
@@ -301,9 +310,9 @@ def hsic(summary: Summary, *, biased: bool = False) -> float:
     if biased:
         return cross / (n - 1) ** 2
     if summary.n_rows < 4:
-        raise ModtoolsError(f"hsic needs at least 4 rows; got {summary.n_rows}.")
+        raise ModtoolsError(f"hsic needs at least 4 examples; got {summary.n_rows}.")
     diagonal = summary.diagonal
-    # Both kernels centred: every row of a kernel sums to minus its diagonal once that is removed.
+    # Each row of a centred kernel sums to 0, so without its diagonal entry to minus that entry.
     product = diagonal.centred_norm2 * diagonal.target_norm2 / ((n - 1) * (n - 2))
     total = cross - diagonal.cross + product - 2 * diagonal.cross / (n - 2)
     return total / (n * (n - 3))
@@ -316,11 +325,11 @@ def hsic(summary: Summary, *, biased: bool = False) -> float:
     reference="Fukumizu et al., NIPS 2007",
 )
 def nhsic(summary: Summary, *, regularization: float = 1e-5) -> float:
-    """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1], both centred.
+    """Normalised HSIC with linear kernels: tr[K (K + eps n I)^-1 L (L + eps n I)^-1].
 
-    As eps goes to 0 it becomes the H-score. It is not free of scale: the ridge is absolute, so that
-    the value falls towards 0 where the variance of the features is small beside eps, and depends on
-    their scale by about eps over that variance elsewhere.
+    K and L are the centred kernels of features and targets. As eps goes to 0 the score becomes the
+    H-score. The ridge is absolute, so the score depends on the scale of the features: by about eps
+    over their variance, and it falls to 0 for variances far below eps.
 
     Parameters
     ----------
@@ -335,7 +344,8 @@ def nhsic(summary: Summary, *, regularization: float = 1e-5) -> float:
 
     References
     ----------
-    Fukumizu et al., NIPS 2007; Ma, Lewis & Kleijn, "The HSIC bottleneck", AAAI 2020.
+    Fukumizu et al., "Kernel measures of conditional dependence", NIPS 2007; Ma, Lewis & Kleijn,
+    "The HSIC bottleneck: deep learning without back-propagation", AAAI 2020.
 
     Examples
     --------
@@ -351,8 +361,8 @@ def nhsic(summary: Summary, *, regularization: float = 1e-5) -> float:
     if len(values) >= summary.n_rows - 1:
         warn(
             "MT003",
-            f"n={summary.n_rows} rows, d={summary.n_features} features: nhsic is at its maximum "
-            "for any labels, up to its small ridge; read centered_alignment instead.",
+            f"n={summary.n_rows} examples, d={summary.n_features} features: nhsic is at its "
+            "maximum for any labels, up to its small ridge; read centered_alignment instead.",
         )
     loadings = summary.spectrum.loadings
     scatter = summary.target_scatter + ridge * np.eye(len(loadings))

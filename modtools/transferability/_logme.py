@@ -1,4 +1,4 @@
-"""LogME: the evidence of a Bayesian linear output module, maximised over its two precisions."""
+"""LogME: the evidence of Bayesian linear regression, maximised over its two precisions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ _COLUMNS_AT_ONCE = 32
 
 
 class _Evidence:
-    """Log evidence per row as a function of log lambda, lambda = prior over noise precision.
+    """Log evidence per example as a function of log lambda, lambda = prior / noise precision.
 
-    With F = HF + 1 mean' the ridge solution splits into the centred ridge and a rank-one term of
-    the mean; every part is positive, so a large constant offset of the features cancels nothing.
+    With F = HF + 1 mean', the ridge solution splits into that of the centred features and a
+    rank-one term of the mean. Every part is positive, so no digits cancel for features with a large
+    constant offset.
     """
 
     def __init__(self, summary: Summary, columns: NDArray[np.intp]) -> None:
@@ -39,7 +40,7 @@ class _Evidence:
         self.floor = np.diag(summary.target_second)[columns] * np.finfo(float).tiny ** 0.5
 
     def __call__(self, log_lambda: FloatMatrix) -> FloatMatrix:
-        """Return the evidence (m, g) at log lambda of shape (m, g), one row of points a column."""
+        """Return the evidence (m, g) at log lambda (m, g), g points for each of m columns."""
         lam = np.exp(log_lambda)
         inverse = 1 / (lam[:, :, None] + self.values)
         residual = lam * (inverse @ self.explained[:, :, None])[:, :, 0]
@@ -48,7 +49,7 @@ class _Evidence:
         return self._combine(lam, inverse @ self.mean2, residual, fitted, log_det)
 
     def on_grid(self, log_lambda: FloatMatrix) -> FloatMatrix:
-        """Return the evidence (m, g) at log lambda of shape (g,), shared by all columns."""
+        """Return the evidence (m, g) at g values of log lambda, shared by all m columns."""
         lam = np.exp(log_lambda)
         inverse = 1 / (lam[:, None] + self.values)
         residual = lam * (self.explained @ inverse.T)
@@ -81,9 +82,9 @@ def _search_range(summary: Summary) -> FloatMatrix:
 
 
 def evidence_by_target(summary: Summary) -> FloatMatrix:
-    """Return the maximal log evidence per row of each target column, (m,); NaN-free.
+    """Return the maximal log evidence per example of each target column, finite, (m,).
 
-    Columns that never occur (all zero) have unbounded evidence and are left out.
+    Columns of absent classes (all zero) have unbounded evidence and are left out.
     """
     columns = np.flatnonzero(summary.present)
     if not len(summary.spectrum.values) and not summary.mean.any():
@@ -127,22 +128,23 @@ def _maximise(summary: Summary, columns: NDArray[np.intp]) -> tuple[FloatMatrix,
 @register_score(
     needs="moments",
     kinds=ANY_KIND,
-    range="unbounded, nats a row and column",
+    range="unbounded, nats per example and column",
     reference="You et al., ICML 2021",
 )
 def logme(summary: Summary) -> float:
-    """LogME: log evidence per row of a Bayesian linear output module, mean over target columns.
+    """LogME: log evidence of a Bayesian linear output module (a linear head) per example.
 
     Each target column (one class against the rest, a label, or a regression target) is modelled as
-    t ~ N(F w, 1/beta), w ~ N(0, 1/alpha), without intercept or centring, and the evidence is
-    maximised over alpha and beta exactly, by a search in one variable. Rank-aware: columns of
-    zeros, or more features than rows, do not change it.
+    t ~ N(F w, 1/beta), w ~ N(0, 1/alpha), without intercept or centring. The evidence is maximised
+    over alpha and beta by a search over alpha / beta, to numerical precision, and averaged over the
+    target columns. It is computed from the rank of the features: columns of zeros do not change it,
+    and there may be more features than examples.
 
     Returns
     -------
     float
-        Nats per row and column, unbounded (may be positive); higher is better. Unchanged by the
-        scale of the features, not by their offset. Columns that never occur are skipped.
+        Nats per example and column, unbounded (may be positive); higher is better. A common factor
+        of the features does not change it, an offset does. Columns of absent classes are skipped.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Held-out losses, which tell modules apart where few labels leave accuracies tied."""
+"""Held-out losses: they distinguish modules whose accuracies tie because there are few labels."""
 
 from typing import Any
 
@@ -20,41 +20,43 @@ from modtools.transferability._declare import register_score
 from modtools.transferability._held_out import (
     present_codes,
     standardized,
-    warn_about_lone_rows,
+    warn_about_singletons,
 )
 from modtools.transferability._registry import Estimate
 
 __all__ = ["codelength", "half_split"]
 
-# `select_modules` judges sums of kernels alike, but in 3 to 20 divisions and at one alpha: it
-# tries many sums, and one inverse then serves all divisions. A score judges a module once, so it
-# affords more of them, and an alpha that follows each training half.
+# `select_modules` evaluates sums of kernels in the same way, but with 3 to 20 splits and one alpha:
+# it tries many sums, and one inverse then serves all splits. A score evaluates a module once, so it
+# can afford more splits, and an alpha for each training half.
 _FEWEST_SPLITS, _MOST_SPLITS = 4, 30
 
 
 @register_score(
     needs="features",
     passes="4 to 30 splits",
-    range="(-inf, 0], nats a label",
-    reference="held-out log loss of ridge machines on stratified halves",
+    range="(-inf, 0], nats per label",
+    reference="held-out log loss of ridge classifiers on stratified halves",
 )
 def half_split(
     features: FloatArray, labels: Labels, *, groups: Any = None, seed: int = 0
 ) -> Estimate:
-    """Minus the log loss of rows that are held out, half of them at a time.
+    """Minus the held-out log loss of a ridge classifier on repeated stratified halves.
 
-    A ridge output module (one-hot targets, intercept) is fitted on one stratified half and predicts
-    the other, with probabilities softmax(6 decision); both ways round, and again for 4 to 30 seeded
-    splits, more of them the fewer rows a class has. Alpha is the mean squared distance of
-    the training rows from their centre (the trace of their kernel over the rows less one). Losses
-    change with every row where accuracies of few rows are tied: below about 100 labels a class this
-    tells modules apart better than any held-out accuracy. The standardisation uses all rows.
+    A ridge classifier (one-hot targets, intercept) is fitted on one stratified half of the examples
+    and predicts the other half with probabilities softmax(6 decision), and the other way round.
+    This is repeated for 4 to 30 random splits, more of them the fewer examples a class has. Alpha
+    is tr(K) / (m - 1) for the centred kernel K of the m training examples, that is, about their
+    mean squared distance from the centre. The standardisation uses all examples. With fewer than
+    about 100 labels per class this distinguishes modules better than any held-out accuracy, because
+    accuracies of few examples often tie. The example of a singleton class counts as an error, with
+    warning MT006. The definition is that of modtools.
 
     Returns
     -------
     float
-        Nats a label, at most 0; higher is better. Guessing evenly among C classes is -log(C); sure
-        and wrong predictions are worse than that.
+        Nats per label, at most 0; higher is better. A uniform guess among C classes has -log(C);
+        confident wrong predictions are worse.
 
     Examples
     --------
@@ -64,7 +66,7 @@ def half_split(
     """
     rows = standardized(features, score="half_split")
     codes, n_classes = present_codes(labels)
-    warn_about_lone_rows(codes, score="half_split")
+    warn_about_singletons(codes, score="half_split")
     judge = HeldOutJudge(
         codes,
         n_classes,
@@ -84,25 +86,24 @@ _N_ORDERS = 5
 @register_score(
     needs="features",
     passes="5 orders",
-    range="(-inf, 0], bits a label",
+    range="(-inf, 0], bits per label",
     reference="Blier & Ollivier, NeurIPS 2018",
 )
 def codelength(features: FloatArray, labels: Labels, *, seed: int = 0) -> Estimate:
-    """Minus the bits a label that a ridge output module needs when it learns row by row.
+    """Minus the prequential (online MDL) code length of the labels, by a ridge classifier.
 
-    Rows come in five seeded orders, drawn by their content: the order in which they are given
-    changes nothing. Each label is predicted by the ridge classifier (one-hot targets,
-    intercept) fitted on the rows before it, with probabilities softmax(decision / T) over the
-    classes seen so far; T minimises the log loss of the predictions before it (T = 1 for the first
-    n_classes rows). The share 1/(t+1) after t rows is spread evenly over all classes, so that a new
-    class costs finitely many bits. Alpha is one number, that of n * 10^k, k = -6, -5.5, ...,
-    2, with the largest Gaussian evidence; the standardisation uses all rows.
+    Each label is predicted by the ridge classifier (one-hot targets, intercept) fitted on all
+    earlier examples, with probabilities softmax(decision / T) over the classes seen so far. T
+    minimises the log loss of the earlier predictions (T = 1 for the first n_classes examples).
+    After t examples, a probability of 1/(t+1) is spread evenly over all classes, so that a new
+    class costs finitely many bits. Alpha is fixed: of n * 10^k, k = -6, -5.5, ..., 2, the one with
+    the largest Gaussian evidence. The standardisation uses all examples. The result is the mean
+    over five seeded orders; these are drawn by content, so the given order does not matter.
 
     Returns
     -------
     float
-        Bits a label, at most 0, the mean over orders; higher is better, and guessing evenly among
-        C classes is -log2(C).
+        Bits per label, at most 0; higher is better. A uniform guess among C classes has -log2(C).
 
     References
     ----------
@@ -119,11 +120,11 @@ def codelength(features: FloatArray, labels: Labels, *, seed: int = 0) -> Estima
     codes, n_classes = present_codes(labels)
     targets = one_hot(codes, n_classes)
     chain = RidgeChain.of(rows, alpha_of_evidence(ridge_basis(rows), targets))
-    # The same rows come in the same orders, however they were given.
-    in_place = row_content(rows).order(codes)
+    # The examples are sorted by content first, so that their given order does not matter.
+    by_content = row_content(rows).order(codes)
     bits = []
     for order in range(_N_ORDERS):
-        shuffled = in_place[np.random.default_rng([seed, order]).permutation(len(codes))]
+        shuffled = by_content[np.random.default_rng([seed, order]).permutation(len(codes))]
         coder, total = PrequentialCoder(n_classes), 0.0
         for block, predicted in chain.steps(targets, shuffled):
             total += float(coder.encode(predicted, codes[shuffled[block]]).bits.sum())

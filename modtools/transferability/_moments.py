@@ -1,4 +1,4 @@
-"""`Moments`: everything that most scores need to know about features and labels, in one pass."""
+"""`Moments`: mergeable sufficient statistics of features and labels, from one pass."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ _EXACT_SIZE = 10_000_000
 
 
 def choose_precision(features: Any, kind: Kind) -> Precision:
-    """Return float32 only where it saves much and loses little: large float32 data with classes."""
+    """Return float32 for large float32 features with classes, where it is faster; else float64."""
     small = features.shape[0] * features.shape[1] < _EXACT_SIZE
     is_double = str(features.dtype).endswith("float64")
     return "float64" if small or is_double or kind == "regression" else "float32"
@@ -40,24 +40,24 @@ def choose_precision(features: Any, kind: Kind) -> Precision:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Mergeable moments of features and labels: one pass, memory that does not grow with the rows.
+    """Mergeable moments of features and labels: one pass, memory independent of n_samples.
 
-    Build with `from_features` (rows in memory) or `from_batches` (a stream). Objects never change:
-    `update` and `merge` return new ones. The state is float64, relative to a shift in the middle,
-    so a large constant offset of the features costs no digits; nor does the unit of a column.
+    Create them with `from_features` (arrays in memory) or `from_batches` (a stream). They are
+    immutable: `update` and `merge` return new objects. The sums are float64, relative to a median
+    of the features, so neither a large constant offset nor the unit of a column costs digits.
 
     Attributes
     ----------
     kind : {"classification", "multilabel", "regression"}
         Kind of the labels.
     classes : ndarray of shape (n_classes,)
-        Sorted label values; column numbers for multi-label and regression.
+        Sorted label values; column numbers for multi-label tasks and regression.
     feature_map : str
-        Key of `FEATURE_MAPS`; applied to each row before anything is summed.
+        Key of `FEATURE_MAPS`, applied to the features of each example first.
     n_samples : int
-        Rows seen.
+        Number of examples.
     precision : {"float32", "float64"}
-        Type in which the blocks were multiplied; the lowest of all parts.
+        Type in which the blocks were multiplied; the lowest of all merged parts.
 
     Examples
     --------
@@ -96,24 +96,24 @@ class Moments:
         class_second_moments: bool = False,
         precision: Precision | None = None,
     ) -> "Moments":
-        """Summarise rows in memory.
+        """Compute the moments of features in memory.
 
         Parameters
         ----------
         features : array-like or tensor of shape (n_samples, n_features)
-            Real numbers of any width; a tensor on an accelerator is summed there.
+            Real numbers of any type; a tensor on a GPU is summed there.
         labels : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Labels of any accepted kind.
+            Classes, a 0/1 matrix (multi-label) or floats (regression).
         kind : {"classification", "multilabel", "regression"}, optional
             Kind of the labels; inferred by default.
         classes : sequence, optional
-            All label values, needed where a shard may lack some; labels outside raise.
+            All label values, needed if a shard may lack some; other labels raise.
         feature_map : str, default="identity"
             Key of `FEATURE_MAPS`.
         class_weights : {"balanced"} or mapping from label to weight, optional
-            Weight of each example by its class. Only explicit weights can be merged.
+            Weight of each example, by its class. Only explicit weights can be merged.
         class_second_moments : bool, default=False
-            Keep one second moment a class (n_classes d^2 floats), as `transrate` needs.
+            Keep one second moment per class (n_classes d^2 floats), as `transrate` needs.
         precision : {"float32", "float64"}, optional
             Type of the products. By default float64, except for float32 input of at least 1e7
             entries.
@@ -121,7 +121,7 @@ class Moments:
         Returns
         -------
         Moments
-            Immutable moments of the rows.
+            Immutable moments of the examples.
 
         Raises
         ------
@@ -161,7 +161,26 @@ class Moments:
         classes: Sequence[Any] | None = None,
         **options: Any,
     ) -> "Moments":
-        """Summarise a stream of (features, labels) batches; options as in `from_features`.
+        """Compute the moments of a stream of (features, labels) batches.
+
+        Parameters
+        ----------
+        batches : iterable of (features, labels)
+            Arrays or tensors of shape (n_batch, n_features), with their labels.
+        classes : sequence, optional
+            All label values, needed if a batch may lack some.
+        **options
+            Other arguments of `from_features`.
+
+        Returns
+        -------
+        Moments
+            Immutable moments of all examples.
+
+        Raises
+        ------
+        ModtoolsError
+            No batches, or bad input as in `from_features`.
 
         Examples
         --------
@@ -179,7 +198,31 @@ class Moments:
         return total
 
     def update(self, features: Any, labels: Any) -> "Moments":
-        """Return the moments of the rows seen so far and of this batch; this object stays."""
+        """Return the moments of all examples so far and of another batch.
+
+        Parameters
+        ----------
+        features : array-like or tensor of shape (n_batch, n_features)
+            Features of the batch.
+        labels : array-like of shape (n_batch,) or (n_batch, n_targets)
+            Labels of the batch, of the same kind.
+
+        Returns
+        -------
+        Moments
+            New moments; this object does not change.
+
+        Raises
+        ------
+        ModtoolsError
+            Bad input as in `from_features`, or another number of features.
+
+        Examples
+        --------
+        >>> first = Moments.from_features([[0.0], [1.0]], [0, 1])
+        >>> first.update([[2.0]], [1]).n_samples, first.n_samples
+        (3, 2)
+        """
         part = Moments.from_features(
             features,
             labels,
@@ -192,12 +235,23 @@ class Moments:
         return self.merge(part)
 
     def merge(self, other: "Moments") -> "Moments":
-        """Return the moments of both sets of rows; neither operand changes.
+        """Return the moments of the examples of both; neither operand changes.
+
+        Parameters
+        ----------
+        other : Moments
+            Moments of other examples.
+
+        Returns
+        -------
+        Moments
+            New moments.
 
         Raises
         ------
         ModtoolsError
-            Different feature maps, kinds, widths or weights, or rows counted in both already.
+            Different feature maps, kinds of labels, numbers of features or weights, or moments that
+            share examples.
         """
         if not isinstance(other, Moments):
             raise ModtoolsError(f"merge needs Moments; got {type(other).__name__}.")
@@ -214,7 +268,7 @@ class Moments:
             )
         if self._parts & other._parts:
             raise ModtoolsError(
-                "moments to merge must not share rows: "
+                "moments to merge must not share examples: "
                 "the same part is in both and would count twice."
             )
         if self.kind != "classification" and len(self.classes) != len(other.classes):
@@ -263,12 +317,12 @@ class Moments:
 
     @property
     def n_features(self) -> int:
-        """Width of the features."""
+        """Number of features."""
         return len(self._shift)
 
     @property
     def counts(self) -> FloatMatrix:
-        """(Weighted) rows of each class, label counts, or target sums, (n_classes,)."""
+        """(Weighted) number of examples per class or label, or sums of targets, (n_classes,)."""
         return self._sums.t + self._sums.n * self._target_shift
 
     @property
@@ -278,9 +332,9 @@ class Moments:
 
     @property
     def class_means(self) -> FloatMatrix:
-        """Mean of each class, (n_classes, n_features); zero rows for absent classes.
+        """Mean of each class, (n_classes, n_features); zeros for absent classes.
 
-        Raises for regression targets, which have no classes.
+        Regression targets have no classes and raise a `ModtoolsError`.
         """
         if self.kind == "regression":
             raise ModtoolsError("class_means needs classes; these labels are regression targets.")
@@ -291,13 +345,13 @@ class Moments:
 
     @property
     def scatter(self) -> FloatMatrix:
-        """Sum of (x - mean)(x - mean)', (n_features, n_features)."""
+        """Scatter matrix: sum of (x - mean)(x - mean)', (n_features, n_features)."""
         s = self._sums
         return s.xx - np.outer(s.x, s.x / s.n)
 
     @property
     def second_moment(self) -> FloatMatrix:
-        """Sum of x x' about the origin, (n_features, n_features)."""
+        """Uncentred second moment: sum of x x', (n_features, n_features)."""
         return self._sums.about(-self._shift, np.zeros(len(self._sums.t))).xx
 
     def summary(self) -> Summary:
@@ -335,12 +389,12 @@ class Moments:
         )
 
     def _decompositions(self) -> dict[str, Any]:
-        """Return the callables of `Summary`, which share one warning."""
+        """Return the callables of `Summary`, which share one warning (MT008)."""
         s, warning = self._sums, LossWarning(of_rows=False)
 
         def decompose() -> Spectrum:
             spectrum = self._decompose()
-            warning.tell(spectrum.loss)
+            warning.give(spectrum.loss)
             return spectrum
 
         def total_logdet(delta: float) -> float:
@@ -348,7 +402,7 @@ class Moments:
 
         def class_logdets(delta: float) -> FloatMatrix:
             logdets, error = class_logdets_of(s, delta)
-            warning.tell(error)
+            warning.give(error)
             return logdets
 
         return {
@@ -358,20 +412,20 @@ class Moments:
         }
 
     def _decompose(self) -> Spectrum:
-        """Return the eigenvalues of the scatter, and mean and targets in its eigenbasis."""
+        """Return the spectrum of the scatter, with mean and targets in its eigenbasis."""
         s = self._sums
         offsets = s.tx - np.outer(s.t / s.n, s.x)
         parts = ScatterParts(self.scatter, np.diag(s.xx), self.mean, offsets, s.n, self.n_samples)
         return spectrum_of(parts, self._grain, self.precision)
 
     def score(self, scores: Sequence[str] | str | None = None) -> Scores:
-        """Return scores of these moments, by registry name.
+        """Compute scores from these moments.
 
         Parameters
         ----------
         scores : sequence of str, optional
             Names from `SCORES`, computed with the feature map of the moments. By default all that
-            apply and whose own map it is.
+            apply and have this feature map as their default.
 
         Returns
         -------
@@ -381,11 +435,11 @@ class Moments:
         Raises
         ------
         ModtoolsError
-            An unknown score, or one asked for by name that does not apply.
+            An unknown score, or one requested by name that does not apply.
 
         See Also
         --------
-        modtools.transferability.score : The same from features, with what was left out and why.
+        modtools.transferability.score : Scores from features in memory, all kinds of scores.
 
         Examples
         --------
@@ -425,7 +479,7 @@ def weights_by_class(labels: Labels, class_weights: Mapping[Any, float] | str | 
 def merged_weights(
     left: Mapping[Any, float] | None, right: Mapping[Any, float] | None
 ) -> Mapping[Any, float] | None:
-    """Return the weights of two sets of moments together, or raise where they disagree."""
+    """Return the merged class weights of two moments, or raise if they disagree."""
     if left is None and right is None:
         return None
     if left is None or right is None:

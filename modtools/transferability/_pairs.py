@@ -1,4 +1,4 @@
-"""Scores of pairs of examples, without an n x n matrix: nearest neighbours, and PARC."""
+"""Scores of pairs of examples without an n x n matrix: k nearest neighbours, and PARC."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -28,12 +28,12 @@ __all__ = ["knn", "nearest_rows", "parc"]
 # Nearest neighbours -----------------------------------------------------------------------------
 
 _BLOCK_ROWS = 1024
-# Candidates beyond k that are compared again by exact differences.
+# Further candidates that are compared by exact differences too.
 _SPARE = 4
-# Below this share of pairs nearer than the worst candidate, they are merged one by one.
+# If fewer pairs than this fraction improve the candidates, they are merged one by one.
 _FEW_HITS = 0.02
 _FLOAT32_SIZE = 10_000_000
-# Distances nearer to each other than so many units of their rounding are equal; and sums of votes.
+# Distances that differ by fewer units of their rounding error are equal; likewise sums of votes.
 _ROUNDING_UNITS, _SAME = 32, 1e-9
 
 
@@ -54,32 +54,32 @@ def knn(
     standardize: bool = True,
     groups: Any = None,
 ) -> Estimate:
-    """Leave-one-out accuracy of the k nearest neighbours.
+    """Leave-one-out accuracy of the k-nearest-neighbours classifier.
 
-    A row is never its own neighbour, also when exact copies of it exist. Rows at equal distance, to
-    within rounding, share the votes that the nearer ones leave. Equal votes count for the class
-    whose neighbours are nearer in the mean; classes that are equal in that too share the row, which
-    then is right by half or less. So neither the order of rows nor a name decides.
+    An example is never its own neighbour; exact copies of it are. Neighbours at equal distance (to
+    within rounding) share the votes that the nearer ones leave. Of classes with equal votes, the
+    one whose voters have the smallest mean distance wins; if m classes still tie, the example
+    counts 1 / m. So neither the order of the examples nor the names of classes matter.
 
     Parameters
     ----------
     k : int, default=1
         Number of neighbours that vote.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        How distances are measured, after the standardisation.
+        Distance, measured after the standardisation.
     standardize : bool, default=True
         Whether columns are divided by their standard deviation.
 
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. For real targets R^2 of the neighbours' mean, at most
-        1: 0 is as good as the mean of all other rows, and noise is about -1/k.
+        Accuracy in [0, 1]; higher is better. For real targets the leave-one-out R^2 of the
+        neighbours' mean, at most 1: the mean of all other examples has 0, noise about -1/k.
 
     Raises
     ------
     ModtoolsError
-        Fewer than k possible neighbours.
+        Fewer than k possible neighbours of an example.
 
     References
     ----------
@@ -96,57 +96,57 @@ def knn(
     if rows.n_varying == 0:
         return without_features(labels)
     if metric == "cosine" and not standardize:
-        # Angles, unlike distances, depend on the origin, which stays where it is.
+        # Angles, unlike distances, depend on the origin, so the mean is not subtracted.
         rows = replace(rows, mean=np.zeros_like(rows.mean))
     points = rows.dense(np.float32 if features.size >= _FLOAT32_SIZE else np.float64)
     if metric == "cosine":
         norms = np.linalg.norm(points, axis=1, keepdims=True)
         points /= np.where(norms > 0, norms, 1)
-    electorates = _electorates(points, k, groups)
+    blocks = _voter_blocks(points, k, groups)
     if labels.kind == "regression":
         targets = labels.target_matrix()
         predicted = np.empty_like(targets)
-        for own in electorates:
-            predicted[own.rows] = own.weighted(targets) / k
+        for block in blocks:
+            predicted[block.rows] = block.weighted(targets) / k
         return Estimate(explained_variance(predicted, targets))
     codes, n_classes = present_codes(labels)
     right = np.empty(len(codes))
-    for own in electorates:
-        right[own.rows] = _right_shares(*own.votes(codes, n_classes), codes[own.rows])
+    for block in blocks:
+        right[block.rows] = _right_shares(*block.votes(codes, n_classes), codes[block.rows])
     return share_of(right)
 
 
 def _check_k(k: int, n_samples: int, groups: NDArray[np.intp] | None) -> None:
-    """Raise where a row has fewer than k possible neighbours."""
+    """Raise if an example has fewer than k possible neighbours."""
     largest = 1 if groups is None else int(np.bincount(groups).max())
     if check_integer(k, name="k") > n_samples - largest:
         raise ModtoolsError(
-            f"k must leave k other rows for each row; got k={k} with {n_samples} rows"
-            f"{'' if groups is None else f' and a group of {largest}'}."
+            f"k must be at most the number of possible neighbours of each example; got k={k} with "
+            f"{n_samples} examples{'' if groups is None else f' and a group of {largest}'}."
         )
 
 
 def nearest_rows(
     points: FloatArray, k: int, groups: NDArray[np.intp] | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the k nearest other rows of each row and their squared distances.
+    """Return the k nearest neighbours of each example and their squared distances.
 
-    Blocks of pairs are visited once for both directions and a running list of candidates is kept;
-    the candidates are then compared by exact differences.
+    Each block of pairs is computed once for both directions, while a list of candidates is kept.
+    The candidates are then compared by exact differences.
 
     Parameters
     ----------
     points : ndarray of shape (n_samples, n_features)
-        Centred rows.
+        Centred features.
     k : int
-        Number of neighbours, fewer than rows.
+        Number of neighbours, less than n_samples.
     groups : ndarray of shape (n_samples,), optional
-        Rows of one group are not neighbours.
+        Examples of the same group are not neighbours.
 
     Returns
     -------
     neighbours, distances : ndarray of shape (n_samples, k)
-        Nearest first, ties to the lower row number.
+        Indices and squared distances, nearest first, ties to the lower index.
 
     Examples
     --------
@@ -155,12 +155,12 @@ def nearest_rows(
     """
     groups = np.arange(len(points)) if groups is None else groups
     candidates = _find_candidates(points, k, groups)
-    found, exact = _nearest_first(points, candidates, groups)
-    return found[:, :k], exact[:, :k]
+    neighbours, distances = _nearest_first(points, candidates, groups)
+    return neighbours[:, :k], distances[:, :k]
 
 
 def _find_candidates(points: FloatArray, k: int, groups: NDArray[np.intp]) -> "_Candidates":
-    """Return the k nearest rows of each row and some more, by distances with rounding errors."""
+    """Return the k nearest neighbours and a few more, by distances with rounding errors."""
     candidates = _Candidates(len(points), min(k + _SPARE, len(points) - 1), points.dtype)
     squares = np.einsum("ij,ij->i", points, points)
     blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(points), _BLOCK_ROWS)]
@@ -179,21 +179,21 @@ def _find_candidates(points: FloatArray, k: int, groups: NDArray[np.intp]) -> "_
 
 
 class _Candidates:
-    """The nearest rows seen so far, for each row, in no particular order."""
+    """The nearest neighbours so far of each example, in no particular order."""
 
-    def __init__(self, n_rows: int, n_kept: int, dtype: Any) -> None:
-        # A free place holds the row itself, which is never a neighbour.
-        self.rows = np.repeat(np.arange(n_rows)[:, None], n_kept, axis=1)
-        self.distances = np.full((n_rows, n_kept), np.inf, dtype=dtype)
+    def __init__(self, n_samples: int, n_kept: int, dtype: Any) -> None:
+        # An unused entry holds the example itself, which is never a neighbour.
+        self.rows = np.repeat(np.arange(n_samples)[:, None], n_kept, axis=1)
+        self.distances = np.full((n_samples, n_kept), np.inf, dtype=dtype)
 
     def update(self, rows: slice, columns: slice, distances: FloatArray) -> None:
-        """Take the nearest of the known candidates and the rows `columns`."""
+        """Update the candidates of the examples `rows` by the examples `columns`."""
         near = distances < self.distances[rows].max(axis=1, keepdims=True)
         hits = np.flatnonzero(near.ravel(order="K"))
         if len(hits) > _FEW_HITS * near.size:
             self._update_all(rows, columns, np.ascontiguousarray(distances))
         elif len(hits):
-            # Positions in memory: row by row, or column by column for a transposed block.
+            # Positions in memory: row-major, or column-major for a transposed block.
             own, other = np.divmod(hits, near.shape[1])
             if not near.flags.c_contiguous:
                 other, own = np.divmod(hits, near.shape[0])
@@ -202,10 +202,11 @@ class _Candidates:
 
     def _update_all(self, rows: slice, columns: slice, distances: FloatArray) -> None:
         n_kept = self.rows.shape[1]
-        found = np.argpartition(distances, min(n_kept, distances.shape[1]) - 1, axis=1)[:, :n_kept]
-        near = np.take_along_axis(distances, found, axis=1)
+        last = min(n_kept, distances.shape[1]) - 1
+        nearest = np.argpartition(distances, last, axis=1)[:, :n_kept]
+        near = np.take_along_axis(distances, nearest, axis=1)
         pool = np.concatenate([self.distances[rows], near], axis=1)
-        names = np.concatenate([self.rows[rows], found + columns.start], axis=1)
+        names = np.concatenate([self.rows[rows], nearest + columns.start], axis=1)
         best = np.argpartition(pool, n_kept - 1, axis=1)[:, :n_kept]
         self.distances[rows] = np.take_along_axis(pool, best, axis=1)
         self.rows[rows] = np.take_along_axis(names, best, axis=1)
@@ -213,7 +214,7 @@ class _Candidates:
     def _update_hits(
         self, own: NDArray[np.intp], names: NDArray[np.intp], distances: FloatArray
     ) -> None:
-        """Merge single pairs (own row, other row, distance) into the candidates of their rows."""
+        """Merge single pairs (example, neighbour, distance) into the candidates."""
         n_kept = self.rows.shape[1]
         changed, place = np.unique(own, return_inverse=True)
         place = np.concatenate([np.repeat(np.arange(len(changed)), n_kept), place])
@@ -228,34 +229,34 @@ class _Candidates:
 def _nearest_first(
     points: FloatArray, candidates: _Candidates, groups: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], FloatMatrix]:
-    """Return the candidates of each row by exact differences, ties to the lower row."""
+    """Return the candidates sorted by exact squared distance, ties to the lower index."""
     neighbours, nearest = np.empty_like(candidates.rows), np.empty(candidates.rows.shape)
     step = rows_per_block(points.shape[1] * candidates.rows.shape[1], 8)
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
-        found = candidates.rows[rows]
-        differences = points[found].astype(np.float64) - points[rows, None]
+        others = candidates.rows[rows]
+        differences = points[others].astype(np.float64) - points[rows, None]
         distances = np.einsum("ijk,ijk->ij", differences, differences)
-        distances[groups[found] == groups[rows, None]] = np.inf
-        order = np.lexsort((found, distances), axis=1)
-        neighbours[rows] = np.take_along_axis(found, order, axis=1)
+        distances[groups[others] == groups[rows, None]] = np.inf
+        order = np.lexsort((others, distances), axis=1)
+        neighbours[rows] = np.take_along_axis(others, order, axis=1)
         nearest[rows] = np.take_along_axis(distances, order, axis=1)
     return neighbours, nearest
 
 
-class _Electorate(NamedTuple):
-    """Who votes on some rows.
+class _Voters(NamedTuple):
+    """The voting neighbours of a block of examples.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
-        Row numbers.
+        Indices of the examples.
     voters : ndarray of shape (n_rows, n_voters)
-        Row numbers of their neighbours.
+        Indices of their neighbours.
     distances : ndarray of shape (n_rows, n_voters)
-        Squared, infinite where a row must not vote.
+        Squared distances, infinite for examples that must not vote.
     weights : ndarray of shape (n_rows, n_voters)
-        Votes, k in all; 0 beyond the k nearest.
+        Votes, which sum to k; 0 beyond the k nearest.
     """
 
     rows: NDArray[np.intp]
@@ -268,7 +269,7 @@ class _Electorate(NamedTuple):
         return np.asarray(np.einsum("ij,ijk->ik", self.weights, targets[self.voters]))
 
     def votes(self, codes: NDArray[np.intp], n_classes: int) -> tuple[FloatMatrix, FloatMatrix]:
-        """Return the votes of each class, and their summed distances (n_rows, n_classes)."""
+        """Return the votes for each class, and their summed distances (n_rows, n_classes)."""
         cells = codes[self.voters] + n_classes * np.arange(len(self.rows))[:, None]
         lengths = np.sqrt(np.where(self.weights > 0, self.distances, 0.0))
         size = len(cells) * n_classes
@@ -280,23 +281,21 @@ class _Electorate(NamedTuple):
         return by_class(self.weights), by_class(self.weights * lengths)
 
 
-def _electorates(
-    points: FloatArray, k: int, groups: NDArray[np.intp] | None
-) -> Iterator[_Electorate]:
-    """Yield who votes on blocks of rows; rows at one distance have equal votes."""
+def _voter_blocks(points: FloatArray, k: int, groups: NDArray[np.intp] | None) -> Iterator[_Voters]:
+    """Yield the voters of blocks of examples; neighbours at equal distance have equal votes."""
     groups = np.arange(len(points)) if groups is None else groups
-    found, exact = _nearest_first(points, _find_candidates(points, k, groups), groups)
+    nearest, exact = _nearest_first(points, _find_candidates(points, k, groups), groups)
     squares = np.einsum("ij,ij->i", points, points, dtype=np.float64)
     boundary, eps = exact[:, k - 1], _ROUNDING_UNITS * float(np.finfo(points.dtype).eps)
     rounding = eps * np.sqrt(boundary) * (np.sqrt(squares) + np.sqrt(boundary))
-    # Where the last candidate may be as near as the k-th, rows that are no candidates may be too.
+    # If the last candidate may tie with the k-th, so may examples that are not candidates.
     crowded = exact[:, -1] <= boundary + np.maximum(rounding, eps * (squares + boundary))
-    crowded &= found.shape[1] < len(points) - 1
+    crowded &= nearest.shape[1] < len(points) - 1
     plain = np.flatnonzero(~crowded)
     for start in range(0, len(plain), _BLOCK_ROWS):
         rows = plain[start : start + _BLOCK_ROWS]
         weights = _weights(exact[rows], boundary[rows], rounding[rows, None], k)
-        yield _Electorate(rows, found[rows], exact[rows], weights)
+        yield _Voters(rows, nearest[rows], exact[rows], weights)
     everyone, rows_of_crowd = np.arange(len(points)), np.flatnonzero(crowded)
     step = rows_per_block(len(points), 8)
     for start in range(0, len(rows_of_crowd), step):
@@ -305,13 +304,13 @@ def _electorates(
         distances[groups[rows, None] == groups] = np.inf
         slack = _ROUNDING_UNITS * float(np.finfo(float).eps) * (squares[rows, None] + squares)
         weights = _weights(distances, boundary[rows], rounding[rows, None] + slack, k)
-        yield _Electorate(rows, np.broadcast_to(everyone, distances.shape), distances, weights)
+        yield _Voters(rows, np.broadcast_to(everyone, distances.shape), distances, weights)
 
 
 def _distances_to_all(
     points: FloatArray, squares: FloatMatrix, rows: NDArray[np.intp]
 ) -> FloatMatrix:
-    """Return float64 squared distances of some rows to all (n_rows, n_samples), block by block."""
+    """Return float64 squared distances (n_rows, n_samples) of some examples to all, in blocks."""
     own = points[rows].astype(np.float64)
     distances = squares[rows, None] + squares
     step = rows_per_block(points.shape[1], 8)
@@ -324,7 +323,7 @@ def _distances_to_all(
 def _weights(
     distances: FloatMatrix, boundary: FloatMatrix, rounding: FloatMatrix, k: int
 ) -> FloatMatrix:
-    """Return 1 for rows nearer than the k-th; rows as far as it share what they leave of k.
+    """Return vote weights: 1 if nearer than the k-th neighbour; those that tie with it share.
 
     >>> _weights(np.array([[0.0, 2.0, 2.0, 5.0]]), np.array([2.0]), np.array([[0.1]]), 2)
     array([[1. , 0.5, 0.5, 0. ]])
@@ -336,7 +335,7 @@ def _weights(
 
 
 def _right_shares(votes: FloatMatrix, away: FloatMatrix, own: NDArray[np.intp]) -> FloatMatrix:
-    """Return 1 where a row's class wins, a share where it ties with others, and 0.
+    """Return how correct each prediction is: 1, 0, or 1 / m if m classes tie with the true one.
 
     >>> _right_shares(np.array([[1.0, 1.0], [2.0, 0.0]]), np.ones((2, 2)), np.array([0, 1]))
     array([0.5, 0. ])
@@ -347,9 +346,9 @@ def _right_shares(votes: FloatMatrix, away: FloatMatrix, own: NDArray[np.intp]) 
     return np.asarray(winners[np.arange(len(own)), own] / winners.sum(axis=1))
 
 
-# PARC: distances of features and of labels, ranked ----------------------------------------------
+# PARC: rank correlation of feature and label distances ------------------------------------------
 
-# Up to here all pairs are sorted (8 bytes a pair); beyond, distances are counted in fine bins.
+# Up to this size all pairs are sorted (8 bytes per pair); beyond, distances are binned finely.
 _LARGEST_SORTED = 10_000
 _LEVEL_BITS = 22
 _DISTANCE_UNITS = 2.0**38
@@ -358,16 +357,16 @@ _CHUNK = 1 << 20
 
 
 class _LabelDistances(NamedTuple):
-    """Distances between label rows as ranks.
+    """Ranks of the distances between label vectors.
 
     Attributes
     ----------
     patterns : ndarray of shape (n_samples,)
-        Which distinct label row each sample has.
+        Number of the distinct label vector of each example.
     levels : ndarray of shape (n_patterns, n_patterns)
-        Which distinct distance a pair of patterns has.
+        Number of the distinct distance of two patterns.
     ranks : ndarray of shape (n_levels,)
-        Mean rank of that distance among all pairs of rows, centred.
+        Mean rank of that distance among all pairs of examples, centred.
     variance : float
         Sum of squared centred ranks over all pairs.
     """
@@ -388,15 +387,15 @@ class _LabelDistances(NamedTuple):
 def parc(features: FloatArray, labels: Labels) -> float:
     """PARC: 100 x Spearman correlation of feature distance and label distance over all pairs.
 
-    The distance of two rows is one minus their Pearson correlation, of standardised features and of
-    label rows (one-hot for classes, where it only says whether the classes differ). Equal distances
-    share their mean rank; all-0 and all-1 rows of a 0/1 matrix have no correlation and are left
-    out. There is no PCA before. For C balanced classes and feature distances that
-    differ the value is at most 100 sqrt(3 p (1 - p)), p = 1 - 1/C: values of tasks with different
-    classes do not compare.
+    The distance of two examples is one minus the Pearson correlation of their standardised
+    features, or of their label vectors (one-hot for classes, where it only says whether the classes
+    differ). Equal distances get their mean rank. Label vectors that are all 0 or all 1 have no
+    correlation and are left out. Features are not reduced by PCA first. For C balanced classes and
+    distinct feature distances the maximum is 100 sqrt(3 p (1 - p)) with p = 1 - 1/C, so values of
+    tasks with different classes are not comparable.
 
-    Up to 10 000 rows all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in bins of
-    2e-6, in memory that does not grow with n^2.
+    Up to 10 000 examples all pairs are sorted, in 4 n^2 bytes. Beyond, distances are counted in
+    bins of 2e-6, in memory that does not grow with n^2.
 
     Returns
     -------
@@ -428,7 +427,7 @@ def parc(features: FloatArray, labels: Labels) -> float:
     label_distances = _rank_labels(labels.take(kept))
     if label_distances.variance == 0:
         raise ModtoolsError(
-            "parc needs label rows at different distances from each other; all pairs are alike."
+            "parc needs label vectors at different distances; all pairs have the same distance."
         )
     blocks = _pair_blocks(directions, label_distances)
     n_pairs = len(directions) * (len(directions) - 1) // 2
@@ -442,40 +441,42 @@ def parc(features: FloatArray, labels: Labels) -> float:
 
 
 def _with_direction(features: FloatArray, labels: Labels) -> tuple[FloatArray, Labels]:
-    """Return the rows whose label row has a correlation with others, at least three."""
+    """Return the examples whose label vector can be correlated, at least three."""
     if features.shape[1] < 2:
-        raise ModtoolsError("parc needs at least two feature columns to correlate rows; got one.")
+        raise ModtoolsError("parc needs at least two features to correlate examples; got one.")
     if labels.kind == "multilabel":
         varying = np.ptp(labels.target_matrix(), axis=1) > 0
         if not varying.all():
             features, labels = features[varying], labels.take(varying)
     if len(features) < 3:
-        raise ModtoolsError(f"parc needs at least 3 rows with varying labels; got {len(features)}.")
+        raise ModtoolsError(
+            f"parc needs at least 3 examples with varying labels; got {len(features)}."
+        )
     return features, labels
 
 
 def _lengths(rows: FloatArray) -> NDArray[np.float64]:
-    """Return the length of each row, without a squared copy of all of them."""
+    """Return the length of each row, without a squared copy of the array."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))
 
 
 def _directions(rows: StandardizedRows) -> tuple[FloatArray, NDArray[np.intp]]:
-    """Return the rows centred over columns and of length one, and which rows have a direction."""
+    """Return rows centred over their columns, of length one, and the indices of nonzero rows."""
     is_large = rows.features.size >= _FLOAT32_SIZE
     directions = rows.dense(np.float32 if is_large else np.float64)
     lengths = _lengths(directions)
     directions -= directions.mean(axis=1, keepdims=True)
     centred = _lengths(directions)
-    # Standardised rows have a common size, against which rounding is told from a direction.
+    # Standardised rows have similar lengths; much shorter centred rows are rounding errors.
     kept = np.flatnonzero(centred > 8 * np.finfo(directions.dtype).eps * lengths.max())
     if len(kept) < 3:
-        raise ModtoolsError("parc needs at least 3 rows whose features differ between columns.")
+        raise ModtoolsError("parc needs at least 3 examples whose features differ between columns.")
     directions /= np.where(centred > 0, centred, 1)[:, None]
     return (directions if len(kept) == len(directions) else directions[kept]), kept
 
 
 def _rank_labels(labels: Labels) -> _LabelDistances:
-    """Rank the label distances of all pairs from the counts of distinct label rows."""
+    """Rank the label distances of all pairs from the counts of distinct label vectors."""
     if labels.kind == "classification":
         patterns, n_classes = present_codes(labels)
         levels = 1 - np.eye(n_classes, dtype=np.intp)
@@ -494,7 +495,7 @@ def _rank_labels(labels: Labels) -> _LabelDistances:
 def _pair_blocks(
     directions: FloatArray, labels: _LabelDistances
 ) -> Iterator[tuple[FloatArray, NDArray[np.intp]]]:
-    """Yield feature distance and label level of pairs i < j, each pair once."""
+    """Yield feature distances and label levels of the pairs i < j, each pair once."""
     patterns, all_levels = labels.patterns, labels.levels
     step = rows_per_block(len(directions), 8)
     for start in range(0, len(directions), step):
@@ -512,7 +513,7 @@ def _pair_blocks(
 
 
 class _Tied(NamedTuple):
-    """Groups of pairs at equal distance, ascending: their sizes and sums of label ranks."""
+    """Groups of pairs at equal feature distance, ascending: sizes and sums of label ranks."""
 
     sizes: NDArray[np.float64]
     label_ranks: NDArray[np.float64]
@@ -523,7 +524,7 @@ def _sorted_groups(
     n_pairs: int,
     ranks: NDArray[np.float64],
 ) -> Iterator[_Tied]:
-    """Yield tied groups after sorting keys that hold the distance above the label level."""
+    """Yield tied groups by sorting integer keys: distance in the high bits, label level below."""
     keys = np.empty(n_pairs, dtype=np.uint64)
     filled = 0
     for distances, levels in blocks:
@@ -540,16 +541,16 @@ def _sorted_groups(
         chunk = keys[start:stop]
         heights = chunk >> np.uint64(_LEVEL_BITS)
         firsts = np.flatnonzero(np.append(True, heights[1:] != heights[:-1]))
-        own = ranks[(chunk & np.uint64((1 << _LEVEL_BITS) - 1)).astype(np.intp)]
+        label_ranks = ranks[(chunk & np.uint64((1 << _LEVEL_BITS) - 1)).astype(np.intp)]
         sizes = np.diff(np.append(firsts, len(chunk))).astype(np.float64)
-        yield _Tied(sizes, np.add.reduceat(own, firsts))
+        yield _Tied(sizes, np.add.reduceat(label_ranks, firsts))
         start = stop
 
 
 def _binned_groups(
     blocks: Iterable[tuple[FloatArray, NDArray[np.intp]]], ranks: NDArray[np.float64]
 ) -> Iterator[_Tied]:
-    """Yield one group per bin of distances; needs no memory for the pairs."""
+    """Yield one tied group per bin of distances; needs no memory for the pairs."""
     n_bins = int(2 * _BINS_PER_UNIT) + 1
     sizes, sums = np.zeros(n_bins), np.zeros(n_bins)
     for distances, levels in blocks:
@@ -560,7 +561,7 @@ def _binned_groups(
 
 
 def _spearman(groups: Iterable[_Tied], n_pairs: int, label_variance: float) -> float:
-    """Return the correlation of mean ranks; the label ranks are centred already."""
+    """Return the correlation of the mean ranks; the label ranks are already centred."""
     before = 0.0
     covariance = variance = 0.0
     for sizes, label_ranks in groups:

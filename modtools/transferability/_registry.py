@@ -1,4 +1,4 @@
-"""The registry of scores: what each needs, what it applies to, how it is computed, and results."""
+"""The registry of scores: input, kinds of labels and function of each; and the result class."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,14 +28,19 @@ Needs: TypeAlias = Literal["moments", "features", "source_probabilities"]
 
 
 class Estimate(NamedTuple):
-    """One score and how far it may be off.
+    """The value of a score and its standard error.
 
     Attributes
     ----------
     value : float
         The score; higher is better.
     standard_error : float or None
-        Its standard error where one is defined, in the unit of the score.
+        Its standard error, in the unit of the score, if one is defined.
+
+    Examples
+    --------
+    >>> Estimate(0.9, standard_error=0.01).value
+    0.9
     """
 
     value: float
@@ -43,42 +48,48 @@ class Estimate(NamedTuple):
 
 
 class NotFiniteScoreError(ModtoolsError):
-    """A score came out as NaN, infinite, or no number at all: a defect of the score."""
+    """The result of a score is NaN, infinite, or not a number: a defect of the score."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One entry of the registry; higher values are always better.
+    """An entry of the registry of scores; higher values are always better.
 
-    `modtools.transferability.register_score` makes one, and the checked public function with it,
-    from a single documented function.
+    `modtools.transferability.register_score` makes an entry, together with a checked public
+    function, from a single documented function.
 
     Attributes
     ----------
     name : str
         Name in the registry.
     needs : {"moments", "features", "source_probabilities"}
-        What `compute` reads: the summary that moments give, checked features, or checked
-        source-class probabilities. A score that inverts the scatter reads ``summary.spectrum``:
-        reading it asks for the repeat in float64 where float32 products lose digits.
+        Input of `compute`: the `Summary` of the moments, checked features, or checked source-class
+        probabilities. A score that inverts the scatter must read ``summary.spectrum``, which is
+        computed again in float64 if float32 lost digits.
     compute : callable
         ``compute(summary)``, ``compute(features, labels, seed)`` or ``compute(probabilities,
         labels)``, with encoded `Labels`; returns a float or an `Estimate` (value, standard error).
     range : str
-        Range and unit, for people.
+        Range with unit, for people.
     reference : str
-        Where the definition comes from.
+        Source of the definition.
     kinds : tuple of str
         Kinds of labels it is defined for.
     passes : int or str
-        How often the examples are read.
+        Number of passes over the examples.
     feature_map : str
-        Key of `modtools.transferability.FEATURE_MAPS` whose moments it reads by default.
+        Key of `modtools.transferability.FEATURE_MAPS` that is applied to the features by default.
     knows_groups : bool
-        Whether `compute` takes ``groups=``, an integer for each example, and holds groups out as a
+        Whether `compute` takes ``groups=``, an integer per example, and holds out groups as a
         whole.
     is_accuracy : bool
         Whether, for classes, it estimates the accuracy of an output module as a fraction.
+
+    Examples
+    --------
+    >>> entry = SCORES["logme"]
+    >>> entry.needs, entry.range
+    ('moments', 'unbounded, nats per example and column')
     """
 
     name: str
@@ -93,8 +104,22 @@ class Score:
     is_accuracy: bool = False
 
     def why_not(self, kind: Kind, *, has_source: bool) -> str:
-        """Return why the score does not apply to labels of a kind, or the empty string.
+        """Return the reason why the score does not apply, or the empty string.
 
+        Parameters
+        ----------
+        kind : {"classification", "multilabel", "regression"}
+            Kind of the labels.
+        has_source : bool
+            Whether source-class probabilities are available.
+
+        Returns
+        -------
+        str
+            The reason.
+
+        Examples
+        --------
         >>> SCORES["leep"].why_not("classification", has_source=False)
         "it needs source_probabilities, the module's own class probabilities"
         """
@@ -106,17 +131,24 @@ class Score:
 
 
 class Scores(dict[str, float]):
-    """Score values by name.
+    """Result of `score`: a dict from the name of a score to its value.
 
     Attributes
     ----------
     skipped : dict
         Scores that were not computed, with the reason.
     standard_errors : dict
-        Standard errors, in the unit of the score, where one is defined.
+        Standard errors, in the unit of the score, of the scores that have one.
     seconds : dict
-        Wall-clock seconds of each score; moments that several scores share are counted with the
-        first.
+        Wall-clock time of each score in seconds; moments that several scores share count with the
+        first of them.
+
+    Examples
+    --------
+    >>> from modtools.transferability import score
+    >>> result = score([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1], ["ridge"])
+    >>> result["ridge"], result.standard_errors["ridge"]
+    (1.0, 0.0)
     """
 
     def __init__(self) -> None:
@@ -126,7 +158,7 @@ class Scores(dict[str, float]):
         self.seconds: dict[str, float] = {}
 
     def add(self, name: str, result: Any, seconds: float) -> None:
-        """Keep one result; a value that is not finite is a defect and raises."""
+        """Add the result of one score; raise `NotFiniteScoreError` unless it is a finite number."""
         value, error = result if isinstance(result, Estimate) else (result, None)
         try:
             number = float(value)
@@ -140,7 +172,7 @@ class Scores(dict[str, float]):
 
 
 class ScoreRegistry(Mapping[str, Score]):
-    """Scores by name; `register` adds one of your own for this process.
+    """Registry entries by name; `register` adds a user's own score for this process.
 
     Examples
     --------
@@ -162,7 +194,22 @@ class ScoreRegistry(Mapping[str, Score]):
         return self._scores[name]
 
     def names(self, wanted: Any) -> list[str]:
-        """Return the wanted names (one, or several), each once and each known.
+        """Return one or several names as a list without repeats; raise if one is unknown.
+
+        Parameters
+        ----------
+        wanted : str or iterable of str
+            Names of scores.
+
+        Returns
+        -------
+        list of str
+            Known names, in the given order.
+
+        Raises
+        ------
+        ModtoolsError
+            An unknown name, or something else than names.
 
         Examples
         --------
@@ -172,9 +219,9 @@ class ScoreRegistry(Mapping[str, Score]):
         several = [wanted] if isinstance(wanted, str) else wanted
         if not isinstance(several, Iterable) or getattr(several, "ndim", 1) == 0:
             raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.")
-        strange = [name for name in several if not isinstance(name, str)]
-        if strange:
-            raise ModtoolsError(f"scores must be names of scores; got {strange[0]!r} among them.")
+        others = [name for name in several if not isinstance(name, str)]
+        if others:
+            raise ModtoolsError(f"scores must be names of scores; got {others[0]!r} among them.")
         return [self[str(name)].name for name in dict.fromkeys(several)]
 
     def __contains__(self, name: object) -> bool:
@@ -187,13 +234,17 @@ class ScoreRegistry(Mapping[str, Score]):
         return len(self._scores)
 
     def register(self, score: Score) -> None:
-        """Add a score under its name.
+        """Add a score under its name; check it with `modtools.testing.check_score` first.
+
+        Parameters
+        ----------
+        score : Score
+            The entry.
 
         Raises
         ------
         ModtoolsError
-            The name is taken, or it is no `Score`. Check a new score with
-            `modtools.testing.check_score` first.
+            The name is taken, it is not a `Score`, or a field is not valid.
         """
         if not isinstance(score, Score):
             raise ModtoolsError(f"only a Score can be registered; got {type(score).__name__}.")
@@ -203,7 +254,7 @@ class ScoreRegistry(Mapping[str, Score]):
         self._scores[score.name] = score
 
     def arrange(self, names: Sequence[str]) -> None:
-        """Put the scores in the order of their names, as tables and results show them."""
+        """Sort the registry in the order of `names`, which tables and results follow."""
         self._scores = {name: self._scores[name] for name in names}
 
     def unregister(self, name: str) -> Score:
@@ -214,7 +265,7 @@ class ScoreRegistry(Mapping[str, Score]):
 
 
 def _check_entry(score: Score) -> None:
-    """Raise where a field of a score is not what `score` reads it as."""
+    """Raise if a field of a score is not valid."""
     if not isinstance(score.name, str) or not score.name.strip():
         raise ModtoolsError(f"the name of a score must be a word; got {score.name!r}.")
     kinds, known = score.kinds, get_args(Kind)
@@ -234,7 +285,7 @@ SCORES = ScoreRegistry()
 
 
 def score_summary(summary: Summary, scores: Sequence[str] | str | None = None) -> Scores:
-    """Score the summary of moments; see `modtools.transferability.Moments.score`."""
+    """Compute scores from the summary of moments; see `modtools.transferability.Moments.score`."""
     names = None if scores is None else SCORES.names(scores)
     result = Scores()
     for name in SCORES if names is None else names:

@@ -1,4 +1,4 @@
-"""Separation of the classes: H-score, TransRate, GBC and SFDA."""
+"""Class separability scores: H-score, TransRate, GBC and SFDA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ __all__ = ["gbc", "hscore", "regularized_hscore", "sfda", "shrinkage", "transrat
 
 
 def _between(summary: Summary) -> Any:
-    """Return the share of the scatter along each eigenvector that lies between classes, (k,)."""
+    """Return the between-class fraction of the scatter along each eigenvector, (k,)."""
     counts = summary.counts[summary.present]
     loadings = summary.spectrum.loadings[summary.present]
     return (loadings**2 / counts[:, None]).sum(axis=0)
@@ -34,17 +34,17 @@ def _between(summary: Summary) -> Any:
     reference="Bao et al., ICIP 2019",
 )
 def hscore(summary: Summary) -> float:
-    """H-score: how much of the variation of the features follows the classes.
+    """H-score: tr(S_t^+ S_b), the between-class scatter relative to the total scatter.
 
-    Trace of the between-class scatter in units of the total scatter, tr(S_t^+ S_b): the sum of the
-    squared canonical correlations between features and classes. It looks at the rows it was fitted
-    on: with fewer rows than features it equals its maximum for any labels, and warns (MT003).
+    It is the sum of the squared canonical correlations between features and classes. It is not
+    held out: with fewer examples than features it is at its maximum for any labels, and warns
+    (MT003).
 
     Returns
     -------
     float
-        Dimensionless, in [0, min(rank, n_classes - 1)]; higher is better. Unchanged by any
-        invertible affine map of the features.
+        Dimensionless, in [0, min(rank, n_classes - 1)]; higher is better. An invertible affine map
+        of the features does not change it.
 
     References
     ----------
@@ -64,22 +64,22 @@ def hscore(summary: Summary) -> float:
     if len(values) >= summary.n_rows - 1:
         warn(
             "MT003",
-            f"n={summary.n_rows} rows, d={summary.n_features} features: hscore equals its maximum "
-            f"{most:g} for any labels; read regularized_hscore instead.",
+            f"n={summary.n_rows} examples, d={summary.n_features} features: hscore equals its "
+            f"maximum {most:g} for any labels; read regularized_hscore instead.",
         )
         return most
     return float(np.clip(_between(summary).sum(), 0.0, most))
 
 
 def shrinkage(summary: Summary) -> float:
-    """Return the Ledoit-Wolf intensity in [0, 1] of the covariance S_t / n."""
+    """Return the Ledoit-Wolf shrinkage intensity, in [0, 1], of the covariance S_t / n."""
     n, d = summary.n, summary.n_features
     level = summary.trace / n / d
     norm2 = summary.scatter_norm2 / n**2
     distance = (norm2 - d * level**2) / d
     if d == 1 or distance <= 1e-15 * norm2:
         return 0.0
-    # Written for weights; sum w^2 = n without them.
+    # The form with weights; without them the sum of w^2 is n.
     noise = (summary.diagonal.centred_norm4 / n - summary.diagonal.n / n * norm2) / (n * d)
     return float(np.clip(noise / distance, 0.0, 1.0))
 
@@ -90,18 +90,18 @@ def shrinkage(summary: Summary) -> float:
     reference="Ibrahim et al., arXiv 2110.06893",
 )
 def regularized_hscore(summary: Summary, *, between_divisor: str = "n") -> float:
-    """H-score with the Ledoit-Wolf covariance: usable where rows are fewer than features.
+    """H-score with the Ledoit-Wolf covariance, also for fewer examples than features.
 
     Parameters
     ----------
     between_divisor : {"n", "n-1"}, default="n"
-        "n-1" gives the value of public code, which divides the two scatters differently.
+        "n-1" divides the two scatters differently, as the authors' public code does.
 
     Returns
     -------
     float
-        Dimensionless, in [0, n_classes - 1]; higher is better. Depends on the relative scale of the
-        columns.
+        Dimensionless, in [0, n_classes - 1]; higher is better. It depends on the relative scale of
+        the columns, not on a common factor.
 
     References
     ----------
@@ -120,7 +120,7 @@ def regularized_hscore(summary: Summary, *, between_divisor: str = "n") -> float
         warn("MT001", "features carry no variation: regularized_hscore is 0.")
         return 0.0
     a = shrinkage(summary)
-    # The part of each direction's variance that is not shrinkage; its own scale cancels.
+    # The fraction of the variance along each direction that is not due to shrinkage.
     kept = (1 - a) * values / n
     most = float(np.count_nonzero(summary.present) - 1)
     value = float(np.clip((_between(summary) * (kept / (kept + a * level))).sum(), 0.0, most))
@@ -129,7 +129,7 @@ def regularized_hscore(summary: Summary, *, between_divisor: str = "n") -> float
 
 # TransRate --------------------------------------------------------------------------------------
 
-_LEAST_VARIATION = 1e-30  # the variation, beside the squares, that subtraction of a mean may leave
+_LEAST_VARIATION = 1e-30  # relative to the squares: rounding that subtraction of a mean may leave
 
 
 @register_score(
@@ -143,21 +143,22 @@ def transrate(
 ) -> float:
     """TransRate: coding rate of the features minus the mean coding rate within the classes.
 
-    R(Z) = 1/2 log det(I + Z'Z / (n eps)), with all rows centred by the overall mean. Two balanced
-    classes with one covariance score 0 however far apart they are: read it for several classes.
+    R(Z) = 1/2 log det(I + Z'Z / (n eps)), with all examples centred by the overall mean. Two
+    balanced classes of equal covariance score 0 for any distance between them, so it is useful for
+    more than two classes only.
 
     Parameters
     ----------
     distortion : float, default=1e-4
-        eps, in squared units of the features: the value depends on their scale.
+        eps, in squared units of the features: the score depends on their scale.
     weights : {"proportional", "uniform"}, default="proportional"
-        Weight of each class: its share of the rows (never negative), or 1 / n_classes as in the
-        public code (may be negative).
+        Weight of each class: its fraction of the examples (the score is never negative), or
+        1 / n_classes as in the authors' public code (the score may be negative).
 
     Returns
     -------
     float
-        Nats a row, in [0, R(features)] for proportional weights; higher is better.
+        Nats per example, in [0, R(features)] for proportional weights; higher is better.
 
     References
     ----------
@@ -173,7 +174,7 @@ def transrate(
     check_choice(weights, ["proportional", "uniform"], name="weights")
     if summary.class_logdets is None:
         raise ModtoolsError(
-            "transrate needs one second moment a class; build the moments with "
+            "transrate needs one second moment per class; build the moments with "
             "class_second_moments=True, or call score(features, labels)."
         )
     if summary.trace <= _LEAST_VARIATION * summary.diagonal.norm2:
@@ -187,7 +188,7 @@ def transrate(
     total = 0.5 * summary.total_logdet(1 / distortion)
     by_class = 0.5 * summary.class_logdets(1 / distortion)[present]
     value = total - float(share @ by_class)
-    # Both terms are rounded on their own; with these weights their difference is never negative.
+    # The exact difference is never negative with these weights; rounding could make it so.
     return float(np.clip(value, 0.0, total)) if weights == "proportional" else value
 
 
@@ -203,17 +204,17 @@ _FORMS = ["diagonal", "spherical", "public_spherical"]
     reference="Pandy et al., CVPR 2022",
 )
 def gbc(summary: Summary, *, covariance: str = "diagonal") -> float:
-    """GBC: minus the overlap of the classes, each taken as a Gaussian.
+    """GBC: minus the overlap of the classes, each modelled as a Gaussian.
 
-    Minus the Bhattacharyya coefficients summed over ordered pairs of classes; biased variances,
-    floored at 1e-4. The coefficient underflows as features grow in number, and the floor is
-    absolute: read it for features of similar width and scale only.
+    The overlap is the sum of Bhattacharyya coefficients over ordered pairs of classes. Variances
+    are the biased ones, and at least 1e-4. The coefficients vanish for many features, and the floor
+    of the variance is absolute. Compare features of similar dimension and scale only.
 
     Parameters
     ----------
     covariance : {"diagonal", "spherical", "public_spherical"}, default="diagonal"
         Form of each class covariance; "public_spherical" counts the log-determinant once instead of
-        once a feature, as the public code does.
+        once per feature, as the authors' public code does.
 
     Returns
     -------
@@ -265,11 +266,11 @@ def _overlaps(
 # SFDA -------------------------------------------------------------------------------------------
 
 _SHARPNESS = 5.0
-_SMALLEST_SHRINKAGE = 1e-6  # the paper's 1e-10 makes the solve singular where rows are few
+_SMALLEST_SHRINKAGE = 1e-6  # the paper's 1e-10 makes the solve singular for few examples
 
 
 class _Discriminant:
-    """Gaussian classes with a shared, shrunk covariance, from two passes over row blocks."""
+    """Linear discriminant with a shrunk covariance, from two passes over the examples."""
 
     def __init__(
         self, blocks: "_Rows", labels: Labels, n_features: int, shrinkage: float | None = None
@@ -297,7 +298,7 @@ class _Discriminant:
 
 
 class _Rows:
-    """Rows relative to a fixed centre, block by block, optionally moved by a function."""
+    """Features relative to their mean, in blocks; mixed by `_mix` once `mix` is set."""
 
     def __init__(self, features: FloatArray, codes: NDArray[np.intp]) -> None:
         self.features, self.codes = features, codes
@@ -313,7 +314,7 @@ class _Rows:
 
 
 def _mix(rows: FloatMatrix, codes: NDArray[np.intp], first: _Discriminant) -> FloatMatrix:
-    """Move each row towards the mean of the other classes' means, the less sure the further."""
+    """Move each example towards the other classes, the further the lower its confidence."""
     n_classes = len(first.means)
     others = (first.means.sum(axis=0) - first.means) / (n_classes - 1)
     # The public definition applies softmax twice here: confidences lie close to 1 / n_classes.
@@ -331,9 +332,9 @@ def _class_statistics(
         sums += label_sums(codes, n_classes, np.float64) @ rows
     counts = labels.counts().astype(np.float64)
     means = sums / counts[:, None]
-    for rows, codes in blocks:  # about the class means, so that far classes cost no digits
+    for rows, codes in blocks:  # about the class means, so that distant classes cost no digits
         within += gram_of_columns(rows - means[codes])
-    # Classes without any spread of their own leave only rounding, and the solve needs some.
+    # Without any spread within classes only rounding is left, and the solve needs some.
     rounding = float(np.finfo(float).eps) * float(counts @ np.square(means).sum(axis=1))
     if np.trace(within) <= rounding:
         within = np.eye(d) * (rounding / n_features)
@@ -341,10 +342,10 @@ def _class_statistics(
 
 
 def _coordinates(features: FloatArray) -> FloatMatrix:
-    """Return the rows about their mean in an orthonormal basis of their span, (n, n).
+    """Return the centred examples in an orthonormal basis of their span, (n, n).
 
-    Outside the span of few rows nothing differs. The basis is that of a QR decomposition, built up
-    over blocks of columns: unlike the products of rows, it keeps the digits of classes far apart.
+    Outside the span of few examples nothing differs. The basis is that of a QR decomposition, built
+    over blocks of columns. Unlike the Gram matrix, it keeps the digits for distant classes.
 
     >>> rows = _coordinates(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 5.0]]))
     >>> float(np.round(np.linalg.norm(rows[1] - rows[0]), 6))
@@ -367,12 +368,13 @@ def _coordinates(features: FloatArray) -> FloatMatrix:
     reference="Shao et al., ECCV 2022",
 )
 def sfda(features: FloatArray, labels: Labels) -> float:
-    """SFDA: mean posterior of the right class after uncertain rows were pushed into the others.
+    """SFDA: mean posterior of the true class by a self-challenging Fisher discriminant.
 
-    A shrunk linear discriminant gives each row a confidence; rows are mixed with the mean of the
-    other classes accordingly; a second discriminant with the same shrinkage scores the mixed rows.
-    The shrinkage, exp(-5 * largest within-class variance), is absolute: the value depends on the
-    scale of the features. Rows are judged by a fit that saw them, so few rows look too good.
+    A shrunk linear discriminant gives each example a confidence. Examples are mixed with the mean
+    of the other classes, the more the lower their confidence. A second discriminant with the same
+    shrinkage scores the mixed examples. The shrinkage is exp(-5 * largest eigenvalue of the
+    within-class covariance), so the score depends on the scale of the features. It is not held out,
+    and therefore too optimistic for few examples.
 
     Returns
     -------
@@ -382,8 +384,8 @@ def sfda(features: FloatArray, labels: Labels) -> float:
     References
     ----------
     Shao et al., "Not all models are equal: predicting model transferability in a self-challenging
-    Fisher space", ECCV 2022. The largest eigenvalue is exact here; public code takes three power
-    steps.
+    Fisher space", ECCV 2022. The largest eigenvalue is exact here; the authors' public code uses
+    three power iterations.
 
     Examples
     --------

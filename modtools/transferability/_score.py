@@ -1,4 +1,4 @@
-"""`score`: every transferability score that applies, from one pass where one pass is enough."""
+"""`score`: all transferability scores that apply, with as few passes as possible."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ __all__ = ["score"]
 
 @dataclass
 class _Inputs:
-    """Checked inputs of one call, and the summaries that were already made."""
+    """Checked inputs of one call, and the summaries computed so far."""
 
     features: NDArray[Any]
     labels: Labels
@@ -40,7 +40,7 @@ class _Inputs:
     rows: FloatArray | None = None
 
     def summary(self, feature_map: str) -> Summary:
-        """Return the summary under a feature map, made once."""
+        """Return the summary under a feature map, computed once."""
         if feature_map not in self.summaries:
             self.summaries[feature_map] = summarise(
                 self.features, self.labels, feature_map=feature_map
@@ -48,7 +48,7 @@ class _Inputs:
         return self.summaries[feature_map]
 
     def float_rows(self) -> FloatArray:
-        """Return finite float rows, checked once."""
+        """Return finite float features, checked once."""
         if self.rows is None:
             self.rows = as_float(self.features)
             if not self.summaries:
@@ -65,38 +65,45 @@ def score(
     groups: Any = None,
     seed: int = 0,
 ) -> Scores:
-    """Score how transferable a module is from its output on a labelled task.
+    """Score how transferable a module is, from its features on a labelled task.
 
-    Everything that needs only moments comes from one pass per feature map; fewer rows than features
-    go through the n x n kernel, and rows whose sums of products lose digits are decomposed
-    themselves. Higher is always better.
+    All scores of moments share one pass per feature map. Fewer examples than features use the n x n
+    kernel instead. Where sums of products lose digits, the features themselves are decomposed.
+    Higher is always better.
 
     Parameters
     ----------
     features : array-like of shape (n_samples, n_features)
-        Output of a module; numpy or torch, any float or integer width. Not changed.
+        Features: output of a module. A numpy array or torch tensor of any float or integer type.
+        Not changed.
     labels : array-like of shape (n_samples,) or (n_samples, n_targets)
         Integers, strings or booleans (classes), a 0/1 matrix (multi-label) or floats (regression).
     scores : sequence of str, optional
         Names from `SCORES`. By default all that apply; those that do not are listed in `.skipped`.
     source_probabilities : array-like of shape (n_samples, n_source_classes), optional
-        Probabilities of the module's own classes, for `nce` and `leep`.
+        Class probabilities of the module's own (source) head, for `nce` and `leep`; each row sums
+        to 1.
     groups : array-like of shape (n_samples,), optional
-        Group of each row, for copies or crops of one example. Scores that hold rows out hold groups
-        out as a whole (`Score.knows_groups`); the others read every row alike.
+        Group of each example, for example the image that crops come from. Scores with held-out
+        examples hold out groups as a whole (`Score.knows_groups`); the others ignore groups.
     seed : int, default=0
-        Seed of the scores that draw folds or orders. They draw from rows sorted by content, so the
-        order of the rows changes no value.
+        Seed of the scores with random folds or orders. Examples are sorted by content first, so
+        their order changes no value.
 
     Returns
     -------
     Scores
-        A dict name -> float with `.skipped`, `.standard_errors` and `.seconds`.
+        A dict name -> float with `.skipped`, `.standard_errors` and `.seconds`. Ranges and units
+        are those of ``SCORES[name].range``.
 
     Raises
     ------
     ModtoolsError
-        Bad input; an unknown score; a score asked for by name that does not apply.
+        Bad input; an unknown score; a score requested by name that does not apply.
+
+    See Also
+    --------
+    modtools.transferability.Moments : Scores of data that come in batches or shards.
 
     Examples
     --------
@@ -122,7 +129,7 @@ def score(
     chosen, skipped = _choose(scores, inputs)
     result = Scores()
     result.skipped.update(skipped)
-    # Moments first: their pass checks that every entry is finite, for all.
+    # Moments first: their pass also checks that every entry is finite.
     for entry in sorted(chosen, key=lambda entry: entry.needs != "moments"):
         started = time.perf_counter()
         try:
@@ -163,5 +170,5 @@ def _compute(entry: Score, inputs: _Inputs) -> Any:
         return entry.compute(inputs.probabilities, inputs.labels)
     if entry.needs == "moments":
         return entry.compute(inputs.summary(entry.feature_map))
-    known = {"groups": inputs.groups} if entry.knows_groups else {}
-    return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed, **known)
+    groups = {"groups": inputs.groups} if entry.knows_groups else {}
+    return entry.compute(inputs.float_rows(), inputs.labels, inputs.seed, **groups)

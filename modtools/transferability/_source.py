@@ -1,4 +1,4 @@
-"""Scores of a module's source-class probabilities: NCE and LEEP."""
+"""Scores computed from a module's source-class probabilities: NCE and LEEP."""
 
 import numpy as np
 
@@ -18,8 +18,8 @@ def _joint(probabilities: FloatArray, labels: Labels) -> FloatMatrix:
     step = rows_per_block(probabilities.shape[1], 8)
     for start in range(0, len(labels), step):
         rows = slice(start, start + step)
-        add_up = label_sums(labels.codes[rows], labels.n_classes, np.float64)
-        joint += add_up @ probabilities[rows].astype(np.float64)
+        per_class = label_sums(labels.codes[rows], labels.n_classes, np.float64)
+        joint += per_class @ probabilities[rows].astype(np.float64)
     return joint
 
 
@@ -37,17 +37,17 @@ def _negative_conditional_entropy(joint: FloatMatrix) -> float:
     reference="Tran et al., ICCV 2019",
 )
 def nce(probabilities: FloatArray, labels: Labels, *, assignment: str = "hard") -> float:
-    """NCE: minus the entropy of the labels given the source class that the module predicts.
+    """NCE: minus the conditional entropy H(label | predicted source class).
 
     Parameters
     ----------
     assignment : {"hard", "soft"}, default="hard"
-        "soft" weighs source classes by their probability, as one public code base does.
+        "soft" weights source classes by their probability, as one public implementation does.
 
     Returns
     -------
     float
-        Nats, in [-H(labels), 0]; higher is better.
+        Nats per example, in [-H(labels), 0]; higher is better.
 
     References
     ----------
@@ -76,17 +76,22 @@ def nce(probabilities: FloatArray, labels: Labels, *, assignment: str = "hard") 
     reference="Nguyen et al., ICML 2020",
 )
 def leep(probabilities: FloatArray, labels: Labels, *, logarithm: bool = True) -> float:
-    """LEEP: mean log probability of the labels under the module's own head, translated.
+    """LEEP: log expected empirical prediction, from the module's source-class probabilities.
+
+    With theta(z) the source-class probabilities of an example and P(y | z) the empirical
+    conditional distribution, it is the mean of log sum over z of P(y | z) theta(z).
 
     Parameters
     ----------
     logarithm : bool, default=True
-        False gives the mean probability, as some public code does: another number, another ranking.
+        False gives the mean probability instead, as some public code does; it may rank modules
+        differently.
 
     Returns
     -------
     float
-        Nats a row, in [-H(labels), 0]; higher is better.
+        Nats per example, in [-H(labels), 0]; higher is better. With ``logarithm=False`` a
+        probability, in (0, 1].
 
     References
     ----------
@@ -108,6 +113,6 @@ def leep(probabilities: FloatArray, labels: Labels, *, logarithm: bool = True) -
         expected = np.einsum(
             "iz,iz->i", conditional[labels.codes[rows]], probabilities[rows].astype(np.float64)
         )
-        # A row counts itself in the joint, so its expected probability cannot be 0.
+        # Each example contributes to the joint, so its expected probability cannot be 0.
         total += float((np.log(expected) if logarithm else expected).sum())
     return total / len(labels)

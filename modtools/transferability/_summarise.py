@@ -1,4 +1,4 @@
-"""From rows in memory to a `Summary`: through moments, or through the n x n kernel where n < d."""
+"""From features in memory to a `Summary`: by moments, or by the n x n kernel if n < d."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -33,9 +33,9 @@ from modtools.transferability._summary import DiagonalSums, Spectrum, Summary
 
 __all__ = ["summarise"]
 
-# Sums of squares beside those about the class means, from which these still have enough digits.
+# Largest ratio of sums of squares to those about the class means at which the latter are accurate.
 _WITHIN_GROWTH: Final[dict[str, float]] = {"float32": 84, "float64": 4e6}
-_CONSTANT = 1e-10  # squares about the mean, beside those about 0, that may be rounding
+_CONSTANT = 1e-10  # squares about the mean, relative to those about 0, that may be rounding
 
 
 def summarise(
@@ -47,9 +47,9 @@ def summarise(
 ) -> Summary:
     """Summarise checked features (n_samples, n_features) and their labels.
 
-    Fewer rows than features go through the n x n kernel in float64, which is cheaper. Where sums of
-    products lose digits that an inverse needs, they are made again in float64, and then the rows
-    themselves are decomposed.
+    Fewer examples than features use the n x n kernel in float64, which is cheaper. If sums of
+    products lose digits that an inverse needs, they are computed again in float64. If that is not
+    enough, the features themselves are decomposed.
 
     Examples
     --------
@@ -88,9 +88,9 @@ def summarise(
 
 
 def _from_rows(rows: FloatArray, targets: FloatMatrix) -> Spectrum:
-    """Return the spectrum of the rows, after a warning where even they leave few digits."""
+    """Return the spectrum of the features themselves; warn if even that loses digits."""
     spectrum = spectrum_of_rows(rows, targets)
-    LossWarning(of_rows=True).tell(spectrum.loss)
+    LossWarning(of_rows=True).give(spectrum.loss)
     return spectrum
 
 
@@ -100,7 +100,7 @@ def _is_doubtful(spectrum: Spectrum) -> bool:
 
 @dataclass(frozen=True)
 class _MappedRows:
-    """Rows at hand, for what their sums cannot give or have lost."""
+    """Mapped features in memory, for statistics that sums do not hold or have lost."""
 
     features: NDArray[Any]
     labels: Labels
@@ -114,26 +114,26 @@ class _MappedRows:
     def within_squares(self) -> FloatMatrix:
         """Return the sum of squares of each class about its own mean, (n_classes, d)."""
         result = np.zeros((self.labels.n_classes, len(self.mean)))
-        for code, own in self._classes():
-            origin = middle_of(self._block(own[sample_rows(len(own))]))
+        for code, members in self._classes():
+            origin = middle_of(self._block(members[sample_rows(len(members))]))
             total = np.zeros(len(self.mean))
-            for block in self._blocks(own):
+            for block in self._blocks(members):
                 block -= origin
                 total += block.sum(axis=0)
                 result[code] += np.square(block).sum(axis=0)
-            result[code] = np.maximum(result[code] - np.square(total) / len(own), 0)
+            result[code] = np.maximum(result[code] - np.square(total) / len(members), 0)
         return result
 
     def class_logdets(self, delta: float) -> FloatMatrix:
-        """Read the rows class by class, so that one second moment at a time is in memory."""
+        """Return log det(I + S_c delta / n_c) of each class, with one second moment in memory."""
         result = np.zeros(self.labels.n_classes)
-        for code, own in self._classes():
-            product = self._product(own) * (delta / len(own))
-            result[code] = self._logdet(product, own, delta)
+        for code, members in self._classes():
+            product = self._product(members) * (delta / len(members))
+            result[code] = self._logdet(product, members, delta)
         return result
 
     def total_logdet(self, scatter: FloatMatrix, delta: float) -> float:
-        """Return log det(I + S_t delta / n) of the scatter of all rows."""
+        """Return log det(I + S_t delta / n) of the scatter of all examples."""
         every = np.arange(len(self.features))
         return self._logdet(scatter * (delta / len(every)), every, delta)
 
@@ -156,7 +156,7 @@ class _MappedRows:
             yield self._block(rows[start : start + step])
 
     def _product(self, rows: NDArray[np.intp]) -> FloatMatrix:
-        """Return the scatter of some rows about the overall mean, or their kernel if smaller."""
+        """Return the scatter of some examples about the overall mean, or their smaller kernel."""
         d = len(self.mean)
         if len(rows) < d:
             block = self._block(rows)
@@ -167,7 +167,7 @@ class _MappedRows:
         return scatter
 
     def _factor(self, rows: NDArray[np.intp], root: float) -> FloatMatrix:
-        """Return a triangular factor of that product, times root squared."""
+        """Return a triangular factor of `_product` times root squared."""
         if len(rows) < len(self.mean):
             return root * factor_of_few(self._block(rows))
         return root * row_factor(self._blocks(rows))
@@ -212,7 +212,7 @@ def _from_kernel(features: NDArray[Any], labels: Labels, feature_map: str) -> Su
 
 
 class _CentredKernel:
-    """The centred n x n kernel of few rows, summed over blocks of columns in float64."""
+    """The centred n x n kernel of few examples, summed over blocks of columns in float64."""
 
     def __init__(self, rows: FloatArray, labels: Labels) -> None:
         self.rows, self.labels = rows, labels
@@ -238,15 +238,16 @@ class _CentredKernel:
         self.along_mean += centred @ self.mean[columns]
         self.norms_about_origin += np.square(rows[:, columns], dtype=np.float64).sum(axis=1)
         if self.labels.codes is not None:
-            add_up = label_sums(self.labels.codes, self.labels.n_classes, np.float64)
+            per_class = label_sums(self.labels.codes, self.labels.n_classes, np.float64)
             means = self.offsets[:, columns] / np.maximum(self.counts, 1)[:, None]
-            self.within_squares[:, columns] = add_up @ np.square(centred - means[self.labels.codes])
+            squares = np.square(centred - means[self.labels.codes])
+            self.within_squares[:, columns] = per_class @ squares
 
     def spectrum(self) -> Spectrum:
         """Return the spectrum of the d x d scatter, whose eigenvalues the kernel shares."""
         values, vectors = linalg.eigh(self.matrix, check_finite=False, driver="evd")
         kept = values > rank_level(max(len(self.norms), len(self.mean))) * values[-1]
-        # Centring leaves out one direction; where more vanish, or are small, the rows tell why.
+        # Centring removes one direction; if more vanish or are small, the features are decomposed.
         no_variation = self.norms.sum() <= _CONSTANT * self.norms_about_origin.sum()
         if no_variation or kept.sum() < len(kept) - 1 or values[-1] > 1e9 * values[kept][0]:
             return _from_rows(self.rows, self.targets)
@@ -256,7 +257,7 @@ class _CentredKernel:
         return Spectrum(values[kept], projected, rest, self.targets.T @ basis)
 
     def class_logdets(self, delta: float) -> FloatMatrix:
-        """Return log det(I + delta S_c / n_c) of each class through its own block."""
+        """Return log det(I + delta S_c / n_c) of each class from its block of the kernel."""
         codes = self.labels.codes
         assert codes is not None
         result = np.zeros(self.labels.n_classes)
@@ -268,11 +269,11 @@ class _CentredKernel:
         """Return log det(I + delta S_t / n)."""
         return self._logdet(np.arange(len(self.matrix)), delta)
 
-    def _logdet(self, own: NDArray[np.intp], delta: float) -> float:
-        block = self.matrix[np.ix_(own, own)] * (delta / len(own))
-        factor = partial(self._factor, own, np.sqrt(delta / len(own)))
+    def _logdet(self, chosen: NDArray[np.intp], delta: float) -> float:
+        block = self.matrix[np.ix_(chosen, chosen)] * (delta / len(chosen))
+        factor = partial(self._factor, chosen, np.sqrt(delta / len(chosen)))
         return logdet_plus_identity(block, factor).value
 
-    def _factor(self, own: NDArray[np.intp], root: float) -> FloatMatrix:
-        """Return a triangular factor of the block of some rows, times root squared."""
-        return root * factor_of_few(self.rows[own] - self.mean)
+    def _factor(self, chosen: NDArray[np.intp], root: float) -> FloatMatrix:
+        """Return a triangular factor of the kernel of some examples, times root squared."""
+        return root * factor_of_few(self.rows[chosen] - self.mean)

@@ -1,4 +1,4 @@
-"""What the scores read: centred statistics of features and targets, and one decomposition."""
+"""Input of the scores: centred statistics of features and targets, and one decomposition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SMALLEST = 1e-140
 
 
 class Spectrum(NamedTuple):
-    """Eigenvectors of the total scatter S_t, seen through the mean and the targets.
+    """Eigendecomposition of the total scatter S_t, with mean and targets in its eigenbasis.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class Spectrum(NamedTuple):
     mean_rest : float
         Squared length of the part of the mean outside the eigenbasis.
     loadings : ndarray of shape (m, k)
-        Rows of T'H times the left singular vectors of HF, which have length 1.
+        T'H times the left singular vectors of HF, with H the centring matrix.
     loss : float
-        Estimated relative error of what divides by the smallest eigenvalues.
+        Estimated relative error of quantities that divide by the smallest eigenvalues.
     n_cut : int
-        Directions left out as rounding, columns without variance not counted.
+        Number of directions left out as rounding, without counting constant columns.
     """
 
     values: FloatMatrix
@@ -46,23 +46,23 @@ class Spectrum(NamedTuple):
 
     @property
     def targets(self) -> FloatMatrix:
-        """Rows of T'HF in the eigenbasis, (m, k)."""
+        """T'HF in the eigenbasis, (m, k)."""
         return np.asarray(self.loadings * np.sqrt(self.values))
 
     @property
     def condition(self) -> float:
-        """Largest over smallest kept eigenvalue; 1 where nothing is kept."""
+        """Ratio of the largest to the smallest kept eigenvalue; 1 if none is kept."""
         return float(self.values[-1] / self.values[0]) if len(self.values) else 1.0
 
 
 @dataclass(frozen=True)
 class DiagonalSums:
-    """Sums over single rows that pairwise scores subtract (weights squared).
+    """Sums over the diagonal of the kernel, which pairwise scores subtract (weights squared).
 
     Attributes
     ----------
     n : float
-        Number of rows (sum of w^2).
+        Number of examples (sum of w^2).
     norm2, norm4 : float
         Sums of |x|^2 and |x|^4 about the origin.
     centred_norm4 : float
@@ -87,7 +87,7 @@ class DiagonalSums:
 def diagonal_of_sums(
     sums: Sums, origin: FloatMatrix, mean: FloatMatrix, target_mean: FloatMatrix
 ) -> DiagonalSums:
-    """Read the diagonal sums off a state; the three points are relative to its shifts."""
+    """Return the diagonal sums of a state; the three points are relative to its shifts."""
     norm2, norm4 = sums.norms_about(origin)
     centred_norm2, centred_norm4 = sums.norms_about(mean)
     target_norm2 = float(
@@ -101,12 +101,14 @@ def diagonal_of_sums(
 class Summary:
     """Centred statistics of features F (n, d) and targets T (n, m).
 
+    H is the centring matrix, S_t = F'HF the total scatter.
+
     Attributes
     ----------
     kind : {"classification", "multilabel", "regression"}
-        What the targets are; one-hot columns for classification.
+        Kind of the labels; for classification T has one-hot rows.
     n : float
-        Sum of the sample weights (the number of rows where unweighted).
+        Sum of the sample weights (the number of examples if unweighted).
     n_rows, n_features : int
         Shape of the features.
     weighted : bool
@@ -126,16 +128,16 @@ class Summary:
     within_squares : ndarray of shape (m, d)
         Sum over each class of (x - mean_c)^2, elementwise; only for classification.
     diagonal : DiagonalSums
-        Sums over single rows.
+        Sums over the diagonal of the kernel.
     feature_map, precision : str
-        Map applied to the rows and type of the products.
+        Feature map, and type of the products.
     decompose : callable
         Returns the `Spectrum`, and warns (MT008) of lost digits; called once, on first use.
     total_logdet : callable
         Given a ridge delta, returns log det(I + S_t delta / n).
     class_logdets : callable or None
         Given a ridge delta, returns log det(I + S_c delta / n_c) of each class, with S_c about the
-        overall mean; None where the statistics were not kept.
+        overall mean; None if the statistics were not kept.
     """
 
     kind: Kind
@@ -173,7 +175,7 @@ class Summary:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Which targets occur at all, (m,)."""
+        """Mask of the targets that occur, (m,)."""
         return np.diag(self.target_second) > 0
 
     @property

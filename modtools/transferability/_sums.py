@@ -1,8 +1,9 @@
-"""The additive state behind `Moments`: plain sums over rows, in shifted coordinates.
+"""The additive state behind `Moments`: plain sums over examples, in shifted coordinates.
 
-Every field is a sum over samples with weight w of the shifted row x and the shifted target t, so
-that two states with the same shifts merge by addition. See Chan, Golub & LeVeque (1983) for
-the second moment; the third and fourth order terms follow by expanding the shifted norms.
+Every field is a sum over examples with weight w, shifted features x and shifted target t, so two
+states with the same shifts merge by addition. See Chan, Golub & LeVeque, "Algorithms for computing
+the sample variance", The American Statistician 1983, for the second moment; the terms of third and
+fourth order follow by expanding the shifted norms.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,7 +19,7 @@ __all__ = ["Sums"]
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over rows x (d,) and targets t (m,), both relative to fixed shifts.
+    """Sums over features x (d,) and targets t (m,) of examples, both relative to fixed shifts.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class Sums:
     squares : ndarray of shape (m, d)
         Sum of w t x*x (elementwise).
     class_xx : ndarray of shape (m, d, d) or None
-        Sum of w t x x' for each target, kept only on request.
+        Sum of w t x x' for each target; None unless requested.
     """
 
     n: float
@@ -84,7 +85,7 @@ class Sums:
         return np.maximum(self.squares - np.square(self.tx) / counts, 0)
 
     def within_growth(self) -> float:
-        """Return the largest ratio of the sums to what `within_squares` leaves of them."""
+        """Return the largest ratio of `squares` to `within_squares`."""
         within = self.within_squares
         with np.errstate(divide="ignore"):
             ratio = np.divide(
@@ -97,7 +98,7 @@ class Sums:
         return self._shift_rows(a)._shift_targets(b)
 
     def norms_about(self, a: FloatMatrix) -> tuple[float, float]:
-        """Return the sums of w |x - a|^2 and of w |x - a|^4 without moving the matrices."""
+        """Return the sums of w |x - a|^2 and of w |x - a|^4 without shifting the matrices."""
         a2, ax = float(a @ a), float(a @ self.x)
         norm2 = self.norm2 - 2 * ax + self.n * a2
         norm4 = (

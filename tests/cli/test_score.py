@@ -200,7 +200,7 @@ def test_warnings_take_one_line_each(cli, tmp_path):
     done = cli("score", tmp_path / "wide.npz", "--by", "hscore")
     assert done.exit_code == 0
     (line,) = done.stderr.splitlines()
-    assert line.startswith("warning MT003: wide: n=20 rows, d=30 features: hscore equals")
+    assert line.startswith("warning MT003: wide: n=20 examples, d=30 features: hscore equals")
 
 
 def bad(tmp_path, *, features=None, labels=(0, 1, 0, 1), key="features"):

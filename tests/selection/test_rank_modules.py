@@ -228,14 +228,15 @@ def test_a_warning_about_the_labels_comes_once_at_the_callers_line(n_jobs):
         warnings.simplefilter("always")
         rank_modules(features, labels, by="logistic", n_jobs=n_jobs)
     (said,) = [w for w in caught if "MT006" in str(w.message)]
-    assert str(said.message) == ("MT006: 1 class has one row, which logistic counts as an error.")
+    message = "MT006: 1 class has one example, which logistic counts as an error."
+    assert str(said.message) == message
     assert said.filename == __file__
 
 
 def test_warnings_name_the_module():
     features, labels = cached()
     wide = {"wide": np.random.default_rng(0).normal(size=(60, 80)), "good": features["good"]}
-    with pytest.warns(ModtoolsWarning, match=r"^MT003: wide: n=60 rows, d=80 features: hscore"):
+    with pytest.warns(ModtoolsWarning, match=r"^MT003: wide: n=60 examples, d=80 features: hscore"):
         rank_modules(wide, labels, by="hscore")
 
 

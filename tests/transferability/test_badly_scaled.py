@@ -227,7 +227,7 @@ BOUNDS = {
     "[-H(Y), 0] nats": lambda c: (-np.log(c), 0),
     "[0, C-1]": lambda c: (0, c - 1),
     "[0, C-1]; [0, m] for m target columns": lambda c: (0, c - 1),
-    "unbounded, nats a row and column": lambda c: (-np.inf, np.inf),
+    "unbounded, nats per example and column": lambda c: (-np.inf, np.inf),
     "[0, R(F)] nats": lambda c: (0, np.inf),
     "[-C(C-1), 0]": lambda c: (-c * (c - 1), 0),
     "(0, 1]": lambda c: (np.finfo(float).tiny, 1),
@@ -239,8 +239,8 @@ BOUNDS = {
     "[0, 1], leave-one-out accuracy": lambda c: (0, 1),
     "[0, 1], leave-one-out accuracy; R2 <= 1 for regression": lambda c: (0, 1),
     "[0, 1], held-out accuracy": lambda c: (0, 1),
-    "(-inf, 0], nats a label": lambda c: (-np.inf, 0),
-    "(-inf, 0], bits a label": lambda c: (-np.inf, 0),
+    "(-inf, 0], nats per label": lambda c: (-np.inf, 0),
+    "(-inf, 0], bits per label": lambda c: (-np.inf, 0),
 }
 
 

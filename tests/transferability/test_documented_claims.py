@@ -105,7 +105,7 @@ def limits(features, labels):
         "[-H(Y), 0] nats": (-entropy(labels) if classes else 0, 0),
         "[0, C-1]": (0, classes - 1),
         "[0, C-1]; [0, m] for m target columns": (0, targets),
-        "unbounded, nats a row and column": (-infinity, infinity),
+        "unbounded, nats per example and column": (-infinity, infinity),
         "unbounded, squared units": (-infinity, infinity),
         "[0, R(F)] nats": (0, coding_rate(features)),
         "[-C(C-1), 0]": (-classes * (classes - 1), 0),
@@ -120,8 +120,8 @@ def limits(features, labels):
             -infinity if labels.dtype.kind == "f" else 0,
             1,
         ),
-        "(-inf, 0], nats a label": (-infinity, 0),
-        "(-inf, 0], bits a label": (-infinity, 0),
+        "(-inf, 0], nats per label": (-infinity, 0),
+        "(-inf, 0], bits per label": (-infinity, 0),
     }
 
 

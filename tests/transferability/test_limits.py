@@ -77,7 +77,7 @@ def test_regression_targets_of_extreme_size_are_refused():
 @pytest.mark.filterwarnings("ignore::modtools.exceptions.ModtoolsWarning")
 def test_moments_of_few_rows_skip_what_needs_more():
     scores = Moments.from_features(make_rows(2)[:3], [0, 1, 1]).score()
-    assert "at least 4 rows" in scores.skipped["hsic"]
+    assert "at least 4 examples" in scores.skipped["hsic"]
     assert "logme" in scores
 
 

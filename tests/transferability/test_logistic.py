@@ -79,7 +79,7 @@ def test_logistic_standard_error_is_binomial():
 def test_row_alone_in_its_class_is_an_error_with_a_warning(score):
     features, labels = make_rows()
     labels[7] = 9
-    with pytest.warns(ModtoolsWarning, match="MT006: 1 class has one row, which"):
+    with pytest.warns(ModtoolsWarning, match="MT006: 1 class has one example, which"):
         value = score(features, labels)
     assert 0.3 < value < 1
 

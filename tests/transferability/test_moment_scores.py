@@ -217,7 +217,7 @@ def test_hscore_with_an_offset_of_a_million_against_the_definition():
 
 def test_few_rows_warn_that_hscore_says_nothing():
     features, labels = example(20, 30)
-    with pytest.warns(ModtoolsWarning, match="MT003: n=20 rows, d=30 features: hscore equals its"):
+    with pytest.warns(ModtoolsWarning, match="MT003: n=20 examples, d=30 features: hscore equals"):
         assert transferability.hscore(features, labels) == pytest.approx(2.0, rel=1e-9)
     noise = np.random.default_rng(0).permutation(labels)
     assert compute("regularized_hscore", features, labels) > compute(

@@ -158,7 +158,7 @@ def test_constant_features_are_at_the_frequency_limit():
     [
         ({"k": 0}, "k must be a whole number of at least 1"),
         ({"k": 1.5}, "k must be a whole number"),
-        ({"k": 120}, "k=120 with 120 rows"),
+        ({"k": 120}, "k=120 with 120 examples"),
         ({"k": 61, "groups": np.arange(120) // 60}, "a group of 60"),
         ({"metric": "cosin"}, 'unknown metric "cosin"; did you mean "cosine"'),
     ],

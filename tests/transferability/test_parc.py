@@ -115,11 +115,11 @@ def test_constant_features_are_zero_with_a_warning():
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [
-        (np.arange(5.0)[:, None], [0, 1, 0, 1, 0], "at least two feature columns"),
-        (np.eye(2), [0, 1], "at least 3 rows with varying labels; got 2"),
-        (np.eye(5), [[1, 1], [0, 0], [1, 0], [0, 1], [0, 0]], "at least 3 rows"),
-        (np.eye(4), [[1, 0], [1, 0], [1, 0], [1, 1]], "all pairs are alike"),
-        (np.eye(4), [0, 1, 2, 3], "all pairs are alike"),
+        (np.arange(5.0)[:, None], [0, 1, 0, 1, 0], "at least two features"),
+        (np.eye(2), [0, 1], "at least 3 examples with varying labels; got 2"),
+        (np.eye(5), [[1, 1], [0, 0], [1, 0], [0, 1], [0, 0]], "at least 3 examples"),
+        (np.eye(4), [[1, 0], [1, 0], [1, 0], [1, 1]], "all pairs have the same"),
+        (np.eye(4), [0, 1, 2, 3], "all pairs have the same"),
         (np.eye(4), [0.5, 1, 2, 3], "parc is defined for classification and multilabel"),
     ],
 )

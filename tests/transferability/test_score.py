@@ -93,7 +93,7 @@ BAD = [
     ({"features": FEATURES[None]}, "got (1, 60, 4)"),
     ({"features": FEATURES[:0], "labels": []}, "features must have at least 2 rows and 1 column"),
     ({"labels": LABELS[:-1]}, "features has 60, labels has 59"),
-    ({"labels": np.zeros(60, int)}, "labels must hold at least two classes; all 60 rows are 0"),
+    ({"labels": np.zeros(60, int)}, "labels must hold at least two classes; all 60 examples are 0"),
     (
         {"labels": [None, *["a"] * 59]},
         "labels must not be missing or infinite: 1 such, first at row 0",
