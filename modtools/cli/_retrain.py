@@ -225,12 +225,12 @@ class _Retrained:
         return MeasuredAccuracy.of(float(self.is_right.mean()), len(self.test))
 
     @property
-    def accuracy_of_named(self) -> float:
+    def accuracy_of_labelled_classes(self) -> float:
         """The accuracy where the class has a label; 0 where there are no such examples."""
         import numpy as np
 
-        is_named = np.isin(self.test.labels, self.model.named)
-        return float(self.is_right[is_named].mean()) if is_named.any() else 0.0
+        is_known = np.isin(self.test.labels, self.model.labelled_classes)
+        return float(self.is_right[is_known].mean()) if is_known.any() else 0.0
 
     @property
     def target(self) -> float | None:
@@ -248,7 +248,7 @@ class _Retrained:
         """
         from modtools.retraining import learning_curve
 
-        if len(self.model.named) < 2:
+        if len(self.model.labelled_classes) < 2:
             return None
         labels = (self.labelled.labels, self.test_features, self.test.labels)
         # All examples come as the task has them, maybe class by class; chosen ones in their order.
@@ -423,8 +423,8 @@ def _classes_text(done: _Retrained) -> str:
     model = done.model
     names = ", ".join(map(str, model.missing_classes.tolist()))
     text = (
-        f"{len(model.named)} of {len(model.classes)} have a label; missing: {names}. Accuracy on "
-        f"the others {100 * done.accuracy_of_named:.1f} %"
+        f"{len(model.labelled_classes)} of {len(model.classes)} have a label; missing: {names}. "
+        f"Accuracy on the others {100 * done.accuracy_of_labelled_classes:.1f} %"
     )
     if not done.wanted.unlabelled:
         return text
@@ -473,7 +473,7 @@ def _document(done: _Retrained) -> dict[str, Any]:
         "n_features": done.features.shape[1],
         "classes": model.classes.tolist(),
         "missing_classes": model.missing_classes.tolist(),
-        "accuracy_of_named": done.accuracy_of_named,
+        "accuracy_of_named": done.accuracy_of_labelled_classes,
         "labelled_rows": done.labelled.rows.tolist(),
         "forecast": done.forecast.figures(done.target, measured=done.measured),
         "curve": None if curve is None else curve.frame(),
@@ -515,7 +515,7 @@ def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
     target, name = done.wanted.target, done.name
     line = f"{name}, ridge"
     table = curve.frame().assign(line=line)
-    table = table[table["n_labels"] >= len(done.model.named)]
+    table = table[table["n_labels"] >= len(done.model.labelled_classes)]
     display = LabelEfficiencyDisplay(
         table if done.wanted.output == "ridge" else pd.concat([table, _achieved_row(done)]),
         target=target,

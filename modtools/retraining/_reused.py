@@ -68,7 +68,7 @@ class ReusedModel:
         As given.
     missing_classes : ndarray of shape (n_missing,)
         As given.
-    named : ndarray of shape (n_named,)
+    labelled_classes : ndarray of shape (n_labelled_classes,)
         The other classes, which can be predicted.
     n_unassigned_clusters : int
         Number of clusters of the unlabelled inputs without a labelled example; 0 without such
@@ -102,7 +102,10 @@ class ReusedModel:
         self.output = output
         self.classes = np.asarray(classes)
         is_missing = np.isin(self.classes, missing_classes)
-        self.missing_classes, self.named = self.classes[is_missing], self.classes[~is_missing]
+        self.missing_classes, self.labelled_classes = (
+            self.classes[is_missing],
+            self.classes[~is_missing],
+        )
         self.task_name = task_name
         self.kind = kind
         self.row_fingerprints = np.asarray(row_fingerprints, dtype="U64")
@@ -131,7 +134,11 @@ class ReusedModel:
             For example "5 of 10 classes, 5 unassigned clusters".
         """
         n_classes = len(self.classes)
-        count = f"{len(self.named)} of {n_classes}" if len(self.missing_classes) else f"{n_classes}"
+        count = (
+            f"{len(self.labelled_classes)} of {n_classes}"
+            if len(self.missing_classes)
+            else f"{n_classes}"
+        )
         text = f"{count} {_NOUNS[self.kind][n_classes != 1]}"
         if self.n_unassigned_clusters:
             text += f", {self.n_unassigned_clusters} unassigned clusters"
@@ -168,8 +175,8 @@ class ReusedModel:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_named)
-            Probabilities in the order of `named`; rows sum to 1.
+        ndarray of shape (n_samples, n_labelled_classes)
+            Probabilities in the order of `labelled_classes`; rows sum to 1.
 
         Raises
         ------
@@ -193,8 +200,9 @@ class ReusedModel:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_named) or (n_samples,)
-            Decision values in the order of `named`; for two classes the second minus the first.
+        ndarray of shape (n_samples, n_labelled_classes) or (n_samples,)
+            Decision values in the order of `labelled_classes`; for two classes the second minus
+            the first.
 
         Raises
         ------
@@ -241,7 +249,7 @@ class ReusedModel:
         task: Task,
         *,
         allow_overlap: bool = False,
-        only_named: bool = False,
+        only_labelled_classes: bool = False,
         device: "str | torch.device | None" = None,
     ) -> float:
         """Return the share of examples whose class is predicted; chance is one over the classes.
@@ -257,7 +265,7 @@ class ReusedModel:
             Whether test examples may equal training examples, as in free-form data where inputs
             repeat by nature. Otherwise a shared one raises: accuracy on training examples says
             little.
-        only_named : bool, default=False
+        only_labelled_classes : bool, default=False
             Whether examples of missing classes (or missing label columns), which cannot be
             predicted, are left out.
         device : str or torch.device, optional
@@ -271,11 +279,11 @@ class ReusedModel:
         if self.kind == "regression":
             raise ModtoolsError(f"accuracy counts classes; {self.task_name} has numbers. Use r2.")
         task = self._check_test_task(task, allow_overlap=allow_overlap, measure="accuracy")
-        if only_named and self.kind == "classification":
-            task = task.subset(np.isin(task.labels, self.named))
+        if only_labelled_classes and self.kind == "classification":
+            task = task.subset(np.isin(task.labels, self.labelled_classes))
         is_right = self.predict(task, device=device) == task.labels
-        if only_named and self.kind == "multilabel":
-            is_right = is_right[:, np.isin(self.classes, self.named)]
+        if only_labelled_classes and self.kind == "multilabel":
+            is_right = is_right[:, np.isin(self.classes, self.labelled_classes)]
         return float(np.mean(is_right))
 
     def evaluate(
@@ -284,7 +292,7 @@ class ReusedModel:
         *,
         metric: str = "accuracy",
         allow_overlap: bool = False,
-        only_named: bool = False,
+        only_labelled_classes: bool = False,
         device: "str | torch.device | None" = None,
     ) -> MeasuredAccuracy:
         """Return the accuracy with its 95 % Wilson interval: the examples as a sample.
@@ -297,7 +305,7 @@ class ReusedModel:
             As in `accuracy`.
         metric : str, default="accuracy"
             What is measured; accuracy is the only one for now.
-        allow_overlap, only_named, device
+        allow_overlap, only_labelled_classes, device
             As in `accuracy`.
 
         Returns
@@ -308,10 +316,14 @@ class ReusedModel:
         """
         check_accuracy(metric, kind=self.kind, where="evaluate")
         options: dict[str, Any] = {"allow_overlap": allow_overlap, "device": device}
-        value = self.accuracy(task, only_named=only_named, **options)
+        value = self.accuracy(task, only_labelled_classes=only_labelled_classes, **options)
         if self.kind == "multilabel":
             return MeasuredAccuracy(value)
-        counted = np.isin(task.labels, self.named) if only_named else np.ones(len(task))
+        counted = (
+            np.isin(task.labels, self.labelled_classes)
+            if only_labelled_classes
+            else np.ones(len(task))
+        )
         return MeasuredAccuracy.of(value, int(np.count_nonzero(counted)))
 
     def r2(
@@ -411,8 +423,8 @@ class ReusedModel:
         Returns
         -------
         torch.nn.Module
-            In eval mode; called with a batch, it returns logits (n_samples, n_named) in the order
-            of `named`.
+            In eval mode; called with a batch, it returns logits
+            (n_samples, n_labelled_classes) in the order of `labelled_classes`.
         """
         from modtools.retraining._torch_model import torch_network
 

@@ -99,7 +99,7 @@ class ReusedNetwork(nn.Module):
         self.eval()
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return the logits (n_samples, n_named), or the predicted numbers, of a batch."""
+        """Return the logits (n_samples, n_labelled_classes) of a batch, or predicted numbers."""
         found: dict[str, Tensor] = {}
         for place, module in enumerate(self._modules_read):
             given = inputs

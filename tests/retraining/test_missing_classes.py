@@ -32,7 +32,7 @@ def model(patterns):
 
 
 def test_says_which_classes_are_named(model):
-    assert model.named.tolist() == [0, 1, 2, 3, 4]
+    assert model.labelled_classes.tolist() == [0, 1, 2, 3, 4]
     assert model.missing_classes.tolist() == [5, 6, 7, 8, 9]
     assert model.n_unassigned_clusters == 5
     assert model.output.uses_clusters_
@@ -55,7 +55,7 @@ def test_says_which_unassigned_cluster_an_input_lies_in(model, patterns):
 
 def test_accuracy_on_the_named_classes(model, patterns):
     test = patterns[1]
-    assert model.accuracy(test, only_named=True) == 1.0
+    assert model.accuracy(test, only_labelled_classes=True) == 1.0
     assert model.accuracy(test) == 0.5
     assert set(model.predict(test)) <= set(range(5))
 

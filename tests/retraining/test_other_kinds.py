@@ -108,7 +108,7 @@ def test_a_label_column_that_no_row_carries():
     carried = Task(test.inputs, np.column_stack([test.labels, np.ones(30, dtype=int)]))
     assert not model.predict(carried)[:, 3].any()
     plain = model.accuracy(carried)
-    assert model.accuracy(carried, only_named=True) == pytest.approx(plain * 4 / 3)
+    assert model.accuracy(carried, only_labelled_classes=True) == pytest.approx(plain * 4 / 3)
 
 
 def test_an_estimator_of_the_right_kind_is_kept():

@@ -29,7 +29,7 @@ def test_predicts_digits_it_has_not_seen(parts, output):
     model = retrain(pixels(), parts[0], output=output)
     assert model.accuracy(parts[1]) > 0.6
     assert model.n_labels == 40
-    assert model.named.tolist() == list(range(10))
+    assert model.labelled_classes.tolist() == list(range(10))
     assert model.seconds > 0
 
 
@@ -52,7 +52,9 @@ def test_probabilities_follow_the_named_classes(parts):
     model = retrain(pixels(), parts[0])
     probabilities = model.predict_proba(parts[1])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    assert np.array_equal(model.named[probabilities.argmax(axis=1)], model.predict(parts[1]))
+    assert np.array_equal(
+        model.labelled_classes[probabilities.argmax(axis=1)], model.predict(parts[1])
+    )
 
 
 def test_says_which_output_gives_probabilities(parts):
@@ -100,7 +102,9 @@ def test_allows_missing_classes_and_says_which(digits):
     test = digits.complement(few).few_labels(per_class=5)
     assert model.missing_classes.tolist() == [4]
     assert 4 not in model.predict(test)
-    assert model.accuracy(test, only_named=True) * 45 == pytest.approx(model.accuracy(test) * 50)
+    assert model.accuracy(test, only_labelled_classes=True) * 45 == pytest.approx(
+        model.accuracy(test) * 50
+    )
     assert "9 of 10 classes" in repr(model)
 
 
@@ -112,7 +116,7 @@ def test_an_accuracy_has_the_interval_of_the_rows_it_was_counted_on(parts, model
     zeros_and_ones = parts[0].subset(parts[0].labels < 2)
     partly = retrain(pixels(), zeros_and_ones, output="ridge", allow_missing_classes=True)
     named = test.subset(test.labels < 2)
-    assert partly.evaluate(test, only_named=True) == partly.evaluate(named)
+    assert partly.evaluate(test, only_labelled_classes=True) == partly.evaluate(named)
 
 
 def test_accuracy_is_the_only_metric_of_an_evaluation_so_far(parts, model):

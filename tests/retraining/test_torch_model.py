@@ -39,7 +39,7 @@ def test_gives_the_same_logits(parts, convolutional, output):
         model = retrain(module, train, output=output)
         network = model.to_torch()
         assert_close(network(test.inputs), model.decision_function(test))
-        predicted = model.named[network(test.inputs).argmax(dim=1).numpy()]
+        predicted = model.labelled_classes[network(test.inputs).argmax(dim=1).numpy()]
         assert np.mean(predicted == model.predict(test)) > 0.98
 
 
