@@ -1,4 +1,4 @@
-"""``modtools agree``: how well scores rank what was achieved, beside label-free baselines."""
+"""``modtools agree``: how well scores rank achieved accuracies, and label-free baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,24 +56,28 @@ class _Tables:
 
 @takes_options(
     device=None,
-    csv="Write the means over tasks with their intervals.",
+    csv="Write the means over tasks with their intervals as CSV.",
     plot="Draw predicted against achieved as FILE.png and FILE.svg.",
     seed="The same seed gives the same intervals.",
-    quiet="Print the name of the best score alone.",
+    quiet="Print only the name of the best score.",
 )
 def agree(wanted: _Tables, run: Run, outputs: Outputs) -> None:
-    """Measure how well scores rank modules by the accuracy that was really achieved.
+    """Measure how well scores rank modules by their achieved accuracy (rank correlation).
 
-    For example:
+    Answers: which score predicts best, and does it beat baselines such as the number of
+    parameters? For example:
 
         modtools agree table.csv --unit percent
         modtools agree published.csv --accuracy finetuned --unit percent --baselines sizes.csv
         modtools agree scores.csv --achieved achieved.csv --against logme,knn --plot agreement.png
 
-    The table has one row per task and module: the columns task and module, the accuracy, and one
-    column per score (higher is better; an empty cell leaves the module out). Columns n_labels and
-    repeat say with how many labels, and with which random subset of them, a row was made.
-    Intervals are 95 %, for other tasks and other modules.
+    The table read has one row per task and module: the columns task and module, the accuracy, and
+    one column per score (higher is better; an empty cell leaves the module out). Optional columns
+    n_labels and repeat name the number of labels and the random subset of labels of a row.
+
+    The table printed has the weighted tau (1 is the perfect order, 0 is chance) and other measures
+    of each score, means over tasks; "Against" compares the best score with a baseline. Intervals
+    are 95 %, over tasks and modules.
     """
     from modtools._escape import csv_text
 
@@ -111,9 +115,9 @@ def _compare(wanted: _Tables, seed: int) -> "Agreement":
 
 
 def _read(path: Path, wanted: _Tables, *, serves_all: bool = False) -> "pd.DataFrame":
-    """Return the table of a file, its columns of tasks and modules named task and module.
+    """Return the table of a file, its columns of tasks and modules renamed to task and module.
 
-    Baselines may serve all tasks: then they have no column of tasks.
+    Baselines may be the same for all tasks: then they have no column of tasks.
     """
     from modtools.studies import read_table
 

@@ -1,4 +1,4 @@
-"""The command ``modtools``: its help, its version, and how it fails."""
+"""The command ``modtools``: its help, its version, and its error messages."""
 
 import sys
 import warnings
@@ -28,9 +28,9 @@ from modtools.exceptions import ModtoolsError, ModtoolsWarning
 __all__ = ["app"]
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
-# What the drivers of NVIDIA, of WSL and of AMD put there where there is a device.
+# Files that the drivers of NVIDIA, of WSL and of AMD create where there is a device.
 _DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-# The base of everything that goes wrong on a command line; typer names only this child of it.
+# The base class of all usage errors; typer exports only this subclass of it.
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
@@ -58,13 +58,13 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:  # here, because typer drops the text of it
+        except KeyboardInterrupt as stop:  # here, because typer drops its message
             _say_stopped(str(stop) or STOPPED)
             raise typer.Exit(_INTERRUPTED) from stop
 
 
 def _say_stopped(text: str) -> None:
-    """Print how it ended; the command says it once, however many signals come."""
+    """Print why the command stopped, once, however many signals come."""
     if (running := running_stop()) is not None:
         running.say(text)
     else:
@@ -72,12 +72,12 @@ def _say_stopped(text: str) -> None:
 
 
 def _is_stopping() -> bool:
-    """Return whether what goes wrong now comes of the stop."""
+    """Return whether the command is stopping, so that errors are only a consequence of that."""
     return (running := running_stop()) is not None and running.is_ending
 
 
 def _say_error(text: str) -> int:
-    if text and not _is_stopping():  # a command without any word has shown its help instead
+    if text and not _is_stopping():  # a command without arguments has shown its help instead
         say(f"error: {' '.join(text.split())}", error=True)
     return _BAD_INPUT
 
@@ -121,7 +121,7 @@ def _print_version(is_asked: bool) -> None:
 
 
 def _device() -> str:
-    """Return the device that torch finds; it takes seconds to load, and is asked in doubt only."""
+    """Return the device that torch finds; torch loads slowly, so only where there may be one."""
     if not any(Path(place).exists() for place in _DRIVERS) and sys.platform == "linux":
         return "cpu"
     import torch
@@ -143,10 +143,11 @@ def modtools(
         ),
     ] = False,
 ) -> None:
-    """Which pretrained modules to reuse for a new task, from a few labels.
+    """Choose, reuse and train pretrained modules for a new task with few labels.
 
-    What is predicted is the accuracy of a retrained output module on frozen features, not of full
-    fine-tuning.
+    A module is a pretrained network (a backbone) read at one layer. An output module is a linear
+    head (a linear probe) on its frozen features. What is predicted and measured is the accuracy of
+    a retrained output module, not of full fine-tuning.
 
     First steps:
 

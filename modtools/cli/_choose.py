@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["STRATEGY_TEXTS", "choose", "show_strategies"]
 
 STRATEGY_TEXTS: Final = {
-    "random": "examples drawn at random; what any other must beat",
+    "random": "examples drawn at random; the baseline",
     "k_center": "the example farthest from those chosen; finds outliers too",
     "herding": "keeps the mean of the chosen examples near the mean of all",
     "typical": "one typical example of each of N clusters (TypiClust); best with few labels",
@@ -38,26 +38,27 @@ class _Choice:
 @takes_options(
     n_jobs=None,
     plot=None,
-    pick="Whose features, such as supcon@features, if there are several modules.",
+    pick="Module whose features are read, such as supcon@features, if there are several.",
     features="A file of cached features instead of a module; labels are not needed.",
-    csv="Write order and row of each chosen example as CSV.",
+    csv="Write order and row number of each chosen example as CSV.",
     seed="The same seed gives the same examples.",
-    quiet="Print the row numbers alone, one per line.",
+    quiet="Print only the row numbers, one per line.",
 )
 def choose(
     given: OneModule, task: TaskOptions, choice: _Choice, forward: Forward, outputs: Outputs
 ) -> None:
-    """Choose which examples to label next, without looking at any label.
+    """Choose which examples to label next, without any label (active learning, cold start).
 
-    For example:
+    Answers: I can label N examples; which ones are worth it? For example:
 
         modtools choose zoo/ --pick supcon@features --task my-images/ --labels 20
         modtools choose --module modtools.modules:pixels --task digits --strategy cover
         modtools choose --features a.npz --labels 50 --csv rows.csv
         modtools choose --list
 
-    Rows count from 0, in the order of the task or of the file; the first ones serve best if you
-    label fewer. modtools retrain --strategy chooses in the same way, and retrains at once.
+    The result is a list of row numbers, counted from 0 in the order of the task or of the file,
+    the most useful example first: if you label fewer, label the first ones. modtools retrain
+    --strategy chooses in the same way, and retrains at once.
     """
     if choice.show_list:
         show_strategies(outputs.json)
@@ -94,7 +95,7 @@ def choose(
 
 
 def show_strategies(json: str | None) -> None:
-    """Print every strategy and what it does."""
+    """Print every strategy with a one-line description."""
     rows = [[name, text] for name, text in STRATEGY_TEXTS.items()]
     echo_registry("strategies", ["strategy", "which examples are labelled"], rows, json=json)
 

@@ -1,4 +1,4 @@
-"""What ``modtools demo`` computes: predictions and what came true, what each label is worth."""
+"""What ``modtools demo`` computes: predicted and achieved accuracy, and that by label count."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -44,49 +44,49 @@ LAYERS: Final = ["_blocks.2", "_blocks.4", "_blocks.10", "_avg_pooling"]
 _IMAGE_SIZE: Final = 64  # the images have 8 and 28 pixels a side
 _N_FASHION_KEPT: Final = 1800
 
-# What each label is worth.
+# Accuracy by number of labels.
 _PER_CLASS_SHOWN: Final = (1, 2, 5, 10, 20)
 _N_REPEATS: Final = 5
-_LEAST_PREDICTED: Final = 5  # labels a class: one for each fold of the score
+_LEAST_PREDICTED: Final = 5  # labels per class: one for each fold of the score
 _BASELINE: Final = "pixels"
 _PREDICTED: Final = "predicted from the labels"
 
-# The modules made here.
+# The modules trained here.
 EPOCHS = 4  # not seconds, so that a seed gives the same figures on every machine
 PROXIES_SHOWN = ("supcon", "nmse", "local_classifier")
 _SOURCE, _TARGET, _TARGET_PER_CLASS = "01234", "56789", 5
 _AT: Final = ["block3", "features"]
 _UNTRAINED: Final = "untrained"
 
-# Networks that others have trained, on each task that is here ------------------------------------
+# Pretrained networks, on each available task -----------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DemoTask:
-    """A task of which few examples have labels and the rest is kept aside to check the answer."""
+    """A task of which few examples have labels and the rest are held-out test examples."""
 
     whole: "Task"
     few: "NDArray[np.intp]"
-    kept: "NDArray[np.intp]"
+    held_out: "NDArray[np.intp]"
 
     def counts_shown(self) -> list[int]:
-        """Return the numbers of labels per class whose worth is shown, up to all of them."""
+        """Return the label counts per class that are shown, up to all labels."""
         most = len(self.few) // len(self.whole.classes)
         return [count for count in _PER_CLASS_SHOWN if count < most] + [most]
 
     def text(self) -> str:
-        """Return in one line what is known, and what is kept aside."""
+        """Return as one line how many examples are labelled, and how many are held out."""
         n_classes = len(self.whole.classes)
         return (
             f"Task {self.whole.name}: {len(self.whole)} images, {n_classes} classes. You have "
-            f"labels for {len(self.few)} of them ({len(self.few) // n_classes} a class); "
-            f"{len(self.kept)} are kept aside to check the answer."
+            f"labels for {len(self.few)} of them ({len(self.few) // n_classes} per class); "
+            f"{len(self.held_out)} are held-out test examples."
         )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was predicted from the few labels, and what a retrained output module achieved."""
+    """The accuracy predicted from few labels, and that of a retrained output module, by module."""
 
     task: DemoTask
     ranking: "Ranking"
@@ -103,7 +103,7 @@ class Outcome:
 
     @property
     def regret(self) -> float:
-        """How many points of accuracy the pick lies below the best module."""
+        """Accuracy of the best module minus that of the pick, in points."""
         return 100.0 * (max(self.achieved.values()) - self.achieved[self.ranking.best])
 
     @property
@@ -124,15 +124,15 @@ def demo_modules() -> list["PretrainedModule"]:
 
 
 def iter_tasks(seed: int) -> Iterator[DemoTask]:
-    """Yield digits, and Fashion-MNIST where its files are."""
+    """Yield digits, and Fashion-MNIST if its files are on this machine."""
     from modtools.tasks import has_fashion_mnist, load_task
 
-    yield _keep_aside(load_task("digits"), PER_CLASS, seed)
+    yield _hold_out(load_task("digits"), PER_CLASS, seed)
     if has_fashion_mnist():
         yield _fashion(seed)
 
 
-def _keep_aside(task: "Task", per_class: int, seed: int) -> DemoTask:
+def _hold_out(task: "Task", per_class: int, seed: int) -> DemoTask:
     few = task.few_labels(per_class=per_class, seed=seed)
     return DemoTask(task, few.rows, task.complement(few).rows)
 
@@ -152,7 +152,7 @@ def _fashion(seed: int) -> DemoTask:
 
 
 def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Outcome:
-    """Extract once, rank from the few labels, retrain an output module on each, and compare."""
+    """Extract features once, rank with few labels, and retrain an output module on each module."""
     from modtools.modules import extract
     from modtools.selection import rank_modules
 
@@ -179,19 +179,19 @@ def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Ou
 
 
 def _accuracy(features: Any, task: DemoTask, chosen: "NDArray[np.intp]") -> float:
-    """Return the accuracy, on what is kept aside, of an output module trained on the chosen.
+    """Return the accuracy on the held-out examples of an output module trained on chosen ones.
 
-    It is that of `retrain`, which chooses its alpha itself.
+    The output module is that of `retrain`, which chooses its alpha itself.
     """
     from modtools.outputs import LogisticOutput
 
     labels = task.whole.labels
     output = LogisticOutput().fit(features[chosen], labels[chosen])
-    return float(output.score(features[task.kept], labels[task.kept]))
+    return float(output.score(features[task.held_out], labels[task.held_out]))
 
 
 def demo_agreement(outcomes: Sequence[Outcome]) -> "Agreement":
-    """Compare every score with what was achieved, beside two label-free baselines."""
+    """Compare every score, and two label-free baselines, with the achieved accuracies."""
     import pandas as pd
 
     from modtools.studies import score_agreement
@@ -204,12 +204,12 @@ def demo_agreement(outcomes: Sequence[Outcome]) -> "Agreement":
     return score_agreement(scores, achieved, baselines=baselines)
 
 
-# What each label is worth to the pick ------------------------------------------------------------
+# Accuracy of the pick by number of labels --------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class LabelWorth:
-    """Accuracy of the pick with more and more labels.
+    """Accuracy of the pick by number of labels.
 
     `table` has the columns line, per_class, n_labels, value, value_low, value_high and baseline;
     `repeats` line, repeat, per_class, n_labels and value, of the pick.
@@ -222,7 +222,7 @@ class LabelWorth:
 
     @property
     def target(self) -> float | None:
-        """The next round accuracy above the one predicted with all labels that there are."""
+        """The next round accuracy above the one predicted with all labels."""
         from modtools.retraining import next_target
 
         return next_target(self.outcome.ranking.display().frame()["value"][0])
@@ -233,7 +233,7 @@ class LabelWorth:
         return dict(zip(rows["per_class"].tolist(), rows["value"].tolist(), strict=True))
 
     def measured(self) -> "MeasuredAccuracy":
-        """Return the accuracy of the pick with all labels that there are."""
+        """Return the accuracy of the pick with all labels."""
         from modtools._intervals import MeasuredAccuracy
 
         return MeasuredAccuracy(list(self.achieved().values())[-1])
@@ -261,7 +261,7 @@ def value_labels(outcome: Outcome, *, seed: int) -> LabelWorth:
 
 
 def _retrain_with_few(outcome: Outcome, module: str, seed: int) -> "pd.DataFrame":
-    """Return the accuracy, on what is kept aside, with nested random subsets of the labels."""
+    """Return the accuracy on the held-out examples with nested random subsets of the labels."""
     import numpy as np
     import pandas as pd
 
@@ -287,7 +287,7 @@ def _means(repeats: Any, *, baseline: bool = False) -> Any:
 
 
 def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
-    """Return what is predicted of the pick from these labels alone, with its 95 % interval."""
+    """Return the predicted accuracy of the pick by number of labels, with 95 % intervals."""
     import pandas as pd
 
     from modtools.selection import rank_modules
@@ -308,7 +308,7 @@ def _predicted(outcome: Outcome, *, seed: int) -> "pd.DataFrame":
     return pd.DataFrame(rows).assign(line=_PREDICTED, baseline=False)
 
 
-# Modules made here, reused for classes that they never saw ---------------------------------------
+# Modules trained here, reused for classes that they were not trained on --------------------------
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Made:
     seconds: float
 
     def labels_needed(self, module: str) -> str:
-        """Return what a module of the table had to know of its source task."""
+        """Return which labels of its source task a module was trained with."""
         result = self.results.get(module.partition("@")[0])
         return "nothing" if result is None else result.labels_needed
 
@@ -360,7 +360,7 @@ def make_modules(folder: Path, seed: int) -> Made:
 
 
 def _new_network(seed: int) -> Any:
-    """Return the same fresh network for each proxy."""
+    """Return a new network with the same initial weights for each proxy."""
     import torch
 
     from modtools.training.networks import compact_convnet
@@ -371,7 +371,7 @@ def _new_network(seed: int) -> Any:
 
 
 def target_task(seed: int) -> DemoTask:
-    """Return the classes that the networks never saw, few examples of them labelled."""
+    """Return the classes that the networks were not trained on, with few labelled examples."""
     from modtools.tasks import load_task
 
-    return _keep_aside(load_task("digits").of_classes(_TARGET), _TARGET_PER_CLASS, seed)
+    return _hold_out(load_task("digits").of_classes(_TARGET), _TARGET_PER_CLASS, seed)

@@ -25,7 +25,7 @@ _STRANGE: Final = re.compile(r"[^\w.@+-]+")
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
     folder: Path = option(
-        "Where a file a module is written.", default=Path("features"), metavar="FOLDER"
+        "Folder to write one file per module into.", default=Path("features"), metavar="FOLDER"
     )
 
 
@@ -36,13 +36,14 @@ class _Folder:
     plot=None,
     sources="Zoo folders.",
     csv="Write module, shape and file of each as CSV.",
-    quiet="Print the names of the files alone, one a line.",
+    quiet="Print only the names of the files, one per line.",
 )
 def extract(
     given: Candidates, task: TaskOptions, place: _Folder, forward: Forward, outputs: Outputs
 ) -> None:
-    """Run modules over a task once and keep their features, a .npz file a module.
+    """Compute the features of modules on a task once, and save one .npz file per module.
 
+    Answers: how can I try scores, label counts and output modules without running networks again?
     For example:
 
         modtools extract zoo/ --task digits
@@ -50,8 +51,8 @@ def extract(
         modtools extract --module my_code:resnet --layer layer3 --layer layer4 --task my-images/
         modtools score features/*.npz
 
-    Each file holds features (float32, a row an example) and the labels of the task. The commands
-    that take --features read them: no network runs again.
+    Each file holds the array features (float32, one row per example) and the labels of the task.
+    The commands that take --features read these files in place of modules.
     """
     from modtools._escape import csv_text
     from modtools._places import check_folder
@@ -80,7 +81,7 @@ def extract(
 
 
 def _files(modules: "ModuleCollection", folder: Path) -> dict[str, Path]:
-    """Return the file of each module, all of which can be written."""
+    """Return the file of each module, after checking that all can be written."""
     from modtools._places import check_file
 
     files = {name: folder / (_STRANGE.sub("-", name) + ".npz") for name in modules.names}
@@ -94,7 +95,7 @@ def _files(modules: "ModuleCollection", folder: Path) -> dict[str, Path]:
 def _write(
     modules: "ModuleCollection", task: "Task", files: dict[str, Path], forward: Forward
 ) -> Iterator[dict[str, Any]]:
-    """Write the features of one module after the other, and yield what is in each file."""
+    """Write the features of one module after the other, and yield a row about each file."""
     import numpy as np
 
     from modtools._writing import write_file

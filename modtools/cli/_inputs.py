@@ -1,4 +1,4 @@
-"""What commands work on: the options that name modules, a task and labels, and what they load."""
+"""The options that name modules, a task and labels, and the functions that load them."""
 
 import sys
 from collections.abc import Sequence
@@ -39,16 +39,16 @@ __all__ = [
 _FEATURE_KEYS = ("features", "X")
 _N_SHOWN: Final = 6
 _DEFAULT_TEST_FRACTION: Final = 0.25
-_SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are those of the same rows
+_SPLIT_SEED: Final = 0  # one for all runs, so that their accuracies are of the same test examples
 TASK: Final = (
-    "digits, fashion-mnist, a folder with one folder of images a class, or a .npz, .csv or "
+    "digits, fashion-mnist, a folder with one folder of images per class, or a .npz, .csv or "
     ".parquet file."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Modules that a command line names: zoo folders, factories, layers, cached features."""
+    """Candidate modules: zoo folders, factories, layers, cached features."""
 
     sources: list[Path] | None = argument(
         "Zoo folders, or .npz files of cached features.", metavar="[ZOO]..."
@@ -60,8 +60,8 @@ class Candidates:
         metavar="PACKAGE:FACTORY",
     )
     layers: list[str] | None = option(
-        "Inner module of each --module to read, such as _blocks.10; may be repeated, one "
-        "forward pass serves all.",
+        "Layer of each --module to read, such as _blocks.10; may be repeated, one forward "
+        "pass serves all.",
         "--layer",
         metavar="NAME",
     )
@@ -73,7 +73,7 @@ class Candidates:
 
     @property
     def files(self) -> list[Path]:
-        """Feature files; those that follow the first one on the line come without an option."""
+        """Feature files; after the first one, further files may follow without the option."""
         plain = [path for path in self.sources or [] if path.suffix == ".npz"]
         return [*(self.features or []), *plain]
 
@@ -85,7 +85,7 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class OneModule(Candidates):
-    """One module of those that a command line names."""
+    """One of the candidate modules."""
 
     pick: str | None = option(
         "Which module to reuse, such as supcon@features, if there are several.", metavar="NAME"
@@ -99,12 +99,10 @@ class TaskOptions:
     task: str | None = option(TASK, "--task", metavar="NAME|PATH")
     split: str | None = option("Part of the task, such as train or test.")
     label: str | None = option("Column of a table that holds the labels.", "--label-column")
-    classes: str | None = option(
-        "Only the rows of these classes; the rest stay unseen.", metavar="A,B,..."
-    )
+    classes: str | None = option("Use only examples of these classes.", metavar="A,B,...")
 
     def load(self) -> "Task":
-        """Return the examples asked for."""
+        """Return the task, or its part that was asked for."""
         from modtools.tasks import load_task
 
         return self.of_classes(
@@ -112,19 +110,19 @@ class TaskOptions:
         )
 
     def of_classes(self, task: "Task") -> "Task":
-        """Return the task of the classes asked for, or all of it."""
+        """Return the examples of the classes asked for, or the whole task."""
         return task if self.classes is None else task.of_classes(self.classes.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FewLabels:
-    """How many labels are read."""
+    """How many labels are used."""
 
-    n: int | None = option("Use only this many labelled rows, stratified.", "--labels")
-    per_class: int | None = option("Use only this many labelled rows a class.")
+    n: int | None = option("Use only this many labelled examples, stratified.", "--labels")
+    per_class: int | None = option("Use only this many labelled examples per class.")
 
     def of(self, task: "Task", *, seed: int) -> "Task":
-        """Return the task, or only as many of its labelled rows as asked for, stratified."""
+        """Return the task, or only as many of its labelled examples as asked for, stratified."""
         if self.per_class is None and self.n is None:
             return task
         if self.per_class is not None and self.n is not None:
@@ -134,26 +132,26 @@ class FewLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Which examples are held out for the accuracy, and what it should be."""
+    """The held-out test examples, and the accuracy to reach."""
 
     test_fraction: float | None = option(
-        "Part of the rows held out for the accuracy (default: 0.25), the same rows for "
-        "every seed. fashion-mnist has its own test rows.",
+        "Fraction of the examples held out as test set (default: 0.25), the same examples for "
+        "every seed. fashion-mnist has its own test set.",
         metavar="X",
     )
     allow_overlap: bool = option(
-        "Go on where held-out rows equal labelled ones, as free text may.",
+        "Accept held-out examples that equal labelled ones, as free text may.",
         "--allow-overlap",
         default=False,
     )
     target: float | None = option(
-        "Accuracy to reach, such as 0.9: how many labels it needs (default: the next round one).",
+        "Accuracy to reach, such as 0.9: how many labels are needed (default: the next round one).",
         metavar="X",
     )
 
 
 def split_task(task: TaskOptions, test_fraction: float | None) -> tuple["Task", "Task"]:
-    """Return the rows to learn from and the rows held out, of all classes or of some."""
+    """Return the training examples and the held-out test examples, of all classes or of some."""
     from modtools.tasks import load_task
 
     name = cast("str", task.task)
@@ -161,7 +159,7 @@ def split_task(task: TaskOptions, test_fraction: float | None) -> tuple["Task", 
     has_parts = all((folder / part).is_dir() for part in ("train", "test"))
     if name == "fashion-mnist" or has_parts:
         if test_fraction is not None:
-            raise ModtoolsError(f"{name} has test rows of its own: leave out --test-fraction.")
+            raise ModtoolsError(f"{name} has a test set of its own: leave out --test-fraction.")
         train, test = (_chosen(load_task(name, split=part), task) for part in ("train", "test"))
         return train, test
     return _hold_out(_chosen(load_task(name, label=task.label), task), test_fraction)
@@ -181,7 +179,7 @@ def _chosen(loaded: "Task", task: TaskOptions) -> "Task":
 def _check_kind(task: "Task") -> None:
     if task.kind != "classification":
         raise ModtoolsError(
-            f"training needs one class a row; the labels of {task.name} are {task.kind}."
+            f"training needs one class per example; the labels of {task.name} are {task.kind}."
         )
 
 
@@ -206,9 +204,9 @@ def gather(
 def gather_parts(
     given: Candidates, task: TaskOptions, test_fraction: float | None, *, verb: str = "study"
 ) -> tuple[Any, "Task", "Task"]:
-    """Return what `label_efficiency` studies: modules or features, rows to learn from, test rows.
+    """Return what `label_efficiency` takes: modules or features, training and test examples.
 
-    Cached features come as pairs, those of the rows to learn from and those of the test rows.
+    Cached features come as pairs: of the training and of the test examples.
     """
     from modtools.tasks import load_task
 
@@ -219,8 +217,8 @@ def gather_parts(
     whole = None if task.task is None else load_task(task.task, label=task.label)
     features, chosen = _features_of(given.files, whole, task)
     train, test = _hold_out(chosen, test_fraction)
-    learned, held_out = (_take(features, part.rows, chosen) for part in (train, test))
-    return {name: (learned[name], held_out[name]) for name in features}, train, test
+    of_train, of_test = (_take(features, part.rows, chosen) for part in (train, test))
+    return {name: (of_train[name], of_test[name]) for name in features}, train, test
 
 
 def _features_of(
@@ -237,7 +235,7 @@ def _features_of(
 
 
 def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
-    """Raise unless there is something to work on."""
+    """Raise unless there are modules or features, and a task for modules."""
     if not (given.files or given.zoos or given.modules):
         raise ModtoolsError(
             f"nothing to {verb}: give a zoo folder, --module PACKAGE:FACTORY or --features "
@@ -253,7 +251,7 @@ def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
 
 
 def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "FeatureFiles":
-    """Return some rows of each feature matrix, which must have as many rows as the task."""
+    """Return some rows of each feature matrix, which must have one row per example of the task."""
     from modtools._checks import check_lengths
 
     for name, matrix in features.items():
@@ -262,7 +260,7 @@ def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "
 
 
 def load_module(given: OneModule) -> "PretrainedModule":
-    """Return the one module that a command line names, read at one layer."""
+    """Return the one module asked for, read at one layer."""
     if not (given.zoos or given.modules):
         raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
     parts = _parts(given)
@@ -370,7 +368,7 @@ def _load_features(files: Sequence[Path], task: "Task | None") -> tuple["Feature
         if not np.array_equal(other.labels, labelled[0].labels):
             raise ModtoolsError(
                 f"{file} holds other labels than {files[0]}; all modules must be scored on the "
-                "same rows in the same order."
+                "same examples in the same order."
             )
     return features, labelled[0]
 

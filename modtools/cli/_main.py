@@ -1,4 +1,4 @@
-"""The door of the command ``modtools``; light, so that it answers signals before all imports."""
+"""The entry point of ``modtools``; it imports little, to handle signals as early as possible."""
 
 import os
 import sys

@@ -23,13 +23,13 @@ _NO_WORD: Final = r"(?<![\w\"'./-])"
 def takes_options(**texts: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function whose arguments are dataclasses of options.
 
-    typer reads one argument an option, so the command has the fields of all of them. What goes
-    wrong inside is said in the words of the command line.
+    typer reads one argument per option, so the command has the fields of all of them. Errors name
+    options of the command line instead of Python arguments.
 
     Parameters
     ----------
     **texts : str or None
-        Help of a field that is to speak of this command; None leaves the option out.
+        Help of an option that differs in this command; None leaves the option out.
     """
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
@@ -64,7 +64,7 @@ def takes_options(**texts: str | None) -> Callable[[Callable[..., None]], Callab
 
 
 def _parameter(entry: "Field[Any]", text: str | None) -> Parameter:
-    """Return a field as the argument that typer reads, with another help where one is given."""
+    """Return a field as the argument that typer reads, with this help text if one is given."""
     info = copy(entry.metadata["info"])
     info.help = text or info.help
     if entry.type is bool:
@@ -80,29 +80,29 @@ def option(text: str, *words: str, default: Any = None, **how: Any) -> Any:
     Parameters
     ----------
     text : str
-        Its help.
+        Help text.
     *words : str
-        How it is called, the name of the field by default.
+        Names of the option; by default the name of the field.
     default
-        Its value where it is not given; ``...`` where it has to be.
+        Default value; ``...`` where the option is required.
     **how
-        What `typer.Option` takes.
+        Further arguments of `typer.Option`.
     """
     return field(default=default, metadata={"info": typer.Option(*words, help=text, **how)})
 
 
 def argument(text: str, *, default: Any = None, **how: Any) -> Any:
-    """Return the same for a word without an option before it."""
+    """Return the same for a positional argument."""
     return field(default=default, metadata={"info": typer.Argument(help=text, **how)})
 
 
 def _with_options(message: str, options: Sequence[Parameter]) -> str:
-    """Return a message of the library that names options instead of arguments of Python."""
+    """Return a message with names of options in place of names of Python arguments."""
     for option in options:
         _, info = get_args(option.annotation)
         if isinstance(info, ArgumentInfo):
             continue
-        # typer keeps the first word as the default, until it reads the annotation.
+        # typer keeps the first name as the default until it reads the annotation.
         word = info.default if isinstance(info.default, str) else None
         word = word or f"--{option.name.replace('_', '-')}"
         message = re.sub(_argument(option.name), partial(_given, word), message)
@@ -115,14 +115,14 @@ def _with_options(message: str, options: Sequence[Parameter]) -> str:
 
 
 def _argument(name: str) -> str:
-    """Return what finds an argument with its value, and calls with others, which stay."""
+    """Return the pattern of an argument with its value; calls with other arguments stay."""
     alone = rf"\b\w+\({name}=(?P<alone>{_VALUE})?\)"
-    given = rf"{name}=(?!\d)" if len(name) == 1 else f"{name}="  # n=20 is what was found
+    given = rf"{name}=(?!\d)" if len(name) == 1 else f"{name}="  # n=20 is a count in a message
     return rf"{alone}|(?P<call>\w\([^()]*\))|{_NO_WORD}{given}(?P<value>{_VALUE})?"
 
 
 def _given(word: str, argument: re.Match[str]) -> str:
-    """Return how an argument that has a value is written on a command line."""
+    """Return an argument with its value as it is written on a command line."""
     if argument["call"]:
         return argument[0]
     value = (argument["alone"] or argument["value"] or "").strip('"')
@@ -133,29 +133,29 @@ def _given(word: str, argument: re.Match[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What makes a command repeatable, and where networks run."""
+    """The seed, and the device that networks run on."""
 
     seed: int = option("The same seed gives the same result.", default=0)
-    device: str | None = option("Where networks run, such as cuda.")
+    device: str | None = option("Device that networks run on, such as cuda.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forward(Run):
-    """How networks run, and what is kept of that."""
+    """How networks run, and where their features are cached."""
 
-    batch_size: int = option("Inputs a forward pass.", default=64)
+    batch_size: int = option("Examples per forward pass.", default=64)
     cache: Path | None = option(
-        "Keep features there, so that the next run reads them.", metavar="DIR"
+        "Cache features in this folder; the next run reads them.", metavar="DIR"
     )
-    n_jobs: int | None = option("Modules scored at a time; -1: all cores.")
+    n_jobs: int | None = option("Modules scored in parallel; -1: all cores.")
 
     def options(self) -> dict[str, Any]:
-        """Return what every function that runs networks takes."""
+        """Return the arguments of every function that runs networks."""
         return {"device": self.device, "batch_size": self.batch_size, "cache": self.cache}
 
 
 def words_of(text: str | None) -> list[str]:
-    """Return the words of a list with commas, each once.
+    """Return the words of a comma-separated list, each once.
 
     >>> words_of("knn, logme,knn")
     ['knn', 'logme']

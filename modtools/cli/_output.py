@@ -1,4 +1,4 @@
-"""What commands print and write: places looked at before the work, one way to show a result."""
+"""What commands print and write; output paths are checked before any work is done."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,24 +32,26 @@ __all__ = [
     "show_table",
 ]
 
-_PIPE_WIDTH: Final = 200  # a file has no edge, so nothing is folded
+_PIPE_WIDTH: Final = 200  # a file has no width, so no line is wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is printed, and the files that are written; None where none is wanted."""
+    """What is printed, and the files that are written; None: not written."""
 
-    json: str | None = option("Write JSON; - is standard output.", "--json", metavar="FILE|-")
+    json: str | None = option(
+        "Write the result as JSON; - is standard output.", "--json", metavar="FILE|-"
+    )
     csv: Path | None = option("Write the whole table as CSV.", "--csv", metavar="FILE")
     plot: Path | None = option(
         "Draw the result as FILE.png and FILE.svg.", "--plot", metavar="FILE"
     )
-    quiet: bool = option("Print the name of the best module alone.", "--quiet", "-q", default=False)
+    quiet: bool = option("Print only the name of the best module.", "--quiet", "-q", default=False)
 
     def check(self, *, cache: Path | None = None) -> None:
-        """Raise for a place that cannot be written, before any work is done for it.
+        """Raise for a path that cannot be written, before any work is done.
 
-        A cache that is there may be one to read from, so it has to be nothing more than a folder.
+        An existing cache may be read-only, so it only has to be a folder.
         """
         from modtools._places import check_file, check_folder
         from modtools.plotting import check_picture_place
@@ -65,23 +67,23 @@ class Outputs:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the result is shown to a person: with ``--json -`` the JSON is all there is."""
+        """Whether the result is printed as text; with ``--json -`` only the JSON is printed."""
         return self.json != "-" and not self.quiet
 
     def silence(self) -> AbstractContextManager[None]:
-        """Show no progress where quiet."""
+        """Show no progress bars if quiet."""
         return no_progress() if self.quiet else nullcontext()
 
 
 class Writing:
-    """Writes one thing after the other, and the rest too where one cannot be written.
+    """Writes several files; if one fails, the others are still written.
 
     Attributes
     ----------
     written : list of Path
-        What was written.
+        Files written.
     failures : list of str
-        Why the rest was not.
+        Messages of those that failed.
     """
 
     def __init__(self) -> None:
@@ -89,14 +91,14 @@ class Writing:
         self.failures: list[str] = []
 
     def add(self, write: Callable[[], Sequence[Path]]) -> None:
-        """Call what writes."""
+        """Call a function that writes files, and note which ones or why not."""
         try:
             self.written += write()
         except (ModtoolsError, OSError) as error:
             self.failures.append(str(error))
 
     def end(self, advice: str = "") -> None:
-        """Raise where something was not written: all reasons, then what to do."""
+        """Raise if something was not written: all reasons, then what to do."""
         if self.failures:
             raise ModtoolsError(" ".join([*self.failures, advice]).strip())
 
@@ -115,33 +117,34 @@ def emit(
     rescue: Callable[[], str] = str,
     indent: int = 9,
 ) -> None:
-    """Show a result, or the little of it that quiet asks for, then write the files asked for.
+    """Print a result, or with ``--quiet`` only its main value, then write the files asked for.
 
-    With ``--json -`` the JSON is all that is printed. Files come last: one that cannot be written
-    hides nothing of the result and no other file, and is named in the error at the end.
+    With ``--json -`` only the JSON is printed. Files are written last: if one cannot be written,
+    the result is printed and the other files are written all the same, and the error at the end
+    names the file.
 
     Parameters
     ----------
     outputs : Outputs
         The options.
     show : callable
-        Prints the result for a person.
+        Prints the result as text.
     quiet : sequence of str
-        The lines that are left with ``--quiet``.
+        The lines printed with ``--quiet``.
     json, csv : callable
         Return the content of the files.
     plot : callable
         Draws and saves the picture.
     save : callable
-        Saves a model before the JSON, which says whether that went well.
+        Saves a model before the JSON, which states where it is saved.
     more : callable
-        Writes what this command alone has.
+        Writes files that only this command has.
     advice : callable
-        Returns what to do next, said where all was written.
+        Returns what to do next, printed if everything was written.
     rescue : callable
-        Returns what to do where not all was written.
+        Returns what to do if something was not written.
     indent : int
-        Where text begins behind the word that opens a line.
+        Column at which the text of a line begins, after its first word.
     """
     from modtools._writing import write_file
 
@@ -169,18 +172,18 @@ def emit(
 
 
 def say(line: str, *, error: bool = False) -> None:
-    """Print one line, to stderr where asked to; nothing in it is obeyed by the terminal."""
+    """Print one line, to stderr if asked to; control characters are escaped."""
     typer.echo(terminal_text(line), err=error)
 
 
-def accuracy_text(measured: "MeasuredAccuracy", n_rows: int) -> str:
-    """Return an accuracy in percent with its interval, and on how many rows it was measured."""
+def accuracy_text(measured: "MeasuredAccuracy", n_test: int) -> str:
+    """Return an accuracy in percent with its interval and the number of test examples, as text."""
     value, low, high = (100 * (share or 0.0) for share in measured)
-    return f"{value:.1f} %, 95 % interval [{low:.1f}, {high:.1f}], on {n_rows} rows held out"
+    return f"{value:.1f} %, 95 % interval [{low:.1f}, {high:.1f}], on {n_test} held-out examples"
 
 
 def say_lines(lines: Sequence[tuple[str, str]], *, indent: int = 10) -> None:
-    """Print lines that begin with a word, the text below each other."""
+    """Print lines of a word and a text, the texts aligned."""
     for name, text in lines:
         say(f"{name:<{indent}}{text}")
 
@@ -188,7 +191,7 @@ def say_lines(lines: Sequence[tuple[str, str]], *, indent: int = 10) -> None:
 def show_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, bold: Sequence[int] = ()
 ) -> None:
-    """Print a table that a file may hold as a whole, and say what was too wide for the window."""
+    """Print a table, and name the columns that were left out because the window is too narrow."""
     hidden = echo_table(header, rows, bold=bold)
     if hidden:
         say(f"Too narrow for {', '.join(hidden)}: widen the window, or add --csv FILE.")
@@ -201,10 +204,10 @@ def echo_table(
     bold: Sequence[int] = (),
     is_text: bool = False,
 ) -> list[str]:
-    """Print a table of numbers, the first column names, and return what was too wide for it.
+    """Print a table, the first column names, and return the columns that were left out.
 
-    Rows numbered in `bold` are emphasised at a terminal. Columns of numbers are left out at the
-    right where the terminal is too narrow; a table of text is folded instead.
+    Rows numbered in `bold` are emphasised at a terminal. Where the terminal is too narrow, columns
+    of numbers are left out at the right; a table of text is wrapped instead.
     """
     from rich.console import Console
     from rich.table import Table
@@ -232,7 +235,7 @@ def echo_table(
 
 
 def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
-    """Return how many columns fit beside each other, two blanks between them, at least two."""
+    """Return how many columns fit, two blanks between them, at least two."""
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
     n_columns = len(widths)
     while n_columns > 2 and sum(widths[:n_columns]) + 2 * n_columns > width:
@@ -243,7 +246,7 @@ def _n_columns_that_fit(cells: Sequence[Sequence[str]], width: int) -> int:
 def echo_registry(
     name: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, json: str | None
 ) -> None:
-    """Print a registry as a table of text, or write it as JSON; its name is the kind."""
+    """Print a registry as a table of text, or write it as JSON, whose kind is its name."""
     if json is None:
         echo_table(header, rows, is_text=True)
         return
@@ -262,7 +265,7 @@ def echo_registry(
 def rows_ahead(
     forecast: "Forecast", line: str, target: float | None = None
 ) -> "pd.DataFrame | None":
-    """Return the rows of a line's dashed continuation, None where the forecast is refused."""
+    """Return the extrapolated rows of a line, None where there is no forecast."""
     return None if forecast.refused else forecast.ahead(target).assign(line=line)
 
 
@@ -272,7 +275,7 @@ def reached_row(
     target: float | None,
     measured: "MeasuredAccuracy | None" = None,
 ) -> "pd.DataFrame | None":
-    """Return with how many labels a line reaches the target, None where nobody knows."""
+    """Return the number of labels at which a line reaches the target, None where not known."""
     import pandas as pd
 
     if forecast.refused or target is None:

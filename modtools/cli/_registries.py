@@ -1,4 +1,4 @@
-"""What the registries declare, read from their source, since loading them takes seconds."""
+"""Scores and proxies as declared in the source, because importing them takes seconds."""
 
 import ast
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def declared_scores() -> list[list[str]]:
 
 
 def declared_proxies() -> list[list[str]]:
-    """Return name, labels that it needs, and what it is of each proxy, in their order."""
+    """Return name, labels needed and one-line description of each proxy, in their order."""
     trees = list(_trees("proxies"))
     classes = {node.name: node for node in _nodes(trees) if isinstance(node, ast.ClassDef)}
     built_in = _constants(trees)["_BUILT_IN"]
@@ -41,7 +41,7 @@ def declared_proxies() -> list[list[str]]:
 
 
 def _required_labels(name: str, classes: dict[str, ast.ClassDef]) -> str:
-    """Return what a class declares, or the first of its bases that does."""
+    """Return the labels that a class needs, as declared by it or by its first base that does."""
     declared = _constants([classes[name]]).get("required_labels")
     if declared is not None:
         return str(ast.literal_eval(declared))

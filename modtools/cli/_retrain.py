@@ -1,4 +1,4 @@
-"""``modtools retrain``: reuse a frozen module with few labels, and know what more would bring."""
+"""``modtools retrain``: train an output module on a frozen module with few labels."""
 
 import os
 import time
@@ -40,28 +40,28 @@ _DEFAULT_TASK = "digits"
 @dataclass(frozen=True, kw_only=True)
 class _Retraining(HeldOut):
     strategy: str | None = option(
-        "How the --labels examples are chosen, without seeing any label, such as typical or "
-        "cover; without it they are drawn class by class. --list shows all.",
+        "Choose the --labels examples by their features, without any label, such as typical or "
+        "cover (default: a random sample of each class). --list shows all.",
         metavar="NAME",
     )
     output: str = option(
         "Output module: logistic, ridge or class_mean.", default="logistic", metavar="NAME"
     )
     unlabelled: bool = option(
-        "Let class_mean find clusters in all examples that are not held out, unlabelled.",
+        "Semi-supervised: class_mean finds clusters in all training examples, labelled or not.",
         "--unlabelled",
         default=False,
     )
     allow_missing_classes: bool = option(
-        "Go on where a class has no label; it is never predicted.",
+        "Accept classes without a labelled example; they are never predicted.",
         "--allow-missing-classes",
         default=False,
     )
     save: Path | None = option(
-        "Write module and output module there, without pickles.", metavar="DIR"
+        "Save module and output module into this folder, without pickle.", metavar="DIR"
     )
     predictions: Path | None = option(
-        "Write label and prediction of each held-out example as CSV.", metavar="FILE"
+        "Write label and predicted class of each held-out example as CSV.", metavar="FILE"
     )
     show_list: bool = option("Show all strategies and stop.", "--list", default=False)
 
@@ -72,10 +72,10 @@ class _Retraining(HeldOut):
     sources="Zoo folders.",
     task="digits (the default, unless --features), fashion-mnist, a folder with one folder of "
     "images per class (or train/ and test/ of such), or a .npz, .csv or .parquet file.",
-    csv="Write accuracy at every number of labels as CSV.",
+    csv="Write accuracy at every label count as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
     seed="The same seed gives the same labels and the same result.",
-    quiet="Print the accuracy in percent alone.",
+    quiet="Print only the accuracy in percent.",
 )
 def retrain(
     *,
@@ -86,9 +86,9 @@ def retrain(
     forward: Forward,
     outputs: Outputs,
 ) -> None:
-    """Retrain the output module of a frozen module with few labels, and measure it.
+    """Train an output module on a frozen module with few labels, and test it (linear probe).
 
-    For example:
+    Answers: how accurate is this module with my labels, and would more labels help? For example:
 
         modtools retrain zoo/ --pick supcon@features --task digits --per-class 5
         modtools retrain --module modtools.modules:pixels --task digits --labels 100 --plot curve
@@ -98,27 +98,27 @@ def retrain(
         modtools retrain --features supcon.npz --per-class 5
         modtools retrain --list
 
-    Nothing in the module changes: only the output module on its features is trained. Accuracy is
-    that of held-out examples. What more labels would bring is forecast from yours alone, or refused
-    where they do not support a number.
+    Nothing in the module changes: only the output module on its features is trained. "Accuracy" is
+    measured on held-out test examples, with a 95 % interval. "Labels" forecasts the accuracy with
+    more labels from your labels alone, or says why they do not support a forecast.
 
-    --labels and --per-class draw class by class, which reads the classes of all examples;
-    --strategy (random, typical, ...) reads none before it asks. --unlabelled lets class means
-    find clusters in all examples, which few labels then assign to classes. --save writes what
-    mt.ReusedModel.load reads.
+    --labels and --per-class sample each class, which reads the labels of all examples; --strategy
+    (random, typical, ...) reads no label before an example is chosen. --unlabelled lets class means
+    find clusters in all examples, which few labels then assign to classes. --save writes a folder
+    for mt.ReusedModel.load.
     """
     if wanted.show_list:
         show_strategies(outputs.json)
         return
     with outputs.silence():
         _check(wanted, labels, outputs, forward)
-        source, pool, test = _load(given, task, wanted)
-        done = _retrain(source, pool, test, labels=labels, wanted=wanted, forward=forward)
+        source, train, test = _load(given, task, wanted)
+        done = _retrain(source, train, test, labels=labels, wanted=wanted, forward=forward)
     _report(done, outputs)
 
 
 def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Forward) -> None:
-    """Raise for options that contradict each other, and for places that cannot be written."""
+    """Raise for options that contradict each other, and for paths that cannot be written."""
     from modtools._checks import check_choice, check_fraction
     from modtools._places import check_file, check_new_folder
     from modtools.retraining import OUTPUTS, STRATEGIES
@@ -143,7 +143,7 @@ def _check(wanted: _Retraining, labels: FewLabels, outputs: Outputs, forward: Fo
 
 
 class _Source(NamedTuple):
-    """Whose features are read: those of a module, or cached ones of pool and held-out examples."""
+    """A module, or its cached features of the training and of the test examples."""
 
     name: str
     module: "PretrainedModule | None"
@@ -153,14 +153,14 @@ class _Source(NamedTuple):
 def _load(
     given: OneModule, task: TaskOptions, wanted: _Retraining
 ) -> tuple[_Source, "Task", "Task"]:
-    """Return what is reused, the examples to learn from and the held-out ones."""
+    """Return the module or its features, the training examples and the held-out test examples."""
     from modtools.modules import ModuleCollection
 
     if given.files:
-        cached, pool, test = gather_parts(given, task, wanted.test_fraction, verb="retrain")
+        cached, train, test = gather_parts(given, task, wanted.test_fraction, verb="retrain")
         name = pick_name(list(cached), given.pick)
         checked = ModuleCollection.of_pairs({name: cached[name]})
-        return _Source(name, None, dict(checked.train_and_test(pool, test))[name]), pool, test
+        return _Source(name, None, dict(checked.train_and_test(train, test))[name]), train, test
     module = load_module(given)
     if wanted.save is not None and module.build is None:
         raise ModtoolsError(
@@ -179,13 +179,12 @@ class _Retrained:
     ----------
     name : str
         Of the module, or of its features.
-    pool, labelled, test : Task
-        Examples that were not held out, those of them whose labels were read, and the held-out
-        ones.
+    train, labelled, test : Task
+        The training examples, those of them whose labels are used, and the held-out test examples.
     features, test_features : ndarray of shape (n_samples, n_features)
         Of the labelled and of the held-out examples.
     forecast : Forecast
-        What more labels would bring.
+        Accuracy with more labels.
     saved : Path or None
         Where the model is, once it is saved.
     """
@@ -195,7 +194,7 @@ class _Retrained:
     are_drawn: bool
     name: str
     model: "ReusedModel"
-    pool: "Task"
+    train: "Task"
     labelled: "Task"
     test: "Task"
     features: "NDArray[Any]"
@@ -212,7 +211,7 @@ class _Retrained:
 
     @cached_property
     def is_right(self) -> "NDArray[np.bool_]":
-        """Whether each held-out example is predicted rightly."""
+        """Whether each held-out example is predicted correctly."""
         import numpy as np
 
         return np.asarray(self.predicted == self.test.labels)
@@ -226,7 +225,7 @@ class _Retrained:
 
     @property
     def accuracy_of_labelled_classes(self) -> float:
-        """The accuracy where the class has a label; 0 where there are no such examples."""
+        """The accuracy on classes with a label; 0 if there are no such examples."""
         import numpy as np
 
         is_known = np.isin(self.test.labels, self.model.labelled_classes)
@@ -251,15 +250,15 @@ class _Retrained:
         if len(self.model.labelled_classes) < 2:
             return None
         labels = (self.labelled.labels, self.test_features, self.test.labels)
-        # All examples come as the task has them, maybe class by class; chosen ones in their order.
+        # All examples are in the order of the task, maybe sorted by class; chosen ones as chosen.
         order = None if self.are_drawn else self.seed
-        # That no input is shared is checked before; different inputs may have equal features.
+        # Shared inputs were looked for before; different inputs may have equal features.
         return learning_curve(self.features, *labels, seed=order, allow_overlap=True)
 
 
 def _retrain(
     source: _Source,
-    pool: "Task",
+    train: "Task",
     test: "Task",
     *,
     labels: FewLabels,
@@ -268,8 +267,8 @@ def _retrain(
 ) -> _Retrained:
     """Choose the examples to label, retrain on them, and measure on held-out examples.
 
-    All that can be wrong is looked at before the network runs, so that no time is lost. It reads
-    every example once: those of the pool only where their features are asked for.
+    All options are checked before the network runs, so that no time is lost. The network reads
+    every example once, and unlabelled training examples only if their features are needed.
     """
     from modtools.retraining import retrain
 
@@ -277,12 +276,12 @@ def _retrain(
     read = partial(_read, source, forward)
     known, test_features = source.cached or (None, None)
     if wanted.strategy is not None and labels.per_class is None and known is None:
-        known = read(pool)
-    labelled = _label(pool, known, labels, wanted, seed=forward.seed)
+        known = read(train)
+    labelled = _label(train, known, labels, wanted, seed=forward.seed)
     _check_labelled(wanted, labelled, test)
-    if known is None and (wanted.unlabelled or labelled is pool):
-        known = read(pool)
-    features = read(labelled) if known is None else known[_places(pool, labelled)]
+    if known is None and (wanted.unlabelled or labelled is train):
+        known = read(train)
+    features = read(labelled) if known is None else known[_positions(train, labelled)]
     model = retrain(
         {source.name: features} if source.module is None else source.module,
         labelled,
@@ -295,7 +294,7 @@ def _retrain(
     test_features = read(test) if test_features is None else test_features
     are_drawn = labels.n is not None or labels.per_class is not None
     forecast = _forecast(features, labelled, wanted.strategy or "random", forward.seed)
-    tasks, both = (pool, labelled, test), (features, test_features)
+    tasks, both = (train, labelled, test), (features, test_features)
     return _Retrained(wanted, forward.seed, are_drawn, source.name, model, *tasks, *both, forecast)
 
 
@@ -309,29 +308,29 @@ def _read(source: _Source, forward: Forward, task: "Task") -> "NDArray[Any]":
 
 
 def _label(
-    pool: "Task",
+    train: "Task",
     features: "NDArray[Any] | None",
     labels: FewLabels,
     wanted: _Retraining,
     *,
     seed: int,
 ) -> "Task":
-    """Return the examples whose labels are read, in the order in which they are labelled."""
+    """Return the examples whose labels are used, in the order in which they are labelled."""
     from modtools.retraining import choose_labels
 
     if wanted.strategy is None or labels.n is None or labels.per_class is not None:
-        return labels.of(pool, seed=seed)
-    return pool.subset(choose_labels(features, labels.n, strategy=wanted.strategy, seed=seed))
+        return labels.of(train, seed=seed)
+    return train.subset(choose_labels(features, labels.n, strategy=wanted.strategy, seed=seed))
 
 
-def _places(pool: "Task", labelled: "Task") -> list[int]:
-    """Return the places of the labelled examples among those not held out."""
-    places = {row: place for place, row in enumerate(pool.rows.tolist())}
-    return [places[row] for row in labelled.rows.tolist()]
+def _positions(train: "Task", labelled: "Task") -> list[int]:
+    """Return the positions of the labelled examples among the training examples."""
+    positions = {row: position for position, row in enumerate(train.rows.tolist())}
+    return [positions[row] for row in labelled.rows.tolist()]
 
 
 def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: int) -> "Forecast":
-    """Return what more labels would bring."""
+    """Return the forecast of the accuracy with more labels."""
     import numpy as np
 
     from modtools.retraining import Forecast, extrapolate
@@ -342,7 +341,7 @@ def _forecast(features: "NDArray[Any]", labelled: "Task", strategy: str, seed: i
 
 
 def _check_labelled(wanted: _Retraining, labelled: "Task", test: "Task") -> None:
-    """Raise where a class has no label, or where held-out examples were labelled."""
+    """Raise if a class has no label, or if held-out examples equal labelled ones."""
     absent = labelled.classes[labelled.encoded.counts() == 0].tolist()
     if absent and not wanted.allow_missing_classes:
         noun, verb = ("class", "has") if len(absent) == 1 else ("classes", "have")
@@ -365,7 +364,7 @@ def _report(done: _Retrained, outputs: Outputs) -> None:
     from modtools._escape import csv_text
     from modtools._writing import json_text
 
-    # Where all labels are of one class there is no curve to write.
+    # If all labels are of one class there is no curve.
     curve = done.curve if outputs.csv or outputs.plot else None
     emit(
         outputs,
@@ -393,7 +392,7 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
     lines = [
         (
             "Task",
-            f"{done.pool.name}: {len(done.labelled)} of {len(done.pool)} examples labelled, "
+            f"{done.train.name}: {len(done.labelled)} of {len(done.train)} examples labelled, "
             f"{_how_chosen(done)}; {len(done.test)} held out, {len(model.classes)} classes",
         ),
         (
@@ -414,9 +413,9 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
 def _how_chosen(done: _Retrained) -> str:
     if done.wanted.strategy is not None:
         return f"chosen by {done.wanted.strategy}, which saw no label"
-    if len(done.labelled) == len(done.pool):
+    if len(done.labelled) == len(done.train):
         return "all there are"
-    return "drawn class by class"
+    return "a random sample of each class"
 
 
 def _classes_text(done: _Retrained) -> str:
@@ -446,7 +445,7 @@ def _next(done: _Retrained) -> str:
     wanted = done.wanted
     if wanted.save is not None:
         return f'model = mt.ReusedModel.load("{wanted.save}"); model.predict(inputs)'
-    return "add --save model/ to keep it, --plot curve.png to see what each label was worth"
+    return "add --save model/ to save the model, --plot curve.png to draw accuracy by label count"
 
 
 def _document(done: _Retrained) -> dict[str, Any]:
@@ -458,12 +457,12 @@ def _document(done: _Retrained) -> dict[str, Any]:
     model, wanted = done.model, done.wanted
     curve = done.curve
     settings = {
-        "task": done.pool.name,
+        "task": done.train.name,
         "module": done.name,
         "output": wanted.output,
         "strategy": wanted.strategy,
         "n_labels": len(done.labelled),
-        "n_pool": len(done.pool),
+        "n_pool": len(done.train),
         "n_test": len(done.test),
         "seed": done.seed,
     }
@@ -506,7 +505,7 @@ def _predictions(done: _Retrained) -> str:
 
 
 def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
-    """Draw the ridge curve of these labels, its forecast and target, and what was achieved."""
+    """Draw the ridge curve of these labels, its forecast, the target, and the achieved accuracy."""
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -522,14 +521,14 @@ def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
         reached=_reached(done, curve, line),
         forecast=rows_ahead(done.forecast, line, target),
         chance=float(done.test.encoded.counts().max() / len(done.test)),
-        title=f"{name} on {done.pool.name}: what each label is worth",
+        title=f"{name} on {done.train.name}: accuracy by number of labels",
     )
     ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
     return display.plot(ax).save(path)
 
 
 def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFrame | None":
-    """Return where the ridge curve reaches the target, as measured, else where it is to be."""
+    """Return where the ridge curve reaches the target, as measured, else as forecast."""
     import pandas as pd
 
     from modtools._intervals import MeasuredAccuracy
@@ -545,7 +544,7 @@ def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFra
 
 
 def _achieved_row(done: _Retrained) -> "pd.DataFrame":
-    """Return what the output module achieved, beside the curve of another one."""
+    """Return the achieved accuracy of the output module, beside the curve of ridge."""
     import pandas as pd
 
     row = {

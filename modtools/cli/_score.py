@@ -1,4 +1,4 @@
-"""``modtools score``: rank modules on a labelled task, or race them."""
+"""``modtools score``: rank modules on a labelled task, or race them against each other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ _PANEL: Final = "Options of a race"
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    by: str | None = option("Score that orders the modules.")
+    by: str | None = option("Score that orders the modules (default: the predicted accuracy).")
     scores: str | None = option("More scores to compute.", metavar="NAME,NAME|all")
     show_list: bool = option("Show all scores and stop.", "--list", default=False)
 
@@ -28,18 +28,18 @@ class _Scores:
 @dataclass(frozen=True, kw_only=True)
 class _Race:
     is_race: bool = option(
-        "Do not run every module on every example: drop a module once a test decides against it.",
+        "Do not run every module on every example: drop a module once a test finds it worse.",
         "--race",
         default=False,
         rich_help_panel=_PANEL,
     )
     error: float | None = option(
-        "Accepted chance that the best module is dropped (default: 0.05).",
+        "Accepted probability that the best module is dropped (default: 0.05).",
         metavar="X",
         rich_help_panel=_PANEL,
     )
     tolerance: float | None = option(
-        "Points of accuracy that you would give up for fewer forward passes (default: 0).",
+        "Points of accuracy (%) that you would give up for fewer forward passes (default: 0).",
         metavar="POINTS",
         rich_help_panel=_PANEL,
     )
@@ -49,7 +49,8 @@ class _Race:
         rich_help_panel=_PANEL,
     )
     passes: float | None = option(
-        "Spend this fraction of the forward passes, such as 0.15, by halving; no guarantee.",
+        "Run only this fraction of the forward passes, such as 0.15 (successive halving, no "
+        "guarantee).",
         metavar="X",
         rich_help_panel=_PANEL,
     )
@@ -70,9 +71,9 @@ def score(
     forward: Forward,
     outputs: Outputs,
 ) -> None:
-    """Rank pretrained modules by how well a retrained output module on them will do.
+    """Rank pretrained modules by the predicted accuracy of a retrained output module.
 
-    For example:
+    Answers: which module, and which layer, should I reuse for this task? For example:
 
         modtools score zoo/ --task digits
         modtools score zoo/ --task my-images/ --per-class 10 --plot ranking.png
@@ -83,11 +84,13 @@ def score(
         modtools score zoo/ --task fashion-mnist --race --tolerance 1
         modtools score --list
 
-    Each network runs once over the task, whatever the number of its layers. Values are estimates
-    from the labels you give; the interval says how far off they may be.
+    The table lists the modules, best first, with the predicted accuracy and its 95 % interval.
+    Values are estimates from the labels you give; "Pick" names the best module, the probability
+    that it is the best, and the modules not distinguishable from it with these labels. Each
+    network runs once over the task, however many of its layers are read.
 
-    With many labels --race spends a fraction of these passes: examples stream through all modules,
-    and a module is dropped once a test decides against it.
+    With many labels --race needs a fraction of these forward passes (successive elimination):
+    examples stream through all modules, and a module is dropped once a test finds it worse.
     """
     if wanted.show_list:
         _show_scores(outputs.json)
@@ -125,7 +128,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_mode(is_race: bool, ranked: dict[str, Any], raced: dict[str, Any]) -> None:
-    """Raise where an option of a race comes without one, or one of a ranking with a race."""
+    """Raise for an option of a race without --race, or an option of a ranking with it."""
     strange = list(ranked if is_race else raced)
     if strange:
         why = "belongs to a ranking, not to a race" if is_race else "needs --race"
@@ -159,7 +162,7 @@ def _report(result: "Ranking | Race", outputs: Outputs, show: Any) -> None:
 
 
 def _show_ranking(ranking: "Ranking") -> None:
-    """Print the table of a ranking, what it picks, and what should be known about it."""
+    """Print the table of a ranking, its pick and notes about it."""
     differs = ranking.display().frame()["distinguishable"].to_numpy()
     alike = (~differs).nonzero()[0].tolist()
     say(ranking.title())
@@ -170,12 +173,12 @@ def _show_ranking(ranking: "Ranking") -> None:
 
 
 def pick_text(ranking: "Ranking") -> str:
-    """Return one line: the best module, its probability, and which others may be as good."""
+    """Return one line: the best module, its probability, and those not distinguishable from it."""
     return f"Pick     {ranking.verdict()}"
 
 
 def _show_race(race: "Race") -> None:
-    """Print the table of a race, what it picks, and what should be known about it."""
+    """Print the table of a race, its pick and notes about it."""
     say(race.title())
     show_table(*race.table(), bold=range(len(race.remaining)))
     say(f"Pick     {race.best}")

@@ -19,13 +19,13 @@ __all__ = ["select"]
 class _Choice:
     k: int = option("How many modules.", "--k", "-k", default=2, metavar="N")
     any_number: bool = option(
-        "Instead of --k: as many as lower the held-out loss.", "--any-number", default=False
+        "Instead of --k: add modules while they lower the held-out loss.",
+        "--any-number",
+        default=False,
     )
-    max_cost: float | None = option(
-        "What the modules may cost together.", "--max-cost", metavar="X"
-    )
+    max_cost: float | None = option("Largest total cost of the modules.", "--max-cost", metavar="X")
     cost: str = option(
-        "What a module costs: parameters, milliseconds per example, or numbers by module.",
+        "Cost of a module: parameters, milliseconds per example, or numbers by module.",
         default="parameters",
         metavar="NAME|A=X,B=Y",
     )
@@ -39,7 +39,7 @@ class _Choice:
     csv="Write each step, with accuracy and cost by then, as CSV.",
     plot="Draw accuracy against cost as FILE.png and FILE.svg.",
     seed="The same seed gives the same modules.",
-    quiet="Print the names of the chosen modules alone, one a line.",
+    quiet="Print only the names of the chosen modules, one per line.",
 )
 def select(
     given: Candidates,
@@ -49,17 +49,20 @@ def select(
     forward: Forward,
     outputs: Outputs,
 ) -> None:
-    """Choose modules that do best together: an output module reads them side by side.
+    """Choose several modules whose concatenated features work best together.
 
-    For example:
+    Answers: do two modules together beat the best single one, and is it worth their cost? For
+    example:
 
         modtools select zoo/ --task digits --per-class 20
         modtools select zoo/ --task my-images/ -k 3 --max-cost 5e6 --plot cost.png
         modtools select zoo/ --task digits --any-number --cost milliseconds
         modtools select --features a.npz b.npz c.npz --cost a=3,b=5,c=1 --max-cost 6
 
-    Modules join one by one, each time the one with which held-out examples are predicted best.
-    Layers of one network cost together what the most expensive costs: they share a forward pass.
+    Modules are added greedily: each step adds the one that lowers the cross-validated loss most.
+    The table shows the accuracy and the total cost after each step, "Pick" names the chosen
+    modules. Layers of one network cost together as much as the most expensive one, because they
+    share a forward pass.
     """
     from modtools._escape import csv_text
     from modtools.selection import select_modules
@@ -89,7 +92,7 @@ def select(
 
 
 def _cost(text: str) -> Any:
-    """Return what a module costs: a name, or numbers by module."""
+    """Return the cost of a module: a name, or numbers by module."""
     if "=" not in text:
         return text
     try:
@@ -102,7 +105,7 @@ def _cost(text: str) -> Any:
 
 
 def _show(found: "Selection") -> None:
-    """Print the steps, what is chosen, and what should be known about it."""
+    """Print the steps, the chosen modules and notes about them."""
     say(found.title())
     show_table(*found.table())
     say(f"Pick     {' + '.join(found.modules)}")

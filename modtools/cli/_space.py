@@ -1,4 +1,4 @@
-"""``modtools space``: how several tasks relate, seen from how the same modules serve them."""
+"""``modtools space``: similarity of tasks, judged by which modules serve them well."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,9 +27,9 @@ class _Tasks:
         metavar="NAME|PATH",
     )
     pairs: bool = option(
-        "Every two classes of the one task are a task of their own.", "--pairs", default=False
+        "Make a task of every two classes of the one task.", "--pairs", default=False
     )
-    by: str = option("Score that relates the tasks.", "--by", default="nmse")
+    by: str = option("Score that measures how well a module serves a task.", "--by", default="nmse")
 
 
 @takes_options(
@@ -42,7 +42,7 @@ class _Tasks:
     csv="Write the score of each module on each task as CSV.",
     plot="Draw tree and matrix as FILE.png and FILE.svg.",
     seed="The same seed gives the same distances.",
-    quiet="Print the two tasks nearest to each other alone.",
+    quiet="Print only the two tasks nearest to each other.",
 )
 def space(
     given: Candidates,
@@ -52,16 +52,17 @@ def space(
     forward: Forward,
     outputs: Outputs,
 ) -> None:
-    """Relate tasks: two are near each other where the same modules serve both well.
+    """Compare tasks: two are near each other if the same modules serve both well.
 
-    For example:
+    Answers: which of my tasks are alike, so that a module for one may serve the other? For example:
 
         modtools space zoo/ --task digits --task my-images/ --task data.npz
         modtools space zoo/ --task digits --pairs --per-class 20 --plot space.png
         modtools space zoo/ --task digits --pairs --classes 0,1,6,8 --by lda --csv space.csv
 
-    Nothing is trained on the tasks for this. The distance is 0 where the modules serve two tasks in
-    the same proportions, 0.71 where the one says nothing about the other.
+    The table holds the score of each module on each task; "Nearest" names the two most similar
+    tasks. The distance is 0 if the scores of two tasks are perfectly correlated over the modules,
+    0.71 if they are uncorrelated. Nothing is trained on the tasks.
     """
     from modtools._escape import csv_text
     from modtools.studies import task_space
@@ -114,7 +115,7 @@ def _load_tasks(wanted: _Tasks, part: TaskOptions) -> dict[str, "Task"]:
     if wanted.pairs:
         return _pairs_of(loaded[0])
     called = [task.name for task in loaded]
-    if len(set(called)) < len(called):  # two files of one name are named by their paths
+    if len(set(called)) < len(called):  # files of the same name are identified by their paths
         called = list(names)
     return dict(zip(called, loaded, strict=True))
 

@@ -1,4 +1,4 @@
-"""``modtools study``: how many labels each module needs."""
+"""``modtools study``: how many labels each module needs (label efficiency)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ _NICE: Final = [1, 2, 5]
 @dataclass(frozen=True, kw_only=True)
 class _Study(HeldOut):
     n_labels: str | None = option(
-        "Numbers of labels in all (default: about thirty, evenly on a log axis, to 2000).",
+        "Label counts (default: about thirty, evenly spaced on a log axis, up to 2000).",
         metavar="N,N,...",
     )
     repeats: int = option(
-        "Random subsets of labels, the same ones for every module.", default=10, metavar="N"
+        "Random subsets of labels per count, the same for every module.", default=10, metavar="N"
     )
     outputs: str = option(
         "Output modules: ridge, logistic or class_mean.", default="ridge", metavar="NAME,..."
@@ -49,7 +49,7 @@ class _Study(HeldOut):
         metavar="NETWORK",
     )
     folder: Path | None = option(
-        "Keep what is finished there; the same command resumes from it after a stop.",
+        "Save finished parts there; the same command resumes from them after a stop.",
         "--resume",
         metavar="FOLDER",
     )
@@ -70,12 +70,12 @@ class _Study(HeldOut):
     split=None,
     target="Accuracy to reach, such as 0.9: how many labels each module needs (default: the last "
     "round one that half of the curves reach).",
-    allow_overlap="Go on where test examples equal examples to label, as free text may.",
-    n_jobs="Parts of the study at a time; -1: all cores.",
-    csv="Write accuracy at every number of labels, with intervals, as CSV.",
+    allow_overlap="Accept test examples that equal examples to label, as free text may.",
+    n_jobs="Parts of the study in parallel; -1: all cores.",
+    csv="Write accuracy at every label count, with intervals, as CSV.",
     plot="Draw accuracy against labels as FILE.png and FILE.svg.",
     seed="The same seed gives the same study.",
-    quiet="Print the name of the module with the largest area alone.",
+    quiet="Print only the name of the module with the largest area under the curve.",
 )
 def study(
     given: Candidates,
@@ -84,8 +84,9 @@ def study(
     forward: Forward,
     outputs: Outputs,
 ) -> None:
-    """Measure accuracy against labels: how many labels each module needs, and which saves some.
+    """Measure accuracy against the number of labels, for several modules (label efficiency).
 
+    Answers: how many labels does each module need for 90 %, and how many does the best one save?
     For example:
 
         modtools study zoo/ --task digits
@@ -95,10 +96,10 @@ def study(
         modtools study zoo/ --task digits --strategies random,typical --csv curve.csv
         modtools study zoo/ --task digits --from-scratch compact_convnet --json -
 
-    Every repeat labels examples in one order, the same for every module, and tests on the same
-    examples, so that differences are those of the modules. Intervals are 95 %, over random subsets
-    of labels and test examples. With --resume a run that was stopped, however roughly, resumes
-    without doing anything twice.
+    The table shows accuracy by label count, the number of labels to reach the target with its 95 %
+    interval, and the area under the curve. All modules are compared on the same random subsets of
+    labels and the same test examples; intervals are over both. With --resume a stopped run, even a
+    killed one, resumes and repeats nothing.
     """
     with outputs.silence():
         _check(wanted, outputs, forward)
@@ -108,7 +109,7 @@ def study(
 
 
 def _check(wanted: _Study, outputs: Outputs, forward: Forward) -> None:
-    """Raise for options that cannot be."""
+    """Raise for options that are not valid."""
     from modtools._checks import check_fraction
     from modtools.studies import check_study_folder
 
@@ -128,7 +129,7 @@ def _run(
     forward: Forward,
     network: Callable[[], Any] | None,
 ) -> "LabelEfficiency":
-    """Run the study, or what is left of it."""
+    """Run the study, or the rest of it."""
     from modtools.studies import label_efficiency
 
     try:
@@ -197,7 +198,7 @@ def _show(
     target: float | None,
     reached: "pd.DataFrame | None",
 ) -> None:
-    """Print the task, the table, who is best, and what it saves."""
+    """Print the task, the table, the best module and the labels it saves."""
     counts = done.settings["n_labels"]
     say(
         f"Study     {train.name}: {counts[0]} to {counts[-1]} of {len(train)} labels, "
@@ -233,12 +234,12 @@ def _of(table: "pd.DataFrame", line: dict[Any, Any]) -> "pd.DataFrame":
 
 
 def _reach_cells(row: "pd.Series[Any]", first: int) -> list[str]:
-    """Return with how many labels a line reaches the target, and the interval where it is known."""
+    """Return the number of labels at which a line reaches the target, and its interval if known."""
     from modtools._results import interval_text
 
     sign = {"more_than": "> ", "below_first": "≤ "}.get(row["status"], "")
     count = f"{sign}{row['n_labels']:.0f}"
-    # Above all label counts, or below them, in every resample: then there is no more to say.
+    # Above all label counts, or below them, in every resample: then there is no interval.
     low, high = row["n_labels_low"], row["n_labels_high"]
     if math.isinf(low) or high == 0:
         return [count, ""]
@@ -271,7 +272,7 @@ def _document(
     target: float | None,
     reached: "pd.DataFrame | None",
 ) -> dict[str, Any]:
-    """Return what JSON holds; null is what lies beyond the label counts."""
+    """Return the JSON document; null is what lies beyond the label counts."""
     table = done.frame()
     several = len(done.settings["n_labels"]) > 1
     if reached is not None:

@@ -1,4 +1,4 @@
-"""``modtools train``: make modules with proxy objectives, or end-to-end beside them."""
+"""``modtools train``: train modules with proxy objectives, or a network end-to-end."""
 
 import math
 import os
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL_INFORMATION", "network_maker", "train"]
 
-FULL_INFORMATION: Final = "All pairs plus one label a class is full label information."
+FULL_INFORMATION: Final = "All pairs plus one label per class are full label information."
 _LABELS_NEEDED: Final = {
-    "none": "hidden modules: none; output module: the class of each row.",
-    "pairs": "hidden modules: only which rows are of one class (pairs); output module: classes. "
-    + FULL_INFORMATION,
-    "classes": "the class of each row.",
+    "none": "hidden modules: none; output module: the class of each example.",
+    "pairs": "hidden modules: only which examples are of the same class (pairs); output module: "
+    "classes. " + FULL_INFORMATION,
+    "classes": "the class of each example.",
 }
 _ORDERS: Final = {
     "sequential": "strictly modular, one module after the other",
@@ -61,8 +61,8 @@ class _Training(Run):
         metavar="NAME",
     )
     proxy: list[str] | None = option(
-        "Proxy objective of the hidden modules (default: supcon); give it once for all, "
-        "or once a module. --list shows them.",
+        "Proxy objective of the hidden modules (default: supcon); give one for all, or one per "
+        "module. --list shows them.",
         "--proxy",
         metavar="NAME",
     )
@@ -86,22 +86,24 @@ class _Training(Run):
         metavar="BLOCK",
     )
     budget: str | None = option(
-        "Stop in time: 60s, 10m or 1h (default: 20s, unless --epochs).", metavar="TIME"
+        "Training time: 60s, 10m or 1h (default: 20s, unless --epochs).", metavar="TIME"
     )
-    epochs: int | None = option("Stop after N passes over the rows, for each phase.", metavar="N")
-    batch_size: int | None = option("Rows of a step.", metavar="N")
-    learning_rate: float | None = option("Peak of the learning rate.", metavar="X")
+    epochs: int | None = option("Number of epochs of each phase.", metavar="N")
+    batch_size: int | None = option("Examples per training step.", metavar="N")
+    learning_rate: float | None = option("Peak learning rate.", metavar="X")
     shift: int = option(
-        "Move images by up to N pixels at random, each time seen.", default=0, metavar="N"
+        "Augmentation: shift images at random by up to N pixels.", default=0, metavar="N"
     )
     flip: bool = option(
-        "Mirror half of the images; wrong for digits and letters.", "--flip", default=False
+        "Augmentation: mirror images at random; wrong for digits and letters.",
+        "--flip",
+        default=False,
     )
     precision: str = option(
         "float32, bfloat16, or auto: the faster of the two here.", default="float32", metavar="NAME"
     )
     checkpoint: Path | None = option(
-        "Keep the state there; a run that was stopped goes on.", metavar="FILE"
+        "Save the state of the run there; a stopped run resumes from it.", metavar="FILE"
     )
     show_list: bool = option("Show all proxies and stop.", "--list", default=False)
 
@@ -114,7 +116,7 @@ class _Training(Run):
 @dataclass(frozen=True, kw_only=True)
 class _Saving:
     zoo: Path | None = option("Save the trained modules into this folder.", "--zoo", metavar="DIR")
-    name: str | None = option("What the module is called in the zoo.", metavar="NAME")
+    name: str | None = option("Name of the module in the zoo.", metavar="NAME")
 
 
 @takes_options(
@@ -125,7 +127,7 @@ class _Saving:
     csv="Write the history as CSV.",
     plot="Draw accuracy against seconds as FILE.png and FILE.svg.",
     seed="The same seed gives the same modules, where --epochs and not the time ends the training.",
-    quiet="Print the accuracy in percent alone.",
+    quiet="Print only the accuracy in percent.",
 )
 def train(
     source: _SourceTask,
@@ -136,7 +138,8 @@ def train(
 ) -> None:
     """Train a network module by module with proxy objectives, or end-to-end.
 
-    For example:
+    Answers: how do I make modules to reuse, and what does training without end-to-end
+    backpropagation cost in accuracy? For example:
 
         modtools train --zoo zoo/
         modtools train --task fashion-mnist --budget 10m --shift 2 --flip --zoo zoo/
@@ -147,10 +150,11 @@ def train(
         modtools train --task my-images/ --budget 1h --checkpoint run.pt
         modtools train --list
 
-    Hidden modules learn from a proxy objective, many of which need to know only which rows are of
-    one class; the output module learns last, from classes, on frozen features. No gradient passes
-    from one module to another. --schedule end_to_end is the baseline with the same data, time and
-    optimiser. The accuracy is that of held-out rows, which no step of the training saw.
+    Each hidden module minimises a proxy objective (a local, layer-wise loss); many of these need
+    only pairs: which examples are of the same class. The output module is trained last, with class
+    labels on frozen features. No gradient passes from one module to another. --schedule end_to_end
+    is the baseline with the same data, time and optimiser. "Accuracy" is measured on held-out test
+    examples, which are not used for training.
     """
     if wanted.show_list:
         _show_proxies(outputs.json)
@@ -164,13 +168,13 @@ def train(
 
 
 def _show_proxies(json: str | None) -> None:
-    """Print every proxy with what it must know of the rows, and what it is in one line."""
+    """Print every proxy with the labels that it needs and a one-line description."""
     echo_registry("proxies", ["proxy", "labels", "what it is"], declared_proxies(), json=json)
 
 
 @dataclass
 class _Trained:
-    """A training with what was asked, and where its network is once it is saved."""
+    """A finished training with its options, and where its network is saved."""
 
     source: str
     wanted: _Training
@@ -190,9 +194,9 @@ def _train(
     saving: _Saving,
     outputs: Outputs,
 ) -> _Trained:
-    """Train, and measure the accuracy on held-out rows.
+    """Train, and measure the accuracy on held-out test examples.
 
-    All that can be wrong is looked at before training, so that no time is lost.
+    All options are checked before training, so that no time is lost.
     """
     import numpy  # noqa: F401  torch would import it in C, where an interrupt is lost
 
@@ -211,7 +215,7 @@ def _train(
         "checkpoint": wanted.checkpoint,
         "keep_checkpoint": wanted.checkpoint is not None,
         "seed": wanted.seed,
-        # Only to be written and drawn: nothing is chosen by the accuracy of these rows.
+        # Only to be written and drawn: nothing is chosen by the accuracy on these examples.
         "validation": test if outputs.csv or outputs.plot else None,
         **limits,
     }
@@ -224,7 +228,7 @@ def _train(
 
 
 def _check_places(wanted: _Training, saving: _Saving, outputs: Outputs) -> None:
-    """Raise for a place that cannot be written."""
+    """Raise for a path that cannot be written."""
     from modtools._places import check_folder
     from modtools.training import check_checkpoint_place
 
@@ -285,13 +289,13 @@ def _recipe(wanted: _Training) -> "Recipe":
 
 
 def _free_name(wanted: _Training, saving: _Saving, task: "Task") -> str | None:
-    """Return the name under which the result is saved, which must not be taken."""
+    """Return the name to save the result under, which must not be in use."""
     from modtools._places import check_new_folder
     from modtools.modules import check_module_name
 
     if saving.zoo is None:
         if saving.name is not None:
-            raise ModtoolsError("--name is what a zoo calls the module: add --zoo DIR.")
+            raise ModtoolsError("--name is the name of the module in a zoo: add --zoo DIR.")
         return None
     method = f"{'+'.join(wanted.proxies)}-{wanted.schedule}".lstrip("-")
     words = f"{task.name}-{method}-seed{wanted.seed}".replace(",", "+")
@@ -312,7 +316,7 @@ def _new_network(wanted: _Training, task: "Task") -> "nn.Sequential":
 
 
 def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
-    """Return what makes a fresh reference network that fits the inputs and classes of a task."""
+    """Return a function that makes a reference network for the inputs and classes of a task."""
     from modtools._checks import check_choice
     from modtools.training.networks import NETWORKS
 
@@ -321,7 +325,7 @@ def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
     shape = tuple(getattr(sample, "shape", ()))
     if not shape:
         raise ModtoolsError(
-            f"modtools train reads images or rows of numbers; {task.name} holds "
+            f"modtools train reads images or vectors of numbers; {task.name} holds "
             f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
         )
     n_classes = len(task.classes)
@@ -329,7 +333,7 @@ def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
         return partial(make, [math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
     if len(shape) not in (3, 4):
         raise ModtoolsError(
-            f"{name} reads images; the rows of {task.name} have shape {shape[1:]}. "
+            f"{name} reads images; the inputs of {task.name} have shape {shape[1:]}. "
             "Use --network multilayer_perceptron."
         )
     return partial(make, n_classes, _n_channels(shape))
@@ -360,7 +364,7 @@ def _report(done: _Trained, outputs: Outputs) -> None:
         plot=lambda path: _draw(done, path),
         save=lambda: _save(done, outputs),
         advice=lambda: _next(done),
-        rescue=lambda: _how_to_go_on(done),
+        rescue=lambda: _how_to_finish(done),
         indent=10,
     )
     if done.wanted.checkpoint is not None:
@@ -368,7 +372,7 @@ def _report(done: _Trained, outputs: Outputs) -> None:
 
 
 def _save(done: _Trained, outputs: Outputs) -> list[Path]:
-    """Save the network where asked, and say so in a line of its own."""
+    """Save the network if asked to, and print the folder."""
     from modtools.modules import Zoo
 
     if done.saving.zoo is not None:
@@ -379,25 +383,25 @@ def _save(done: _Trained, outputs: Outputs) -> list[Path]:
 
 
 def _how_to_resume(checkpoint: Path | None) -> str:
-    """Say where a training goes on that was stopped behind its last step, if it does."""
+    """Return as text how to resume a training that was stopped after its last step."""
     if checkpoint is None or not checkpoint.exists():
         return ""
-    return f"training stopped; the same command goes on from the checkpoint {checkpoint}."
+    return f"training stopped; the same command resumes from the checkpoint {checkpoint}."
 
 
-def _how_to_go_on(done: _Trained) -> str:
-    """Say what to do where not all could be written."""
+def _how_to_finish(done: _Trained) -> str:
+    """Return as text what to do if something could not be written."""
     checkpoint = done.wanted.checkpoint
     if checkpoint is None or not checkpoint.exists():
         return ""
     if done.saved is not None:
         return (
             f"{done.saved} is saved. The checkpoint {checkpoint} is kept: the same command without "
-            "--zoo goes on from it."
+            "--zoo resumes from it."
         )
     return (
-        f"The checkpoint {checkpoint} is kept: the same command goes on from it, to the same place "
-        "or another."
+        f"The checkpoint {checkpoint} is kept: the same command, with the same "
+        "or other files to write, resumes from it."
     )
 
 
@@ -406,19 +410,19 @@ def _lines(done: _Trained) -> list[tuple[str, str]]:
     return [
         (
             "Task",
-            f"{done.train.name}: {len(done.train)} rows to train on, {len(done.test)} held out, "
+            f"{done.train.name}: {len(done.train)} training examples, {len(done.test)} held out, "
             f"{len(done.train.classes)} classes",
         ),
         ("Trained", _what(done)),
         ("Accuracy", accuracy_text(done.measured, len(done.test))),
         ("Time", f"{result.seconds:.1f} s"),
-        ("Memory", f"{result.peak_activation_bytes / 1e6:.1f} MB of activations at their peak"),
+        ("Memory", f"{result.peak_activation_bytes / 1e6:.1f} MB peak activation memory"),
         ("Labels", _LABELS_NEEDED[result.labels_needed]),
     ]
 
 
 def _what(done: _Trained) -> str:
-    """Say in one line which modules were trained, with what, and in which order."""
+    """Return as one line which modules were trained, with which objectives, in which order."""
     wanted = done.wanted
     n_parameters = sum(p.numel() for p in done.result.network.parameters())
     network = f"{wanted.network} ({n_parameters:,} parameters)"

@@ -1,4 +1,4 @@
-"""Pretrained modules: a network with a layer, a pooling and a preprocessing, and its features."""
+"""Pretrained modules: a network read at a layer, with pooling and preprocessing, and features."""
 
 from modtools.modules._cache import Cache, clear_cache
 from modtools.modules._card import (

@@ -1,4 +1,4 @@
-"""Extracted features on disk: written atomically, verified when read, bounded in size."""
+"""Extracted features cached on disk: written atomically, verified when read, bounded in size."""
 
 import hashlib
 import json
@@ -33,10 +33,10 @@ class Cache:
     Parameters
     ----------
     folder : str or path, optional
-        Where the files lie. By default the environment variable ``MODTOOLS_CACHE``, else the
+        Where the files are. By default the environment variable ``MODTOOLS_CACHE``, else the
         user's cache folder of the platform.
     limit : float, optional
-        Gigabytes that the files may take together. By default the environment variable
+        Largest total size of the files, in gigabytes. By default the environment variable
         ``MODTOOLS_CACHE_LIMIT``, else 10.
 
     Examples
@@ -52,32 +52,32 @@ class Cache:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, limit: Any = None) -> None:
-        named = as_path(folder, name="the folder of the cache") if folder else None
-        self.folder = named or cache_home()
-        self._said: set[str] = set()
+        given = as_path(folder, name="the folder of the cache") if folder else None
+        self.folder = given or cache_home()
+        self._warned: set[str] = set()
         if limit is None:
             limit = _number(os.environ.get("MODTOOLS_CACHE_LIMIT", "10"))
         self.limit = check_positive(limit, name="the limit of the cache in gigabytes")
 
     @property
     def size(self) -> int:
-        """Bytes that the entries take together."""
+        """Total size of the entries in bytes."""
         return sum(bytes_ for _, bytes_, _ in self._files())
 
     def get(self, key: str) -> NDArray[np.float32] | None:
         """Return the features of a key, or None; a damaged entry is removed with a warning.
 
-        A cache that can be read but not written is read all the same.
+        A read-only cache can still be read.
 
         Parameters
         ----------
         key : str
-            The sha256 of all that the features depend on.
+            The sha256 of everything that the features depend on.
 
         Returns
         -------
         ndarray or None
-            The features as they were put.
+            The features as they were stored.
 
         Examples
         --------
@@ -101,17 +101,17 @@ class Cache:
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):  # when it was used matters less than that it was read
+        with suppress(OSError):  # a time of last use that cannot be written does not matter
             os.utime(path)
         return features
 
     def put(self, key: str, features: NDArray[np.float32]) -> None:
-        """Keep features under a key; where the disk refuses, warn once and leave no half file.
+        """Store features atomically under a key; if the disk refuses, warn once.
 
         Parameters
         ----------
         key : str
-            The sha256 of all that the features depend on.
+            The sha256 of everything that the features depend on.
         features : ndarray of shape (n_samples, n_features)
             Float32 features.
 
@@ -126,12 +126,12 @@ class Cache:
             self._evict()
         except OSError as error:
             text = f"features were not kept in the cache {self.folder}: {error.strerror or error}."
-            if text not in self._said:
-                self._said.add(text)
+            if text not in self._warned:
+                self._warned.add(text)
                 warn("MT007", text)
 
     def clear(self) -> None:
-        """Remove every entry, but not what another process is writing.
+        """Remove every entry, except those that another process is writing.
 
         Examples
         --------
@@ -153,7 +153,7 @@ class Cache:
         return self.folder / f"{key}{_SUFFIX}"
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """Return time of last use, bytes and path of each file, unfinished ones included."""
+        """Return time of last use, size and path of each file, unfinished ones included."""
         found = []
         for path in self.folder.glob(f"*{_SUFFIX}*"):
             with suppress(OSError):  # another process may remove it meanwhile
@@ -169,7 +169,9 @@ class Cache:
             if path.suffix != _SUFFIX:
                 remove_unheld(path, Path.unlink)
             elif excess > 0:
-                with suppress(OSError):  # another user's: it stays, and the next one goes
+                with suppress(
+                    OSError
+                ):  # an entry of another user stays, and the next one is removed
                     path.unlink(missing_ok=True)
                     excess -= bytes_
 
@@ -178,7 +180,7 @@ def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return text  # refused, and quoted, by the check that follows
+        return text  # the check that follows refuses and quotes it
 
 
 def _header(rows: NDArray[np.float32]) -> bytes:
@@ -191,7 +193,7 @@ def _header(rows: NDArray[np.float32]) -> bytes:
 
 
 def _write(path: Path, features: NDArray[np.float32]) -> None:
-    """Write header and rows beside the final name, then rename: readers see all or nothing."""
+    """Write to another name beside the final one, then rename: atomic for readers."""
     rows = np.ascontiguousarray(features, dtype="<f4")
     unfinished, held = make_held(lambda: _make_unfinished(path))
     try:
@@ -223,7 +225,7 @@ def _read(path: Path) -> NDArray[np.float32]:
         line = file.readline(_MAXIMUM_HEADER)
         header = json.loads(line)
         if isinstance(header, dict) and set(header) == _FIRST_HEADER:
-            raise FileNotFoundError(path)  # it is as good as not there
+            raise FileNotFoundError(path)  # an entry of format 1 counts as absent
         shape = header["shape"]
         if not all(type(side) is int for side in shape):
             raise ValueError("its shape is not one of whole numbers")
@@ -236,7 +238,7 @@ def _read(path: Path) -> NDArray[np.float32]:
 
 
 def open_cache(cache: Any) -> Cache | None:
-    """Return the cache that an argument ``cache=`` asks for: True, a folder, or None.
+    """Return the cache of an argument ``cache=``: True, a folder, or None.
 
     >>> open_cache(None) is None
     True

@@ -52,7 +52,7 @@ class Given(NamedTuple):
         return self.module
 
     def network(self, name: str) -> tuple[Any, ...]:
-        """Return what modules of this name share if one forward pass serves them."""
+        """Return a key that modules of this name share if one forward pass serves them."""
         module = self.module
         if isinstance(module, CombinedModule):
             return name, id(module)
@@ -72,17 +72,17 @@ class Saved(NamedTuple):
         return self.zoo.load(self.name)
 
     def network(self, name: str) -> tuple[Any, ...]:
-        """Return what its layers share."""
+        """Return the key that layers of one saved network share."""
         return name, id(self.zoo), self.name
 
 
 class Cached(NamedTuple):
-    """Features that were extracted before, one array a task."""
+    """Features that were extracted before, one array per task."""
 
     arrays: tuple[NDArray[Any], ...]
 
     def network(self, name: str) -> tuple[Any, ...]:
-        """Return what features called ``name@...`` share."""
+        """Return the key that features called ``name@...`` share."""
         return (name,)
 
 
@@ -95,7 +95,7 @@ class Candidate(NamedTuple):
     source: Given | Saved | Cached
 
 
-# How messages call the task that features are cached for, and these features.
+# How messages name the task of cached features, and these features.
 _ONE_TASK: Final = (("the task", "features"),)
 _TRAIN_AND_TEST: Final = (("train", "train features"), ("test", "test features"))
 
@@ -155,7 +155,7 @@ def of_item(name: Any, value: Any) -> Iterator[Candidate]:
 
 
 def of_pair(name: Any, value: Any) -> Iterator[Candidate]:
-    """Yield what a dict holds: a module, or its cached features on train and test."""
+    """Yield an entry of a dict: a module, or its cached features on train and test."""
     if isinstance(value, PretrainedModule | CombinedModule):
         yield from of_module(value, str(name))
         return
@@ -203,7 +203,7 @@ def check_lengths(
     arrays: Sequence[NDArray[Any]],
     tasks: Sequence[Task],
 ) -> None:
-    """Raise unless there is one array a task, with one row an example."""
+    """Raise unless there is one array per task, with one row per example."""
     called = _ONE_TASK if len(tasks) == 1 else _TRAIN_AND_TEST
     if len(arrays) != len(tasks):
         wanted = "(train_features, test_features)" if len(tasks) == 2 else "features of one task"

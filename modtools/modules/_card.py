@@ -1,4 +1,4 @@
-"""Cards of modules and models: plain JSON, checked before anything is built, and a page to read."""
+"""Cards of modules and models: JSON that is checked before anything is built, and a README."""
 
 import dataclasses
 import json
@@ -60,15 +60,15 @@ _FIELDS: Final[Fields] = {
     "description": str,
     "created": str,
 }
-_FORMER_LAYERS: Final = "taps"  # what version 0.1 called layers
+_FORMER_LAYERS: Final = "taps"  # the name of this field in version 0.1
 _MAY_LACK: Final = {"training": None, "source_task": None, "proxy": None}
-_LONGEST_TRAINING: Final = 1 << 18  # a card has other fields too, and stays readable by people
+_LONGEST_TRAINING: Final = 1 << 18  # a card has other fields too, and should stay readable
 _MOST_LISTED: Final = 20
 _DEEPEST_TRAINING: Final = 8
 
 
 def check_preprocess(preprocess: Any) -> None:
-    """Raise unless a preprocessing is none or one of modtools' own dataclasses."""
+    """Raise unless a preprocessing is None or a dataclass of modtools."""
     if preprocess is not None and type(preprocess) not in _OWN.values():
         raise ModtoolsError(
             "its preprocess= is not one of modtools' own dataclasses (image_preprocess, "
@@ -77,7 +77,7 @@ def check_preprocess(preprocess: Any) -> None:
 
 
 def write_preprocess(preprocess: Any, folder: Path) -> dict[str, Any] | None:
-    """Return a preprocessing as JSON; a tokenizer goes to its own file, as is usual."""
+    """Return a preprocessing as JSON; a tokenizer is written to its own file, as is usual."""
     if preprocess is None:
         return None
     fields = {"type": type(preprocess).__name__, **dataclasses.asdict(preprocess)}
@@ -103,7 +103,7 @@ def read_preprocess(card: Mapping[str, Any], folder: Path) -> Any:
         if TOKENIZER not in card["sha256"]:
             raise ModtoolsError(f"it states no sha256 of {TOKENIZER}.")
         return _read_text_preprocess((folder / TOKENIZER).read_text(encoding="utf-8"), fields)
-    except Exception as error:  # the reader of tokenizers raises no class of its own
+    except Exception as error:  # the tokenizers library raises plain exceptions
         raise ModtoolsError(f"the preprocessing {kind} does not fit: {one_line(error)}.") from error
 
 
@@ -116,7 +116,7 @@ def _read_text_preprocess(tokenizer: str, fields: Mapping[str, Any]) -> TextPrep
 
 
 def read_card_file(folder: Path, *, maximum_bytes: int) -> Any:
-    """Return the content of the card in a folder; neither may be a link."""
+    """Return the content of the card in a folder; links are refused."""
     path = folder / CARD
     if folder.is_symlink() or path.is_symlink() or not path.is_file():
         why = "not a link" if os.path.lexists(folder) else "and there is none"
@@ -125,7 +125,7 @@ def read_card_file(folder: Path, *, maximum_bytes: int) -> Any:
 
 
 def check_fields(path: Path, card: Mapping[str, Any], fields: Fields) -> None:
-    """Raise unless a card has all fields, each of its type; True and False are no numbers."""
+    """Raise unless a card has all fields with their types; booleans do not count as numbers."""
     wrong = [name for name, kind in fields.items() if not _is_of(card.get(name, ...), kind)]
     if wrong:
         raise ModtoolsError(f"{path} lacks or mistypes {', '.join(wrong)}.")
@@ -137,14 +137,14 @@ def _is_of(value: Any, kind: type | tuple[type, ...]) -> bool:
 
 
 def write_card(folder: Path, card: Mapping[str, Any], page: str) -> None:
-    """Write a card and the page beside it, or raise where a text of the card is no Unicode."""
+    """Write a card and its README, or raise if a text of the card is not valid Unicode."""
     text = json_text(card)
     try:
         json.dumps(json.loads(text), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ModtoolsError(
             f"a card cannot keep {error.object[error.start : error.end]!r}, half of a character; "
-            "mend the names and texts that go into it."
+            "correct the names and texts in it."
         ) from error
     (folder / CARD).write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(page, encoding="utf-8")
@@ -156,7 +156,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     found = card.get("format") if isinstance(card, dict) else None
     if type(found) is not int or found != FORMAT:
         raise ModtoolsError(f"{path} has format {short(found)}; this modtools reads {FORMAT}.")
-    card = {**_MAY_LACK, **card}  # cards did not always have these
+    card = {**_MAY_LACK, **card}  # older cards lack these
     if _FORMER_LAYERS in card:
         card["layers"] = card.pop(_FORMER_LAYERS)
     check_fields(path, card, _FIELDS)
@@ -172,32 +172,33 @@ def read_card(folder: Path) -> dict[str, Any]:
 def readme(card: Mapping[str, Any]) -> str:
     """Return the model card of a module as Markdown, in the layout of Hugging Face."""
     layers = ", ".join(code_span(layer) if layer else "the output" for layer in card["layers"])
-    told = training_rows(card["training"])
+    stated = training_rows(card["training"])
     rows = {
         "Network": code_span(card["target"]),
         "Parameters": f"{card['n_parameters']:,}",
         "Read at": f"{layers} ({markdown_text(card['pooling'])} pooling)",
         "Preprocessing": markdown_text(str((card["preprocess"] or {}).get("type", "none"))),
-        "Source task": _told(card["source_task"]) or told.get("Source task", "not stated"),
-        "Proxy objective": _told(card["proxy"]) or told.get("Proxy objective", "none"),
+        "Source task": _plain_text(card["source_task"]) or stated.get("Source task", "not stated"),
+        "Proxy objective": _plain_text(card["proxy"]) or stated.get("Proxy objective", "none"),
         "Saved": card["created"],
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in (rows | told | rows).items())
+    description = _plain_text(card["description"])
+    table = "\n".join(f"| {name} | {value} |" for name, value in (rows | stated | rows).items())
     return (
         "---\nlibrary_name: modtools\ntags:\n- feature-extraction\n---\n"
         f"# {markdown_text(card['name'])}\n\n"
-        f"{_told(card['description']) or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"
+        f"{description or 'A pretrained module.'}\n\n| | |\n|---|---|\n{table}\n\n"
         f'Load it with `modtools.Zoo(folder)["{card["name"]}"]`.\n'
     )
 
 
-def _told(text: Any) -> str:
-    """Return what the user said of a module, as text without markup; empty where nothing is."""
+def _plain_text(text: Any) -> str:
+    """Return a text of the user without markup; empty if there is none."""
     return markdown_text(str(text)) if text else ""
 
 
 def plain_training(training: Any) -> dict[str, Any] | None:
-    """Return what was said about the training as plain JSON, or raise.
+    """Return the description of a training as plain JSON, or raise.
 
     Numbers of numpy and torch become Python's, tuples become lists.
 
@@ -219,7 +220,7 @@ def plain_training(training: Any) -> dict[str, Any] | None:
 
 
 def _plain(value: Any, where: str, *, depth: int) -> Any:
-    """Return a value as plain JSON, or raise and name where in the dict it stands."""
+    """Return a value as plain JSON, or raise and name its place in the dict."""
     if depth > _DEEPEST_TRAINING:
         raise ModtoolsError(f"{where} is nested more than {_DEEPEST_TRAINING} deep.")
     if isinstance(value, Mapping):
@@ -243,7 +244,7 @@ def _plain(value: Any, where: str, *, depth: int) -> Any:
 
 
 def training_rows(training: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the rows of a model card's table; accuracies are in percent.
+    """Return the table rows of a model card; accuracies are in percent.
 
     >>> training_rows({"labels_needed": "pairs", "accuracy": 0.9263, "patience": None})
     {'Labels needed': 'pairs', 'Accuracy': '92.63 %'}
@@ -281,5 +282,5 @@ def _words(key: str) -> str:
 
 
 def _label(key: str) -> str:
-    """Return the first cell of a row; the proxy has the same as in cards without training."""
+    """Return the first cell of a table row; that of the proxy does not depend on the key."""
     return "Proxy objective" if key == "proxy" else _words(key).capitalize()

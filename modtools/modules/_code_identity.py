@@ -1,9 +1,9 @@
-"""A text for objects and for all that their code reads, the same in every process.
+"""A text that identifies an object and everything that its code reads, in every process alike.
 
-What a function computes depends on more than its source: on constants of its module, on helpers and
-what they read, on attributes of modules and classes, on defaults and outer variables. All of it is
-followed, by the names in the compiled code, through the user's code; installed packages stand for
-themselves by name and version. What cannot be told from another is an error, never a guess.
+What a function computes depends on more than its source: on constants of its module, on helper
+functions, on attributes of modules and classes, on defaults and outer variables. All of these are
+followed through the user's code, by the names in the compiled code; installed packages are
+identified by name and version. Whatever cannot be identified is an error, never a guess.
 """
 
 import ast
@@ -51,9 +51,9 @@ _SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), type(...))
 _STORES: Final = {"STORE_SUBSCR", "STORE_ATTR", "DELETE_SUBSCR", "DELETE_ATTR"}
 _WRITERS: Final = {"append", "extend", "add", "update", "clear", "insert", "discard"}
 _LOADS: Final = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
-# With these any attribute may be read under a name that the code does not show.
+# With these any attribute may be read, whose name is not in the code.
 _ANY_NAME: Final = {"getattr", "vars", "dir", "__dict__", "attrgetter", "methodcaller"}
-# These read what lies outside the program: files, the environment, code from texts.
+# These read from outside the program: files, the environment, code from strings.
 _OUTSIDE_BUILTINS: Final = {"__import__", "compile", "eval", "exec", "input", "open"}
 _READ_FILES: Final = {"fromfile", "genfromtxt", "imread", "load", "loadtxt", "open", "read_csv"}
 _OUTSIDE: Final = _READ_FILES | {"getenv", "import_module", "read_image"}
@@ -98,7 +98,7 @@ def installed(module: str) -> str | None:
 
 
 def is_scalar(value: Any) -> bool:
-    """Return whether the `repr` of a value tells it from others: a number, a text, a dtype.
+    """Return whether the `repr` of a value identifies it: a number, a text, a dtype.
 
     >>> is_scalar(1.5), is_scalar([1.5])
     (True, False)
@@ -109,24 +109,26 @@ def is_scalar(value: Any) -> bool:
 
 
 class Reader:
-    """Collects the texts of objects, and of what the code among them reads."""
+    """Collects the texts of objects, and of everything that their code reads."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []  # what code reads, in the order in which it was met
-        self._open: list[int] = []  # objects around the one that is read; they may refer to it
-        self._known: dict[int, tuple[str, Any]] = {}  # with the object, whose id stays its own
+        self.found: list[str] = []  # texts of what the code reads, in the order of reading
+        self._open: list[int] = []  # objects that contain the one being read; cycles refer to them
+        self._known: dict[
+            int, tuple[str, Any]
+        ] = {}  # the object is kept too, so that its id is not reused
         self._names: set[str] = {"__call__", "forward", "__getattr__"}
         self._any_name = False
         self._scopes: dict[int, tuple[Any, bool]] = {}
         self._done: set[tuple[int, str]] = set()
 
     def all_texts(self, *values: Any) -> str:
-        """Return the texts of values and of all that their code reads.
+        """Return the texts of values and of everything that their code reads.
 
         Raises
         ------
         ModtoolsError
-            Something cannot be told from another.
+            Something cannot be identified.
         """
         try:
             texts = [self.text(value) for value in values]
@@ -222,7 +224,7 @@ class Reader:
         return f"module {module.__name__} {installed(module.__name__)}"
 
     def _class(self, found: type, *, made: bool) -> str:
-        """Read a class by the names that code uses; its constructor only where code may call it."""
+        """Read a class by the names that code uses, and its constructor if code may call it."""
         package = installed(found.__module__)
         if package is None:
             for base in found.__mro__:
@@ -241,21 +243,21 @@ class Reader:
                 plain = {"script": _script(part)}
             hooks = [*part._forward_pre_hooks.values(), *part._forward_hooks.values()]
             head = f"{name} {self._class(type(part), made=False)}"
-            yield f"{head} {self._named(plain)} {[self.text(hook) for hook in hooks]}"
+            yield f"{head} {self._attribute_text(plain)} {[self.text(hook) for hook in hooks]}"
         for kind in (network.named_parameters, network.named_buffers):
             for name, tensor in kind():
                 yield f"{name} {_tensor(tensor)}"
 
-    def _named(self, attributes: Mapping[str, Any]) -> str:
+    def _attribute_text(self, attributes: Mapping[str, Any]) -> str:
         return str([f"{key}: {self.text(attributes[key])}" for key in sorted(attributes)])
 
     def _attributes(self, value: Any) -> str:
-        return self._named(vars(value)) if getattr(value, "__dict__", None) else ""
+        return self._attribute_text(vars(value)) if getattr(value, "__dict__", None) else ""
 
     def _object(self, value: Any) -> str:
-        """Read what an object would be copied by, and its attributes."""
+        """Read the state by which an object would be copied, and its attributes."""
         if type(value).__module__.startswith("torch._dynamo"):
-            return qualified(type(value))  # how a network is compiled does not change what it is
+            return qualified(type(value))  # compilation does not change what a network computes
         kind, attributes = type(value), self._attributes(value)
         try:
             parts = value.__reduce_ex__(2)
@@ -264,7 +266,7 @@ class Reader:
                 f"it holds a {qualified(kind)}, which has no known state"
             ) from error
         text = f"{self._class(kind, made=False)} {attributes}"
-        if isinstance(parts, str):  # a name, under which it is found
+        if isinstance(parts, str):  # the name of a global
             return f"{text} {getattr(value, '__module__', '')} {parts}"
         contents = [list(part) if isinstance(part, Iterator) else part for part in parts]
         if contents[0] is _PLAIN_COPY:  # the class and the attributes have been read
@@ -285,7 +287,7 @@ class Reader:
         return f"{qualified(function)} {code} {[self.text(part) for part in given]}"
 
     def _code(self, code: types.CodeType, function: types.FunctionType) -> str:
-        """Return the text of compiled code, and read the globals and modules that it names."""
+        """Return the text of compiled code, and read the globals and modules named in it."""
         self._names.update(code.co_names)
         if outside := _OUTSIDE_METHODS & set(code.co_names):
             raise ModtoolsError(f"its code calls {outside.pop()}")
@@ -321,7 +323,7 @@ class Reader:
         self.found.append(f"{place.get('__name__')}.{name} = {self.text(place[name])}")
 
     def _import(self, name: str, level: int, wanted: Any, place: Mapping[str, Any]) -> None:
-        """Read a module that code imports when it runs; it would be imported then anyway."""
+        """Read a module that the code imports when it runs."""
         full = resolve_name("." * level + name, place.get("__package__") or "") if level else name
         for own in (full.partition(".")[0], full):
             self._read_module(own)
@@ -332,7 +334,7 @@ class Reader:
     def _read_module(self, name: str) -> None:
         try:
             module = sys.modules.get(name) or importlib.import_module(name)
-        except ImportError:  # which is for the code that imports it to handle
+        except ImportError:  # the code that imports it may handle this
             self.found.append(f"no module {name}")
         except Exception as error:
             raise ModtoolsError(f"its code imports {name}, which fails") from error
@@ -340,7 +342,7 @@ class Reader:
             self.text(module)
 
     def _follow(self) -> None:
-        """Read, in modules and classes, all that code knows by name; that may name more."""
+        """Read what the code names in modules and classes, until nothing new is named."""
         while todo := [
             (scope, name)
             for scope, made in list(self._scopes.values())
@@ -358,7 +360,7 @@ class Reader:
                     self.found.append(f"{scope.__name__}.{name} = {self.text(value)}")
 
     def _written_in_classes(self) -> set[str]:
-        """Return the names of records that classes keep of their own work, as logs and counters."""
+        """Return the names of logs and counters that classes write themselves."""
         classes = [scope for scope, _ in self._scopes.values() if isinstance(scope, type)]
         parts = [item for scope in classes for item in vars(scope).items()]
         runs = [part for name, part in parts if name not in _NOT_CALLED]
@@ -392,7 +394,7 @@ def _is_container(value: Any) -> bool:
 
 
 def _place_of(scope: Any) -> int:
-    """Return what stands for a class, or for a module as the globals of its functions do."""
+    """Return the id of a class, or of the globals of a module, which its functions share."""
     return id(scope) if isinstance(scope, type) else id(vars(scope))
 
 
@@ -406,7 +408,7 @@ def _script(network: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value of an installed package is read: a number, a text, a way on."""
+    """Return whether a value of an installed package is read: a scalar, a function, a module."""
     kinds = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
     return is_scalar(value) or isinstance(value, kinds) or value is os.environ
 
@@ -419,9 +421,9 @@ def _holds_code(cell: Any) -> bool:
     return isinstance(held, types.FunctionType | types.MethodType | partial)
 
 
-# Counters and logs that code writes into itself are no settings of it.
+# Counters and logs that code only writes do not change what it computes.
 def _is_only_written(name: str, function: types.FunctionType) -> bool:
-    """Return whether code does nothing with a global but write into it: features cannot see it."""
+    """Return whether code only writes into a global, so that features do not depend on it."""
     tree = _syntax(function)
     written = {
         id(node.value)
@@ -433,7 +435,7 @@ def _is_only_written(name: str, function: types.FunctionType) -> bool:
 
 
 def _names_written(function: types.FunctionType) -> set[str]:
-    """Return the names of what code writes items into, directly or through a local name."""
+    """Return the names of containers that code writes into, directly or through a local name."""
     tree = _syntax(function)
     aliases = {
         target.id: _names_along(node.value)
@@ -452,7 +454,7 @@ def _names_written(function: types.FunctionType) -> set[str]:
 
 
 def _syntax(function: types.FunctionType) -> ast.AST:
-    """Return the syntax of a function that writes something; an empty one where it does not."""
+    """Return the syntax tree of a function that writes something; else an empty tree."""
     steps = {step.opname for step in dis.get_instructions(function.__code__)}
     if not steps & _STORES and not _WRITERS & set(function.__code__.co_names):
         return ast.Module([], [])
@@ -463,7 +465,7 @@ def _syntax(function: types.FunctionType) -> ast.AST:
 
 
 def _written_by_calls(tree: ast.AST) -> list[ast.expr]:
-    """Return what stands before `.append(...)` and the like, where the result is not used."""
+    """Return the objects of calls such as `.append(...)` whose result is not used."""
     calls = [n.value for n in ast.walk(tree) if isinstance(n, ast.Expr)]
     heads = [call.func for call in calls if isinstance(call, ast.Call)]
     return [h.value for h in heads if isinstance(h, ast.Attribute) and h.attr in _WRITERS]

@@ -1,4 +1,4 @@
-"""Candidate modules of any accepted form: the only code that sees the argument `modules`."""
+"""Candidate modules from any accepted form of the argument `modules`."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from modtools.modules._module_facts import (
     check_cost,
     facts_of,
     identities_of,
-    run_named,
+    run_module,
 )
 from modtools.modules._zoo import UnknownModuleError, Zoo
 from modtools.tasks import Task
@@ -55,9 +55,9 @@ Found = TypeVar("Found")
 
 
 class ModuleCollection:
-    """Candidate modules under the names that tables give them, loaded and run when needed.
+    """Candidate modules by their names in tables, loaded and run when needed.
 
-    `ModuleCollection.of` makes one from whatever is accepted as ``modules``. A module read at
+    `ModuleCollection.of` makes one from any accepted form of ``modules``. A module read at
     several layers counts as several, called ``name@layer``. Layers of one network share its forward
     passes; networks of a zoo are loaded one at a time.
 
@@ -66,10 +66,10 @@ class ModuleCollection:
     names : tuple of str
         Names of the modules, in the order given.
     networks : dict of str to tuple of str
-        Names of the modules that each network gives. Another network of the same name gets a
-        number; cached features called ``network@layer`` count as one network.
+        Names of the modules of each network. Another network of the same name gets a number;
+        cached features called ``network@layer`` count as one network.
     has_networks : bool
-        Whether any features are still to be extracted, for which a task needs inputs.
+        Whether features have to be extracted, for which a task needs inputs.
 
     Examples
     --------
@@ -173,7 +173,7 @@ class ModuleCollection:
     def of_task(
         cls, modules: "ModulesLike | Mapping[str, Mapping[str, ArrayLike]]", task: str
     ) -> "ModuleCollection":
-        """Return modules for one of several tasks; cached features come for each of them.
+        """Return modules for one of several tasks; cached features are given for each task.
 
         Parameters
         ----------
@@ -257,7 +257,7 @@ class ModuleCollection:
             )
 
     def check_one_network_a_name(self) -> None:
-        """Raise where two different networks have one name: their costs could not be added up."""
+        """Raise if two different networks have the same name: their costs could not be added up."""
         namesakes: dict[str, list[Sequence[str]]] = {}
         for names in self.networks.values():
             entry = self._entries[names[0]]
@@ -265,11 +265,11 @@ class ModuleCollection:
                 namesakes.setdefault(entry.network, []).append(names)
         for groups in namesakes.values():
             if len(groups) > 1:
-                # Combining says what keeps modules of one name from being layers of one network.
+                # Combining raises with the reason why they are not layers of one network.
                 CombinedModule([p for names in groups for p in networks_of(self._open(names))])
 
     def loaded(self) -> Self:
-        """Return the same modules with every network in memory, for work that comes back to each.
+        """Return the same modules with every network in memory, for repeated use.
 
         Returns
         -------
@@ -288,7 +288,7 @@ class ModuleCollection:
         )
 
     def combined(self, names: Sequence[str]) -> Module:
-        """Return some modules as one, in the order given; a single one as it is.
+        """Return some modules combined into one, in the order given; a single one as it is.
 
         Parameters
         ----------
@@ -329,12 +329,12 @@ class ModuleCollection:
         timed: bool = False,
         **forward: Unpack[ForwardOptions],
     ) -> Iterator[tuple[str, NDArray[Any], ModuleFacts]]:
-        """Yield the features of each module, with one forward pass a network.
+        """Yield the features of each module, with one forward pass per network.
 
         Parameters
         ----------
         task : Task
-            What networks read; see `check`.
+            Inputs of the networks; see `check`.
         names : iterable of str, optional
             Which modules; all of them by default.
         rows : ndarray of shape (n_rows,), optional
@@ -353,13 +353,13 @@ class ModuleCollection:
         features : ndarray of shape (n_rows, n_features)
             Its features.
         facts : ModuleFacts
-            What else is known of it.
+            Its parameters, time and source probabilities.
         """
         wanted = self.names if names is None else tuple(names)
         part = task if rows is None or not self.has_networks else task.subset(rows)
 
         def read(module: Module) -> list[tuple[NDArray[Any], ModuleFacts]]:
-            done = run_named(module, part, with_source=with_source, **forward)
+            done = run_module(module, part, with_source=with_source, **forward)
             facts = facts_of(module, part if timed else None, forward)
             return [
                 (
@@ -386,12 +386,12 @@ class ModuleCollection:
         names: Iterable[str] | None = None,
         **forward: Unpack[ForwardOptions],
     ) -> Iterator[tuple[str, tuple[FloatArray, FloatArray]]]:
-        """Yield the features of each module on two tasks, with one forward pass a network and task.
+        """Yield the features of each module on train and test, one forward pass per network each.
 
         Parameters
         ----------
         train, test : Task
-            What networks read; see `check`.
+            Inputs of the networks; see `check`.
         names : iterable of str, optional
             Which modules; all of them by default.
         **forward
@@ -406,7 +406,9 @@ class ModuleCollection:
         """
 
         def read(module: Module) -> list[tuple[FloatArray, FloatArray]]:
-            done = [run_named(module, part, with_source=False, **forward) for part in (train, test)]
+            done = [
+                run_module(module, part, with_source=False, **forward) for part in (train, test)
+            ]
             one, other = (extraction.features for extraction in done)
             return [(one[name], other[name]) for name in module.names]
 
@@ -416,7 +418,7 @@ class ModuleCollection:
         yield from self._each(self.names if names is None else tuple(names), read, recall)
 
     def identities(self, precision: str = "float32") -> dict[str, str]:
-        """Return what tells the features of each module from others, for results that are kept.
+        """Return a digest that identifies the features of each module, for results kept on disk.
 
         Parameters
         ----------
@@ -447,23 +449,24 @@ class ModuleCollection:
         facts: Mapping[str, ModuleFacts] | None = None,
         **forward: Unpack[ForwardOptions],
     ) -> Costs:
-        """Return what each module costs.
+        """Return the cost of each module.
 
         Parameters
         ----------
         cost : {"parameters", "milliseconds"} or dict, default="parameters"
             Parameters up to the layer, measured milliseconds per example, or numbers by name.
         task : Task, optional
-            What is read to measure time.
+            Inputs to measure time on.
         facts : mapping from str to ModuleFacts, optional
-            What `features` told of the modules that count; without it every network is opened.
+            The facts that `features` yielded for the modules to count; without them every network
+            is opened.
         **forward
             How networks run; ``batch_size`` is part of the unit of time.
 
         Returns
         -------
         Costs
-            Of each module, and of several together.
+            The cost of each module, and of several together.
 
         Raises
         ------
@@ -496,7 +499,7 @@ class ModuleCollection:
     def _all_facts(
         self, task: Task | None, forward: ForwardOptions, *, timed: bool
     ) -> dict[str, ModuleFacts]:
-        """Open every network for what can be known of it without its features."""
+        """Open every network and return what is known without extracting features."""
         if timed and task is None:
             raise ModtoolsError('cost="milliseconds" is measured on a task; pass one.')
         found: dict[str, ModuleFacts] = {}
@@ -512,7 +515,7 @@ class ModuleCollection:
         read: Callable[[Module], list[Found]],
         recall: Callable[[tuple[NDArray[Any], ...]], Found],
     ) -> Iterator[tuple[str, Found]]:
-        """Yield what is read of each module, in order; a network is opened once for all of its."""
+        """Yield what is read of each module, in order; each network is opened once."""
         ahead: dict[str, Found] = {}
         asked = set(wanted)
         for name in wanted:
@@ -526,7 +529,7 @@ class ModuleCollection:
             yield name, ahead.pop(name)
 
     def _open(self, names: Sequence[str]) -> Module:
-        """Return the network of some modules, read at their layers, or say that there is none."""
+        """Return the network of some modules, read at their layers, or raise if there is none."""
         source = self._entries[names[0]].source
         if isinstance(source, Cached):
             raise ModtoolsError(

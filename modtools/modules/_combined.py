@@ -14,15 +14,15 @@ from modtools.modules._streaming import Features
 
 __all__ = ["CombinedModule", "networks_of"]
 
-_MOST_NAMED: Final = 3
+_MOST_SHOWN: Final = 3
 
 
 class CombinedModule:
     """Several frozen modules as one, whose features are theirs side by side.
 
-    Nothing is scaled here: the columns are those of the modules, in the order given. That no module
-    drowns the others is the business of the output module, which is told where each one's columns
-    begin (``blocks=``); `retrain` tells it. Layers of one network share a forward pass.
+    The features are concatenated in the order given, without scaling. The output module balances
+    the modules: it gets the columns of each one (``blocks=``), as `retrain` does. Layers of one
+    network share a forward pass.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class CombinedModule:
     members : tuple of str
         Names of the modules (``name@layer``), in the order of their columns.
     name : str
-        What the combination is called in tables.
+        Name of the combination in tables.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class CombinedModule:
     (6, 5)
     """
 
-    # What extraction and tables ask of any module; a combination is read as a whole.
+    # The attributes that extraction and tables read of any module; it is read as a whole.
     layers: tuple[None] = (None,)
     source_head = None
 
@@ -77,12 +77,12 @@ class CombinedModule:
             groups.setdefault(module.name, []).append(module)
         self.networks = tuple(_one_network(group) for group in groups.values())
         more = len(self.members) - 1
-        is_long = len(self.members) > _MOST_NAMED
+        is_long = len(self.members) > _MOST_SHOWN
         self.name = f"{self.members[0]} and {more} more" if is_long else " + ".join(self.members)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one name under which the combination is read."""
+        """The single name of the combination."""
         return (self.name,)
 
     def join(self, features: Mapping[str, Features]) -> Features:
@@ -111,7 +111,7 @@ class CombinedModule:
         Returns
         -------
         int
-            Number of parameters, a network's counted once.
+            Number of parameters, those of each network counted once.
         """
         return sum(max(map(part.n_parameters, part.layers)) for part in self.networks)
 
@@ -123,7 +123,7 @@ class CombinedModule:
 
 
 def networks_of(module: Any) -> tuple[PretrainedModule, ...]:
-    """Return each network of a module once, with the layers that are read.
+    """Return each network of a module once, with all layers that are read.
 
     >>> from torch import nn
     >>> networks_of(PretrainedModule(nn.ReLU(), name="relu"))
@@ -133,7 +133,7 @@ def networks_of(module: Any) -> tuple[PretrainedModule, ...]:
 
 
 def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
-    """Return modules of one name as one with all their layers, or raise if they are not one."""
+    """Return modules of one name as one with all their layers, or raise if networks differ."""
     first = modules[0]
     for other in modules[1:]:
         if not _is_same(first, other):
@@ -145,7 +145,7 @@ def _one_network(modules: Sequence[PretrainedModule]) -> PretrainedModule:
 
 
 def _is_same(first: PretrainedModule, other: PretrainedModule) -> bool:
-    """Return whether modules differ in their layers only; a zoo loads a network anew each time."""
+    """Return whether modules differ only in their layers; a zoo loads a new copy each time."""
     from torch import nn
 
     if (first.pooling, first.preprocess) != (other.pooling, other.preprocess):

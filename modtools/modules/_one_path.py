@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["PathWatch", "can_be_watched", "own_to_torch", "shape_of", "watch_path"]
 
-# What a network may ask of a tensor without learning its values.
+# What a network may read of a tensor without reading its values.
 _ABOUT_SHAPE: Final = frozenset(
     (
         *("shape", "size", "ndim", "dim", "__len__", "numel", "nelement", "stride", "nbytes"),
@@ -33,11 +33,11 @@ _MOST_ENTRIES, _DEEPEST = 1000, 8
 
 
 class PathWatch:
-    """Notes whether anything was read that other values of the same shape could change.
+    """Notes whether a forward pass read anything that depends on more than shapes.
 
-    A path through layers is decided by the shapes of the inputs, by values that are read out of
-    tensors (``if x.mean() > 1``) and by what the network remembers (``self.step += 1``). Where
-    none were read and nothing changed, shapes alone decide.
+    The path through the layers is decided by the shapes of the inputs, by values read from tensors
+    (``if x.mean() > 1``) and by the state of the network (``self.step += 1``). If no value was read
+    and no state changed, the shapes alone decide.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class PathWatch:
         self.is_fixed = True
 
     def note(self, func: Any, args: Any, result: Any) -> None:
-        """Note what came out of one function of torch."""
+        """Note the result of one function of torch."""
         name = getattr(func, "__name__", "")
         if name == "__get__":
             name = getattr(func.__self__, "__name__", "")
@@ -76,10 +76,10 @@ def _is_shaped_by_values(name: str, args: Any) -> bool:
 
 
 def can_be_watched(network: Any) -> bool:
-    """Return whether watching a network leaves its numbers alone."""
+    """Return whether watching a network does not change its outputs."""
     from torch import nn
 
-    # These take a shorter way unless somebody watches, and would give other numbers meanwhile.
+    # These have a fast path that watching switches off, with slightly different outputs.
     unwatched = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
     parts = network.modules() if isinstance(network, nn.Module) else ()
     return not any(
@@ -116,7 +116,7 @@ def watch_path(network: Any) -> Iterator[PathWatch]:
 
 
 def _memory(network: Any) -> list[Any]:
-    """Return what a network could remember from one pass to the next, beside its tensors."""
+    """Return the state that a network keeps between passes, other than its tensors."""
     import torch
 
     kept: list[Any] = [random.getstate(), torch.get_rng_state().numpy().tobytes()]
@@ -142,7 +142,7 @@ def own_to_torch() -> frozenset[str]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Return what can be compared of a value: numbers, texts, shapes, and containers of these."""
+    """Return a comparable form of a value: numbers, texts, shapes, and containers of these."""
     from torch import Tensor, nn
 
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
@@ -161,13 +161,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return len(value), [_plain(part, depth + 1) for part in shown]
     try:
         own = vars(value)
-    except TypeError:  # it has slots at most
+    except TypeError:  # it has no __dict__
         return None
     return _plain(own, depth + 1)
 
 
 def shape_of(inputs: Any) -> Hashable:
-    """Return what decides a fixed path: shapes, layouts and types; None for unknown inputs.
+    """Return the shapes, layouts and types that decide a fixed path; None for unknown inputs.
 
     >>> import torch
     >>> shape_of(torch.ones(2, 3)) == shape_of(torch.zeros(2, 3)) != shape_of(torch.ones(3, 3))

@@ -1,4 +1,4 @@
-"""From the output of an inner module to one row of features per example."""
+"""Pooling: from the output of a layer to one feature vector per example."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
@@ -14,13 +14,13 @@ __all__ = ["POOLINGS", "first_tensor", "pool"]
 
 @runtime_checkable
 class HiddenStates(Protocol):
-    """What networks of Hugging Face return."""
+    """The output of networks of Hugging Face."""
 
     last_hidden_state: Any
 
 
 def first_tensor(output: Any) -> "Tensor | None":
-    """Return the tensor that stands for an output, or None where there is none.
+    """Return the tensor of an output, or None if there is none.
 
     A tensor is itself; an object or a mapping with `last_hidden_state` (Hugging Face) gives that;
     any other mapping, tuple or list gives the first tensor in it.
@@ -41,7 +41,7 @@ def first_tensor(output: Any) -> "Tensor | None":
 
 
 def _positions(output: "Tensor") -> tuple[int, ...]:
-    """Return the axes of tokens (B, T, D) or of places (B, C, H, W, ...)."""
+    """Return the axes of tokens (B, T, D) or of positions (B, C, H, W, ...)."""
     return (1,) if output.ndim == 3 else tuple(range(2, output.ndim))
 
 
@@ -109,7 +109,7 @@ def pool(output: Any, pooling: str, *, n_rows: int, mask: "Tensor | None", name:
     if tensor.is_complex() or tensor.shape[1] == 0:
         raise ModuleError(
             f'module "{name}" returned {tensor.dtype} of shape {tuple(tensor.shape)}: its output '
-            "must be real numbers, at least one a row. Choose another layer."
+            "must be real numbers, at least one per example. Choose another layer."
         )
     if tensor.ndim > 2:
         # Half-precision outputs are averaged in float32.

@@ -1,4 +1,4 @@
-"""From a batch of a task to what a network reads, as plain data that a zoo can keep."""
+"""Preprocessing of a batch of a task for a network, as plain data that a zoo can save."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class ImagePreprocess:
         if self.channels is not None and images.shape[1] == 1:
             images = images.expand(-1, self.channels, -1, -1)
         mean, std = (images.new_tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        # On the CPU convolutions run faster, up to twice, with the channels innermost.
+        # On the CPU convolutions run up to twice as fast with the channels innermost.
         layout = torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
         # A copy, because one channel fits both layouts and only fresh strides tell which is meant.
         return ((images - mean) / std).clone(memory_format=layout)

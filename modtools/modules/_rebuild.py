@@ -1,4 +1,4 @@
-"""Build a network from a name and JSON arguments, and nothing but a network.
+"""Build a network from a name and JSON arguments, and nothing else.
 
 A card may come from anywhere, so the target must be a `torch.nn.Module` class of an allowed package
 (or its classmethod `from_name` or `from_config`), and arguments that could lead to a file, an
@@ -29,7 +29,7 @@ ALLOWED_PACKAGES: Final = (
 )
 _PART = r"[A-Za-z]\w*"
 _TARGET = re.compile(rf"({_PART}(?:\.{_PART})*):({_PART})(?:\.(from_name|from_config))?")
-# A text that names a file, an address or a hub; "cuda:0" and the like are devices.
+# A text that names a file, a URL or a hub; "cuda:0" and the like are devices.
 _LOCATION = re.compile(
     r"[/\\\0]|^[.~]|^(?!(cpu|cuda|meta|mps|xpu):\d)[a-z][\w+.-]*:|"
     r"\.(7z|bin|bz2|cfg|ckpt|dll|dylib|gguf|gz|h5|hdf5|ini|joblib|json|mar|model|msgpack|np[yz]|onnx|"
@@ -38,7 +38,7 @@ _LOCATION = re.compile(
     re.IGNORECASE,
 )
 # Arguments by which networks of the allowed packages fetch weights or run downloaded code, in words
-# joined by underscores. Others have such a word too and are mere settings: drop_path_rate, ...
+# joined by underscores. Others contain such a word but are plain settings: drop_path_rate, ...
 _FETCHES: Final = re.compile(
     r"pre_?trained(?!_window_sizes)|check_?point|ckpt|(?<!init_)(?<!attn_)weights|state_?dict|"
     r"trust_?remote|auto_?map|implementation|name_or_path|download|repo_?id|revision|auth_?token|"
@@ -58,7 +58,7 @@ def _may_fetch(key: str, value: Any) -> bool:
 
 
 def _check_argument(value: Any, where: str, depth: int = 0) -> None:
-    """Raise unless a value is plain JSON that leads nowhere."""
+    """Raise unless a value is plain JSON that names no file, address or hub."""
     if depth > _DEEPEST:
         raise ModtoolsError(f"argument {where} is nested more than {_DEEPEST} deep.")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Batch by batch through a network that stays as it was."""
+"""Run a network batch by batch without changing it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +28,7 @@ _PRECISIONS: Final = ("float32", "bfloat16", "float16")
 
 
 class RunOptions(NamedTuple):
-    """Where and how a network runs."""
+    """Device, precision and batch size of a network."""
 
     device: "str | torch.device | None" = None
     precision: str = "float32"
@@ -36,7 +36,7 @@ class RunOptions(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a module gave for some rows of a task."""
+    """The features of a module for some examples of a task."""
 
     rows: slice
     features: dict[str | None, Features]
@@ -44,12 +44,12 @@ class Block(NamedTuple):
 
 
 def as_task(inputs: Any) -> Task:
-    """Return a task; plain inputs get one that no label depends on."""
+    """Return a task; plain inputs get constant labels."""
     if isinstance(inputs, Task):
         return inputs
     try:
         n_rows = len(inputs)
-    except Exception as error:  # that of a Dataset, which may fail in any way
+    except Exception as error:  # the code of a Dataset may fail in any way
         kind = type(inputs).__name__
         raise ModtoolsError(
             f"inputs must be a task, an array or a list; got a {kind} without a length: {error}."
@@ -60,7 +60,7 @@ def as_task(inputs: Any) -> Task:
 
 
 def check_device(device: "str | torch.device | None", network: Any) -> "torch.device":
-    """Return the device to run on: the one asked for, else the one the network is on."""
+    """Return the device to run on: the one asked for, else that of the network."""
     import torch
 
     if device is None:
@@ -84,7 +84,7 @@ def _check_loaded(device: "torch.device") -> "torch.device":
 
 
 def _has_flags(network: Any) -> bool:
-    """Return whether a network knows training and evaluation."""
+    """Return whether a network has training and eval modes."""
     from torch import nn
 
     try:
@@ -95,7 +95,7 @@ def _has_flags(network: Any) -> bool:
 
 @contextmanager
 def _frozen(network: Any, device: "torch.device | None") -> Iterator[None]:
-    """Hold a network in eval mode, on a device if one is given; then restore flags and place."""
+    """Put a network in eval mode, on a device if one is given; then restore flags and device."""
     if not _has_flags(network):
         yield
         return
@@ -136,7 +136,7 @@ def _prepare(module: PretrainedModule, batch: Any, device: "torch.device") -> An
         inputs = to_tensor(batch)
     else:
         inputs = _preprocessed(module, batch)
-    # Copied unless the tensors are fresh: a network may work in place, and inputs never change.
+    # Copied unless the tensors are new: a network may work in place, and inputs must not change.
     copy = not isinstance(preprocess, ImagePreprocess | TextPreprocess)
     weights = module.network.parameters() if isinstance(module.network, nn.Module) else ()
     dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), None)
@@ -152,7 +152,7 @@ def _prepare(module: PretrainedModule, batch: Any, device: "torch.device") -> An
 
 
 def _preprocessed(module: PretrainedModule, batch: Any) -> Any:
-    """Return what the preprocessing of a module makes of a batch; it may fail in any way."""
+    """Return the preprocessed batch; the user code may fail in any way."""
     try:
         return module.preprocess(batch) if module.preprocess else batch
     except ModtoolsError:
@@ -170,13 +170,13 @@ def _to_array(rows: "Tensor") -> Features:
 
 
 def _check_finite(features: Features, name: str, first_row: int) -> None:
-    """Raise and name the module, the layer, the row and the column of the first NaN or infinity."""
+    """Raise and name module, layer, example and column of the first NaN or infinity."""
     if np.isfinite(features).all():
         return
     row, column = (int(i) for i in np.argwhere(~np.isfinite(features))[0])
     raise ModuleError(
-        f'features of module "{name}" must be finite: {features[row, column]} at row '
-        f"{first_row + row}, column {column}. Drop this row or check the module's precision "
+        f'features of module "{name}" must be finite: {features[row, column]} at example '
+        f"{first_row + row}, column {column}. Drop this example or check the module's precision "
         "(float16 overflows above 65504)."
     )
 
@@ -184,7 +184,7 @@ def _check_finite(features: Features, name: str, first_row: int) -> None:
 def stream(
     module: PretrainedModule, task: Task, options: RunOptions, *, with_source: bool
 ) -> Iterator[Block]:
-    """Check the options now, then yield what the module gives for each batch of the task."""
+    """Check the options now, then yield the features of each batch of the task."""
     if not isinstance(module, PretrainedModule):
         raise ModtoolsError(
             f"module must be a PretrainedModule; got {type(module).__name__}. "

@@ -36,7 +36,7 @@ class TextPreprocess:
     tokenizer : str
         Content of a tokenizer.json with its padding and truncation.
     inputs : tuple of str
-        What the network takes, of input_ids, attention_mask and token_type_ids.
+        The inputs of the network: some of input_ids, attention_mask and token_type_ids.
     """
 
     tokenizer: str = field(repr=False)
@@ -55,7 +55,7 @@ class TextPreprocess:
             "attention_mask": [e.attention_mask for e in encoded],
             "token_type_ids": [e.type_ids for e in encoded],
         }
-        if not any(parts["input_ids"]):  # empty texts alone: padded as beside a longer one
+        if not any(parts["input_ids"]):  # only empty texts: padded as beside a longer one
             padding = (tokenizer.padding or {}).get("pad_id", 0)
             parts = {name: [[0]] * len(encoded) for name in parts}
             parts["input_ids"] = [[padding]] * len(encoded)
@@ -79,7 +79,7 @@ def _model_folder(source: str | os.PathLike[str]) -> Path:
 
 
 def _maximum_tokens(folder: Path, tokenizer: Any, configuration: Any) -> int:
-    """Return what sentence-transformers would use, else what tokenizer and network allow."""
+    """Return the length that sentence-transformers uses, else that of tokenizer and network."""
     own = folder / "sentence_bert_config.json"
     stated = json.loads(own.read_text()).get("max_seq_length") if own.is_file() else None
     positions = getattr(configuration, "max_position_embeddings", None)
@@ -108,7 +108,7 @@ def _preprocess(
 
 
 def _numbered_layers(network: "nn.Module", layers: str | Sequence[int]) -> list[str]:
-    """Return the names of numbered layers, in the list as long as the configuration says."""
+    """Return the names of numbered layers, in the list that has as many as the configuration."""
     from torch import nn
 
     depth = getattr(getattr(network, "config", None), "num_hidden_layers", None)
@@ -131,7 +131,7 @@ def _numbered_layers(network: "nn.Module", layers: str | Sequence[int]) -> list[
 
 @contextmanager
 def _no_bar(transformers: Any) -> Iterator[None]:
-    """Keep the bar of transformers away, as loading a local file takes a moment only."""
+    """Hide the progress bar of transformers: loading a local file takes only a moment."""
     logging = transformers.utils.logging
     was_shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -143,7 +143,7 @@ def _no_bar(transformers: Any) -> Iterator[None]:
 
 
 def _configuration(network: Any) -> dict[str, Any]:
-    """Return the arguments that rebuild a configuration, without where it came from."""
+    """Return the arguments that rebuild a configuration, without its origin."""
     dropped = ("architectures", "transformers_version", "model_type", "dtype", "torch_dtype")
     return {
         key: value
@@ -174,7 +174,7 @@ def text_module(
     pooling : str, default="masked_mean"
         As for `PretrainedModule`; the mean over tokens leaves out the padding.
     max_length : int, optional
-        Tokens kept of a text; by default what the model was used with.
+        Largest number of tokens of a text; by default that of the model.
 
     Returns
     -------

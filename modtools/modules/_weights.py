@@ -1,4 +1,4 @@
-"""Weights of a network as a safetensors file: shared tensors once, nothing unpickled."""
+"""Weights of a network as a safetensors file: shared tensors once, no pickle."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def file_digest(path: Path) -> str:
 
 
 def check_files(folder: Path, digests: Mapping[str, str], *, needed: str) -> None:
-    """Raise unless the files of a card are there, are no links and have the checksums stated."""
+    """Raise unless the files of a card exist, are no links and have the stated checksums."""
     if needed not in digests:
         raise ModtoolsError(f"it states no sha256 of {needed}.")
     for name, digest in digests.items():
@@ -83,14 +83,14 @@ def load_weights(network: "nn.Module", path: Path) -> None:
             if name in tensors:
                 tensor.data = _laid_out(tensor.data, tensors[name].dtype, orders.get(name))
         network.load_state_dict(tensors, strict=True)
-    except Exception as error:  # a network may have its own way of taking weights
+    except Exception as error:  # a network may define its own loading of weights
         raise ModtoolsError(
             f"{path} does not hold the weights of this network: {one_line(error)}."
         ) from error
 
 
 def axes_in_memory(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """Return the axes of an array or tensor, the one of the largest steps in memory first.
+    """Return the axes of an array or tensor, the one with the largest step in memory first.
 
     An array without gaps, transposed to this order, lies row by row (C order).
 
@@ -104,7 +104,7 @@ def axes_in_memory(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
     >>> axes_in_memory((2, 3), (24, 8)), axes_in_memory((2, 3), (8, 16))
     ([0, 1], [1, 0])
     """
-    # Of two axes with one step, the one of length 1 is the inner: both lie where they were made.
+    # Of two axes with the same step, the one of length 1 is the inner one.
     return sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis] == 1))
 
 

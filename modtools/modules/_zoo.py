@@ -1,4 +1,4 @@
-"""Modules in a folder: weights as safetensors, a card in JSON, nothing unpickled."""
+"""Modules in a folder: weights as safetensors, a card in JSON, no pickle."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,7 @@ _WEIGHTS: Final = "module.safetensors"
 
 
 class UnknownModuleError(ModtoolsError, KeyError):
-    """A name that a zoo does not hold; a `KeyError` too, as mappings need."""
+    """A name that is not in a zoo; also a `KeyError`, as mappings need."""
 
     __str__ = ModtoolsError.__str__
 
@@ -54,7 +54,7 @@ class Zoo(Mapping[str, PretrainedModule]):
     Parameters
     ----------
     folder : str or path
-        The zoo; it is made when the first module is saved.
+        The zoo; it is created when the first module is saved.
     allow : sequence of str, default=()
         Packages whose networks may be built, besides modtools, torch, timm, torchvision,
         transformers and efficientnet_lite_pytorch. Name only packages that you trust.
@@ -110,7 +110,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         return html_of(repr(self))
 
     def card(self, name: str) -> dict[str, Any]:
-        """Return the card of a module: what it is, how it is rebuilt, where it comes from.
+        """Return the card of a module: its network, how to rebuild it, and its origin.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         """Return a module with all its saved layers.
 
         The files are checked against the card before they are read; nothing is unpickled. A module
-        that is replaced meanwhile comes back whole, as the old or the new one.
+        that is replaced meanwhile is read as a whole, in its old or its new version.
 
         Parameters
         ----------
@@ -200,10 +200,10 @@ class Zoo(Mapping[str, PretrainedModule]):
         description: str = "",
         overwrite: bool = False,
     ) -> Path:
-        """Write a module to its own folder, whole or not at all.
+        """Save a module atomically to its own folder.
 
-        At every moment the name stands for one whole version, also where this process is killed or
-        others read and write beside it. What killed processes left in the zoo is removed.
+        The folder holds one complete version at every moment, even if this process is killed or
+        other processes read and write at the same time. Files left by killed processes are removed.
 
         Parameters
         ----------
@@ -213,8 +213,8 @@ class Zoo(Mapping[str, PretrainedModule]):
             What the module was trained on, and with which proxy objective.
         training : mapping, optional
             How it was trained, as plain JSON: classes, schedule, seed, recipe, labels needed,
-            ``accuracy`` (a fraction) and whatever else tells modules apart. It is kept in the card
-            and shown in its README.
+            ``accuracy`` (a fraction) and anything else that distinguishes modules. It is stored in
+            the card and shown in its README.
         description : str, default=""
             A sentence for the model card.
         overwrite : bool, default=False
@@ -236,8 +236,8 @@ class Zoo(Mapping[str, PretrainedModule]):
         network = self._check_saveable(module)
         final = self.folder / module.name
         _check_place(final, overwrite=overwrite)
-        told = {"source_task": source_task, "proxy": proxy, "description": description}
-        for name, text in told.items():
+        texts = {"source_task": source_task, "proxy": proxy, "description": description}
+        for name, text in texts.items():
             if not isinstance(text, str | None):
                 raise ModtoolsError(f"{name} must be text; got {text!r}.")
         card = _new_card(module, source_task, proxy, description or "")
@@ -256,7 +256,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         return final
 
     def _check_saveable(self, module: PretrainedModule) -> "nn.Module":
-        """Return the network of a module that this zoo could load again, or say what is missing."""
+        """Return the network of a module that this zoo could load again, or raise."""
         from torch import nn
 
         if not isinstance(module, PretrainedModule):
@@ -282,7 +282,7 @@ class Zoo(Mapping[str, PretrainedModule]):
 
 
 def _check_place(final: Path, *, overwrite: bool) -> None:
-    """Raise unless a folder may be written: it is free, or a saved one that is to be replaced."""
+    """Raise unless a folder may be written: it does not exist, or may be replaced."""
     if not os.path.lexists(final):
         return
     if not overwrite:
@@ -296,7 +296,7 @@ def _check_place(final: Path, *, overwrite: bool) -> None:
 def _new_card(
     module: PretrainedModule, source_task: str | None, proxy: str | None, description: str
 ) -> dict[str, Any]:
-    """Return the card of a module, without what depends on its files."""
+    """Return the card of a module, without the fields that depend on its files."""
     target, arguments = module.build or ("", {})
     return {
         "format": FORMAT,

@@ -1,4 +1,4 @@
-"""Displays: tidy frames in, pictures out; nothing is drawn or loaded before `plot`."""
+"""Displays: plots of tidy frames; matplotlib is imported only by `plot`."""
 
 from modtools.plotting._agreement import AgreementDisplay
 from modtools.plotting._display import check_picture_place as check_picture_place

@@ -1,4 +1,4 @@
-"""The picture of an agreement check: predicted against achieved, and how well each score ranks."""
+"""The plot of an agreement: predicted against achieved accuracy, and the rank correlations."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,9 @@ class AgreementDisplay(Display):
     """Predicted against achieved accuracy, beside the rank agreement of every score.
 
     On the left one score against the achieved accuracy: one colour and marker per task; the three
-    modules that are furthest off are named. Where the score is an accuracy both axes are in percent
-    and the diagonal is drawn. On the right the weighted tau of every score: the bar is the mean
-    over tasks, a dot is one task, the line is the 95 % interval where it is given, hatched bars are
+    modules furthest from the diagonal are labelled. If the score is an accuracy both axes are in
+    percent and the diagonal is drawn. On the right the weighted tau of every score: the bar is the
+    mean over tasks, a dot is one task, the line is the 95 % interval if given, hatched bars are
     label-free baselines.
 
     Parameters
@@ -133,7 +133,7 @@ class AgreementDisplay(Display):
             color=INK,
         )
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
-        # Below the panel and with a title: a key within it looks like one more point.
+        # Below the panel and with a title: a legend within it looks like more points.
         legend_below(ax, title="task", title_fontsize="small", alignment="left", ncols=2)
 
     def _draw_bars(self, ax: "Axes") -> None:
@@ -170,7 +170,7 @@ class AgreementDisplay(Display):
 
 
 def _legend_text(task: Any) -> str:
-    """Return the name of a task for the legend, which leaves out what begins with "_"."""
+    """Return the name of a task for the legend, which skips labels that begin with "_"."""
     return picture_text(f" {task}" if str(task).startswith("_") else str(task))
 
 
@@ -183,9 +183,9 @@ def _draw_diagonal(ax: "Axes") -> None:
 
 
 def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> list[dict[str, Any]]:
-    """Return the points furthest off: in points, or in rank where the score has another unit.
+    """Return the points furthest from the diagonal: in accuracy, or in rank for other scores.
 
-    A point at the height of one that is named already stays without a name, to keep names apart.
+    A point at the height of a labelled one gets no label, so that labels do not overlap.
     """
     seen = table[["predicted", "achieved"]]
     if not accuracy:
@@ -193,11 +193,11 @@ def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> list[dict[str, Any]]:
     distance = (seen["predicted"] - seen["achieved"]).abs()
     furthest = distance[distance > 0].sort_values(ascending=False, kind="stable")
     apart = _APART * float(table["achieved"].max() - table["achieved"].min())
-    named: list[dict[str, Any]] = []
+    labelled: list[dict[str, Any]] = []
     for row in table.loc[furthest.index].to_dict("records"):
-        if all(abs(row["achieved"] - other["achieved"]) > apart for other in named):
-            named.append({str(key): value for key, value in row.items()})
-    return named[:_N_OUTLIERS]
+        if all(abs(row["achieved"] - other["achieved"]) > apart for other in labelled):
+            labelled.append({str(key): value for key, value in row.items()})
+    return labelled[:_N_OUTLIERS]
 
 
 def _label_point(ax: "Axes", text: str, x: float, y: float) -> None:

@@ -1,4 +1,4 @@
-"""The base of all displays: a checked frame, its picture, and the files of the picture."""
+"""The base class of displays: a checked frame, its plot, and the files of the plot."""
 
 import io
 import os
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colour-blind safe and apart in grey: the best is darker than the rest.
+# Colour-blind safe, and distinguishable in grey: the best is darker than the rest.
 BEST: Final = "#0173b2"
 PALE: Final = "#9cc7e3"
 OTHERS: Final = "#a3a3a3"
 INK: Final = "#333333"
 FAINT: Final = "#8a8a8a"
 
-MARKERS: Final = "osD^vPX*"  # apart in grey too
+MARKERS: Final = "osD^vPX*"  # distinguishable in grey too
 _UP_TO: Final = {1: "one", 2: "one or two", 3: "one, two or three"}
 _LABEL_INCHES = 0.19  # from one line of text to the next
 _LEGEND_INCHES = 0.55  # room for ticks and the label of the axis
@@ -37,9 +37,9 @@ _NO_DATE: Final = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 class Display(ABC):
-    """A picture of numbers that gives the numbers back.
+    """A plot of numbers, which are available as a frame.
 
-    A figure of its own belongs to the display alone: it needs no window system, pyplot does not
+    Without given axes a display makes its own figure: it needs no window system, pyplot does not
     list it, and a notebook shows it with the display. For a window, give `plot` axes of pyplot.
 
     Parameters
@@ -69,7 +69,7 @@ class Display(ABC):
         Returns
         -------
         pandas.DataFrame
-            A copy; changing it changes nothing in the picture.
+            A copy; changing it does not change the plot.
         """
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Display(ABC):
         Parameters
         ----------
         ax : matplotlib.axes.Axes or sequence of them, optional
-            Where to draw. A picture of several panels draws the main one alone on a single axes.
+            Where to draw. On a single axes a plot of several panels draws only the main one.
 
         Returns
         -------
@@ -104,14 +104,13 @@ class Display(ABC):
         return self
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write the picture as PNG (200 dots an inch) and SVG beside each other, or as PDF.
+        """Save the plot as PNG (200 dots per inch) and SVG beside each other, or as PDF.
 
         Parameters
         ----------
         path : path-like
-            Name of the files. Ending in .pdf, the PDF alone is written; ending in .png, .svg or
-            without an ending, PNG and SVG. Into a name without an ending that is a device or a
-            pipe, the PNG alone is written.
+            Name of the files. With the suffix .pdf only a PDF is written; with .png, .svg or no
+            suffix, PNG and SVG. To a device or a pipe without a suffix only the PNG is written.
 
         Returns
         -------
@@ -121,7 +120,7 @@ class Display(ABC):
         Raises
         ------
         ModtoolsError
-            Nothing is drawn yet, the name is none for a picture, or it cannot be written.
+            Nothing is drawn yet, the suffix is not one of these, or the file cannot be written.
         """
         if "figure_" not in vars(self):
             raise ModtoolsError("nothing is drawn yet: call plot() before save().")
@@ -154,18 +153,18 @@ def _cell(value: Any) -> str:
 def checked_frame(
     frame: "pd.DataFrame", name: str, columns: Sequence[str], *, empty: str = ""
 ) -> "pd.DataFrame":
-    """Return a copy of a frame that has these columns and, where asked for, a row to draw.
+    """Return a copy of a frame that has these columns and, if asked for, at least one row.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        What a user gave.
+        Argument of the user.
     name : str
         Name of the argument.
     columns : sequence of str
-        Columns without which it cannot be drawn.
+        Required columns.
     empty : str
-        What is said where it has no row; it may have none where nothing is to be said.
+        Message if it has no row; with an empty message it may have none.
     """
     from pandas import DataFrame
 
@@ -185,14 +184,14 @@ def checked_frame(
 
 
 def check_picture_place(path: str | os.PathLike[str]) -> Path:
-    """Return the path if pictures can be written under it, else raise."""
+    """Return the path if a plot can be saved under it, else raise."""
     for file in _picture_files(path):
         check_file(file)
     return at_home(path)
 
 
 def _picture_files(path: str | os.PathLike[str]) -> list[Path]:
-    """Return where PNG and SVG go, or where one format alone goes."""
+    """Return the paths of PNG and SVG, or of the single format."""
     path = at_home(path)
     if path.suffix not in ("", ".png", ".svg", ".pdf"):
         raise ModtoolsError(
@@ -218,7 +217,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
 
 
 def new_axes(width: float, height: float, **subplots: Any) -> Any:
-    """Return the axes of a new figure of this size in inches, which no backend has to show."""
+    """Return the axes of a new figure of this size in inches, independent of pyplot."""
     _import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -229,7 +228,7 @@ def new_axes(width: float, height: float, **subplots: Any) -> Any:
 
 
 def _import_matplotlib() -> None:
-    """Import matplotlib, also where MPLBACKEND names a backend that it does not know."""
+    """Import matplotlib, even if MPLBACKEND names an unknown backend."""
     if "matplotlib" in sys.modules:
         return
     backend = os.environ.pop("MPLBACKEND", None)
@@ -249,7 +248,7 @@ def root_figure(ax: "Axes") -> "Figure":
 
 
 def clear_frame(ax: "Axes", *, grid: str) -> None:
-    """Take away what carries no message: the box and the tick marks; keep a faint grid."""
+    """Remove the box and the tick marks; keep a faint grid."""
     import seaborn as sns
 
     sns.despine(ax=ax, left=True, bottom=False)
@@ -260,19 +259,19 @@ def clear_frame(ax: "Axes", *, grid: str) -> None:
 
 
 def write_title(ax: "Axes", title: str, **style: Any) -> None:
-    """Write the title at the left, letter by letter."""
+    """Write the title at the left, with special characters escaped."""
     ax.set_title(picture_text(title), loc="left", color=INK, **style)
 
 
 def name_rows(ax: "Axes", names: Iterable[str]) -> None:
-    """Name the rows of a picture of one row a module, the first on top."""
+    """Label the rows of a plot with one row per module, the first on top."""
     texts = [picture_text(str(name)) for name in names]
     ax.set_yticks(range(len(texts)), labels=texts)
     ax.set_ylim(len(texts) - 0.4, -0.6)
 
 
 class EndLabel(NamedTuple):
-    """What is written beside a point (x, y), and the colour of its pointer."""
+    """A label beside a point (x, y), and the colour of its pointer."""
 
     text: str
     x: float
@@ -281,7 +280,7 @@ class EndLabel(NamedTuple):
 
 
 def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
-    """Name points right of the panel, highest first, each at its height or below the last name."""
+    """Label points right of the panel, highest first, each at its height or below the last one."""
     low, high = ax.get_ylim()
     gap = (
         (high - low) * _LABEL_INCHES / (root_figure(ax).get_figheight() * ax.get_position().height)
@@ -290,7 +289,7 @@ def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
     heights: list[float] = []
     for end in ends:
         heights.append(min([end.y, *(height - gap for height in heights[-1:])]))
-    rise = max(0.0, low - heights[-1]) if heights else 0.0  # no name below the panel
+    rise = max(0.0, low - heights[-1]) if heights else 0.0  # no label below the panel
     line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
     for end, height in zip(ends, heights, strict=True):
         ax.annotate(
@@ -325,7 +324,7 @@ def legend_below(ax: "Axes", **options: Any) -> None:
 
 
 def mark_chance(ax: "Axes", percent: float, *, axis: str) -> None:
-    """Mark the accuracy that needs no features on the x or y axis; far below, at the edge."""
+    """Mark the accuracy of the largest class (chance) on an axis; if outside, at the edge."""
     along_x = axis == "x"
     low, high = ax.get_xlim() if along_x else ax.get_ylim()
     is_below = bool(percent < low - (0.0 if along_x else 0.15 * (high - low)))

@@ -1,4 +1,4 @@
-"""The picture of label efficiency: accuracy against labels on a log axis, and where it suffices."""
+"""The plot of label efficiency: accuracy against the number of labels on a log axis."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ _REACHED = ["line", "n_labels", "n_labels_low", "n_labels_high"]
 
 
 class _Style(NamedTuple):
-    """How a line looks: colour, marker, and how far in front it lies."""
+    """The style of a line: colour, marker and z-order."""
 
     color: Any
     marker: str
@@ -55,33 +55,32 @@ class _Style(NamedTuple):
 
 
 class LabelEfficiencyDisplay(Display):
-    """Accuracy against the number of labels: one line per module, or whatever is compared.
+    """Accuracy against the number of labels: one line per module, or other thing compared.
 
-    The axis is logarithmic with ticks at label counts that were measured. A line is the mean, its
-    band the interval given; single random subsets of labels are thin lines while they are few (30
-    in the picture).
-    What is extrapolated is dashed and its band paler, baselines are grey, the level with all
+    The axis is logarithmic with ticks at measured label counts. A line is the mean, its band the
+    given interval; single random subsets of labels are thin lines if there are at most 30.
+    Extrapolated parts are dashed with a paler band, baselines are grey, the accuracy with all
     labels is dotted. A ring marks where a line reaches the target, with the interval as a bar.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Columns line, n_labels and value (accuracy in [0, 1]), where known value_low and value_high
-        (95 % interval), and baseline (bool) for lines that are drawn in grey. Not changed.
+        (95 % interval), and baseline (bool) for lines that are drawn in grey.
     repeats : pandas.DataFrame, optional
         Columns line, repeat, n_labels and value of the single random subsets of labels.
     target : float, optional
-        Accuracy in [0, 1] that is asked for.
+        Target accuracy in [0, 1].
     reached : pandas.DataFrame, optional
-        Columns line, n_labels, n_labels_low and n_labels_high: with how many labels each line
-        reaches the target. Where a column status says "more_than" or n_labels is missing or
-        infinite it is not reached; where it says "below_first" the smallest count suffices already.
+        Columns line, n_labels, n_labels_low and n_labels_high: the number of labels at which each
+        line reaches the target. If the column status is "more_than", or n_labels is missing or
+        infinite, it is not reached; if it is "below_first" the smallest count suffices.
     ceiling : float or mapping of str to float, optional
         Accuracy with all labels: one for all lines, or one per line.
     forecast : pandas.DataFrame, optional
-        Columns of `table` for what is extrapolated, with 80 % intervals; a line may be missing.
+        Columns of `table` for the extrapolated part, with 80 % intervals; lines may be missing.
     chance : float, optional
-        Accuracy that needs no features.
+        Accuracy of the largest class, without any features.
     title : str, default=""
         Title of the picture.
 
@@ -125,10 +124,10 @@ class LabelEfficiencyDisplay(Display):
         self._check_lines()
 
     def _check_lines(self) -> None:
-        """Raise where something is said about a line that is not drawn."""
+        """Raise if an argument names a line that is not drawn."""
         known = {*self.table["line"], *([] if self.forecast is None else self.forecast["line"])}
-        said = {"repeats": self.repeats, "reached": self.reached}
-        lines = {name: set(part["line"]) for name, part in said.items() if part is not None}
+        given = {"repeats": self.repeats, "reached": self.reached}
+        lines = {name: set(part["line"]) for name, part in given.items() if part is not None}
         if isinstance(self.ceiling, Mapping):
             lines["ceiling"] = set(self.ceiling)
         for name, own in lines.items():
@@ -139,7 +138,7 @@ class LabelEfficiencyDisplay(Display):
                 )
 
     def frame(self) -> "pd.DataFrame":
-        """Return the drawn lines, what is extrapolated after what was measured.
+        """Return the drawn lines, extrapolated values after measured ones.
 
         Returns
         -------
@@ -176,7 +175,7 @@ class LabelEfficiencyDisplay(Display):
         _write_notes(ax, self.title, notes)
 
     def _draw_repeats(self, styles: Mapping[str, _Style]) -> Iterator[str]:
-        """Draw single random subsets while they are few; yield what the note says about them."""
+        """Draw single random subsets if they are few; yield the note about them."""
         if self.repeats is None:
             return
         parts = list(self.repeats.groupby(["line", "repeat"], sort=False))
@@ -191,7 +190,7 @@ class LabelEfficiencyDisplay(Display):
     def _draw_lines(
         self, table: "pd.DataFrame", styles: Mapping[str, _Style], ticks: NDArray[np.intp]
     ) -> list[str]:
-        """Draw means and bands; return what the note says about them."""
+        """Draw means and bands; return the notes about them."""
         for (line, further), rows in table.groupby(["line", "extrapolated"], sort=False):
             if further:
                 self._draw_forecast(table, rows, styles[str(line)])
@@ -204,8 +203,8 @@ class LabelEfficiencyDisplay(Display):
         banded = table.loc[table["extrapolated"], "value_low"].notna().any()
         dashed = "dashed: extrapolated" + (", 80 % interval" if banded else "")
         if not self._forecast_is_joined(table):
-            # A fit passes between the measured points, so it need not meet the last of them.
-            dashed += ", from its own fit on"
+            # A fitted curve need not pass through the last measured point.
+            dashed += ", starting at the fitted curve"
         return [*notes, dashed]
 
     @staticmethod
@@ -234,7 +233,7 @@ class LabelEfficiencyDisplay(Display):
         )
 
     def _draw_forecast(self, table: "pd.DataFrame", rows: "pd.DataFrame", style: _Style) -> None:
-        """Draw what is extrapolated, joined to the last count that was measured."""
+        """Draw the extrapolated part, joined to the last measured point."""
         own = table[(table["line"] == rows["line"].iloc[0]) & ~table["extrapolated"]]
         counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["value"].to_numpy()
         low, high = (100.0 * rows[name].to_numpy(dtype=float) for name in _LIMITS)
@@ -247,7 +246,7 @@ class LabelEfficiencyDisplay(Display):
         self.ax_.plot(counts, percent, color=style.color, zorder=style.zorder, **dashes)
 
     def _draw_levels(self, styles: Mapping[str, _Style]) -> Iterator[str]:
-        """Draw target, ceiling and chance; yield what the note says about them."""
+        """Draw target, ceiling and chance; yield the note about them."""
         low, high = self.ax_.get_ylim()
         self.ax_.set_ylim(max(low, -1.0), min(high, 101.0))
         if self.target is not None:
@@ -265,22 +264,22 @@ class LabelEfficiencyDisplay(Display):
             mark_chance(self.ax_, 100.0 * self.chance, axis="y")
 
     def _mark_reached(self, table: "pd.DataFrame", styles: Mapping[str, _Style]) -> Iterator[str]:
-        """Ring where lines reach the target; yield the levels of the intervals drawn there."""
+        """Mark where lines reach the target; yield the note about the intervals drawn there."""
         rows = self._reached_rows()
         measured = table[~table["extrapolated"]].groupby("line")["n_labels"].max()
         levels = set()
         for row in rows:
             line = str(row["line"])
             color, marker, _ = styles[line]
-            named = len(rows) == 1
-            mark_reached(self.ax_, row, self.target or 0, color=color, marker=marker, named=named)
+            alone = len(rows) == 1
+            mark_reached(self.ax_, row, self.target or 0, color=color, marker=marker, label=alone)
             if (
                 reach_status(row) == "reached"
                 and not np.isnan([row["n_labels_low"], row["n_labels_high"]]).all()
             ):
                 levels.add("95 %" if row["n_labels"] <= measured.get(line, 0) else "80 %")
         if levels:
-            yield f"bar: {' or '.join(sorted(levels))} interval of the labels"
+            yield f"bar: {' or '.join(sorted(levels))} interval of the number of labels"
 
     def _reached_rows(self) -> list[dict[Any, Any]]:
         if self.reached is None or self.target is None:
@@ -288,7 +287,7 @@ class LabelEfficiencyDisplay(Display):
         return self.reached.to_dict("records")
 
     def _ends(self, table: "pd.DataFrame", styles: Mapping[str, _Style]) -> list[EndLabel]:
-        """Return the names of the lines with what they reach."""
+        """Return the labels of the lines: name and accuracy, or number of labels to the target."""
         reached = {str(row["line"]): row for row in self._reached_rows()}
         ends = []
         for line, rows in table.groupby("line", sort=False):
@@ -304,7 +303,7 @@ class LabelEfficiencyDisplay(Display):
 
 
 def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.DataFrame":
-    """Return a copy of a frame that has these columns and possible numbers in them."""
+    """Return a copy of a frame that has these columns with valid numbers."""
     empty = "a label efficiency without label counts cannot be drawn." if name == "table" else ""
     frame = checked_frame(frame, name, columns, empty=empty)
     if name != "reached" and not (frame["n_labels"] > 0).all():
@@ -317,7 +316,7 @@ def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.Da
 
 
 def _completed(frame: "pd.DataFrame", *, extrapolated: bool) -> "pd.DataFrame":
-    """Return all columns of `frame()`, counts rising within a line, lines in the order given."""
+    """Return all columns of `frame()`, sorted by count within a line, lines in the order given."""
     full = frame.reindex(columns=["line", *_FIGURES, *_LIMITS])
     full["baseline"] = frame["baseline"].astype(bool) if "baseline" in frame else False
     full["extrapolated"] = extrapolated
@@ -328,7 +327,7 @@ def _completed(frame: "pd.DataFrame", *, extrapolated: bool) -> "pd.DataFrame":
 
 
 def _styles(table: "pd.DataFrame") -> dict[str, _Style]:
-    """Return colour, marker and depth of each line; baselines lie behind."""
+    """Return colour, marker and z-order of each line; baselines are behind."""
     import seaborn as sns
 
     greys = table.drop_duplicates("line").set_index("line")["baseline"].to_dict()
@@ -345,7 +344,7 @@ def _styles(table: "pd.DataFrame") -> dict[str, _Style]:
 
 
 def _write_notes(ax: "Axes", title: str, notes: Sequence[str]) -> None:
-    """Write the title and, smaller and below it, what the marks mean."""
+    """Write the title and, smaller and below it, the notes."""
     text = textwrap.fill(", ".join(notes), _NOTE_WIDTH)
     ax.annotate(
         text,

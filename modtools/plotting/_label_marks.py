@@ -1,4 +1,4 @@
-"""What is written into a picture of label efficiency: ticks, levels, and where lines reach them."""
+"""Marks in the plot of label efficiency: ticks, levels, and where lines reach the target."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,9 @@ _SMALL: Any = {"textcoords": "offset points", "fontsize": "small"}
 
 
 def count_ticks(n_labels: NDArray[Any], furthest: float = 0.0) -> NDArray[Any]:
-    """Return label counts to be named: measured ones nearest to 1, 2, 5, 10, ..., and both ends.
+    """Return the label counts at ticks: measured ones nearest to 1, 2, 5, 10, ..., and both ends.
 
-    Beyond them, up to the furthest that is extrapolated, round numbers are named.
+    Beyond them, up to the last extrapolated count, ticks are at round numbers.
 
     >>> count_ticks(np.arange(10, 301)).tolist(), count_ticks(np.array([12, 40, 90])).tolist()
     ([10, 20, 50, 100, 200, 300], [12, 40, 90])
@@ -58,7 +58,7 @@ def _round_counts(first: float, last: float) -> NDArray[Any]:
 
 
 def set_ticks(ax: "Axes", ticks: NDArray[Any]) -> None:
-    """Name these counts and no others."""
+    """Put ticks at these counts and no others."""
     from matplotlib.ticker import NullLocator
 
     ax.xaxis.set_minor_locator(NullLocator())
@@ -66,7 +66,7 @@ def set_ticks(ax: "Axes", ticks: NDArray[Any]) -> None:
 
 
 def draw_level(ax: "Axes", percent: float, text: str = "", **style: Any) -> None:
-    """Draw a level into view, named above its left end: rising lines are far below it there."""
+    """Draw a horizontal line, labelled above its left end, where rising lines are far below."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, max(high, percent + 0.07 * (high - low)))
     ax.axhline(percent, **style)
@@ -76,21 +76,21 @@ def draw_level(ax: "Axes", percent: float, text: str = "", **style: Any) -> None
 
 
 def mark_reached(
-    ax: "Axes", row: Mapping[Any, Any], target: float, *, color: Any, marker: str, named: bool
+    ax: "Axes", row: Mapping[Any, Any], target: float, *, color: Any, marker: str, label: bool
 ) -> None:
-    """Draw a ring and its interval where a line reaches the target, and its name if asked to.
+    """Draw a ring and its interval where a line reaches the target, and a label if asked to.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         Where the lines are drawn; its limits stay as they are.
     row : mapping
-        n_labels, n_labels_low, n_labels_high and, where known, status.
+        n_labels, n_labels_low, n_labels_high and, if known, status.
     target : float
         The accuracy reached, in [0, 1].
     color, marker : color, str
         Those of the line.
-    named : bool
+    label : bool
         Whether the number is written beside the ring.
     """
     if reach_status(row) != "reached":
@@ -105,11 +105,11 @@ def mark_reached(
     ring |= {"markersize": 9.5, "markeredgewidth": 1.8, "linestyle": "none"}
     ax.plot([row["n_labels"]], [percent], marker=marker, **ring)
     ax.set_xlim(left, right)
-    if named:
-        _name_ring(ax, row, target)
+    if label:
+        _label_ring(ax, row, target)
 
 
-def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
+def _label_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
     """Write beside a ring, on the empty side of a rising line."""
     left, right = np.log(ax.get_xlim())
     is_right = np.log(row["n_labels"]) - left > 0.6 * (right - left)
@@ -122,14 +122,14 @@ def _name_ring(ax: "Axes", row: Mapping[Any, Any], target: float) -> None:
         va="bottom" if is_right else "top",
         color=INK,
         fontweight="bold",
-        # Levels and thin lines may pass behind it.
+        # Other lines may pass behind it.
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
         zorder=6,
     )
 
 
 def reach_status(row: Mapping[Any, Any]) -> str:
-    """Return whether the target is "reached", needs "more_than" shown, or was "below_first".
+    """Return "reached", "more_than" (not reached) or "below_first" (reached from the first count).
 
     >>> reach_status({"n_labels": np.inf}), reach_status({"n_labels": 10, "status": "below_first"})
     ('more_than', 'below_first')
@@ -141,7 +141,7 @@ def reach_status(row: Mapping[Any, Any]) -> str:
 
 
 def reach_text(row: Mapping[Any, Any], target: float) -> str:
-    """Return with how many labels the target is reached.
+    """Return the number of labels to reach the target, as text.
 
     >>> reach_text({"n_labels": 190}, 0.9), reach_text({"n_labels": float("nan")}, 0.925)
     ('90 % at 190 labels', '92.5 % not reached')

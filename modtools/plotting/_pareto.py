@@ -1,4 +1,4 @@
-"""The picture of accuracy against cost: what was tried, and the front of what is worth its cost."""
+"""The plot of accuracy against cost, with the Pareto front."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ _COLUMNS = ("modules", "n_modules", *_NUMBERS, "cost", "on_front", "chosen")
 
 
 class ParetoDisplay(Display):
-    """Accuracy against cost of modules and their combinations, with the front of the best.
+    """Accuracy against cost of modules and their combinations, with the Pareto front.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ParetoDisplay(Display):
         Columns modules, n_modules, accuracy, accuracy_low, accuracy_high (in [0, 1]), cost,
         on_front and chosen; one row per combination. The frame is copied.
     cost : str
-        What the axis of the cost is called, with its unit.
+        Label of the cost axis, with its unit.
     title : str, default=""
         Title of the picture.
 
@@ -56,7 +56,7 @@ class ParetoDisplay(Display):
 
     def __init__(self, *, results: "pd.DataFrame", cost: str, title: str = "") -> None:
         super().__init__(title=title)
-        empty = "a picture of accuracy and cost needs at least one combination."
+        empty = "a plot of accuracy and cost needs at least one combination."
         self.results = checked_frame(results, "results", _COLUMNS, empty=empty)
         self.cost = cost
 
@@ -93,14 +93,14 @@ class ParetoDisplay(Display):
 def _scale(ax: "Axes", table: "pd.DataFrame") -> None:
     positive = table.loc[table["cost"] > 0, "cost"]
     if len(positive) and positive.max() > _WIDE_RANGE * positive.min():
-        # Raw inputs cost nothing, so the axis is linear up to the cheapest network.
+        # Raw inputs have cost 0, so the axis is linear up to the cheapest network.
         is_free = len(positive) < len(table)
         options = {"linthresh": float(positive.min())} if is_free else {}
         ax.set_xscale("symlog" if is_free else "log", **options)
 
 
 def _draw_others(ax: "Axes", table: "pd.DataFrame") -> None:
-    for is_one, marker, label in ((True, "o", "one module"), (False, "x", "several")):
+    for is_one, marker, label in ((True, "o", "one module"), (False, "x", "several modules")):
         rows = table[(table["n_modules"] == 1) == is_one]
         if len(rows):
             ax.plot(rows["cost"], rows["accuracy"], marker, color=OTHERS, markersize=5, label=label)
@@ -108,13 +108,13 @@ def _draw_others(ax: "Axes", table: "pd.DataFrame") -> None:
 
 def _draw_front(ax: "Axes", table: "pd.DataFrame") -> None:
     ax.vlines(table["cost"], table["accuracy_low"], table["accuracy_high"], color=BEST, alpha=0.35)
-    label = "nothing better for less, 95 % intervals"
+    label = "Pareto front, 95 % intervals"
     ax.plot(table["cost"], table["accuracy"], "o", color=BEST, markersize=7, label=label)
     ax.step(table["cost"], table["accuracy"], where="post", color=BEST, linewidth=1.2)
 
 
 def _mark_chosen(ax: "Axes", table: "pd.DataFrame") -> None:
-    """Ring what was chosen; where a single module is better for less, say so."""
+    """Mark the chosen combination; the label states if fewer modules are better for less."""
     for row in table[table["chosen"]].to_dict("records"):
         better = table[
             (table["n_modules"] < row["n_modules"])

@@ -1,4 +1,4 @@
-"""The picture of a race: how long each module ran, best on top."""
+"""The plot of a race: number of examples that each module ran on, best on top."""
 
 from typing import TYPE_CHECKING, Any
 

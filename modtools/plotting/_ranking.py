@@ -1,4 +1,4 @@
-"""The picture of a ranking: dots with intervals, best on top."""
+"""The plot of a ranking: dots with intervals, best on top."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 class RankingDisplay(Display):
     """One score of several modules on one task: dots with 95 % intervals, best on top.
 
-    A module shares the colour of the best when the two are not distinguishable with these labels:
-    where the frame does not say so (column distinguishable), when their 95 % intervals overlap
-    (value plus and minus 1.96 standard errors). That rule is cautious: scores computed on the same
-    examples vary together, so some modules in this colour do differ.
+    A module has the colour of the best if the two are not distinguishable with these labels
+    (column distinguishable). Without that column they are not distinguishable if their 95 %
+    intervals (value plus and minus 1.96 standard errors) overlap. That rule is conservative:
+    scores on the same examples are correlated, so some modules of this colour do differ.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns module, value and, where known, standard_error, distinguishable and achieved;
+        Columns module, value and, if known, standard_error, distinguishable and achieved;
         one row per module, best first. The frame is copied.
     score : str
-        Name of the score; empty where values are predicted from several.
+        Name of the score; empty if values are predicted from several.
     accuracy : bool, default=False
         Whether values are accuracies in [0, 1]; they are drawn in percent.
     chance : float, optional
-        Accuracy that needs no features, marked in the picture.
+        Accuracy of the largest class, without any features; marked in the plot.
     title : str, default=""
         Title of the picture.
 
@@ -80,7 +80,7 @@ class RankingDisplay(Display):
         pandas.DataFrame
             Columns module, value, value_low, value_high, distinguishable (from the best) and
             achieved; one row per module, best first. Without a standard error the limits are the
-            value itself, and achieved is missing where it is not known.
+            value itself; an unknown achieved accuracy is missing.
         """
         table = self.results[["module", "value"]].reset_index(drop=True)
         errors = self.results.get("standard_error", 0.0 * self.results["value"])

@@ -1,4 +1,4 @@
-"""The picture of a task space: the tree of tasks beside how every module serves them."""
+"""The plot of a task space: the tree of tasks beside the scores of every module."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAF = 10.0  # distance of two leaves in the coordinates of scipy's dendrogram
-_MOST_CELLS = 400  # that can hold a number and stay readable
+_MOST_CELLS = 400  # up to which numbers in cells are readable
 _OWN = "#de8f05"
 _DARK = 0.55  # of the way to the best: numbers are white there
 
@@ -24,16 +24,16 @@ class TaskSpaceDisplay(Display):
     """The tree of tasks, the matrix of a score, and the achieved accuracies in the same order.
 
     Rows are tasks in the order of the tree, columns modules; modules whose source task is among the
-    rows stand in its place. Each row is shaded from its worst to its best module, so that rows of
-    alike pattern are near each other in the tree. A frame marks a module on the task that it was
-    trained on.
+    rows are in the order of these. Each row is shaded from its worst to its best module; tasks
+    with similar shading are near each other in the tree. A frame marks a module on the task that
+    it was trained on.
 
     Parameters
     ----------
     matrix : pandas.DataFrame
         Tasks by modules; higher is better. The frame is copied.
     linkage : ndarray of shape (n_tasks - 1, 4)
-        The tree, as of `scipy.cluster.hierarchy.linkage`.
+        The tree, as returned by `scipy.cluster.hierarchy.linkage`.
     score : str
         Name of the score.
     accuracy : bool, default=False

@@ -1,4 +1,4 @@
-"""The picture of training: accuracy against seconds, and what memory it took."""
+"""The plot of training: accuracy against seconds, and peak memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DASHES = ("-", "--", "-.", ":")  # apart in grey too
+_DASHES = ("-", "--", "-.", ":")  # distinguishable in grey too
 
 
 class TrainingDisplay(Display):
-    """Accuracy against seconds of training, one line a method, best on top.
+    """Accuracy against seconds of training, one line per method, best first.
 
     Seconds rather than epochs, because an epoch of one method costs more than an epoch of another.
     Each line ends in a dot with the name of the method and its last accuracy, the mean over seeds
-    where there are several; a method of which only the end is known is its dot alone. An accuracy
-    on other rows than the line's, the test rows, is an open ring apart from the line, and then the
-    one that is named. A small second panel shows the peak activation memory where it is given.
+    if there are several; a method with only a final accuracy is a single dot. A final accuracy on
+    other examples than those of the line, the test examples, is an open ring apart from the line,
+    and then it is the labelled one. A small second panel shows the peak activation memory if given.
 
     Parameters
     ----------
     runs : pandas.DataFrame
         Columns method, seconds and accuracy (in [0, 1]; rows where it is missing are left out),
-        seed where a method ran several times: one thin line a seed, and on_test_rows (bool), last
-        in each run, where the end was measured on other rows.
+        seed if a method ran several times: one thin line per seed, and on_test_rows (bool), true
+        for a last row of a run that was measured on the test examples.
     memory : mapping of str to int, optional
         Peak activation memory of each method in bytes.
     title : str, default=""
@@ -64,8 +64,8 @@ class TrainingDisplay(Display):
     ) -> None:
         super().__init__(title=title)
         empty = (
-            "a training without accuracies cannot be drawn; train with validation= to have one an "
-            "epoch."
+            "a training without accuracies cannot be drawn; train with validation= to measure one "
+            "per epoch."
         )
         self.runs = checked_frame(runs, "runs", ["method", "seconds", "accuracy"], empty=empty)
         if not runs["accuracy"].notna().any():
@@ -78,7 +78,7 @@ class TrainingDisplay(Display):
         Returns
         -------
         pandas.DataFrame
-            Columns method, seed (0 where none was given), seconds, accuracy (in [0, 1]),
+            Columns method, seed (0 if none was given), seconds, accuracy (in [0, 1]),
             on_test_rows and peak_activation_bytes (missing where not known).
         """
         table = self.runs.dropna(subset="accuracy")
@@ -128,7 +128,7 @@ class TrainingDisplay(Display):
             ends.append(EndLabel(name, float(last["seconds"]), end, style["color"]))
         ax.set_xlim(left=0.0)
         ax.set_xlabel("seconds of training", color=INK)
-        ax.set_ylabel("accuracy on held-out rows (%)", color=INK)
+        ax.set_ylabel("accuracy on held-out examples (%)", color=INK)
         write_title(ax, self.title)
         label_ends(ax, ends)
 
@@ -152,7 +152,7 @@ def _draw_memory(
     ax: "Axes", table: "pd.DataFrame", styles: Mapping[str, Mapping[str, Any]]
 ) -> None:
     clear_frame(ax, grid="x")
-    ax.grid(visible=False)  # every bar says its value
+    ax.grid(visible=False)  # every bar has its value
     peaks = table.drop_duplicates("method").set_index("method")["peak_activation_bytes"] / 1e6
     text: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": "small"}
     for place, (method, peak) in enumerate(peaks.items()):

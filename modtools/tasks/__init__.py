@@ -1,4 +1,4 @@
-"""Labelled tasks: inputs and labels, where they come from, and how they are divided."""
+"""Labelled tasks: inputs with labels, loading them from files, and splitting them."""
 
 from modtools.tasks._fashion_mnist import has_fashion_mnist as has_fashion_mnist
 from modtools.tasks._labels import Kind, Labels, encode_labels

@@ -19,14 +19,14 @@ __all__ = ["has_fashion_mnist", "read_fashion_mnist"]
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _PREFIXES = {"train": "train", "test": "t10k"}
 _N_TRAIN = 60000
-_LARGEST = 16 + _N_TRAIN * 28 * 28 + 1  # one byte more than the larger of the files unpacks to
+_LARGEST = 16 + _N_TRAIN * 28 * 28 + 1  # one byte more than the larger uncompressed file
 _WAYS = (
     "Install the Debian package dataset-fashion-mnist, or give folder= (or the environment "
     "variable MODTOOLS_FASHION_MNIST) with the four .gz files."
 )
 
 
-def _named_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
+def _given_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder that was asked for, by argument or environment."""
     if folder is None:
         folder = os.environ.get("MODTOOLS_FASHION_MNIST") or None
@@ -34,8 +34,8 @@ def _named_folder(folder: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def has_fashion_mnist() -> bool:
-    """Return whether the files lie on this machine, where they are looked for by default."""
-    return ((_named_folder() or _DEBIAN_FOLDER) / "train-images-idx3-ubyte.gz").is_file()
+    """Return whether the files are on this machine, in the default folder."""
+    return ((_given_folder() or _DEBIAN_FOLDER) / "train-images-idx3-ubyte.gz").is_file()
 
 
 def read_fashion_mnist(
@@ -43,10 +43,10 @@ def read_fashion_mnist(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return images (n_samples, 28, 28) and labels (n_samples,) of one split."""
     split = check_choice(split or "train", list(_PREFIXES), name="split of fashion-mnist")
-    named = _named_folder(folder)
-    if named is None and not _DEBIAN_FOLDER.is_dir():
+    given = _given_folder(folder)
+    if given is None and not _DEBIAN_FOLDER.is_dir():
         return _fetch(split)
-    place = named or _DEBIAN_FOLDER
+    place = given or _DEBIAN_FOLDER
     prefix = _PREFIXES[split]
     images = _read_idx(place / f"{prefix}-images-idx3-ubyte.gz", 3)
     labels = _read_idx(place / f"{prefix}-labels-idx1-ubyte.gz", 1)
@@ -54,7 +54,7 @@ def read_fashion_mnist(
 
 
 def _read_idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
-    """Return the uint8 array of a gzipped IDX file: magic number, one length an axis, bytes."""
+    """Return the uint8 array of a gzipped IDX file: magic number, one length per axis, bytes."""
     if not kind_of(path):
         raise ModtoolsError(f"Fashion-MNIST file {path} does not exist. {_WAYS}")
     check_is_file(path, what="Fashion-MNIST file")
@@ -69,12 +69,12 @@ def _read_idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
 
 
 def _fetch(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return one split from OpenML, kept in the cache folder after the first time."""
+    """Return one split from OpenML; after the first download it is read from the cache folder."""
     from sklearn.datasets import fetch_openml
 
     place = cache_home() / "openml"
     sys.stderr.write(
-        f"Fashion-MNIST is not installed; reading it from OpenML (30 MB), kept in {place}\n"
+        f"Fashion-MNIST is not installed; reading it from OpenML (30 MB), cached in {place}\n"
     )
     try:
         bunch: Any = fetch_openml(

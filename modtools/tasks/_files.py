@@ -1,4 +1,4 @@
-"""Tasks kept in one file: .npz, .csv and .parquet."""
+"""Tasks in one file: .npz, .csv and .parquet."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ _COUNTED = "below the header (counted from 0)"
 
 
 def read_npz(path: Path, label: str | None) -> tuple[Any, Any]:
-    """Return the arrays called inputs, X, x or features, and labels or y; nothing is unpickled."""
+    """Return the arrays inputs, X, x or features, and labels or y; pickles are refused."""
     label_keys = _LABEL_KEYS if label is None else (label,)
 
     def keys(present: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def _inputs_of(table: "pd.DataFrame", path: Path) -> Any:
 
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     if not len(table.columns):
-        raise ModtoolsError(f"file {path} holds nothing beside the label.")
+        raise ModtoolsError(f"file {path} has no column other than the label.")
     if texts and len(table.columns) > 1:
         raise ModtoolsError(
             f"file {path} must have one text column or numeric columns only beside the label; "

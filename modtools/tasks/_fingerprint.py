@@ -1,4 +1,4 @@
-"""Content hashes of tasks and rows, independent of byte order, memory layout and container."""
+"""Content hashes of tasks and examples, independent of byte order, layout and container."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ def label_values(labels: Labels) -> Any:
 
 
 def _framed(text: str) -> bytes:
-    """Return UTF-8 bytes behind their length, so that texts cannot run into each other."""
+    """Return UTF-8 bytes preceded by their length, so that joined texts stay unambiguous."""
     encoded = text.encode("utf-8", "surrogatepass")
     return len(encoded).to_bytes(8, "little") + encoded
 
@@ -52,7 +52,7 @@ def task_digest(blocks: Iterable[tuple[str, Block]], labels: Labels) -> str:
 
 
 def iter_row_digests(blocks: Iterable[tuple[str, Block]]) -> Iterator[str]:
-    """Yield the sha256 of each row: dtype, shape of the row, little-endian bytes."""
+    """Yield the sha256 of each example: dtype, shape, little-endian bytes."""
     for dtype, block in blocks:
         if isinstance(block, list):
             yield from (

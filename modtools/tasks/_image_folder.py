@@ -1,4 +1,4 @@
-"""A folder of class folders of images, read into one uint8 array."""
+"""A folder with one folder of images per class, read into one uint8 array."""
 
 import warnings
 from pathlib import Path
@@ -58,7 +58,7 @@ def _list_files(folder: Path) -> list[Path]:
     classes = sorted(path for path in _visible(folder) if path.is_dir())
     if not classes:
         raise ModtoolsError(
-            f"folder {folder} must hold one folder of images for each class; it holds none."
+            f"folder {folder} must hold one folder of images per class; it holds none."
         )
     files: list[Path] = []
     for place in classes:
@@ -108,7 +108,8 @@ def _open(path: Path) -> "Image.Image":
 def _is_colour(image: "Image.Image", path: Path) -> bool:
     if image.mode not in _GREY_MODES + _COLOUR_MODES:
         raise ModtoolsError(
-            f"image {path} must have 8 bits a channel; its Pillow mode is {image.mode}. Convert it."
+            f"image {path} must have 8 bits per channel; its Pillow mode is {image.mode}. "
+            "Convert it."
         )
     return image.mode in _COLOUR_MODES
 

@@ -1,4 +1,4 @@
-"""The four forms of inputs (array, tensor, list of str, torch Dataset), read alike."""
+"""One interface to the four forms of inputs: array, tensor, list of str, torch Dataset."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -31,7 +31,7 @@ _ITEMS_PER_BLOCK = 64
 
 @runtime_checkable
 class Items(Protocol):
-    """What a map-style torch Dataset offers: a length, and one example a row."""
+    """The interface of a map-style torch Dataset: a length, and one example per index."""
 
     def __len__(self) -> int: ...
 
@@ -40,7 +40,7 @@ class Items(Protocol):
 
 @runtime_checkable
 class ArrayInterface(Protocol):
-    """What numpy reads without a copy: arrays, and images of Pillow."""
+    """What numpy reads without a copy: arrays, and Pillow images."""
 
     def __array_interface__(self) -> Any: ...
 
@@ -81,12 +81,12 @@ def as_inputs(inputs: Any) -> Any:
 
 def _with_rows(inputs: Any) -> Any:
     if (_is_array(inputs) and inputs.ndim == 0) or _length(inputs) == 0:
-        raise ModtoolsError("inputs must not be empty; got no row.")
+        raise ModtoolsError("inputs must not be empty; got no example.")
     return inputs
 
 
 def _length(inputs: Any) -> int:
-    """Return how many rows there are, or say why a Dataset has no length."""
+    """Return the number of examples, or raise if a Dataset has no length."""
     try:
         return len(inputs)
     except Exception as error:
@@ -99,7 +99,7 @@ def _length(inputs: Any) -> int:
 def check_rows(rows: Any, n_rows: int) -> Rows:
     """Return row numbers from a slice, a boolean mask or whole numbers in [0, n_rows)."""
     if isinstance(rows, slice):
-        return np.arange(n_rows)[rows].copy()  # torch reads no index with negative strides
+        return np.arange(n_rows)[rows].copy()  # torch accepts no index with negative strides
     array = to_numpy(rows, name="rows")
     if array.dtype == np.bool_ and array.shape == (n_rows,):
         return np.flatnonzero(array)
@@ -117,7 +117,7 @@ def check_rows(rows: Any, n_rows: int) -> Rows:
 
 
 def take(inputs: Any, rows: Rows | slice) -> Any:
-    """Return some rows in the form of the inputs; Dataset rows are read and stacked."""
+    """Return some examples in the form of the inputs; items of a Dataset are read and stacked."""
     if _is_array(inputs):
         return inputs[rows]
     if isinstance(rows, slice):
@@ -153,7 +153,7 @@ def _example(inputs: Any, row: int) -> Any:
 
 
 def _stack(examples: list[Any], rows: Rows) -> Any:
-    """Stack tensors or arrays (or images, which offer the array interface); list the rest."""
+    """Stack tensors or arrays (or images, which have the array interface); list the rest."""
     forms = [_form(example) for example in examples]
     strange = next((place for place, form in enumerate(forms) if form != forms[0]), None)
     if strange is not None:
@@ -172,12 +172,12 @@ def _stack(examples: list[Any], rows: Rows) -> Any:
 
 
 def _offers_array(example: Any) -> bool:
-    """Return whether an example can be read as an array; asked by type, which is remembered."""
+    """Return whether an example can be read as an array; the answer is cached by type."""
     return issubclass(type(example), ArrayInterface)
 
 
 def _form(example: Any) -> str:
-    """Return the kind of one input, with its shape where it is an array."""
+    """Return the kind of one input as text, with its shape if it is an array."""
     if is_tensor(example):
         return f"a tensor of {_dtype_name(example)} {tuple(example.shape)}"
     if _offers_array(example):
@@ -193,7 +193,7 @@ def read_labels(inputs: Any) -> Any:
             "labels must be given with arrays, tensors and lists; only a torch Dataset holds them."
         )
     if getattr(inputs, "target_transform", None) is None:
-        targets = getattr(inputs, "targets", None)  # asked for once: it may read every item
+        targets = getattr(inputs, "targets", None)  # read once: it may read every item
         if targets is not None:
             return targets
     labels = []
@@ -201,7 +201,7 @@ def read_labels(inputs: Any) -> Any:
         item = _item(inputs, row)
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ModtoolsError(
-                f"items of the Dataset must be pairs (input, label); row {row} is a "
+                f"items of the Dataset must be pairs (input, label); item {row} is a "
                 f"{type(item).__name__}. Pass the labels beside the Dataset."
             )
         labels.append(to_numpy(item[1], name=f"label of item {row}").tolist())
@@ -240,7 +240,7 @@ def _dtype_name(block: Any) -> str:
 
 
 def describe(inputs: Any) -> str:
-    """Return what one row is, in a few words.
+    """Return the type and shape of one example as text.
 
     >>> describe(np.zeros((3, 8, 8), dtype=np.uint8))
     'uint8 (8, 8)'

@@ -1,4 +1,4 @@
-"""Labels of any accepted form, encoded once: the only place where label values become codes."""
+"""Labels of any accepted form, encoded as class codes or target columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Labels:
     codes : ndarray of shape (n_samples,) or None
         Position of each label in `classes`; only for classification.
     targets : ndarray of shape (n_samples, n_targets) or None
-        FloatMatrix target columns; only for multilabel and regression.
+        Target columns; only for multilabel and regression.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Labels:
         return len(self.classes)
 
     def counts(self) -> NDArray[np.int64]:
-        """Return how many rows carry each class (n_classes,); zero for an absent class."""
+        """Return the number of examples of each class (n_classes,); zero for an absent class."""
         if self.codes is not None:
             return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
         counts: NDArray[np.int64] = (self.target_matrix() != 0).sum(axis=0, dtype=np.int64)
@@ -62,7 +62,7 @@ class Labels:
         return matrix
 
     def take(self, rows: Any) -> "Labels":
-        """Return the labels of some rows, classes unchanged."""
+        """Return the labels of some examples, classes unchanged."""
         return Labels(
             self.kind,
             self.classes,
@@ -138,7 +138,7 @@ def encode_labels(
 def _as_plain_array(labels: Any) -> NDArray[Any]:
     array = to_numpy(labels, name="labels")
     if array.dtype.kind == "U" and isinstance(labels, list | tuple):
-        array = np.asarray(labels, dtype=object)  # numpy would turn a missing value into "nan"
+        array = np.asarray(labels, dtype=object)  # numpy would convert a missing value to "nan"
     if array.size == 0:
         raise ModtoolsError("labels must not be empty; got none.")
     if array.dtype.kind in "OT" and array.ndim:
@@ -175,8 +175,8 @@ def _plain_objects(array: NDArray[Any]) -> NDArray[Any]:
 def _raise_missing(missing: NDArray[np.bool_]) -> None:
     rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
     raise ModtoolsError(
-        f"labels must not be missing or infinite: {len(rows)} such, first at row {rows[0]}. "
-        "Drop the unlabelled rows, for example with task.subset(rows)."
+        f"labels must not be missing or infinite: {len(rows)} such, first at example {rows[0]}. "
+        "Drop the unlabelled examples, for example with task.subset(rows)."
     )
 
 
@@ -203,7 +203,7 @@ def _known_classes(classes: Any) -> NDArray[Any]:
     if isinstance(classes, set | frozenset | Mapping | Iterator):
         values = np.asarray(list(classes), dtype=object)
     if values.ndim == 1 and values.dtype.kind == "U":
-        values = np.asarray(list(classes), dtype=object)  # numpy turns numbers among str into str
+        values = np.asarray(list(classes), dtype=object)  # numpy converts numbers among str to str
     if values.ndim == 1 and values.dtype.kind == "O":
         values = _plain_objects(values)
     if values.ndim != 1 or values.dtype.kind not in "iufbUS":
@@ -226,7 +226,8 @@ def _encode_classes(array: NDArray[Any], classes: Sequence[Any] | None) -> Label
     strange = np.flatnonzero(known[codes] != array) if is_alike else np.arange(len(array))
     if strange.size:
         raise ModtoolsError(
-            f"labels must be among classes={known.tolist()}; got {array[strange[0]].item()!r} in "
-            f"row {strange[0]} ({strange.size} such). Add it to classes, or drop these rows."
+            f"labels must be among classes={known.tolist()}; got {array[strange[0]].item()!r} "
+            f"in example {strange[0]} ({strange.size} such). Add it to classes, or drop these "
+            "examples."
         )
     return Labels("classification", known, codes=codes.astype(np.intp))

@@ -1,4 +1,4 @@
-"""Tasks by name, and from files and folders."""
+"""Loading of tasks by name, or from files and folders."""
 
 import os
 from pathlib import Path
@@ -38,12 +38,12 @@ def load_task(
     source : str or path
         One of
 
-        - ``"digits"``: 1797 handwritten digits, which scikit-learn carries, (n, 8, 8); their 17
+        - ``"digits"``: 1797 handwritten digits of scikit-learn, (n, 8, 8); their 17
           grey levels 0..16 are spread over uint8 as ``round(level * 255 / 16)``, so that images of
           every task have the same range;
         - ``"fashion-mnist"``: images of clothing (n, 28, 28) with labels 0..9, from the files of
-          the Debian package dataset-fashion-mnist, else from OpenML, which is said on stderr;
-        - a folder with one folder of images a class (Pillow reads them; hidden files are left out),
+          the Debian package dataset-fashion-mnist, else from OpenML, with a message on stderr;
+        - a folder with one folder of images per class (read by Pillow; hidden files are left out),
           in sorted order: uint8 (n, height, width) if all are grey, else (n, height, width, 3);
         - a ``.npz`` file with an array inputs, X, x or features and an array labels or y; one that
           would unpack to more than 100 times what is stored (beyond 64 MB), or to more than the
@@ -58,7 +58,7 @@ def load_task(
     kind : {"classification", "multilabel", "regression"}, optional
         Kind of task; inferred from the labels by default.
     folder : path, optional
-        Where the four ``.gz`` files of fashion-mnist lie; default is the environment variable
+        Folder of the four ``.gz`` files of fashion-mnist; default is the environment variable
         ``MODTOOLS_FASHION_MNIST``.
     image_size : int or (height, width), optional
         Resize the images of a folder (bilinear); without it, sizes that differ raise.
@@ -76,7 +76,7 @@ def load_task(
     Examples
     --------
     >>> load_task("digits")
-    Task(digits: 1797 rows of uint8 (8, 8), classification, 10 classes)
+    Task(digits: 1797 examples of uint8 (8, 8), classification, 10 classes)
     """
     if not isinstance(source, str | os.PathLike) or not str(source):
         raise ModtoolsError(f"a task must be a name or a path; got {source!r}.")
@@ -138,7 +138,7 @@ def _reader(text: str, path: Path) -> Any:
         return _READERS[path.suffix]
     accepted = "Accepted: digits, fashion-mnist, a folder of class folders, .npz, .csv, .parquet."
     if kind:
-        raise ModtoolsError(f"file {path} is of no known form. {accepted}")
+        raise ModtoolsError(f"file {path} has an unknown format. {accepted}")
     if path.suffix in _READERS or "/" in text:
         raise ModtoolsError(f"file or folder {path} does not exist. {accepted}")
     raise ModtoolsError(f'unknown task "{text}"{did_you_mean(text, _NAMES) or "."} {accepted}')

@@ -1,4 +1,4 @@
-"""Which rows go where: stratified, group-keeping and few-label choices, as pure functions."""
+"""Stratified splits, group-wise splits and few-label subsets, as pure functions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _PASSES = 3
 def choose_test(
     labels: Labels, groups: NDArray[np.intp] | None, fraction: float, seed: int
 ) -> Mask:
-    """Return which rows are test rows (n_samples,)."""
+    """Return a mask of the test examples (n_samples,)."""
     rng = np.random.default_rng(seed)
     if groups is None and labels.kind != "multilabel":
         return _choose_stratified(labels, fraction, rng)
@@ -25,7 +25,7 @@ def choose_test(
 
 
 def _choose_stratified(labels: Labels, fraction: float, rng: np.random.Generator) -> Mask:
-    """Take the same fraction of every class, rounded so that the total is right."""
+    """Take the same fraction of every class, rounded so that the total is correct."""
     codes = labels.codes if labels.codes is not None else np.zeros(len(labels), dtype=np.intp)
     counts = np.bincount(codes)
     share = fraction * np.where(counts > 1, counts, 0)
@@ -34,8 +34,8 @@ def _choose_stratified(labels: Labels, fraction: float, rng: np.random.Generator
     total = min(max(round(share.sum()), 1), int(capacity.sum()))
     if total == 0:
         raise ModtoolsError(
-            "split needs a class with at least two rows, because every class keeps one row to "
-            f"train on; got {len(codes)} rows in {np.count_nonzero(counts)} classes."
+            "split needs a class with at least two examples, because every class keeps one to "
+            f"train on; got {len(codes)} examples in {np.count_nonzero(counts)} classes."
         )
     wanted = _apportion(share, total, least, capacity, rng)
     return _first_of_each_class(codes, rng)[0] < wanted[codes]
@@ -44,13 +44,13 @@ def _choose_stratified(labels: Labels, fraction: float, rng: np.random.Generator
 def _choose_units(
     labels: Labels, units: NDArray[np.intp], fraction: float, rng: np.random.Generator
 ) -> Mask:
-    """Move whole units to the test rows, and back, while classes get nearer to their fraction.
+    """Move whole units to the test set, and back, while classes get nearer to their fraction.
 
     Units come in random order: the largest first would leave only small ones to train on. The last
     unit of a class is never moved.
     """
     held = _held_by_units(labels, units)
-    left = (held > 0).sum(axis=0)  # units of each class that are still to train on
+    left = (held > 0).sum(axis=0)  # units of each class left in the training set
     relative = held / np.maximum(held.sum(axis=0), 1)
     gap = np.where(left > 0, fraction, 0.0)
     order = rng.permutation(len(held))
@@ -73,7 +73,7 @@ def _choose_units(
 
 
 def _held_by_units(labels: Labels, units: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return how many rows of each class, and how many rows in all, each unit holds."""
+    """Return the number of examples of each class, and in total, of each unit."""
     held = np.zeros((int(units.max()) + 1, labels.n_classes + 1))
     held[:, -1] = np.bincount(units)
     if labels.codes is not None:
@@ -86,12 +86,12 @@ def _held_by_units(labels: Labels, units: NDArray[np.intp]) -> NDArray[np.float6
 def choose_few(
     labels: Labels, *, per_class: int | None, n: int | None, seed: int
 ) -> NDArray[np.intp]:
-    """Return the chosen rows, in rounds: one row of every class, then a second one, ..."""
+    """Return the chosen examples, in rounds: one of every class, then a second one, ..."""
     rng = np.random.default_rng(seed)
     if labels.codes is None:
         if per_class is not None:
             raise ModtoolsError(
-                "few_labels(per_class=) needs one class a row; this task is of kind "
+                "few_labels(per_class=) needs one class per example; this task is of kind "
                 f"{labels.kind}. Use n=."
             )
         return rng.permutation(len(labels))[:n]
@@ -110,22 +110,22 @@ def _check_enough(labels: Labels, counts: Counts, per_class: int) -> None:
     short = np.flatnonzero(counts < per_class)
     if short.size == 0:
         return
-    name, rows = labels.classes[short[0]], int(counts[short[0]])
+    name, count = labels.classes[short[0]], int(counts[short[0]])
     more = f" ({short.size - 1} more such)" if short.size > 1 else ""
     way_out = f"Use per_class={counts.min()} or n=." if counts.min() else "Use n=."
     raise ModtoolsError(
-        f'class "{name}" has {rows} labelled row{"" if rows == 1 else "s"}, '
+        f'class "{name}" has {count} labelled example{"" if count == 1 else "s"}, '
         f"few_labels(per_class={per_class}) needs {per_class}{more}. {way_out}"
     )
 
 
 def _wanted_of(counts: Counts, n: int, rng: np.random.Generator) -> Counts:
-    """Return rows per class: proportional, at least one a class where n allows it."""
+    """Return examples per class: proportional, at least one per class if n allows it."""
     share = n * counts / counts.sum()
     present = counts > 0
     least = present & (n >= np.count_nonzero(present))
     start = np.maximum(np.floor(share), least)
-    while start.sum() > n:  # the classes raised to one row took more than was left over
+    while start.sum() > n:  # the classes raised to one example may exceed the total
         start[np.argmax(np.where(start > 1, start - share, -np.inf))] -= 1
     return _apportion(share, n, start, counts, rng)
 
@@ -149,7 +149,7 @@ def _apportion(
 def _first_of_each_class(
     codes: NDArray[np.intp], rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return each row's rank within its class, and its position, in one random order."""
+    """Return each example's rank within its class, and its position, in one random order."""
     position = rng.permutation(len(codes))
     order = np.lexsort((position, codes))
     starts = np.searchsorted(codes[order], codes[order])

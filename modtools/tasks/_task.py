@@ -1,4 +1,4 @@
-"""A labelled task: inputs, labels, and the ways to divide them."""
+"""A labelled task: inputs with labels, and how to split them."""
 
 import sys
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ __all__ = ["Task", "group_codes"]
 
 
 class _Root:
-    """The inputs of a whole task, shared by every task cut from it, and their row hashes."""
+    """The inputs of a whole task, shared by its subsets, and the hashes of the examples."""
 
     has_inputs = True
 
@@ -48,32 +48,32 @@ class _Root:
         return np.full(len(self.inputs), "", dtype="U64")
 
     def row_digests(self, rows: Rows) -> NDArray[np.str_]:
-        """Return the hash of each row; a row is read and hashed once, when first asked for."""
+        """Return the hash of each example; each is read and hashed once, when first needed."""
         missing = np.unique(rows[self._digests[rows] == ""])
         if missing.size:
             self._digests[missing] = list(iter_row_digests(iter_blocks(self.inputs, missing)))
         return self._digests[rows]
 
     def describe(self) -> str:
-        """Return what one row is, in a few words."""
+        """Return the type and shape of one example as text."""
         return describe(self.inputs)
 
 
 class _LabelsAlone:
-    """Stands for the inputs of a task of which the labels alone are known."""
+    """Takes the place of the inputs of a task that has only labels."""
 
     has_inputs = False
 
     @property
     def inputs(self) -> Any:
-        """Raise, because nothing was given."""
+        """Raise: no inputs were given."""
         raise ModtoolsError(
             "labels that came alone have no inputs to read: pass a Task, for example "
             "Task(inputs, labels)."
         )
 
     def row_digests(self, rows: Rows) -> NDArray[np.str_]:
-        """Raise: what is not there has no hash."""
+        """Raise: there are no inputs to hash."""
         digests: NDArray[np.str_] = self.inputs
         return digests
 
@@ -83,31 +83,31 @@ class _LabelsAlone:
 
 
 class Task:
-    """Inputs with labels: what a module is scored on, and what an output module learns.
+    """Inputs with labels: the data set on which modules are scored and output modules trained.
 
-    A task neither copies nor changes what it is given. Tasks cut from it (`split`, `few_labels`,
-    `subset`, `complement`) share its inputs and remember their rows in it.
+    A task neither copies nor changes its inputs and labels. Subsets of it (`split`, `few_labels`,
+    `subset`, `complement`) share its inputs and store their row numbers.
 
     Parameters
     ----------
-    inputs : array, tensor, list of str or torch Dataset, of n_samples rows
+    inputs : array, tensor, list of str or torch Dataset, of n_samples examples
         What a module reads. Images stay as they are (uint8) until a module preprocesses them. A
         Dataset is anything with a length whose items are pairs (input, label); it should give the
         same input each time, for fingerprints and cached features to hold. Every network that runs
-        over the task reads each of its items once; what recognises rows (a cache, a study in a
-        folder, rows shared by train and test, a retrained model) reads them once more.
+        over the task reads each of its items once; hashing the examples (for a cache, a study in a
+        folder, shared examples of train and test, a retrained model) reads them once more.
     labels : array-like of shape (n_samples,) or (n_samples, n_targets), optional
         Integers, strings or booleans (classification), a 0/1 matrix (multilabel) or floats
         (regression). With a Dataset they may be left out: its `targets` are used, else the second
         part of every item.
     name : str, default="task"
-        How tables and pictures call the task.
+        Name of the task in tables and pictures.
     kind : {"classification", "multilabel", "regression"}, optional
         Kind of task; inferred from the labels by default.
     classes : sequence, optional
         All label values of a classification task, where some may be absent from `labels`.
     groups : array-like of shape (n_samples,), optional
-        Rows of one group (copies of one photo, samples of one patient) stay together in `split`.
+        Examples of one group (copies of one photo, images of one patient) stay together in `split`.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Task:
     --------
     >>> task = Task(np.zeros((6, 28, 28), dtype=np.uint8), list("aabbcc"), name="letters")
     >>> task
-    Task(letters: 6 rows of uint8 (28, 28), classification, 3 classes)
+    Task(letters: 6 examples of uint8 (28, 28), classification, 3 classes)
     >>> train, test = task.split(test_fraction=0.5, seed=0)
     >>> len(train), len(test)
     (3, 3)
@@ -132,7 +132,7 @@ class Task:
     name: str
     groups: NDArray[Any] | None
     _root: _Root | _LabelsAlone
-    _rows: Rows | None  # None: all rows of the root, so that slices stay views
+    _rows: Rows | None  # None: the whole root, so that slices stay views
 
     def __init__(
         self,
@@ -156,16 +156,16 @@ class Task:
 
     @classmethod
     def of(cls, task_or_labels: Any) -> "Task":
-        """Return a task from a task, a torch Dataset, or labels that come alone.
+        """Return a task from a task, a torch Dataset, or labels without inputs.
 
-        The type decides: to ask an object for an attribute may read a whole Dataset, and a column
-        of a frame may have any name.
+        Only the type is tested: reading an attribute may load a whole Dataset, and a column of a
+        frame may have any name.
 
         Parameters
         ----------
         task_or_labels : Task, torch Dataset, Labels or array-like of shape (n_samples,)
-            A task comes back as it is. Labels alone make a task called "these labels" without
-            inputs, which cached features can be judged on.
+            A task is returned as it is. Labels alone make a task called "these labels" without
+            inputs, on which cached features can be scored.
 
         Returns
         -------
@@ -182,11 +182,13 @@ class Task:
         >>> Task.of(Task(["good", "bad"], [1, 0], name="reviews")).name
         'reviews'
         >>> Task.of([1, 0, 1])
-        Task(these labels: 3 rows of labels alone, classification, 2 classes)
+        Task(these labels: 3 examples of labels alone, classification, 2 classes)
         """
         if isinstance(task_or_labels, Task):
             return task_or_labels
-        torch_data = sys.modules.get("torch.utils.data")  # who has a Dataset has loaded it
+        torch_data = sys.modules.get(
+            "torch.utils.data"
+        )  # a Dataset can only exist if this is imported
         if torch_data is not None and isinstance(task_or_labels, torch_data.Dataset):
             return cls(task_or_labels)
         if torch_data is not None and isinstance(task_or_labels, torch_data.DataLoader):
@@ -208,9 +210,9 @@ class Task:
         noun = {"classification": "class", "multilabel": "label", "regression": "target"}[self.kind]
         plural = "" if count == 1 else "es" if noun == "class" else "s"
         groups = "" if self.groups is None else f", {len(np.unique(self.groups))} groups"
-        rows = "row" if len(self) == 1 else "rows"
+        examples = "example" if len(self) == 1 else "examples"
         return (
-            f"Task({terminal_text(self.name)}: {len(self)} {rows} of {what}, {self.kind}, "
+            f"Task({terminal_text(self.name)}: {len(self)} {examples} of {what}, {self.kind}, "
             f"{count} {noun}{plural}{groups})"
         )
 
@@ -229,44 +231,44 @@ class Task:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Label values (n_samples,) or (n_samples, n_targets), in the order of the rows."""
+        """Label values (n_samples,) or (n_samples, n_targets), in the order of the examples."""
         values: NDArray[Any] = label_values(self.encoded)
         return values
 
     @property
     def has_inputs(self) -> bool:
-        """Whether there are inputs to read; labels that came alone (`Task.of`) have none."""
+        """Whether there are inputs; a task of labels alone (`Task.of`) has none."""
         return self._root.has_inputs
 
     @property
     def group_codes(self) -> NDArray[np.intp] | None:
-        """The group number of each row (n_samples,), or None; one group alone raises."""
+        """The group number of each example (n_samples,), or None; a single group raises."""
         return group_codes(self.groups, len(self))
 
     @property
     def inputs(self) -> Any:
-        """All inputs, as given where the task is whole; a Dataset is read into memory."""
+        """All inputs, as given if the task is no subset; a Dataset is read into memory."""
         whole = self._rows is None and not is_dataset(self._root.inputs)
         return self._root.inputs if whole else self.batch(slice(None))
 
     @property
     def rows(self) -> Rows:
-        """Row numbers in the task that this one was cut from (n_samples,)."""
+        """Row numbers in the task that this one is a subset of (n_samples,)."""
         return np.arange(len(self)) if self._rows is None else self._rows
 
     def batch(self, rows: Any) -> Any:
-        """Return the inputs of some rows.
+        """Return the inputs of some examples.
 
         Parameters
         ----------
         rows : slice, or array-like of int or bool
-            Rows of this task.
+            Row numbers in this task.
 
         Returns
         -------
         array, tensor or list
             The same form as the inputs (a slice of a whole array is a view); the items of a Dataset
-            are read one by one and stacked, or listed where they are neither arrays nor tensors.
+            are read one by one and stacked, or listed if they are neither arrays nor tensors.
 
         Examples
         --------
@@ -279,12 +281,12 @@ class Task:
         return take(self._root.inputs, chosen if self._rows is None else self._rows[chosen])
 
     def subset(self, rows: Any) -> "Task":
-        """Return the task of some rows, in the order given; classes stay as they are.
+        """Return the task of some examples, in the order given; classes stay as they are.
 
         Parameters
         ----------
         rows : slice, or array-like of int or bool
-            Rows of this task.
+            Row numbers in this task.
 
         Returns
         -------
@@ -298,7 +300,9 @@ class Task:
         """
         chosen = check_rows(rows, len(self))
         if chosen.size == 0:
-            raise ModtoolsError(f"a task needs at least one row; none of {self.name} were chosen.")
+            raise ModtoolsError(
+                f"a task needs at least one example; none of {self.name} were chosen."
+            )
         part = object.__new__(Task)
         part.encoded = self.encoded.take(chosen)
         part.groups = None if self.groups is None else self.groups[chosen]
@@ -306,34 +310,32 @@ class Task:
         return part
 
     def of_classes(self, classes: Sequence[Any]) -> "Task":
-        """Return the rows of some classes as a task of its own, which knows no others.
+        """Return the examples of some classes as a new task with these classes only.
 
         Parameters
         ----------
         classes : sequence, at least two
-            Labels, or their text; where labels are words, a class may be called by its number.
+            Labels, or their text; if labels are words, also the number of a class.
 
         Returns
         -------
         Task
-            In the order of this task, named after it and the classes; its rows count anew.
+            In the order of this task, named after it and the classes, with new row numbers.
 
         Examples
         --------
         >>> task = Task(np.arange(6), list("aabbcc"), name="letters")
         >>> task.of_classes(["a", "c"])
-        Task(letters a,c: 4 rows of int64 (), classification, 2 classes)
+        Task(letters a,c: 4 examples of int64 (), classification, 2 classes)
         """
         if self.kind != "classification":
             raise ModtoolsError(
-                f"classes= needs one class a row; the labels of {self.name} are {self.kind}."
+                f"classes= needs one class per example; the labels of {self.name} are {self.kind}."
             )
         names = [str(name).strip() for name in classes]
         wanted = list(dict.fromkeys(self.classes[self._class_code(name)] for name in names))
         if len(wanted) < 2:
-            raise ModtoolsError(
-                f"there is nothing to tell apart in one class; got {','.join(names)}."
-            )
+            raise ModtoolsError(f"a task needs at least two classes; got {','.join(names)}.")
         rows = np.flatnonzero(np.isin(self.labels, wanted))
         name = f"{self.name} {','.join(map(str, wanted))}"
         groups = None if self.groups is None else self.groups[rows]
@@ -348,12 +350,12 @@ class Task:
         return known.index(check_choice(name, known, name=f"class of {self.name}"))
 
     def complement(self, few: "Task") -> "Task":
-        """Return the rows of this task that `few` does not hold.
+        """Return the examples of this task that are not in `few`.
 
         Parameters
         ----------
         few : Task
-            Cut from this task, or from the same task as this one.
+            A subset of this task, or of the same task as this one.
 
         Returns
         -------
@@ -368,25 +370,25 @@ class Task:
         3
         """
         if not isinstance(few, Task):
-            raise ModtoolsError(f"complement needs a task cut from this one; got {few!r}.")
+            raise ModtoolsError(f"complement needs a subset of this task; got {few!r}.")
         if few._root is not self._root:
             raise ModtoolsError(
-                f"complement needs a task cut from the same inputs; {few.name} was made on its "
-                "own. Compare two such tasks with overlap."
+                f"complement needs a subset of the same task; {few.name} has inputs of its own. "
+                "Compare two such tasks with overlap."
             )
         return self.subset(~np.isin(self.rows, few.rows))
 
     def split(self, test_fraction: float = 0.25, seed: int = 0) -> tuple["Task", "Task"]:
         """Return a train and a test task, stratified by class.
 
-        Each class is divided to within one row, and a class with a single row goes to train.
-        Groups stay together, and classes are then divided as evenly as the groups allow; a class
-        that only one group holds goes to train. Regression rows are divided at random.
+        Each class is split to within one example, and a class with a single example goes to train.
+        Groups stay together, and classes are then split as evenly as the groups allow; a class of
+        only one group goes to train. Regression examples are split at random.
 
         Parameters
         ----------
         test_fraction : float, default=0.25
-            Part of the rows to test on, strictly between 0 and 1.
+            Fraction of the examples in the test set, strictly between 0 and 1.
         seed : int, default=0
             The same seed gives the same split.
 
@@ -410,20 +412,20 @@ class Task:
     def few_labels(
         self, *, per_class: int | None = None, n: int | None = None, seed: int = 0
     ) -> "Task":
-        """Return a task of few labelled rows, as if only these had been labelled.
+        """Return a random subset of few labelled examples, as if only these had been labelled.
 
-        Rows come in rounds, one of every class and then a second one, so any first part is
-        balanced; for one seed, the rows for a smaller `per_class` are the first ones of a larger.
+        Examples come in rounds, one of every class and then a second one, so any first part is
+        balanced; for one seed, the subset for a smaller `per_class` is the first part of a larger.
 
         Parameters
         ----------
         per_class : int, optional
-            Rows of each class; a class that has fewer raises.
+            Examples of each class; a class that has fewer raises.
         n : int, optional
-            Rows in all, in the proportions of the classes, with at least one of each class where n
-            allows it; drawn at random for multilabel and regression. Give `per_class` or `n`.
+            Examples in total, in the proportions of the classes, with at least one of each class if
+            n allows it; a random subset for multilabel and regression. Give `per_class` or `n`.
         seed : int, default=0
-            The same seed gives the same rows.
+            The same seed gives the same examples.
 
         Returns
         -------
@@ -440,32 +442,34 @@ class Task:
             raise ModtoolsError("few_labels needs per_class= or n=, exactly one of the two.")
         seed = check_integer(seed, name="seed", minimum=0)
         if n is not None and check_integer(n, name="n") > len(self):
-            raise ModtoolsError(f"n must be at most the {len(self)} rows of {self.name}; got {n}.")
+            raise ModtoolsError(
+                f"n must be at most the {len(self)} examples of {self.name}; got {n}."
+            )
         if per_class is not None:
             check_integer(per_class, name="per_class")
         return self.subset(choose_few(self.encoded, per_class=per_class, n=n, seed=seed))
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of what the task holds: dtype, shape, bytes, kind and labels as text.
+        """The sha256 of the content: dtype, shape and bytes of the inputs, kind and labels.
 
         It does not depend on name, byte order, memory layout or device, and a tensor or Dataset has
-        the fingerprint of the array with the same values. Computed once, when first asked for.
+        the fingerprint of the array with the same values. Computed once, when first needed.
         """
         return task_digest(iter_blocks(self._root.inputs, self.rows), self.encoded)
 
     @property
     def row_fingerprints(self) -> NDArray[np.str_]:
-        """The sha256 of each input row, labels left out (n_samples,)."""
+        """The sha256 of each input, without its label (n_samples,)."""
         return self._root.row_digests(self.rows)
 
     def overlap(self, other: "Task") -> Rows:
-        """Return the rows of this task whose inputs also occur in `other`.
+        """Return the examples of this task whose inputs also occur in `other`.
 
         Parameters
         ----------
         other : Task
-            Any task, for example a test task that should share nothing.
+            Any task, for example a test task that should share no example.
 
         Returns
         -------
@@ -483,7 +487,7 @@ class Task:
 
 
 def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
-    """Return the group number of each row, or None where no groups are given.
+    """Return the group number of each example, or None if no groups are given.
 
     >>> group_codes(["b", "a", "b"], 3).tolist()
     [1, 0, 1]
@@ -493,5 +497,5 @@ def group_codes(groups: Any, n_samples: int) -> NDArray[np.intp] | None:
     values = check_groups(groups, n_samples)
     codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.intp)
     if len(np.unique(codes)) < 2:
-        raise ModtoolsError("groups must hold at least two groups; all rows are in one.")
+        raise ModtoolsError("groups must hold at least two groups; all examples are in one.")
     return codes

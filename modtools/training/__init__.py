@@ -1,4 +1,4 @@
-"""Modules made with proxy objectives, one after the other or at once, and their baseline."""
+"""Modular training with proxy objectives, and the end-to-end baseline."""
 
 from modtools.training import networks
 from modtools.training._batches import Augmentation

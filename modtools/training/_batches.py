@@ -1,4 +1,4 @@
-"""Where the batches of a phase come from: a task, augmented, or what frozen modules make of it."""
+"""Sources of batches: a task with augmentation, or the outputs of frozen modules."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ _LEAST_STD: Final = 1e-3  # images of one colour
 class Augmentation:
     """Move each image by a few pixels and mirror it, at random.
 
-    It reads preprocessed images. What a shift uncovers is filled with the background: the least
-    value of each channel in the batch, which is black in photographs and drawings alike, however
-    they were normalised. The memory format of the batch is kept.
+    It reads preprocessed images. Uncovered pixels are filled with the background: the smallest
+    value of each channel in the batch, which is black, however the images were normalised.
+    The memory format of the batch is kept.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Augmentation:
         images : Tensor of shape (n_samples, n_channels, height, width)
             Preprocessed images; they are not changed.
         generator : torch.Generator
-            The only source of chance. One on the CPU gives the same draws for every device.
+            The only source of randomness. One on the CPU gives the same numbers for every device.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class Augmentation:
         moved = pixels.index_select(0, self._sources(images, generator))
         n, channels, height, width = images.shape
         moved = moved.view(n, height, width, channels).permute(0, 3, 1, 2)
-        # One channel fits both formats; convolutions choose by the strides, so these are kept too.
+        # One channel fits both formats; convolutions decide by the strides, so these are kept too.
         return moved if moved.stride() == images.stride() else torch.empty_like(images).copy_(moved)
 
     def _check(self, images: Tensor) -> None:
@@ -116,7 +116,7 @@ class Augmentation:
         return padded
 
     def _sources(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return for each pixel of the result which pixel of the padded images it shows."""
+        """Return for each pixel of the result the index of its source in the padded images."""
         n, _, height, width = images.shape
         drawn_on, device, border = generator.device, images.device, 2 * self.shift
         starts = torch.randint(border + 1, (2, n, 1), generator=generator, device=drawn_on)
@@ -132,14 +132,14 @@ class Augmentation:
 
 
 class Batch(NamedTuple):
-    """One batch: what the network reads, and what the module in training reads."""
+    """One batch: the inputs of the network, and those of the module that is trained."""
 
     inputs: Tensor
     features: Tensor
 
 
 class Source(Protocol):
-    """Gives the batch of some examples; the generator decides the augmentation."""
+    """Returns batches of examples; the generator decides the augmentation."""
 
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
         """Return the examples in the order given; without a generator none is augmented."""
@@ -175,7 +175,7 @@ class TaskSource:
 
 
 class FrozenSource:
-    """What a frozen prefix makes of another source, batch by batch, without a graph."""
+    """The outputs of a frozen prefix on another source, batch by batch, without gradient."""
 
     def __init__(self, source: Source, prefix: nn.Module) -> None:
         self._source, self._prefix = source, prefix
@@ -184,25 +184,25 @@ class FrozenSource:
         """Return the inputs, and the prefix's output for them as features."""
         inputs, features = self._source.batch(rows, generator)
         if any(module.training for module in self._prefix.modules()):
-            self._prefix.eval()  # a callback may have had the whole network be in training mode
+            self._prefix.eval()  # a callback may have put the whole network in training mode
         with torch.no_grad():
             return Batch(inputs, self._prefix(features).float())
 
 
 class CachedSource:
-    """The features of all examples, computed once; the inputs of the network are not kept."""
+    """The features of all examples, computed once; the inputs of the network are not stored."""
 
     def __init__(self, features: Tensor) -> None:
         self._features = features
 
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
-        """Return the kept features of these examples."""
+        """Return the stored features of these examples."""
         features = self._features[torch.as_tensor(rows, device=self._features.device)]
         return Batch(features, features)
 
     @classmethod
     def of(cls, source: Source, n_rows: int) -> "CachedSource | None":
-        """Return a cache of a source, or None where it would take more than 1 GiB."""
+        """Return a cache of a source, or None if it would take more than 1 GiB."""
         blocks: list[Tensor] = []
         for rows in iter_rows(n_rows):
             blocks.append(source.batch(rows).features)
@@ -222,7 +222,7 @@ def iter_rows(n_rows: int) -> Iterator[NDArray[Any]]:
 
 
 def derive_seed(seed: int, *place: int) -> int:
-    """Return a seed for one place of a run, so that a resumed run draws what it would have drawn.
+    """Return a seed for one step of a run, so that a resumed run draws the same numbers.
 
     >>> derive_seed(0, 1, 2) == derive_seed(0, 1, 2), derive_seed(0, 1, 2) == derive_seed(0, 2, 1)
     (True, False)
@@ -231,7 +231,7 @@ def derive_seed(seed: int, *place: int) -> int:
 
 
 def rows_of_step(order: NDArray[Any], step: int, batch_size: int) -> NDArray[Any]:
-    """Return the examples of a step within an epoch; those that fill no batch wait for another.
+    """Return the examples of a step within an epoch; an incomplete last batch is left out.
 
     >>> rows_of_step(np.arange(10), 1, 4)
     array([4, 5, 6, 7])
@@ -240,7 +240,7 @@ def rows_of_step(order: NDArray[Any], step: int, batch_size: int) -> NDArray[Any
 
 
 def default_preprocess(task: Task) -> ImagePreprocess | None:
-    """Return how a task's inputs are prepared when the caller does not say.
+    """Return the default preprocessing of the inputs of a task.
 
     Images (uint8 with 3 or 4 axes) are scaled and normalised by the mean and the standard
     deviation of their pixels; other arrays are used as they are.

@@ -1,4 +1,4 @@
-"""What is called while a network trains: callbacks of the user, and those that training adds."""
+"""Callbacks of training: the interface for users, and those that training adds."""
 
 import io
 import math
@@ -28,9 +28,9 @@ _NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": mat
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Where a training stands when a callback is called; it is read, not written.
+    """The state of a training when a callback is called; read-only.
 
-    Numbers are those of that moment and stay; `network` and `optimizers` are the living objects.
+    Numbers are those of that moment; `network` and `optimizers` are the objects in training.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class TrainingState:
         Which phase is trained, from 0, and how many there are. A phase trains one module, or with
         ``schedule="simultaneous"`` all hidden modules at the same time.
     step : int
-        Training steps of this phase that are done.
+        Number of finished training steps of this phase.
     epoch : float
         The same in epochs; the last epoch of a phase may be cut short.
     progress : float
-        Share of this phase that was done when its last step began, of its epochs or its time.
+        Fraction of this phase that was finished when its last step began, of its epochs or time.
     losses : dict of str to float
         Loss of each module that is trained: of the last batch, in `Callback.on_epoch_end` and
         `Callback.on_train_end` the mean of the last epoch.
@@ -56,7 +56,7 @@ class TrainingState:
     optimizers : dict of str to torch.optim.Optimizer
         The optimizer of each module that is trained.
     is_finished : bool
-        In `Callback.on_train_end`, whether the phase came to its end; an error or Ctrl-C may have
+        In `Callback.on_train_end`, whether the phase was completed; otherwise an error or Ctrl-C
         ended it.
     """
 
@@ -79,19 +79,19 @@ class TrainingState:
         return tuple(self.optimizers)
 
     def stop(self) -> None:
-        """Ask that this phase ends after this step; the next one, if any, is trained."""
+        """End this phase after this step; the next one, if any, is trained."""
         self._stop()
 
 
 class Callback:
-    """What `train_modular` and `train_end_to_end` call; a subclass overrides what it needs.
+    """Base class of callbacks of `train_modular` and `train_end_to_end`; override what you need.
 
     Each phase of a training begins with `on_train_begin` and ends with `on_train_end`: there are
     several in modular training, one end to end. A run that resumes from a checkpoint begins the
     phase in which it stopped again, with a `TrainingState.step` above 0; phases that were done are
-    not called again. Callbacks that change what is trained must be functions of the state that they
-    are given, or keep in `state_dict` what they resume from: then a resumed run comes to the same
-    result as one that was not stopped.
+    not called again. Callbacks that change the training must depend only on the state that they are
+    given, or return in `state_dict` what they resume from: then a resumed run has the same result
+    as one that was not stopped.
 
     The recipe's learning-rate curve sets the rate before every step. A scheduler of your own needs
     ``Recipe(curve="constant")``, which sets it once, when a phase begins.
@@ -116,13 +116,13 @@ class Callback:
     def on_train_begin(self, state: TrainingState) -> None:
         """Act before the first step of a phase, and before a stopped phase is resumed.
 
-        In a phase that is resumed, weights are restored already; the state of optimizers, and what
-        `state_dict` kept, are restored after this.
+        In a phase that is resumed, weights are restored already; the states of optimizers and
+        callbacks are restored after this.
 
         Parameters
         ----------
         state : TrainingState
-            Where the training stands.
+            The state of the training.
         """
 
     def on_batch_end(self, state: TrainingState) -> None:
@@ -131,7 +131,7 @@ class Callback:
         Parameters
         ----------
         state : TrainingState
-            Where the training stands.
+            The state of the training.
         """
 
     def on_epoch_end(self, state: TrainingState) -> None:
@@ -140,7 +140,7 @@ class Callback:
         Parameters
         ----------
         state : TrainingState
-            Where the training stands.
+            The state of the training.
         """
 
     def on_train_end(self, state: TrainingState) -> None:
@@ -149,31 +149,31 @@ class Callback:
         Parameters
         ----------
         state : TrainingState
-            Where the training stands; a finished phase has its final weights.
+            The state of the training; a completed phase has its final weights.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of this callback.
+        """Return the state of this callback for a checkpoint.
 
         Returns
         -------
         dict
-            Of numbers, text, tensors, and lists and dicts of these; empty by default.
+            Numbers, text, tensors, and lists and dicts of these; empty by default.
         """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, in a run that resumes from a checkpoint.
+        """Restore the state that `state_dict` returned, in a run that resumes from a checkpoint.
 
         Parameters
         ----------
         state : dict
-            What `state_dict` returned.
+            The state that `state_dict` returned.
         """
 
 
 class History(Callback):
-    """Adds a line for each module to a list after every epoch.
+    """Appends a row for each module to a list after every epoch.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class History(Callback):
         self._lines, self._seconds = lines, seconds
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        """Add what is known of the epoch."""
+        """Append the rows of the epoch."""
         for module, loss in state.losses.items():
             self._lines.append(
                 {
@@ -203,7 +203,7 @@ class History(Callback):
 
 
 class EarlyStopping(Callback):
-    """Ends a phase after some epochs without a better validation loss; the best weights stay.
+    """Ends a phase after some epochs without a better validation loss; restores the best weights.
 
     Parameters
     ----------
@@ -217,11 +217,11 @@ class EarlyStopping(Callback):
         self._weights: dict[str, Tensor] = {}
 
     def on_train_begin(self, state: TrainingState) -> None:
-        """Forget an earlier phase."""
+        """Reset the state of an earlier phase."""
         self._best, self._n_worse, self._weights = math.inf, 0, {}
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        """Keep the weights if they are better, else count."""
+        """Store the weights if they are better, else count."""
         value = sum(measured["validation_loss"] for measured in state.validation.values())
         if value < self._best:
             self._best, self._n_worse = value, 0
@@ -232,49 +232,49 @@ class EarlyStopping(Callback):
             state.stop()
 
     def on_train_end(self, state: TrainingState) -> None:
-        """Go back to the best weights; after an error or Ctrl-C leave the network as it is."""
+        """Restore the best weights; after an error or Ctrl-C leave the network as it is."""
         if state.is_finished and self._weights:
             state.network.load_state_dict(self._weights)
         self._weights = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the least loss, the epochs since, and the weights."""
+        """Return the smallest loss, the number of epochs since, and the weights."""
         return {"best": self._best, "n_worse": self._n_worse, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take these over."""
+        """Restore these."""
         self._best, self._n_worse = state["best"], state["n_worse"]
         self._weights = state["weights"]
 
 
 class ProgressBar(Callback):
-    """Shows a bar with the share of a phase that is done, and the loss."""
+    """Shows a progress bar of a phase, with the loss."""
 
     def __init__(self) -> None:
         self._shown = ExitStack()
         self._show: Callable[[float, str], None]
 
     def on_train_begin(self, state: TrainingState) -> None:
-        """Begin a bar."""
+        """Show the bar."""
         self._show = self._shown.enter_context(meter(f"training {', '.join(state.modules)}"))
 
     def on_batch_end(self, state: TrainingState) -> None:
-        """Move it."""
+        """Update it."""
         self._show(state.progress, f"loss {sum(state.losses.values()):.4g}")
 
     def on_train_end(self, state: TrainingState) -> None:
-        """Take it away."""
+        """Remove it."""
         self._shown.close()
 
 
 def check_kept_state(callback: Callback) -> None:
-    """Raise where a checkpoint with the state of a callback could not be read again."""
+    """Raise if a checkpoint with the state of a callback could not be read again."""
     state, content = callback.state_dict(), io.BytesIO()
     try:
         torch.save(state, content)
         content.seek(0)
         torch.load(content, weights_only=True)
-    except Exception as error:  # whatever the pickling of a foreign object raises
+    except Exception as error:  # pickling a foreign object may raise anything
         raise ModtoolsError(
             f"state_dict() of the callback {type(callback).__name__} must return a dict of "
             "numbers, text, tensors, and lists and dicts of these, which a checkpoint can keep; "

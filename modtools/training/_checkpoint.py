@@ -1,4 +1,4 @@
-"""How a run stops and resumes: signals wait for the end of a step, the state is on disk."""
+"""Stop and resume a run: checkpoints, and signals that wait for the end of a step."""
 
 import io
 import os
@@ -38,7 +38,7 @@ _PARTS: Final = {
 
 
 def write_checkpoint(path: Path, settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Replace the checkpoint at `path`; on failure the one that was there stays."""
+    """Replace the checkpoint at `path` atomically; on failure the old one stays."""
     content = io.BytesIO()
     torch.save({"settings": dict(settings), "state": dict(state)}, content)
     try:
@@ -46,14 +46,14 @@ def write_checkpoint(path: Path, settings: Mapping[str, Any], state: Mapping[str
     except OSError as error:
         raise ModtoolsError(
             f"the checkpoint {path} could not be written: {error.strerror or error}. An earlier "
-            "one, if any, is whole; make room and give the same settings to go on from it."
+            "one, if any, is intact; free some space and use the same settings to resume from it."
         ) from error
 
 
 def read_checkpoint(
     path: Path, settings: Mapping[str, Any], device: torch.device
 ) -> dict[str, Any] | None:
-    """Return the state of a run with these settings, or None where no checkpoint is.
+    """Return the state of a run with these settings, or None if there is no checkpoint.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def read_checkpoint(
     except Exception as error:
         cause = str(error).rstrip(".") if isinstance(error, ModtoolsError) else type(error).__name__
         raise ModtoolsError(
-            f"{path} is not a whole checkpoint of a training run ({cause}). Give another file, or "
-            "remove this one."
+            f"{path} is not a complete checkpoint of a training run ({cause}). Give another file, "
+            "or remove this one."
         ) from error
     differences = _differences(kept, settings)
     if differences:
@@ -82,20 +82,20 @@ def read_checkpoint(
 
 
 def check_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Raise where a part is missing or of another type; what they hold is for the run to judge."""
+    """Raise if a part is missing or of another type; the run checks their content."""
     wrong = [name for name, kind in _PARTS.items() if not isinstance(state.get(name, ...), kind)]
     if not wrong and state["phase"] < 0:
         wrong = ["phase"]
     if wrong:
         raise ModtoolsError(
-            f"{path} is not a whole checkpoint of a training run: it lacks or mistypes "
+            f"{path} is not a complete checkpoint of a training run: it lacks or mistypes "
             f"{', '.join(wrong)}. Give another file, or remove this one."
         )
 
 
 @contextmanager
 def only_if_it_fits() -> Iterator[None]:
-    """Say of whatever a state of another run raises that it is of another run."""
+    """Turn errors of a state that belongs to another run into one message."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -106,21 +106,18 @@ def only_if_it_fits() -> Iterator[None]:
 
 
 def check_checkpoint_place(path: str | os.PathLike[str]) -> Path:
-    """Return the path if a checkpoint can be written there and read again, else raise.
-
-    That is better known now than in the middle of a run.
-    """
+    """Return the path if a checkpoint can be written there and read again, else raise."""
     place = at_home(path, name="checkpoint")
     if os.path.exists(place) and not place.is_file():
         raise ModtoolsError(
-            f"{place} is not a whole checkpoint of a training run (it is no file). Give another "
-            "file, or none."
+            f"{place} is not a complete checkpoint of a training run (it is not a file). Give "
+            "another file, or none."
         )
     return check_file(place, what="the checkpoint ")
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Remove the checkpoint of a run that ended; a link to it stays."""
+    """Remove the checkpoint of a finished run; a link to it stays."""
     try:
         target_of(path).unlink(missing_ok=True)
     except OSError as error:
@@ -128,7 +125,7 @@ def remove_checkpoint(path: str | os.PathLike[str]) -> None:
 
 
 def _differences(kept: Any, given: Any, name: str = "") -> list[str]:
-    """Return what differs between two nested settings, as "name: kept there, given here"."""
+    """Return the differences of two nested settings, as texts."""
     if isinstance(kept, Mapping) and isinstance(given, Mapping):
         names = sorted({*kept, *given})
         parts = [_differences(kept.get(n), given.get(n), f"{name}.{n}".lstrip(".")) for n in names]
@@ -138,15 +135,15 @@ def _differences(kept: Any, given: Any, name: str = "") -> list[str]:
 
 
 class Interrupt:
-    """While this block runs, the first Ctrl-C asks for a stop, the second one stops at once.
+    """Context in which the first Ctrl-C stops after the current step, the second one at once.
 
-    Within the command ``modtools`` other signals that ask it to end do the same. Outside the main
-    thread, where signals cannot be caught, nothing changes, nor where Ctrl-C is ignored.
+    Within the command ``modtools`` other termination signals do the same. Nothing changes outside
+    the main thread, where signals cannot be caught, nor where Ctrl-C is ignored.
 
     Parameters
     ----------
     advice : str
-        How to go on later: the text of the `KeyboardInterrupt`.
+        How to resume: the message of the `KeyboardInterrupt`.
     """
 
     def __init__(self, advice: str) -> None:
@@ -164,7 +161,7 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is None:
-            self.raise_if_asked()  # a stop in the last moment
+            self.raise_if_asked()  # a stop after the last step
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         stop = self._before[number]
@@ -177,7 +174,7 @@ class Interrupt:
         self.asked = True
 
     def raise_if_asked(self) -> None:
-        """Stop here if a stop was asked for."""
+        """Stop here if Ctrl-C was pressed."""
         if self.asked:
             self._raise()
 

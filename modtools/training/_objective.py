@@ -1,4 +1,4 @@
-"""What modules in training minimise, and how well they do on held-out examples."""
+"""Losses that modules minimise, and their measurement on held-out examples."""
 
 import copy
 from abc import abstractmethod
@@ -34,20 +34,20 @@ __all__ = [
 
 ProxyChoice: TypeAlias = str | Proxy | Callable[[Tensor, Tensor], Tensor]
 
-_PROJECTED = 128  # features that a projection makes of maps
-_SIDE = 2  # places in height and width that it keeps
+_PROJECTED = 128  # features of a projected map
+_SIDE = 2  # its largest height and width
 _N_REFERENCES: Final = 2000
 
 
 class Objective(nn.Module):
-    """A loss on what a module returns; its own parameters are discarded after training."""
+    """A loss on the outputs of a module; its own parameters are discarded after training."""
 
     uses_inputs: bool = False
 
     @property
     @abstractmethod
     def required_labels(self) -> str:
-        """The least it must know: "none", "pairs" or "classes"."""
+        """The labels that it needs: "none", "pairs" or "classes"."""
 
     @abstractmethod
     def forward(
@@ -58,11 +58,11 @@ class Objective(nn.Module):
         Parameters
         ----------
         outputs : Tensor of shape (n_samples, ...)
-            What the module returned.
+            Outputs of the module.
         labels : Tensor of shape (n_samples,), or Pairs
             Class codes, or the pairs of examples that are known.
         inputs : Tensor of shape (n_samples, ...), optional
-            What the network was given; read by proxies with `uses_inputs`.
+            Inputs of the network; used by proxies with `uses_inputs`.
         """
 
 
@@ -86,13 +86,13 @@ class CrossEntropy(Objective):
     ) -> Tensor:
         """Return the mean loss of logits (n_samples, n_classes), in at least float32."""
         if isinstance(labels, Pairs):
-            raise ModtoolsError("cross-entropy needs the class of each row; got Pairs.")
+            raise ModtoolsError("cross-entropy needs the class of each example; got Pairs.")
         logits = outputs if outputs.element_size() >= 4 else outputs.float()
         return functional.cross_entropy(logits, labels.to(outputs.device))
 
 
 class ProxyObjective(Objective):
-    """A proxy, behind a projection where the module returns what the proxy cannot read."""
+    """A proxy, after a projection if it cannot read the outputs of the module directly."""
 
     def __init__(self, proxy: Proxy, projection: nn.Module) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class ProxyObjective(Objective):
 
     @property
     def required_labels(self) -> str:
-        """What the proxy must know."""
+        """The labels that the proxy needs."""
         return self.proxy.required_labels
 
     def forward(
@@ -124,15 +124,17 @@ class _FunctionProxy(Proxy):
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.function = function  # one that is a torch module is trained, moved and kept with this
+        self.function = function  # a torch module is trained, moved and saved with this one
 
     def forward(self, features: Tensor, labels: Tensor | Pairs) -> Tensor:
-        """Return what the function returns, a scalar."""
+        """Return the loss of the function, a scalar."""
         if isinstance(labels, Pairs):
-            raise ModtoolsError(f"{name_of(self.function)} needs the class of each row; got Pairs.")
+            raise ModtoolsError(
+                f"{name_of(self.function)} needs the class of each example; got Pairs."
+            )
         try:
             loss = self.function(features, labels.to(features.device))
-        except Exception as error:  # whatever a function of the user raises
+        except Exception as error:  # a user function may raise anything
             raise ModtoolsError(
                 f"the proxy {name_of(self.function)} failed on features {tuple(features.shape)} "
                 f"and labels {tuple(labels.shape)}: {type(error).__name__}: {one_line(error)}."
@@ -151,12 +153,12 @@ class _FunctionProxy(Proxy):
         return loss
 
     def optimum(self, labels: Any) -> float:
-        """Return no bound: nothing is known of the function."""
+        """Return minus infinity: there is no known bound."""
         return -float("inf")
 
 
 def name_of(proxy: ProxyChoice) -> str:
-    """Return how settings name a proxy: with its own settings, where it shows them.
+    """Return the name of a proxy in settings, with its own settings if it shows them.
 
     >>> name_of("supcon"), name_of(functional.mse_loss), name_of(PROXIES["supcon"]())
     ('supcon', 'mse_loss', "SupCon(feature_map='unit', temperature=0.1)")
@@ -175,9 +177,9 @@ def name_of(proxy: ProxyChoice) -> str:
 def make_objective(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -> ProxyObjective:
     """Return the objective that trains a module with a proxy.
 
-    Rows pass to the proxy unchanged. Maps do so where the proxy has a head for them (predsim,
-    local_classifier); for every other proxy they pass a projection: average pooling to at most 2x2
-    places, a linear layer to 128 features, batch norm.
+    Feature vectors go to the proxy unchanged, and so do feature maps if the proxy has a head for
+    them (predsim, local_classifier); for every other proxy maps go through a projection: average
+    pooling to at most 2x2 positions, a linear layer to 128 features, batch norm.
 
     Parameters
     ----------
@@ -200,7 +202,7 @@ def make_objective(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -
     """
     if len(shape) not in (1, 3):
         raise ModtoolsError(
-            "a proxy reads rows (n_features,) or maps (channels, height, width) of each example; "
+            "a proxy reads vectors (n_features,) or maps (channels, height, width) per example; "
             f"the module returns {tuple(shape)}. Cut elsewhere, or end the module with a layer "
             "that pools or flattens."
         )
@@ -229,7 +231,7 @@ def _make_proxy(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -> P
         what = "of shape and n_classes" if arguments else "without arguments"
         raise ModtoolsError(
             f'proxy "{proxy}" cannot be made {what}: {one_line(error)}. A class with a head for '
-            "features of one shape declares needs_shape = True; of others give an object."
+            "features of one shape declares needs_shape = True; give an object of any other class."
         ) from error
 
 
@@ -258,14 +260,14 @@ class Learner:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def parts(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps beside the network's weights."""
+        """Return the state for a checkpoint, other than the network's weights."""
         return {
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def restore(self, parts: dict[str, Any]) -> None:
-        """Take over what `parts` returned."""
+        """Restore the state that `parts` returned."""
         self.objective.load_state_dict(parts["objective"])
         self.optimizer.load_state_dict(parts["optimizer"])
 
@@ -274,25 +276,25 @@ class HeldOut:
     """Measures the learners of a phase on a validation task.
 
     The accuracy of an output module is its own; that of a hidden module is the accuracy of class
-    means on its features (averaged over places), found on at most 2000 training examples.
+    means on its features (averaged over positions), fitted on at most 2000 training examples.
 
     Parameters
     ----------
     task : Task
         The validation task.
     source : Source
-        What the first learner reads of its examples.
+        Inputs of the first learner for its examples.
     training : Task
-        The task in training.
+        The training task.
     training_source : Source
-        What the first learner reads of that task's examples.
+        Inputs of the first learner for its examples.
     """
 
     def __init__(
         self, task: Task, source: Source, *, training: Task, training_source: Source
     ) -> None:
         self._source, self._training_source = source, training_source
-        # Shuffled: blocks sorted by class would give kernel proxies no pair to compare.
+        # Shuffled: blocks sorted by class would contain no pairs of different classes.
         self._rows = np.random.default_rng(0).permutation(len(task))
         self._codes = codes_of(task, training.classes)[self._rows]
         n_rows = len(training)
@@ -323,7 +325,7 @@ class HeldOut:
 
 
 def codes_of(task: Task, classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the position of each label of a task in `classes`; a label not among them raises."""
+    """Return the position of each label of a task in `classes`; an unknown label raises."""
     codes = encode_labels(task.labels, kind="classification", classes=list(classes)).codes
     assert codes is not None  # classification always has codes
     return codes
@@ -333,7 +335,7 @@ def codes_of(task: Task, classes: NDArray[Any]) -> NDArray[np.intp]:
 def _outputs_of(
     learners: list[Learner], source: Source, rows: NDArray[Any], codes: NDArray[np.intp]
 ) -> tuple[list[float], list[NDArray[Any]]]:
-    """Return each learner's summed loss and its outputs, one row an example."""
+    """Return each learner's summed loss and its outputs, one row per example."""
     sums = [0.0] * len(learners)
     outputs: list[list[NDArray[Any]]] = [[] for _ in learners]
     for block in iter_rows(len(rows)):

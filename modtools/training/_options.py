@@ -1,4 +1,4 @@
-"""What both ways of training are asked for: limits, recipe, precision."""
+"""Options of modular and end-to-end training: limits, recipe, precision."""
 
 import inspect
 import math
@@ -34,38 +34,37 @@ __all__ = [
 
 Trains = TypeVar("Trains", bound=Callable[..., Any])
 
-_START: Final = 1 / 25  # of the peak, as in torch's OneCycleLR: the first step is not wasted
+_START: Final = 1 / 25  # of the peak, as in torch's OneCycleLR
 _EPOCHS = 10
 _CHOICES: Final = ("float32", "bfloat16", "auto")
 _ROUNDS: Final = 4
-_LONG_ENOUGH: Final = 3.0  # seconds; steps this slow are compared by one of each
-_WORTHWHILE: Final = 0.9  # bfloat16 costs digits, so it must save a tenth of the time
+_LONG_ENOUGH: Final = 3.0  # seconds; slower steps are timed once each
+_WORTHWHILE: Final = 0.9  # bfloat16 is less precise, so it must save a tenth of the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The settings that every learner of a training run shares.
 
-    The optimiser is AdamW. The learning rate follows the share of the epochs, or of the time, that
-    has passed, so that runs of any length end at rate zero.
+    The optimiser is AdamW. The learning rate depends on the fraction of the epochs, or of the time,
+    that has passed, so that runs of any length end at rate zero.
 
     Parameters
     ----------
     batch_size : int, default=128
-        Examples of a step.
+        Examples per training step.
     learning_rate : float, default=3e-3
-        The peak of the curve.
+        Peak learning rate.
     weight_decay : float, default=0.05
-        Decoupled decay of matrices and kernels; biases and norms are left alone.
+        Decoupled weight decay of matrices and kernels; none for biases and norms.
     betas : tuple of float, default=(0.9, 0.98)
-        Memory of AdamW for the gradient and for its square.
+        Decay rates of the moment estimates of AdamW.
     curve : {"onecycle", "constant"}, default="onecycle"
-        Linear warm-up from a 25th of the peak and half a cosine down to zero, or the peak
-        throughout.
+        Linear warm-up from 1/25 of the peak and cosine decay to zero, or the peak throughout.
     warmup : float, default=0.2
-        Share of the run that the warm-up of ``"onecycle"`` takes.
+        Fraction of the run that is the warm-up of ``"onecycle"``.
     augmentation : Augmentation, optional
-        What happens to each batch of images; by default nothing.
+        Augmentation of each batch of images; none by default.
 
     Examples
     --------
@@ -101,12 +100,12 @@ class Recipe:
             object.__setattr__(self, name, value)
 
     def learning_rate_at(self, progress: float) -> float:
-        """Return the learning rate after a share of the run.
+        """Return the learning rate after a fraction of the run.
 
         Parameters
         ----------
         progress : float
-            Share of the run that has passed; what lies outside [0, 1] counts as its nearer end.
+            Fraction of the run that has passed; values are clipped to [0, 1].
 
         Returns
         -------
@@ -127,12 +126,12 @@ class Recipe:
         Parameters
         ----------
         parameters : iterable of Tensor
-            What is trained; only tensors of more than one axis are decayed.
+            Parameters to train; only tensors with more than one axis are decayed.
 
         Returns
         -------
         AdamW
-            One group with weight decay, then one without; a group that would be empty is left out.
+            One group with weight decay, then one without; an empty group is left out.
         """
         weights: list[Tensor] = []
         others: list[Tensor] = []
@@ -148,7 +147,7 @@ class Recipe:
         return AdamW(filled, lr=self.learning_rate, betas=self.betas)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON: what is written and read back is equal to it.
+        """Return the settings as plain JSON, equal after writing and reading.
 
         Returns
         -------
@@ -184,7 +183,7 @@ class GivenOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The same, each with its default, checked here once; `train_modular` documents them."""
+    """The same with defaults, checked once; `train_modular` documents them."""
 
     epochs: int | None = None
     max_seconds: float | None = None
@@ -237,7 +236,7 @@ class Options:
 
 
 def takes_options(function: Trains) -> Trains:
-    """Have the signature of a function that takes the options as ``**options`` name them.
+    """Replace ``**options`` in the signature of a function by the options themselves.
 
     >>> @takes_options
     ... def train(network, **options): ...
@@ -260,14 +259,14 @@ def check_task(task: Any) -> Task:
         )
     if task.kind != "classification":
         raise ModtoolsError(
-            f"training needs one class label a row; the labels of task {task.name} are of kind "
-            f"{task.kind}."
+            f"training needs one class label per example; the labels of task {task.name} are of "
+            f"kind {task.kind}."
         )
     present = int((task.encoded.counts() > 0).sum())
     if present < 2:
         raise ModtoolsError(
-            f"task {task.name} has rows of {present} class, and nothing can be told apart in it: "
-            "proxy objectives need pairs of different classes. Give rows of at least 2 classes."
+            f"task {task.name} has examples of {present} class only: "
+            "proxy objectives need pairs of different classes. Give examples of at least 2 classes."
         )
     return task
 
@@ -284,7 +283,7 @@ def as_network(network: Any) -> nn.Module:
 
 
 def check_precision(precision: str) -> str:
-    """Return a known precision; ``"auto"`` stands for the one that `measured_precision` finds.
+    """Return a known precision; ``"auto"`` is the one that `measured_precision` returns.
 
     >>> check_precision("float16")
     Traceback (most recent call last):
@@ -296,7 +295,7 @@ def check_precision(precision: str) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context for a forward pass; parameters and optimiser states stay float32.
 
-    In float32 it switches off an autocast that surrounds it, so that numbers can be compared.
+    In float32 it switches off a surrounding autocast, so that numbers can be compared.
 
     >>> with autocast(torch.device("cpu"), "bfloat16"):
     ...     torch.nn.Linear(2, 3)(torch.ones(1, 2)).dtype
@@ -309,14 +308,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def measured_precision(step: Callable[[str], None]) -> str:
     """Return the precision in which a step is faster; float32 unless bfloat16 saves a tenth.
 
-    Each is timed a few times in turn and judged by its best, so that neither the first call, which
-    also prepares, nor a busy moment decides.
+    Each is timed a few times in turn and judged by its best time, so that neither the slow first
+    call nor a busy moment decides.
 
     Parameters
     ----------
     step : callable
-        Called with ``"float32"`` or ``"bfloat16"``: one forward and backward pass that leaves no
-        trace in what is trained.
+        Called with ``"float32"`` or ``"bfloat16"``: one forward and backward pass that does not
+        change the parameters.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What training gives back: the network, its modules, the history, and the way into a zoo."""
+"""The result of training: the network, its modules and the history; saving to a zoo."""
 
 import os
 import re
@@ -31,7 +31,7 @@ __all__ = ["TrainingResult", "describe"]
 def describe(
     trainer: Trainer, *, method: str, proxy: Sequence[str], at: Sequence[str]
 ) -> dict[str, Any]:
-    """Return all that decides what a run gives, as plain JSON."""
+    """Return all settings that determine the result of a run, as plain JSON."""
     options, task = trainer.options, trainer.task
     settings = {
         "method": method,
@@ -58,7 +58,7 @@ def describe(
 
 
 def _described(preprocess: Any) -> str | None:
-    """Return settings where they show, else a name, that another process finds again."""
+    """Return a text of the preprocessing that is the same in every process."""
     if preprocess is None:
         return None
     name = getattr(preprocess, "__qualname__", type(preprocess).__qualname__)
@@ -66,7 +66,9 @@ def _described(preprocess: Any) -> str | None:
 
 
 class TrainingResult(Result):
-    """A trained network and how it came to be; `train_modular` and `train_end_to_end` return it.
+    """A trained network, its modules and history: the result of training.
+
+    `train_modular` and `train_end_to_end` return it.
 
     Attributes
     ----------
@@ -76,19 +78,19 @@ class TrainingResult(Result):
         The hidden modules: the same network, read after the last block of each. They can be scored
         and ranked as they are.
     history : pandas.DataFrame
-        One row an epoch and module: module, epoch, step, seconds (since the start, of the whole
+        One row per epoch and module: module, epoch, step, seconds (since the start, of the whole
         run), learning_rate, loss, validation_loss, validation_accuracy (fractions; missing without
         `validation=`).
     settings : dict
-        All that decides the result, as plain JSON.
+        All settings that determine the result, as plain JSON.
     seconds : float
-        Wall-clock time of the training, without what came before and after.
+        Wall-clock time of the training itself.
     peak_activation_bytes : int
-        Largest number of bytes that one training step keeps for its backward pass, parameters and
-        buffers left out: the same on every device.
+        Largest number of bytes that one training step saves for its backward pass, without
+        parameters and buffers: the same on every device.
     labels_needed : {"none", "pairs", "classes"}
-        What hidden modules had to know. All pairs of a data set determine its classes up to their
-        names, so all pairs and one label a class are full label information.
+        Labels that the hidden modules need. All pairs of a data set determine its classes up to
+        their names, so all pairs and one label per class are full label information.
     versions : dict
         Versions of modtools, torch, scikit-learn, numpy and Python.
     """
@@ -134,12 +136,12 @@ class TrainingResult(Result):
         )
 
     def predict(self, task: Task) -> NDArray[Any]:
-        """Return the predicted label value of every row of a task.
+        """Return the predicted label value of every example of a task.
 
         Parameters
         ----------
         task : Task
-            Rows like those of the training task; its labels are not read.
+            Examples like those of the training task; its labels are not read.
 
         Returns
         -------
@@ -149,12 +151,12 @@ class TrainingResult(Result):
         return self._task.classes[self._predicted_codes(task)]
 
     def accuracy(self, task: Task) -> float:
-        """Return the share of rows whose label the network predicts.
+        """Return the fraction of examples whose label the network predicts.
 
         Parameters
         ----------
         task : Task
-            Rows with labels of the training task.
+            Examples with labels of the training task.
 
         Returns
         -------
@@ -199,9 +201,9 @@ class TrainingResult(Result):
         description: str = "",
         overwrite: bool = False,
     ) -> Path:
-        """Write the network with all its hidden modules as layers into a zoo.
+        """Save the network to a zoo, with all its hidden modules as layers.
 
-        The card keeps source task and classes, proxies, schedule, seed, labels needed, recipe and,
+        The card states source task and classes, proxies, schedule, seed, labels needed, recipe and,
         with `test`, the accuracy.
 
         Parameters
@@ -211,7 +213,7 @@ class TrainingResult(Result):
         name : str, optional
             Name of the module; by default made of the network and the proxies.
         test : Task, optional
-            Held-out rows of the source task, whose accuracy goes into the card.
+            Held-out examples of the source task; their accuracy is stated in the card.
         build : tuple of (str, dict), optional
             How the network is rebuilt, ``("package:Class", arguments)``; reference networks know.
         description : str, default=""
@@ -227,7 +229,7 @@ class TrainingResult(Result):
         Raises
         ------
         ModtoolsError
-            `build` is missing, or the preprocessing cannot be kept.
+            `build` is missing, or the preprocessing cannot be saved.
         """
         zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
         training = {**self.settings, "labels_needed": self.labels_needed, "seconds": self.seconds}
@@ -244,7 +246,7 @@ class TrainingResult(Result):
         )
 
     def display(self) -> TrainingDisplay:
-        """Return the picture of this run: validation accuracy against seconds.
+        """Return the plot of this run: validation accuracy against seconds.
 
         Returns
         -------
@@ -255,7 +257,7 @@ class TrainingResult(Result):
         runs = runs.assign(method=self.settings["method"] + ": " + runs["module"])
         if runs["accuracy"].isna().all():
             raise ModtoolsError(
-                "there is no accuracy to draw: train with validation=, rows held out from training."
+                "there is no accuracy to draw: train with validation=, a held-out task."
             )
         memory = dict.fromkeys(runs["method"].unique(), self.peak_activation_bytes)
         return TrainingDisplay(runs=runs, memory=memory if len(memory) == 1 else None)
@@ -276,7 +278,7 @@ class TrainingResult(Result):
         return self.display().plot(ax)
 
     def frame(self) -> "pd.DataFrame":
-        """Return the history: one row an epoch and module.
+        """Return the history: one row per epoch and module.
 
         Returns
         -------
@@ -286,7 +288,7 @@ class TrainingResult(Result):
         return self.history.copy()
 
     def title(self) -> str:
-        """Return one line that says what was trained, how, and at what cost.
+        """Return as one line what was trained, how, and at what cost.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Cut a network into modules, by the names of blocks or by the memory that they take."""
+"""Cut a network into modules, by the names of blocks or by their activation memory."""
 
 import copy
 from collections import OrderedDict
@@ -36,9 +36,9 @@ def split(
     network : torch.nn.Sequential or sequence of torch.nn.Module
         Blocks that run one after the other; blocks given as a list are named "0", "1", ...
     at : int or sequence of str
-        Names of the blocks after which to cut; or the number of modules. Then the last block alone
-        is the output module, and the others are cut so that the module that keeps most activations
-        for its backward pass keeps as few as possible.
+        Names of the blocks after which to cut; or the number of modules. Then the output module
+        is the last block, and the others are cut so that the largest activation memory of a
+        hidden module is as small as possible.
     example : Tensor, optional
         A small batch of inputs of the network, on its device; needed to cut into three or more.
 
@@ -59,7 +59,7 @@ def split(
     blocks = _blocks(network)
     names = list(blocks)
     if isinstance(at, Sequence):
-        ends = _named_ends(at, names)
+        ends = _ends_of_names(at, names)
     else:
         ends = _best_ends(
             blocks, check_integer(at, name="at, the number of modules,", minimum=2), example
@@ -95,7 +95,7 @@ def _uncuttable(reason: str) -> ModtoolsError:
     )
 
 
-def _named_ends(at: Sequence[str], names: list[str]) -> list[int]:
+def _ends_of_names(at: Sequence[str], names: list[str]) -> list[int]:
     """Return how many blocks come before each cut."""
     points = [at] if isinstance(at, str) else list(at)
     for point in points:
@@ -113,7 +113,7 @@ def _named_ends(at: Sequence[str], names: list[str]) -> list[int]:
 def _best_ends(
     blocks: Mapping[str, nn.Module], n_modules: int, example: Tensor | None
 ) -> list[int]:
-    """Return the cuts with the least largest saved bytes of a hidden module."""
+    """Return the cuts that minimise the largest activation memory of a hidden module."""
     n_hidden = len(blocks) - 1
     if n_modules > len(blocks):
         raise ModtoolsError(
@@ -143,16 +143,16 @@ def _best_ends(
 
 
 def _saved_bytes(blocks: Mapping[str, nn.Module], example: Tensor) -> list[list[int]]:
-    """Return what blocks `start` to `start + n`, as one module, keep: entry [start][n].
+    """Return the saved bytes of blocks `start` to `start + n` as one module: entry [start][n].
 
-    Not the sum over blocks: what two neighbours both save is kept once.
+    Not the sum over blocks: a tensor that two neighbours save counts once.
     """
-    # On a copy, because batch norms learn from every batch that they see in training.
+    # On a copy, because batch norms update their statistics in training mode.
     trained = copy.deepcopy(nn.ModuleList(blocks.values())).train().requires_grad_()
     devices = [example.device] if example.is_cuda else []
     table: list[list[int]] = []
     inputs = example.detach().clone()  # a view would count the whole data set
-    with torch.random.fork_rng(devices=devices):  # dropout draws
+    with torch.random.fork_rng(devices=devices):  # for dropout
         for start in range(len(trained)):
             row: list[int] = []
             outputs = inputs
@@ -180,7 +180,7 @@ def _run(name: str, block: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _check_separate(modules: Sequence[nn.Module]) -> None:
-    """Raise where two modules own one parameter: the training of one would change the other."""
+    """Raise if two modules share a parameter: training one would change the other."""
     owners: dict[int, int] = {}
     for number, module in enumerate(modules):
         for name, parameter in module.named_parameters():
@@ -194,7 +194,7 @@ class SavedBytes:
     """The storages that autograd has saved so far, each counted once."""
 
     def __init__(self) -> None:
-        # A weak reference keeps no memory, but the identity of a storage from being used again.
+        # A weak reference holds no memory, but prevents that the id of a storage is reused.
         self._sizes: dict[Any, int] = {}
 
     @property
@@ -203,7 +203,7 @@ class SavedBytes:
         return sum(self._sizes.values())
 
     def add(self, tensor: Tensor, *, excluded: bool = False) -> None:
-        """Count the storage of a tensor unless it is known; one that is excluded has no bytes."""
+        """Count the storage of a tensor once; an excluded one counts no bytes."""
         storage = tensor.untyped_storage()
         size = 0 if excluded else storage.nbytes()
         self._sizes.setdefault(_StorageWeakRef(storage), size)
@@ -214,13 +214,13 @@ def count_saved_bytes(exclude: Iterable[Tensor]) -> Iterator[SavedBytes]:
     """Count the bytes that operations in this block save for their backward pass.
 
     This is the activation memory of a training step: the same number on every device. A storage
-    counts once, however many operations save it, and as a whole, also where only a view is saved.
-    The copies of the weights that autocast makes count too.
+    counts once, however many operations save it, and as a whole, even if only a view is saved.
+    The copies of the weights made by autocast count too.
 
     Parameters
     ----------
     exclude : iterable of Tensor
-        Parameters, buffers and data, which are there anyway.
+        Parameters, buffers and data, which are not activations.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def count_saved_bytes(exclude: Iterable[Tensor]) -> Iterator[SavedBytes]:
 
     def pack(tensor: Tensor) -> Tensor:
         saved.add(tensor)
-        return tensor.detach()  # an output that kept its own graph would never be freed
+        return tensor.detach()  # an output that held its own graph would never be freed
 
     def unpack(tensor: Tensor) -> Tensor:
         return tensor

@@ -1,4 +1,4 @@
-"""The ways to train a network: module by module, each from its own objective, or end to end."""
+"""Training of a network: module by module with proxy objectives, or end to end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -50,11 +50,11 @@ def train_modular(
 ) -> TrainingResult:
     """Train a network module by module, with no backward pass between modules.
 
-    The network is cut into hidden modules and an output module. Hidden modules learn from a proxy
-    objective each: one after the other, each frozen before the next begins (``"sequential"``,
-    strictly modular), or in one shared forward pass whose gradients stop between modules
-    (``"simultaneous"``, weakly modular). The output module comes last and learns cross-entropy on
-    frozen features. Projections and heads that objectives need are discarded.
+    The network is cut into hidden modules and an output module. Each hidden module minimises a
+    proxy objective (a local loss): one after the other, each frozen before the next begins
+    (``"sequential"``, strictly modular), or in one shared forward pass whose gradients stop between
+    modules (``"simultaneous"``, weakly modular). The output module is trained last, with
+    cross-entropy on frozen features. Projections and heads of the objectives are discarded.
 
     Parameters
     ----------
@@ -62,50 +62,51 @@ def train_modular(
         Blocks that run one after the other, the output module last, with one output per class. It
         is trained in place.
     task : Task
-        Labelled examples to learn from; classification.
+        Labelled training examples; classification.
     proxy : str, Proxy, callable or sequence of these, default="supcon"
-        Proxy objective of all hidden modules, or one for each. A function gets the features
-        (n_samples, n_features) of a batch, and class codes, and returns a loss.
+        Proxy objective of all hidden modules, or one for each. A function takes the features
+        (n_samples, n_features) and the class codes of a batch, and returns a loss.
     schedule : {"sequential", "simultaneous"}, default="sequential"
         Whether hidden modules are trained one after the other or at the same time.
     at : int or sequence of str, default=2
         Number of modules, the output module included, or names of the blocks after which to cut.
     pairs : Pairs, optional
-        Pairs of examples known to be of one class or of different classes. With these, hidden
-        modules never see a class label; only the output module does.
+        Pairs of examples known to be of the same class or of different classes. With these, hidden
+        modules use no class label; only the output module does.
     epochs : int, optional
-        Epochs of each phase: each hidden module of the sequential schedule, all of them at once of
-        the simultaneous one, and the output module (at least 300 steps). 10 where `max_seconds` is
+        Epochs of each phase: each hidden module in the sequential schedule, all of them together in
+        the simultaneous one, and the output module (at least 300 steps). 10 if `max_seconds` is
         not given either.
     max_seconds : float, optional
-        Wall-clock budget of the whole training, in seconds; learning rates reach their end with it.
-        The output module gets 1 % of it and the time that its features take once, at most half;
-        hidden modules share the rest equally.
+        Wall-clock time of the whole training, in seconds; learning rates follow it. The output
+        module gets 1 % of it plus the time to compute its features once, at most half; hidden
+        modules share the rest equally.
     recipe : Recipe, optional
         Batch size, learning rate, augmentation and so on.
     preprocess : callable, optional
         Maps a batch of the task to a tensor. By default uint8 images are scaled and normalised by
-        the mean and deviation of the task, other arrays are used as they are.
+        the mean and standard deviation of the task, other arrays are used as they are.
     validation : Task, optional
         Held-out examples, measured after every epoch; nothing is trained on them.
     patience : int, optional
-        Ends a phase after so many epochs without a better validation loss, and returns to the best.
+        Early stopping: ends a phase after so many epochs without a better validation loss, and
+        restores the best weights.
     device : str or torch.device, optional
-        Where to train; by default where the network is.
+        Device to train on; by default that of the network.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Of forward passes (autocast); losses and weights stay float32. ``"auto"`` measures which is
-        faster, so that two runs may differ.
+        Precision of forward passes (autocast); losses and weights stay float32. ``"auto"`` measures
+        which is faster, so that two runs may differ.
     checkpoint : path-like, optional
         File for the state of the run, written every 20 seconds and at Ctrl-C. If it exists the run
         resumes from it, to the same result; it is removed at the end.
     keep_checkpoint : bool, default=False
         Whether the file stays and holds the trained network: the same call then returns it at once.
-        Remove it when the result is saved.
+        Delete it when the result is saved.
     seed : int, default=0
-        Decides order, augmentation and heads. The initial weights are those of `network`.
+        Seed of order, augmentation and heads. The initial weights are those of `network`.
     callbacks : sequence of Callback, default=()
-        Called at the begin and end of each phase and after every step and epoch: loggers,
-        schedulers, early stopping of your own (see `modtools.training.Callback`).
+        Called at the start and end of each phase and after every step and epoch: loggers,
+        schedulers, your own early stopping (see `modtools.training.Callback`).
 
     Returns
     -------
@@ -153,7 +154,7 @@ def train_end_to_end(
 ) -> TrainingResult:
     """Train a network end to end with cross-entropy: the baseline of modular training.
 
-    Batches, optimiser, schedules, augmentation, checkpoints and budget are those of
+    Batches, optimiser, schedules, augmentation, checkpoints and time limit are those of
     `train_modular`, so that the two are compared at equal cost.
 
     Parameters
@@ -161,11 +162,11 @@ def train_end_to_end(
     network : torch.nn.Module or list of torch.nn.Module
         Any network with one output per class. It is trained in place.
     task : Task
-        Labelled examples to learn from; classification.
+        Labelled training examples; classification.
     epochs : int, optional
-        10 where `max_seconds` is not given either.
+        10 if `max_seconds` is not given either.
     max_seconds : float, optional
-        Wall-clock budget in seconds; the learning rate reaches its end with it.
+        Wall-clock time in seconds; the learning rate follows it.
     recipe, preprocess, validation, patience
         As in `train_modular`.
     device, precision, checkpoint, keep_checkpoint, seed, callbacks
@@ -207,7 +208,7 @@ def train_end_to_end(
 
 
 class _Plan:
-    """Which module learns from what, and when."""
+    """The phases of modular training: modules, objectives and order."""
 
     def __init__(
         self,
@@ -222,7 +223,7 @@ class _Plan:
             _check_trainable(name, module)
         self._proxies = _one_each(proxy, len(modules) - 1)
         self._shapes = _shapes(modules[:-1], trainer.example)
-        with torch.random.fork_rng(devices=[]):  # heads draw their weights
+        with torch.random.fork_rng(devices=[]):  # for the weights of heads
             needs = [self._objective(place).required_labels for place in range(len(modules) - 1)]
         self.proxy_names = [name_of(one) for one in self._proxies]
         self.labels_needed = max(needs, key=["none", "pairs", "classes"].index)
@@ -240,7 +241,7 @@ class _Plan:
         return [*(partial(self._hidden, *one) for one in timed), self._output]
 
     def _deadlines(self, n_phases: int) -> list[float | None]:
-        """Share the time between the hidden phases, less what the output module will need."""
+        """Divide the time among the hidden phases, after the time for the output module."""
         seconds = self._trainer.options.max_seconds
         if seconds is None:
             return [None] * n_phases
@@ -271,29 +272,29 @@ class _Plan:
 
 
 def _check_trainable(name: str, module: nn.Module) -> None:
-    """Raise, before anything is trained, where a module has nothing to train."""
+    """Raise, before anything is trained, if a module has nothing to train."""
     if not any(p.requires_grad for p in module.parameters()):
         raise ModtoolsError(f"module {name} has no parameters to train. Cut the network elsewhere.")
 
 
 def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
-    """Raise unless pairs join examples of the task and every proxy can learn from them."""
+    """Raise unless pairs join examples of the task and every proxy can use them."""
     if not isinstance(pairs, Pairs) or not len(pairs):
         raise ModtoolsError(f"pairs must be Pairs(i, j, same), one pair or more; got {pairs!r}.")
     if pairs.n_rows > n_rows:
         raise ModtoolsError(
-            f"pairs must join rows of the task, 0..{n_rows - 1}; got row {pairs.n_rows - 1}."
+            f"pairs must join examples of the task, 0..{n_rows - 1}; got {pairs.n_rows - 1}."
         )
     for name, needed in needs.items():
         if needed == "classes":
             raise ModtoolsError(
-                f"pairs= cannot train {name}: it needs the class of each row. Leave pairs out, or "
-                'use a proxy that needs only pairs, such as "supcon".'
+                f"pairs= cannot train {name}: it needs the class of each example. Leave pairs out, "
+                'or use a proxy that needs only pairs, such as "supcon".'
             )
 
 
 def _describe_pairs(pairs: Pairs) -> str:
-    """Return number and hash, so that a resumed run cannot go on with other pairs."""
+    """Return number and hash of the pairs, so that a run cannot resume with other pairs."""
     columns = torch.stack([pairs.i, pairs.j, pairs.same.long()]).cpu().numpy()
     return f"{len(pairs)} pairs, sha256 {sha256(columns.tobytes()).hexdigest()[:16]}"
 

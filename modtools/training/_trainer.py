@@ -1,4 +1,4 @@
-"""One training run: its phases in order, their steps, checkpoints and clean stops."""
+"""One training run: its phases, their steps, checkpoints and interruption."""
 
 import copy
 import math
@@ -52,9 +52,9 @@ from modtools.training._split import count_saved_bytes
 
 __all__ = ["Clock", "Phase", "Trainer"]
 
-_ORDER, _STEP, _HEADS = 0, 1, 2  # what a derived seed is for
+_ORDER, _STEP, _HEADS = 0, 1, 2  # purpose of a derived seed
 _SAVE_SECONDS: Final = 20.0
-_OUTPUT_RATE: Final = 5.0  # times the learning rate of the recipe: features are of length 1
+_OUTPUT_RATE: Final = 5.0  # times the learning rate of the recipe, because features have length 1
 _OUTPUT_STEPS: Final = 300
 
 
@@ -69,17 +69,17 @@ class Phase:
     learners : list of Learner
         In the order of the forward pass.
     source : Source
-        Gives the batches that the first learner reads.
+        Batches for the first learner.
     labels : Tensor or Pairs
         Class codes of all examples, or the known pairs.
     recipe : Recipe
         Batch size, learning rates, augmentation.
     n_epochs, deadline : int or None, float or None
-        Where it ends: after so many epochs, or when the run's clock shows so many seconds.
+        End of the phase: a number of epochs, or of seconds on the run's clock.
     held_out : HeldOut or None
-        Gives validation_loss and validation_accuracy of each learner.
+        Measures validation_loss and validation_accuracy of each learner.
     least_steps : int
-        Steps that it takes however few epochs or seconds it was given.
+        Smallest number of steps, whatever the epochs or seconds.
     """
 
     number: int
@@ -95,7 +95,7 @@ class Phase:
 
 @dataclass
 class Clock:
-    """Seconds that a run has taken, those before it was resumed included."""
+    """Seconds of a run, including those before it was resumed."""
 
     before: float = 0.0
     started: float = field(default_factory=time.perf_counter)
@@ -107,7 +107,7 @@ class Clock:
 
 @dataclass
 class _Position:
-    """Where a phase stands; all of it goes into the checkpoint."""
+    """Progress of a phase; saved in the checkpoint."""
 
     step: int = 0
     began: float = 0.0
@@ -126,16 +126,16 @@ class Trainer:
     Parameters
     ----------
     network : torch.nn.Module
-        Trained in place; its weights are what checkpoints keep.
+        Trained in place; checkpoints hold its weights.
     task : Task
-        What it learns from.
+        Training examples.
     options : Options
         The checked options.
     """
 
     def __init__(self, network: nn.Module, task: Task, options: Options) -> None:
         self.device = check_device(options.device, network)
-        # Convolutions on a processor take a third less time with channels innermost.
+        # Convolutions on a CPU take a third less time with channels innermost.
         network.to(self.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task, self.options, self.recipe = task, options, options.recipe or Recipe()
@@ -164,7 +164,7 @@ class Trainer:
 
     @torch.no_grad()
     def _check_outputs(self, task: Task, inputs: Tensor) -> None:
-        """Raise unless the network reads a task's inputs and has an output for each class."""
+        """Raise unless the network reads the inputs of a task and has one output per class."""
         self.network.eval()
         try:
             outputs = self.network(inputs)
@@ -177,14 +177,14 @@ class Trainer:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         if shape != (len(inputs), n_classes):
             raise ModtoolsError(
-                f"the network must return one number a class, (n_samples, {n_classes}) for task "
+                f"the network must return one number per class, (n_samples, {n_classes}) for task "
                 f"{task.name}; it returns {shape} for n_samples={len(inputs)}. Build it with "
                 f"n_classes={n_classes}."
             )
 
     @torch.no_grad()
     def seconds_to_read(self) -> float:
-        """Return about how long one forward pass over the whole task takes, after a first one."""
+        """Return an estimate of the time of one forward pass over the whole task."""
         rows = np.arange(len(self.example))
         self.network.eval()
         begin = time.perf_counter()
@@ -192,9 +192,9 @@ class Trainer:
         return (time.perf_counter() - begin) * len(self.task) / len(rows)
 
     def train(self, phases: Sequence[Callable[[int], Phase]], settings: dict[str, Any]) -> None:
-        """Train the phases in order, or what a checkpoint left of them.
+        """Train the phases in order, or the rest of them if there is a checkpoint.
 
-        Each is made, given its number, when it begins: its heads draw their weights then.
+        Each phase is made from its number when it begins, with random weights of its heads.
         """
         path = self._place
         state = None if path is None else read_checkpoint(path, settings, self.device)
@@ -219,16 +219,16 @@ class Trainer:
                 self._end_checkpoint(path, settings)
 
     def _all_callbacks(self) -> list[Callback]:
-        """Return those of the caller, then those that training adds; they end in reverse order."""
+        """Return the callbacks of the caller, then those of training; they end in reverse order."""
         callbacks = [*self.options.callbacks, History(self.history, self.clock.seconds)]
         if self.options.patience is not None:
             callbacks.append(EarlyStopping(self.options.patience))
         return [*callbacks, ProgressBar()]
 
     def _end_checkpoint(self, path: Path, settings: dict[str, Any]) -> None:
-        """Remove the checkpoint, or leave one of the finished network where it is to be kept.
+        """Remove the checkpoint, or with `keep_checkpoint` write that of the finished network.
 
-        The network is trained: whether there is room for its checkpoint does not change that.
+        Errors are ignored: the network is trained, even if its checkpoint cannot be written.
         """
         with suppress(ModtoolsError):
             if self.options.keep_checkpoint:
@@ -239,8 +239,8 @@ class Trainer:
     def _advice(self) -> str:
         path = self._place
         if path is None:
-            return "training stopped; nothing was kept (checkpoint= makes a run resumable)."
-        return f"training stopped; the same call goes on from the checkpoint {path}."
+            return "training stopped; nothing was saved (checkpoint= makes a run resumable)."
+        return f"training stopped; the same call resumes from the checkpoint {path}."
 
     def _measured_precision(self) -> str:
         """Return the precision to train in, measured on a copy of the network."""
@@ -276,14 +276,14 @@ class Trainer:
         parts : sequence of (str, nn.Module, Objective)
             Name, module and objective of each learner, in the order of the forward pass.
         labels : Tensor or Pairs
-            What the objectives are told of the examples.
+            Labels that the objectives get.
         deadline : float or None
             Seconds on the run's clock at which the phase ends.
         prefix : sequence of nn.Module
             The modules before, frozen.
         is_output : bool
-            Whether this is an output module on frozen features: it needs neither augmentation nor
-            small steps.
+            Whether this is an output module on frozen features, which is trained without
+            augmentation and with a larger learning rate.
         """
         recipe = self.recipe
         if is_output:
@@ -312,7 +312,7 @@ class Trainer:
     def _training_source(
         self, learners: Sequence[Learner], prefix: Sequence[nn.Module], recipe: Recipe
     ) -> Source:
-        """Return what the first learner reads: kept where it is the same in every epoch."""
+        """Return the source of the first learner: cached if it is the same in every epoch."""
         source = self._source(self.task, prefix, augmentation=recipe.augmentation)
         reads_inputs = any(learner.objective.uses_inputs for learner in learners)
         if not prefix or recipe.augmentation is not None or reads_inputs:
@@ -324,7 +324,7 @@ class Trainer:
         if validation is None:
             return None
         source = self._source(validation, prefix)
-        if is_output:  # its epochs take less time than a pass through the frozen modules
+        if is_output:  # an epoch takes less time than a pass through the frozen modules
             source = CachedSource.of(source, len(validation)) or source
         return HeldOut(
             validation,
@@ -334,7 +334,7 @@ class Trainer:
         )
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Take over weights, history and clock of a checkpoint."""
+        """Restore weights, history and clock from a checkpoint."""
         try:
             self.network.load_state_dict(state["network"])
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -349,7 +349,7 @@ class Trainer:
         self._saved_at = state["seconds"]
 
     def finished(self) -> dict[str, Any]:
-        """Return the state of a run whose phases are all done, for `resume`."""
+        """Return the state of a finished run, for `resume`."""
         return {
             "phase": self._n_phases,
             "network": self.network.state_dict(),
@@ -360,7 +360,7 @@ class Trainer:
         }
 
     def run(self, phase: Phase, interrupt: Interrupt, state: dict[str, Any] | None = None) -> None:
-        """Train the learners of a phase until it ends; `state` is where it stood."""
+        """Train the learners of a phase until it ends; `state` is that of a checkpoint."""
         position = _Position(began=self.clock.seconds(), sums=[0.0] * len(phase.learners))
         if state is not None:
             position = self._position(phase, state)
@@ -373,13 +373,15 @@ class Trainer:
                     check_kept_state(callback)
             if state is not None:
                 self._take_over(phase, state)
-                self._shown = self._show(phase, position)  # with the rates of its optimizers
+                self._shown = self._show(
+                    phase, position
+                )  # with the learning rates of its optimizers
             self._good = copy_weights(self.network)
             self._good_since = "the start of this phase" if state is None else "the checkpoint"
             self._train(phase, position, interrupt)
             self._shown = replace(self._shown, is_finished=True)
         for learner in phase.learners:
-            learner.optimizer.zero_grad(set_to_none=True)  # a frozen module keeps no gradient
+            learner.optimizer.zero_grad(set_to_none=True)  # free the gradients of frozen modules
 
     def _train(self, phase: Phase, position: _Position, interrupt: Interrupt) -> None:
         """Train until the phase ends, and end its last epoch, complete or not."""
@@ -413,7 +415,7 @@ class Trainer:
         progress: float = 0.0,
         losses: Sequence[float] = (),
     ) -> TrainingState:
-        """Return what callbacks are shown."""
+        """Return the state for callbacks."""
         names = [learner.name for learner in phase.learners]
         return TrainingState(
             phase=phase.number,
@@ -430,7 +432,7 @@ class Trainer:
 
     @staticmethod
     def _position(phase: Phase, state: Mapping[str, Any]) -> _Position:
-        """Return where a phase stood."""
+        """Return the progress of a phase from a checkpoint."""
         with only_if_it_fits():
             position = _Position(**state["position"])
             if len(position.sums) != len(phase.learners):
@@ -438,7 +440,7 @@ class Trainer:
         return position
 
     def _take_over(self, phase: Phase, state: Mapping[str, Any]) -> None:
-        """Have learners and callbacks be as they were."""
+        """Restore learners and callbacks from a checkpoint."""
         with only_if_it_fits():
             for learner, parts in zip(phase.learners, state["learners"], strict=True):
                 learner.restore(parts)
@@ -449,7 +451,7 @@ class Trainer:
         return max(1, len(self.task) // phase.recipe.batch_size)
 
     def _progress(self, phase: Phase, position: _Position) -> float:
-        """Return the share of a phase that is done: of its steps or of its seconds, the larger."""
+        """Return the finished fraction of a phase: of its steps or of its time, the larger one."""
         if position.is_stopped:
             return 1.0
         shares = []
@@ -459,11 +461,11 @@ class Trainer:
             span = phase.deadline - position.began
             spent = self.clock.seconds() - position.began
             shares.append(spent / span if span > 0 else 1.0)
-        # The learning rate reaches its end in these steps where there is time for no more.
+        # If time is short, the learning rate follows the smallest number of steps.
         return min(1.0, max(shares), position.step / phase.least_steps)
 
     def _step(self, phase: Phase, position: _Position, progress: float) -> list[float]:
-        """Train every learner on one batch; each one's graph is gone before the next is built."""
+        """Train every learner on one batch; each graph is freed before the next is built."""
         rows = self._rows(phase, position.step)
         seed = derive_seed(self.options.seed, phase.number, _STEP, position.step)
         generator = torch.Generator().manual_seed(seed)
@@ -491,9 +493,9 @@ class Trainer:
 
     @staticmethod
     def _set_rates(phase: Phase, progress: float) -> None:
-        """Set the learning rates; a constant one is set when the optimizer is made.
+        """Set the learning rates, unless they are constant.
 
-        Since then a callback may have changed it.
+        A constant rate is set when the optimizer is made; a callback may have changed it since.
         """
         if phase.recipe.curve != "constant":
             rate = phase.recipe.learning_rate_at(progress)
@@ -518,7 +520,7 @@ class Trainer:
         return outputs, learner.objective(outputs, labels, batch.inputs)
 
     def _counted(self, learner: Learner, step: int) -> AbstractContextManager[Any]:
-        """Count what the first step of a phase keeps for its backward pass."""
+        """Count the bytes that the first step of a phase saves for its backward pass."""
         if step:
             return nullcontext()
         parts = (learner.module, learner.objective)
@@ -526,7 +528,7 @@ class Trainer:
         return count_saved_bytes(exclude=kept)
 
     def _end_epoch(self, phase: Phase, position: _Position) -> None:
-        """Measure an epoch and keep its weights as good; callbacks are told."""
+        """Measure an epoch, store its weights as good and call the callbacks."""
         self._check_weights(phase, position)
         means = [total / position.n_summed for total in position.sums]
         losses = dict(zip(self._shown.modules, means, strict=True))
@@ -560,7 +562,7 @@ class Trainer:
         }
 
     def _check_weights(self, phase: Phase, position: _Position) -> None:
-        """Raise where the last step spoilt a module although its loss was finite."""
+        """Raise if weights became non-finite in the last step although its loss was finite."""
         for learner in phase.learners:
             state = learner.module.state_dict()
             if not all(bool(part.isfinite().all()) for part in state.values()):
@@ -568,17 +570,17 @@ class Trainer:
                 raise self._diverged(what, position.step - 1, learner.rate)
 
     def _diverged(self, what: str, step: int, rate: float) -> ModtoolsError:
-        """Go back to the last good weights; return an error that says so."""
+        """Restore the last good weights; return the error to raise."""
         self.network.load_state_dict(self._good)
-        kept = "; a checkpoint that was written is kept" if self._save else ""
+        kept = "; the last checkpoint is kept" if self._save else ""
         return ModtoolsError(
             f"{what} at step {step} with learning rate {rate:.3g}. The network has its weights "
-            f"from {self._good_since}{kept}. Lower the learning rate, or look at the inputs."
+            f"from {self._good_since}{kept}. Lower the learning rate, or check the inputs."
         )
 
 
 def _seed(device: torch.device, seed: int) -> None:
-    """Seed what layers such as dropout draw from."""
+    """Seed the generator of layers such as dropout."""
     if device.type == "cpu":
         # torch.manual_seed also prepares absent accelerators: up to a millisecond a step.
         torch.default_generator.manual_seed(seed)

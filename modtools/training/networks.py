@@ -1,8 +1,8 @@
 """Reference networks: sequences of named blocks that can be cut into modules anywhere.
 
-The last block is ``output``, a linear layer; the one before is ``features``, whose output passes a
-feature map of the kernel proxies, so that the output module is a kernel machine. Weights are drawn
-from torch's global generator, as in any layer of torch.
+The last block is ``output``, a linear layer; the one before is ``features``, which ends in a
+feature map of the kernel proxies, so that the output module is a kernel machine. Initial
+weights come from torch's global generator, as in any layer of torch.
 """
 
 from collections import OrderedDict
@@ -35,7 +35,7 @@ _UNIT_LENGTH: Final = ("relu_normalised", "unit")
 class FeatureMap(nn.Module):
     """A feature map of `modtools.transferability.FEATURE_MAPS` as a layer without parameters.
 
-    It works in at least float32: vectors of length 1 would be so to two digits only in bfloat16.
+    It computes in at least float32: in bfloat16 vectors would have length 1 only to two digits.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class FeatureMap(nn.Module):
         self.name = check_choice(name, list(FEATURE_MAPS), name="feature_map")
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the mapped rows (n_samples, n_features)."""
+        """Return the mapped feature vectors (n_samples, n_features)."""
         precise = rows if rows.dtype == torch.float64 else rows.float()
         mapped: Tensor = FEATURE_MAPS[self.name](precise)
         return mapped
@@ -71,14 +71,14 @@ class _BlockNetwork(nn.Sequential):
         self.arguments = arguments
 
     def __getitem__(self, index: slice | int) -> Any:
-        # A slice is part of the network, not another network of this class.
+        # A slice is not another network of this class.
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
 
 
 def _convolution(n_in: int, n_out: int, *, pool: bool = False) -> nn.Sequential:
-    """Return 3x3 convolution, batch norm and ReLU; pooling comes first, a quarter of their work."""
+    """Return 3x3 convolution, batch norm and ReLU; pooling before the norm saves work."""
     layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)]
     if pool:
         layers.append(nn.MaxPool2d(2))
@@ -86,18 +86,18 @@ def _convolution(n_in: int, n_out: int, *, pool: bool = False) -> nn.Sequential:
 
 
 def _head(n_in: int, n_out: int, feature_map: str) -> list[nn.Module]:
-    """Return the layers from rows to mapped features.
+    """Return the layers from feature vectors to mapped features.
 
-    Batch norm comes before the map: without it a ReLU can leave zero vectors, which never learn.
+    Batch norm comes before the map: without it a ReLU can give zero vectors, which get no gradient.
     """
     return [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), FeatureMap(feature_map)]
 
 
 def _output(n_in: int, n_classes: int, feature_map: str) -> nn.Linear:
-    """Return the output module; on rows of length 1 its logits begin with variance 1.
+    """Return the output module; on vectors of length 1 its initial logits have variance 1.
 
-    With torch's own start they would begin near 0, and most of an epoch would pass before the
-    blocks below receive a gradient worth the name.
+    With torch's initialisation logits would start near 0, and the blocks before would get almost no
+    gradient for most of an epoch.
     """
     layer = nn.Linear(n_in, n_classes)
     if feature_map in _UNIT_LENGTH:
@@ -106,7 +106,7 @@ def _output(n_in: int, n_classes: int, feature_map: str) -> nn.Linear:
 
 
 class CompactConvNet(_BlockNetwork):
-    """A convolutional network of 0.26 M parameters that trains well on a processor.
+    """A convolutional network of 0.26 M parameters that trains well on a CPU.
 
     Blocks: ``block1`` to ``block4`` (32, 64, 128, 128 channels, halved in size by the first two),
     ``features`` (128 features), ``output``. For images of 8 to 64 pixels.
@@ -114,16 +114,17 @@ class CompactConvNet(_BlockNetwork):
     Parameters
     ----------
     n_classes : int, default=10
-        Outputs.
+        Number of outputs.
     in_channels : int, default=1
         Channels of the images: 1 for grey, 3 for colour.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
+        Feature map that ends the last block before the output: key of
+        `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------
     arguments : dict
-        What rebuilds the network: ``CompactConvNet(**network.arguments)``.
+        Arguments that rebuild the network: ``CompactConvNet(**network.arguments)``.
 
     Examples
     --------
@@ -158,7 +159,7 @@ class CompactConvNet(_BlockNetwork):
 
 
 class MultilayerPerceptron(_BlockNetwork):
-    """Linear layers with batch norm and ReLU; inputs of any shape are flattened to rows.
+    """Linear layers with batch norm and ReLU; inputs of any shape are flattened to vectors.
 
     Blocks: ``block1``, ``block2``, ... for all hidden layers but the last, which is ``features``;
     then ``output``.
@@ -168,12 +169,13 @@ class MultilayerPerceptron(_BlockNetwork):
     sizes : sequence of int
         Number of inputs, of units of each hidden layer (at least one), and of classes.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
+        Feature map that ends the last block before the output: key of
+        `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------
     arguments : dict
-        What rebuilds the network: ``MultilayerPerceptron(**network.arguments)``.
+        Arguments that rebuild the network: ``MultilayerPerceptron(**network.arguments)``.
 
     Examples
     --------
@@ -235,16 +237,17 @@ class ResNet18(_BlockNetwork):
     Parameters
     ----------
     n_classes : int, default=10
-        Outputs.
+        Number of outputs.
     in_channels : int, default=1
         Channels of the images: 1 for grey, 3 for colour.
     feature_map : str, default="relu_normalised"
-        What the last features pass: key of `modtools.transferability.FEATURE_MAPS`.
+        Feature map that ends the last block before the output: key of
+        `modtools.transferability.FEATURE_MAPS`.
 
     Attributes
     ----------
     arguments : dict
-        What rebuilds the network: ``ResNet18(**network.arguments)``.
+        Arguments that rebuild the network: ``ResNet18(**network.arguments)``.
 
     References
     ----------
@@ -283,7 +286,7 @@ class ResNet18(_BlockNetwork):
         )
 
 
-# As commands name them; in Python each is a second name of its class.
+# Names in commands; in Python each is an alias of its class.
 compact_convnet = CompactConvNet
 multilayer_perceptron = MultilayerPerceptron
 resnet18 = ResNet18

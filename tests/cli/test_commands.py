@@ -84,7 +84,7 @@ def test_shared_options_speak_of_their_own_command(cli):
         (["score", "TABLE"], "Name it with --label-column; columns: "),
         (["score", "FILES", "--look-every", "0", "--race"], "--look-every must be"),
         (["score", "FILES", "--per-class", "90"], "--per-class 90 needs 90"),
-        (["score", "FILES", "--labels", "900"], "--labels must be at most the 60 rows"),
+        (["score", "FILES", "--labels", "900"], "--labels must be at most the 60 examples"),
         (
             ["space", *PIXELS, *("--task", "digits"), *("--task", "digits"), "--split", "train"],
             "--split does not apply to the task",

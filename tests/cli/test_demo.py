@@ -79,7 +79,7 @@ def shown(tmp_path_factory):
 
 
 def pixels_retrained():
-    """Return the accuracy on the kept rows, by another implementation."""
+    """Return the accuracy on the held-out examples, by another implementation."""
     task = small_task()
     rows, labels = task.whole.inputs.reshape(230, -1) / 255, task.whole.labels
     output = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
@@ -89,17 +89,17 @@ def pixels_retrained():
 def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
     text, folder = shown
     assert (
-        "Task digits: 230 images, 10 classes. You have labels for 80 of them (8 a class); 150 are "
-        "kept aside to check the answer." in text
+        "Task digits: 230 images, 10 classes. You have labels for 80 of them (8 per class); 150 "
+        "are held-out test examples." in text
     )
     assert "Extract  3 modules in one forward pass of each of 2 networks, 230 images, " in text
     header, other = [line for line in text.splitlines() if line.startswith("    module")]
     assert header.split() == [
         "module", "predicted", "95", "%", "interval", "achieved", "features", "forward", "pass",
     ]  # fmt: skip
-    assert other.split()[-5:] == ["knew", "of", "0", "to", "4"]
+    assert other.split()[-5:] == ["labels", "of", "0", "to", "4"]
     assert "Pick     pixels" in text
-    assert re.search(r"^Retrain  pixels with so many labels a class: 1: \d", text, re.MULTILINE)
+    assert re.search(r"^Retrain  pixels by labels per class: 1: \d", text, re.MULTILINE)
     assert "Left out Fashion-MNIST: its files are not here" in text
     assert "Agreement of predicted with achieved: weighted tau " in text
     assert text.splitlines()[-1].startswith("Next     modtools score --module ")
@@ -163,7 +163,7 @@ def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     assert not worth.table["baseline"].any()
     lines = _demo.labels_lines(worth)
     assert lines[0].startswith(
-        f"Retrain  pixels with so many labels a class: 1: {100 * achieved[1]:.1f} %, 2: "
+        f"Retrain  pixels by labels per class: 1: {100 * achieved[1]:.1f} %, 2: "
     )
     assert lines[1].startswith("Labels   ")
 
@@ -185,11 +185,13 @@ def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(sh
     figures = figures_of(facts((folder / "figures.json").read_text()))
     assert "Accuracy on 225 other images of 0 to 4: supcon " in text
     assert "Task digits 5,6,7,8,9: 896 images, 5 classes. You have labels for 25 of them" in text
-    assert "All pairs plus one label a class is full label information." in text
-    knew = {line.split()[1]: line.split()[-1] for line in text.splitlines() if "@features" in line}
-    assert knew["supcon@features"] == "pairs"
-    assert knew["local_classifier@features"] == "classes"
-    assert knew["untrained@features"] == "nothing"
+    assert "All pairs plus one label per class are full label information." in text
+    labels = {
+        line.split()[1]: line.split()[-1] for line in text.splitlines() if "@features" in line
+    }
+    assert labels["supcon@features"] == "pairs"
+    assert labels["local_classifier@features"] == "classes"
+    assert labels["untrained@features"] == "nothing"
     zoo = Zoo(folder / "zoo")
     assert zoo.names == ("local_classifier", "supcon")
     card = zoo.card("supcon")
@@ -223,17 +225,17 @@ def test_without_the_extra_the_pip_command_is_named(cli, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_digits_come_first_and_kept_rows_hold_no_labelled_ones():
+def test_digits_come_first_and_no_held_out_example_is_labelled():
     task = next(iter_tasks(seed=0))
-    assert (len(task.whole), len(task.few), len(task.kept)) == (1797, 200, 1597)
-    assert not set(task.few) & set(task.kept)
+    assert (len(task.whole), len(task.few), len(task.held_out)) == (1797, 200, 1597)
+    assert not set(task.few) & set(task.held_out)
     assert task.whole.subset(task.few).encoded.counts().tolist() == [20] * 10
 
 
 @pytest.mark.real_data
 def test_fashion_keeps_test_images_apart_from_training_images():
     _, task = iter_tasks(seed=0)
-    assert (len(task.whole), len(task.few), len(task.kept)) == (2000, 200, 1800)
+    assert (len(task.whole), len(task.few), len(task.held_out)) == (2000, 200, 1800)
     test = load_task("fashion-mnist", split="test")
     assert np.array_equal(task.whole.inputs[200:], test.inputs[:1800])
     assert len(task.whole.subset(task.few).overlap(test)) == 0

@@ -217,8 +217,8 @@ def test_a_network_that_cannot_be_saved_keeps_its_checkpoint(
     assert (tmp_path / "history.csv").is_file()
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.endswith(
-        f"The checkpoint {checkpoint} is kept: the same command goes on from it, to the same place "
-        "or another.\n"
+        f"The checkpoint {checkpoint} is kept: the same command, with the same "
+        "or other files to write, resumes from it.\n"
     )
     full_zoo.undo()
     from modtools.training import _trainer
@@ -240,10 +240,13 @@ def test_the_checkpoint_goes_only_when_all_files_are_written(cli, images, tmp_pa
     done = cli(*words, "--json", full_device)
     assert done.exit_code == 2
     assert "No space left on device" in done.stderr
-    assert f"The checkpoint {checkpoint} is kept: the same command goes on" in done.stderr
+    assert (
+        f"The checkpoint {checkpoint} is kept: the same command, with the same or other"
+        in done.stderr
+    )
     done = cli(*words, "--json", full_device, "--zoo", zoo)
     assert f"{zoo / 'four-supcon-sequential-seed0'} is saved. The checkpoint" in done.stderr
-    assert "the same command without --zoo goes on from it." in done.stderr
+    assert "the same command without --zoo resumes from it." in done.stderr
     assert checkpoint.exists()
     assert cli(*words, "--json", tmp_path / "a.json").exit_code == 0
     assert not checkpoint.exists()

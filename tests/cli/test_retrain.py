@@ -33,7 +33,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def parts(images):
-    """The rows to learn from and the rows held out, as the command divides them."""
+    """The training examples and the held-out ones, as the command divides them."""
     return load_task(images).split(0.25, seed=0)
 
 
@@ -43,7 +43,7 @@ def lines_of(text):
 
 
 def accuracy_of(few, test):
-    """Return what an output module on these rows achieves, extracted anew."""
+    """Return the accuracy of an output module on these examples, extracted anew."""
     output = LogisticOutput().fit(extract(pixels(), few), few.labels)
     return output.score(extract(pixels(), test), test.labels)
 
@@ -54,20 +54,20 @@ def test_the_report_says_what_was_reused_and_how_well(cli, images, parts):
     said = lines_of(done.stdout)
     assert list(said) == ["Task", "Module", "Accuracy", "Labels", "Time", "Next"]
     assert said["Task"] == (
-        "four: 20 of 90 examples labelled, drawn class by class; 30 held out, 4 classes"
+        "four: 20 of 90 examples labelled, a random sample of each class; 30 held out, 4 classes"
     )
     assert said["Module"] == "pixels: 64 features, frozen; output module logistic"
     train, test = parts
     accuracy = accuracy_of(train.few_labels(per_class=5, seed=0), test)
     low, high = wilson(accuracy, 30)
     assert said["Accuracy"] == (
-        f"{100 * accuracy:.1f} %, 95 % interval [{100 * low:.1f}, {100 * high:.1f}], on 30 rows "
-        "held out"
+        f"{100 * accuracy:.1f} %, 95 % interval [{100 * low:.1f}, {100 * high:.1f}], on 30 "
+        "held-out examples"
     )
     assert said["Labels"].startswith(
         "what more would bring cannot be said: 20 labels are too few to extrapolate: "
     )
-    assert said["Next"].startswith("add --save model/ to keep it")
+    assert said["Next"].startswith("add --save model/ to save the model")
 
 
 def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, parts):
@@ -402,7 +402,7 @@ def test_list_shows_every_strategy(cli):
         ([*PIXELS, "--task", "gone.npz"], "file or folder gone.npz does not exist."),
         (
             [*PIXELS, "--labels", "9999"],
-            "--labels must be at most the 1348 rows of digits; got 9999.",
+            "--labels must be at most the 1348 examples of digits; got 9999.",
         ),
         ([*PIXELS, "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
     ],
@@ -428,7 +428,7 @@ def test_measurements_are_refused(cli, tmp_path):
     np.savez(tmp_path / "sizes.npz", inputs=np.eye(8), labels=np.linspace(0, 1, 8))
     done = cli("retrain", *PIXELS, "--task", tmp_path / "sizes.npz")
     assert done.stderr == (
-        "error: training needs one class a row; the labels of sizes are regression.\n"
+        "error: training needs one class per example; the labels of sizes are regression.\n"
     )
 
 
@@ -452,4 +452,4 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("retrain", "--help").stdout.replace("│", " ").split())
     assert "modtools retrain zoo/ --pick supcon@features --task digits --per-class 5" in shown
-    assert "or refused where they do not support a number" in shown
+    assert "or says why they do not support a forecast" in shown

@@ -335,7 +335,7 @@ def test_files_with_other_labels_are_refused(cli, tmp_path, feature_files):
     assert done.exit_code == 2
     assert done.stderr == (
         f"error: {other} holds other labels than {feature_files[0]}; all modules must be scored on "
-        "the same rows in the same order.\n"
+        "the same examples in the same order.\n"
     )
 
 

@@ -133,7 +133,7 @@ def test_a_training_ends_its_step_and_leaves_its_checkpoint(number, images, tmp_
     done = run(AT_CALL, place, int(number), *words)
     assert (done.returncode, done.stdout) == (CODES[number], "")
     assert done.stderr == (
-        f"training stopped; the same call goes on from the checkpoint {checkpoint}.\n"
+        f"training stopped; the same call resumes from the checkpoint {checkpoint}.\n"
     )
     assert checkpoint.is_file()
 
@@ -145,7 +145,7 @@ def test_between_the_training_and_the_zoo_the_checkpoint_is_there(images, tmp_pa
     done = run(AT_CALL, "modtools.modules._zoo:Zoo.save", int(signal.SIGTERM), *words)
     assert done.returncode == 143
     assert done.stderr == (
-        f"training stopped; the same command goes on from the checkpoint {checkpoint}.\n"
+        f"training stopped; the same command resumes from the checkpoint {checkpoint}.\n"
     )
     assert checkpoint.is_file()
 

@@ -1,4 +1,4 @@
-"""``modtools study``: what it prints and writes, how it goes on, and how it fails."""
+"""``modtools study``: what it prints and writes, how it resumes, and how it fails."""
 
 import re
 
@@ -268,4 +268,4 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("study", "--help").stdout.replace("│", " ").split())
     assert "modtools study zoo/ --task my-images/ --target 0.95 --plot curve.png" in shown
-    assert "resumes without doing anything twice" in shown
+    assert "resumes and repeats nothing" in shown

@@ -38,18 +38,18 @@ def test_the_report_says_what_was_trained_how_well_and_from_which_labels(cli, im
     assert (done.exit_code, done.stderr) == (0, "")
     said = lines_of(done.stdout)
     assert list(said) == ["Task", "Trained", "Accuracy", "Time", "Memory", "Labels", "Next"]
-    assert said["Task"] == "four: 48 rows to train on, 16 held out, 4 classes"
+    assert said["Task"] == "four: 48 training examples, 16 held out, 4 classes"
     assert said["Trained"].startswith("multilayer_perceptron (")
     assert said["Trained"].endswith(
         "strictly modular, one module after the other: to features by supcon, then the output "
         "module"
     )
     assert re.fullmatch(
-        r"[\d.]+ %, 95 % interval \[[\d.]+, [\d.]+\], on 16 rows held out", said["Accuracy"]
+        r"[\d.]+ %, 95 % interval \[[\d.]+, [\d.]+\], on 16 held-out examples", said["Accuracy"]
     )
     assert re.fullmatch(r"[\d.]+ s", said["Time"])
-    assert re.fullmatch(r"[\d.]+ MB of activations at their peak", said["Memory"])
-    assert "All pairs plus one label a class is full label information." in said["Labels"]
+    assert re.fullmatch(r"[\d.]+ MB peak activation memory", said["Memory"])
+    assert "All pairs plus one label per class are full label information." in said["Labels"]
     assert said["Next"].startswith("add --zoo zoo/")
 
 
@@ -81,13 +81,13 @@ def test_modules_and_their_proxies_can_be_chosen(cli, images):
         "weakly modular, hidden modules at the same time: to block1 by local_classifier, to "
         "features by nmse, then the output module"
     )
-    assert said["Labels"] == "the class of each row."
+    assert said["Labels"] == "the class of each example."
 
 
 def test_the_baseline_is_end_to_end(cli, images):
     said = lines_of(cli("train", "--task", images, "--schedule", "end_to_end", *QUICK).stdout)
     assert said["Trained"].endswith("end-to-end, with cross-entropy")
-    assert said["Labels"] == "the class of each row."
+    assert said["Labels"] == "the class of each example."
 
 
 def test_only_the_chosen_classes_are_seen(cli, images):
@@ -113,7 +113,7 @@ def test_recipe_and_limits_reach_the_training(cli, images):
     assert recipe["augmentation"] == {"shift": 1, "flip": True}
 
 
-def test_one_seed_gives_one_result_and_every_seed_the_same_rows(cli, images):
+def test_one_seed_gives_one_result_and_every_seed_the_same_examples(cli, images):
     words = ("train", "--task", images, *QUICK, "--json", "-")
     first, again, other = (facts(cli(*words, "--seed", seed).stdout) for seed in (0, 0, 1))
     losses = [[row["loss"] for row in run["rows"]] for run in (first, again, other)]
@@ -205,9 +205,9 @@ def test_a_folder_with_train_and_test_keeps_its_own_parts(cli, tmp_path):
             for row in np.flatnonzero(digits.labels == label)[:n_rows]:
                 image.fromarray(digits.inputs[row]).save(folder / f"{row}.png")
     said = lines_of(cli("train", "--task", tmp_path / "images", *QUICK).stdout)
-    assert said["Task"] == "images: 16 rows to train on, 8 held out, 2 classes"
+    assert said["Task"] == "images: 16 training examples, 8 held out, 2 classes"
     done = cli("train", "--task", tmp_path / "images", "--test-fraction", "0.5")
-    assert "has test rows of its own: leave out --test-fraction." in done.stderr
+    assert "has a test set of its own: leave out --test-fraction." in done.stderr
 
 
 def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
@@ -243,7 +243,7 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
         ),
         (["--classes", "1,11"], 'unknown class of digits "11"; did you mean "1"? Known: 0, 1, '),
         (["--classes", "1"], "there is nothing to tell apart in one class; got 1."),
-        (["--name", "mine"], "--name is what a zoo calls the module: add --zoo DIR."),
+        (["--name", "mine"], "--name is the name of the module in a zoo: add --zoo DIR."),
         (["--zoo", "zoo", "--name", "a/b"], "a module's name starts with a letter or digit"),
         (
             ["--plot", "a.gif"],
@@ -272,7 +272,7 @@ def test_rows_of_numbers_need_the_perceptron(cli, tmp_path):
     np.savez(tmp_path / "rows.npz", inputs=np.eye(8, 5, dtype=np.float32), labels=[0, 1] * 4)
     done = cli("train", "--task", tmp_path / "rows.npz")
     assert done.stderr == (
-        "error: compact_convnet reads images; the rows of rows have shape (5,). Use --network "
+        "error: compact_convnet reads images; the inputs of rows have shape (5,). Use --network "
         "multilayer_perceptron.\n"
     )
 
@@ -280,11 +280,13 @@ def test_rows_of_numbers_need_the_perceptron(cli, tmp_path):
 def test_texts_and_measurements_are_refused(cli, tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 8)
     done = cli("train", "--task", tmp_path / "texts.csv")
-    assert done.stderr.startswith("error: modtools train reads images or rows of numbers; texts ")
+    assert done.stderr.startswith(
+        "error: modtools train reads images or vectors of numbers; texts "
+    )
     np.savez(tmp_path / "sizes.npz", inputs=np.eye(8), labels=np.linspace(0, 1, 8))
     done = cli("train", "--task", tmp_path / "sizes.npz")
     assert done.stderr == (
-        "error: training needs one class a row; the labels of sizes are regression.\n"
+        "error: training needs one class per example; the labels of sizes are regression.\n"
     )
 
 
@@ -354,11 +356,11 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("train", "--help").stdout.replace("│", " ").split())
     assert "modtools train --task fashion-mnist --budget 10m" in shown
-    assert "the output module learns last, from classes, on frozen features" in shown
+    assert "The output module is trained last, with class labels on frozen features" in shown
 
 
 @pytest.mark.real_data
-def test_fashion_has_test_rows_of_its_own(cli, monkeypatch):
+def test_fashion_has_a_test_set_of_its_own(cli, monkeypatch):
     seen = []
     monkeypatch.setattr("modtools.training.train_modular", lambda *_a, **_k: 1 / 0)
     monkeypatch.setattr(
@@ -368,5 +370,5 @@ def test_fashion_has_test_rows_of_its_own(cli, monkeypatch):
     assert (len(seen[0]), seen[0].classes.tolist()) == (12000, [0, 9])
     done = cli("train", "--task", "fashion-mnist", "--test-fraction", "0.5")
     assert done.stderr == (
-        "error: fashion-mnist has test rows of its own: leave out --test-fraction.\n"
+        "error: fashion-mnist has a test set of its own: leave out --test-fraction.\n"
     )

@@ -331,7 +331,9 @@ def test_objects_in_any_role_read_too(make, tmp_path, monkeypatch, role, express
         ),
     ],
 )
-def test_what_cannot_be_told_is_not_kept_and_said_once(make, tmp_path, monkeypatch, text, reason):
+def test_what_cannot_be_identified_is_not_cached_with_one_warning(
+    make, tmp_path, monkeypatch, text, reason
+):
     monkeypatch.chdir(tmp_path)
     Path("x").write_text("2.0")
     np.save("x.npy", np.array(2.0))
@@ -383,12 +385,12 @@ def test_locks_and_loggers_hold_nothing_that_features_depend_on(make, tmp_path):
     assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
-def test_a_network_that_cannot_be_told_is_an_error_that_says_why(make):
+def test_a_network_that_cannot_be_identified_is_an_error_with_the_reason(make):
     prep = make(
         prep="import os\nclass Net(torch.nn.Module):\n"
         "    def forward(self, x): return x * len(os.environ)"
     )
-    with pytest.raises(ModtoolsError, match=r"cannot be told from others.*reads the environment"):
+    with pytest.raises(ModtoolsError, match=r"cannot be identified.*reads the environment"):
         network_digest(prep.Net())
 
 

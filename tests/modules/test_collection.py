@@ -301,7 +301,7 @@ def test_costs_are_parameters_time_or_numbers(module, task):
     assert modules.costs().values == {"net@0": 25.0, "net": 43.0}
     assert modules.costs().of(["net@0", "net"]) == 43.0
     timed = modules.costs("milliseconds", task, batch_size=4)
-    assert timed.unit == "ms an example, in batches of 4"
+    assert timed.unit == "ms per example, in batches of 4"
     assert set(timed.values) == {"net@0", "net"}
     assert modules.costs(dict.fromkeys(modules.names, 2)).of(["net", "raw"]) == 4.0
 

@@ -241,8 +241,8 @@ def test_infinite_features_name_module_layer_and_row(images):
     images[5, 0, 0, 2] = 0
     module = PretrainedModule(nn.Sequential(Broken()), name="net", layers="0")
     message = (
-        r'features of module "net@0" must be finite: inf at row 5, column 2. Drop this row or '
-        "check the module's precision"
+        r'features of module "net@0" must be finite: inf at example 5, column 2. Drop this '
+        "example or check the module's precision"
     )
     with pytest.raises(ModtoolsError, match=message):
         extract(module, images, batch_size=2)
@@ -288,7 +288,7 @@ def test_inputs_without_a_length(module):
         (lambda x: x[0], r"returned shape \(1, 6, 6\) for a batch of 7.*first axis"),
         (lambda x: "text", "returned str, no tensor in it"),
         (lambda x: x * 1j, r"returned torch.complex64 of shape .* must be real numbers"),
-        (lambda x: x[:, :0], "must be real numbers, at least one a row"),
+        (lambda x: x[:, :0], "must be real numbers, at least one per example"),
         (lambda x: x @ torch.ones(3), 'module "bad" failed on a batch of 7 inputs of shape'),
         (lambda x: x.no_such_method(), "AttributeError.*preprocess="),
     ],
@@ -303,7 +303,9 @@ def test_features_that_depend_on_the_size_of_the_input():
         return torch.ones(len(batch), max(map(len, batch)), 2)
 
     module = PretrainedModule(nn.Identity(), name="net", pooling="flatten", preprocess=tokens)
-    with pytest.raises(ModtoolsError, match="returned 6 features at row 1, 2 before; choose a po"):
+    with pytest.raises(
+        ModtoolsError, match="returned 6 features at example 1, 2 before; choose a po"
+    ):
         extract(module, ["a", "bbb"], batch_size=1)
 
 

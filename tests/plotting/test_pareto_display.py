@@ -55,7 +55,7 @@ def test_the_front_is_drawn_in_percent_and_named(results):
     ids=str,
 )
 def test_the_axis_suits_the_costs(results, costs, scale):
-    display = ParetoDisplay(results=results.assign(cost=costs), cost="cost (ms an example)").plot()
+    display = ParetoDisplay(results=results.assign(cost=costs), cost="cost (ms per example)").plot()
     assert display.ax_.get_xscale() == scale
 
 

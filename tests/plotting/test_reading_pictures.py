@@ -70,7 +70,7 @@ def test_a_target_is_named_and_none_is_drawn_unasked():
 def test_a_forecast_that_starts_beside_the_curve_says_why(first, is_said):
     later = pd.DataFrame({"line": "a", "n_labels": [first, 900], "value": [0.77, 0.9]})
     said = notes(LabelEfficiencyDisplay(CURVE, forecast=later).plot())
-    assert ("from its own fit on" in said) == is_said
+    assert ("starting at the fitted curve" in said) == is_said
 
 
 @pytest.mark.parametrize(("n_labels", "level"), [(50.0, "95 %"), (500.0, "80 %")])
@@ -78,7 +78,7 @@ def test_the_level_of_the_interval_of_labels_is_said(n_labels, level):
     row = {"n_labels": n_labels, "n_labels_low": 40.0, "n_labels_high": 600.0}
     reached = pd.DataFrame([{"line": "a", **row}])
     display = LabelEfficiencyDisplay(CURVE, target=0.7, reached=reached).plot()
-    assert f"bar: {level} interval of the labels" in notes(display)
+    assert f"bar: {level} interval of the number of labels" in notes(display)
 
 
 def test_a_chosen_pair_that_one_module_beats_for_less_says_so():

@@ -59,7 +59,7 @@ def test_one_line_a_run_in_percent_against_seconds_in_the_colour_of_its_method(r
     assert colors[0] == colors[1] != colors[2]
     assert drawn[0].get_linestyle() != drawn[2].get_linestyle()
     assert ax.get_xlabel() == "seconds of training"
-    assert ax.get_ylabel() == "accuracy on held-out rows (%)"
+    assert ax.get_ylabel() == "accuracy on held-out examples (%)"
     assert ax.get_xlim()[0] == 0
 
 
@@ -138,5 +138,7 @@ def test_drawing_changes_neither_the_data_nor_the_style(runs, memory):
 
 
 def test_a_run_without_accuracies_says_how_to_get_them(runs):
-    with pytest.raises(ModtoolsError, match="cannot be drawn; train with validation= to have one"):
+    with pytest.raises(
+        ModtoolsError, match="cannot be drawn; train with validation= to measure one"
+    ):
         TrainingDisplay(runs=runs.assign(accuracy=np.nan))

@@ -187,7 +187,7 @@ def test_parameters_and_milliseconds_of_networks(digits):
     assert costs["net@3"] == 64 * 20 + 20 + 105
     by_time = select_modules([pixels(), deep], few, k=2, cost="milliseconds", batch_size=8)
     assert (by_time.pareto()["cost"] > 0).all()
-    assert "ms an example, in batches of 8" in repr(by_time)
+    assert "ms per example, in batches of 8" in repr(by_time)
     assert by_time.modules == by_size.modules
 
 

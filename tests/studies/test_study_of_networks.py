@@ -118,7 +118,7 @@ def test_a_network_that_fails_is_named(tasks, tmp_path):
     broken = PretrainedModule(lambda batch: batch.broken, name="broken")
     with pytest.raises(ModtoolsError, match=r'module "broken" failed .*AttributeError'):
         label_efficiency([broken], *tasks, n_labels=[10])
-    with pytest.raises(ModtoolsError, match='"broken" cannot be told from others'):
+    with pytest.raises(ModtoolsError, match='"broken" cannot be identified'):
         label_efficiency([broken], *tasks, n_labels=[10], folder=tmp_path)
 
 

@@ -124,13 +124,13 @@ def test_unreadable_images_are_named(tmp_path, keep):
 def test_sixteen_bit_images_are_refused_not_clipped(tmp_path):
     path = write(tmp_path / "a/1.png", np.full((4, 4), 40000, dtype=np.uint16))
     assert refusal(tmp_path) == (
-        f"image {path} must have 8 bits a channel; its Pillow mode is I;16. Convert it."
+        f"image {path} must have 8 bits per channel; its Pillow mode is I;16. Convert it."
     )
 
 
 def test_folders_without_classes_are_named(tmp_path):
     assert refusal(tmp_path) == (
-        f"folder {tmp_path} must hold one folder of images for each class; it holds none."
+        f"folder {tmp_path} must hold one folder of images per class; it holds none."
     )
     (tmp_path / "a").mkdir()
     assert refusal(tmp_path) == (

@@ -94,33 +94,33 @@ def test_input_is_not_changed():
         (
             ["cat", float("nan")],
             {},
-            "labels must not be missing or infinite: 1 such, first at row 1. Drop the unlabelled "
-            "rows, for example with task.subset(rows).",
+            "labels must not be missing or infinite: 1 such, first at example 1. Drop the "
+            "unlabelled examples, for example with task.subset(rows).",
         ),
         (
             ["a", None, None],
             {},
-            "labels must not be missing or infinite: 2 such, first at row 1. Drop the unlabelled "
-            "rows, for example with task.subset(rows).",
+            "labels must not be missing or infinite: 2 such, first at example 1. Drop the "
+            "unlabelled examples, for example with task.subset(rows).",
         ),
         (
             [1.0, float("inf")],
             {},
-            "labels must not be missing or infinite: 1 such, first at row 1. Drop the unlabelled "
-            "rows, for example with task.subset(rows).",
+            "labels must not be missing or infinite: 1 such, first at example 1. Drop the "
+            "unlabelled examples, for example with task.subset(rows).",
         ),
         (["a", 1], {}, "labels must be of one type; got int, str. Convert them to strings."),
         (
             [1, 2],
             {"classes": ["a", "b"]},
-            "labels must be among classes=['a', 'b']; got 1 in row 0 (2 such). Add it to classes, "
-            "or drop these rows.",
+            "labels must be among classes=['a', 'b']; got 1 in example 0 (2 such). Add it to "
+            "classes, or drop these examples.",
         ),
         (
             ["a", "z"],
             {"classes": ["a", "b"]},
-            "labels must be among classes=['a', 'b']; got 'z' in row 1 (1 such). Add it to "
-            "classes, or drop these rows.",
+            "labels must be among classes=['a', 'b']; got 'z' in example 1 (1 such). Add it to "
+            "classes, or drop these examples.",
         ),
         (
             [0.5, 1],

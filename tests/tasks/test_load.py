@@ -154,7 +154,7 @@ class TestOpenML:
         assert asked["name"] == "Fashion-MNIST"
         assert asked["data_home"] == str(tmp_path / "openml")
         assert capsys.readouterr().err.startswith(
-            "Fashion-MNIST is not installed; reading it from OpenML (30 MB), kept in "
+            "Fashion-MNIST is not installed; reading it from OpenML (30 MB), cached in "
             f"{tmp_path}/openml\n"
         )
 
@@ -334,7 +334,7 @@ def test_mixed_columns_are_named(save):
 
 def test_a_table_of_labels_alone_is_refused(save):
     path = save(label=[0, 1])
-    assert refusal(path) == f"file {path} holds nothing beside the label."
+    assert refusal(path) == f"file {path} has no column other than the label."
 
 
 def test_damaged_tables_are_named(tmp_path):
@@ -374,7 +374,7 @@ def test_unknown_sources_get_help(source, message):
 def test_unknown_forms_get_help(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("x")
-    assert refusal(path) == f"file {path} is of no known form. {ACCEPTED}"
+    assert refusal(path) == f"file {path} has an unknown format. {ACCEPTED}"
 
 
 @pytest.mark.parametrize(

@@ -203,17 +203,17 @@ def test_n_labels_without_classes_are_drawn_at_random(labels):
         ({}, "few_labels needs per_class= or n=, exactly one of the two."),
         ({"n": 3, "per_class": 1}, "few_labels needs per_class= or n=, exactly one of the two."),
         ({"n": 0}, "n must be a whole number of at least 1; got 0."),
-        ({"n": 14}, "n must be at most the 13 rows of shoes; got 14."),
+        ({"n": 14}, "n must be at most the 13 examples of shoes; got 14."),
         ({"per_class": 0}, "per_class must be a whole number of at least 1; got 0."),
         ({"n": 3, "seed": -1}, "seed must be a whole number of at least 0; got -1."),
         (
             {"per_class": 5},
-            'class "ankle boot" has 3 labelled rows, few_labels(per_class=5) needs 5. '
+            'class "ankle boot" has 3 labelled examples, few_labels(per_class=5) needs 5. '
             "Use per_class=3 or n=.",
         ),
         (
             {"per_class": 11},
-            'class "ankle boot" has 3 labelled rows, few_labels(per_class=11) needs 11 '
+            'class "ankle boot" has 3 labelled examples, few_labels(per_class=11) needs 11 '
             "(1 more such). Use per_class=3 or n=.",
         ),
     ],
@@ -229,7 +229,7 @@ def test_a_class_without_rows_is_named_too():
     with pytest.raises(ModtoolsError) as caught:
         Task(np.arange(2), ["a", "b"], classes=["a", "b", "c"]).few_labels(per_class=1)
     assert str(caught.value) == (
-        'class "c" has 0 labelled rows, few_labels(per_class=1) needs 1. Use n=.'
+        'class "c" has 0 labelled examples, few_labels(per_class=1) needs 1. Use n=.'
     )
 
 
@@ -237,7 +237,8 @@ def test_per_class_without_classes_is_refused():
     with pytest.raises(ModtoolsError) as caught:
         Task(np.arange(2), [0.5, 1]).few_labels(per_class=1)
     assert str(caught.value) == (
-        "few_labels(per_class=) needs one class a row; this task is of kind regression. Use n=."
+        "few_labels(per_class=) needs one class per example; this task is of kind regression. "
+        "Use n=."
     )
 
 
@@ -248,8 +249,8 @@ def test_per_class_without_classes_is_refused():
         (
             Task([1, 2, 3], ["a", "b", "c"]),
             0.5,
-            "split needs a class with at least two rows, because every class keeps one row to "
-            "train on; got 3 rows in 3 classes.",
+            "split needs a class with at least two examples, because every class keeps one to "
+            "train on; got 3 examples in 3 classes.",
         ),
         (
             Task([1, 2, 3, 4], ["a", "a", "b", "b"], groups=[0, 0, 1, 1]),
@@ -267,5 +268,5 @@ def test_bad_splits_are_named(task, fraction, message):
 
 def test_the_complement_of_something_else_is_refused():
     task = Task(np.arange(6), list("aabbcc"))
-    with pytest.raises(ModtoolsError, match="complement needs a task cut from this one; got None"):
+    with pytest.raises(ModtoolsError, match="complement needs a subset of this task; got None"):
         task.complement(None)

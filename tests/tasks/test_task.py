@@ -169,17 +169,17 @@ def test_kind_and_classes_are_passed_on():
     [
         (
             Task(IMAGES, LABELS, name="pets"),
-            "Task(pets: 6 rows of uint8 (2, 2), classification, 3 classes)",
+            "Task(pets: 6 examples of uint8 (2, 2), classification, 3 classes)",
         ),
-        (Task(TEXTS[:1], [0]), "Task(task: 1 row of str, classification, 1 class)"),
+        (Task(TEXTS[:1], [0]), "Task(task: 1 example of str, classification, 1 class)"),
         (
             Task(torch.ones(2, 3), [0.5, 1]),
-            "Task(task: 2 rows of float32 (3,), regression, 1 target)",
+            "Task(task: 2 examples of float32 (3,), regression, 1 target)",
         ),
-        (Task(Pairs(TEXTS, LABELS)), "Task(task: 6 rows of Pairs, classification, 3 classes)"),
+        (Task(Pairs(TEXTS, LABELS)), "Task(task: 6 examples of Pairs, classification, 3 classes)"),
         (
             Task(TEXTS, np.eye(6, 2, dtype=int), groups=[1, 1, 2, 2, 3, 3]),
-            "Task(task: 6 rows of str, multilabel, 2 labels, 3 groups)",
+            "Task(task: 6 examples of str, multilabel, 2 labels, 3 groups)",
         ),
     ],
 )
@@ -247,10 +247,10 @@ ACCEPTED = "an array, a tensor, a list of str or a torch Dataset"
         (("text", [0]), {}, f"inputs must be {ACCEPTED}; got str."),
         ((5, [0]), {}, f"inputs must be {ACCEPTED}; got int."),
         ((None, [0]), {}, f"inputs must be {ACCEPTED}; got NoneType."),
-        ((np.array(5.0), [0]), {}, "inputs must not be empty; got no row."),
-        (([], []), {}, "inputs must not be empty; got no row."),
-        ((np.zeros((0, 3)), []), {}, "inputs must not be empty; got no row."),
-        ((Pairs([], []), None), {}, "inputs must not be empty; got no row."),
+        ((np.array(5.0), [0]), {}, "inputs must not be empty; got no example."),
+        (([], []), {}, "inputs must not be empty; got no example."),
+        ((np.zeros((0, 3)), []), {}, "inputs must not be empty; got no example."),
+        ((Pairs([], []), None), {}, "inputs must not be empty; got no example."),
         (
             (["a", None], [0, 1]),
             {},
@@ -304,7 +304,7 @@ def test_a_dataset_without_labels_says_so():
     with pytest.raises(ModtoolsError) as caught:
         Task(Bare(IMAGES, LABELS))
     assert str(caught.value) == (
-        "items of the Dataset must be pairs (input, label); row 0 is a ndarray. "
+        "items of the Dataset must be pairs (input, label); item 0 is a ndarray. "
         "Pass the labels beside the Dataset."
     )
     np.testing.assert_array_equal(Task(Bare(IMAGES, LABELS), LABELS).batch([2]), IMAGES[2:3])
@@ -334,7 +334,7 @@ def test_a_dataset_with_shapes_that_differ_says_so():
             "rows must be a slice, whole numbers or a boolean mask of length 6; got dtype bool and "
             "shape (1,).",
         ),
-        ([], "a task needs at least one row; none of pets were chosen."),
+        ([], "a task needs at least one example; none of pets were chosen."),
     ],
 )
 def test_bad_rows_are_named(rows, message):
@@ -348,7 +348,7 @@ def test_complement_of_a_stranger_is_refused():
     with pytest.raises(ModtoolsError) as caught:
         task.complement(Task(IMAGES, LABELS, name="others"))
     assert str(caught.value) == (
-        "complement needs a task cut from the same inputs; others was made on its own. "
+        "complement needs a subset of the same task; others has inputs of its own. "
         "Compare two such tasks with overlap."
     )
     with pytest.raises(ModtoolsError, match="none of pets were chosen"):
@@ -366,7 +366,7 @@ def test_a_source_that_is_no_name(source):
 
 def test_labels_alone_make_a_task_without_inputs():
     task = Task.of(np.array(["a", "b", "a"]))
-    assert repr(task) == "Task(these labels: 3 rows of labels alone, classification, 2 classes)"
+    assert repr(task) == "Task(these labels: 3 examples of labels alone, classification, 2 classes)"
     assert (task.name, task.has_inputs, task.group_codes) == ("these labels", False, None)
     part = task.subset([2, 1])
     assert part.labels.tolist() == ["a", "b"]
@@ -403,5 +403,5 @@ def test_a_dataset_is_a_task_and_a_loader_is_refused():
 def test_groups_are_numbered_by_the_task():
     task = Task(np.zeros((3, 1)), [0, 1, 0], groups=["b", "a", "b"])
     assert task.group_codes.tolist() == [1, 0, 1]
-    with pytest.raises(ModtoolsError, match="at least two groups; all rows are in one"):
+    with pytest.raises(ModtoolsError, match="at least two groups; all examples are in one"):
         _ = task.subset([0, 2]).group_codes

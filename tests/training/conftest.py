@@ -47,7 +47,7 @@ def held_out(small_digits, images):
 
 @pytest.fixture(scope="session")
 def rows():
-    """Return 60 rows of 5 numbers in 3 classes that can be learnt."""
+    """Return 60 examples of 5 numbers in 3 classes that can be learned."""
     rng = np.random.default_rng(0)
     labels = np.repeat(["ant", "bee", "cow"], 20)
     centres = 3 * rng.normal(size=(3, 5))

@@ -39,15 +39,17 @@ def refused(match, train, *arguments, **options):
 class TestAnyMethod:
     def test_rows_of_one_class(self, train, rows, mlp):
         one = rows.subset(rows.labels == "bee")
-        refused("rows has rows of 1 class, .* at least 2 classes", train, mlp(), one)
+        refused("rows has examples of 1 class only: .* at least 2 classes", train, mlp(), one)
 
     def test_labels_that_are_numbers(self, train, rows, mlp):
         task = Task(rows.inputs, np.linspace(0, 1, 60), name="prices")
-        refused("one class label a row; .* task prices are of kind regression", train, mlp(), task)
+        refused(
+            "one class label per example; .* task prices are of kind regression", train, mlp(), task
+        )
 
     def test_several_labels_a_row(self, train, rows, mlp):
         task = Task(rows.inputs, np.eye(3, dtype=int)[np.arange(60) % 3], kind="multilabel")
-        refused("one class label a row; .* of kind multilabel", train, mlp(), task)
+        refused("one class label per example; .* of kind multilabel", train, mlp(), task)
 
     def test_no_task_at_all(self, train, rows, mlp):
         refused("task must be a modtools Task; got tuple", train, mlp(), (rows.inputs, rows.labels))
@@ -66,7 +68,7 @@ class TestAnyMethod:
         )
 
     def test_a_wrong_number_of_outputs(self, train, rows, mlp):
-        message = r"one number a class, \(n_samples, 3\) .* it returns \(2, 7\) .* n_classes=3"
+        message = r"one number per class, \(n_samples, 3\) .* it returns \(2, 7\) .* n_classes=3"
         refused(message, train, mlp(7), rows)
 
     def test_outputs_that_are_maps(self, train, images):
@@ -302,7 +304,7 @@ def test_a_spoilt_last_step_is_noticed(rows, mlp, monkeypatch, tmp_path):
         epochs=8,
         checkpoint=checkpoint,
     )
-    assert "a checkpoint that was written is kept" in message
+    assert "the last checkpoint is kept" in message
     assert finite(network)
     kept = torch.load(checkpoint, weights_only=True)["state"]
     assert all(bool(tensor.isfinite().all()) for tensor in kept["network"].values())
@@ -327,11 +329,11 @@ class TestPairs:
 
     def test_a_row_that_is_not_there(self, rows, mlp):
         pairs = Pairs([0], [60], [True])
-        refused("rows of the task, 0..59; got row 60", train_modular, mlp(), rows, pairs=pairs)
+        refused("examples of the task, 0..59; got 60", train_modular, mlp(), rows, pairs=pairs)
 
     def test_a_proxy_that_needs_classes(self, rows, mlp):
         pairs = Pairs([0], [1], [True])
         for needy in ("local_classifier", "predsim", "hsic_bottleneck"):
-            message = f"pairs= cannot train {needy}: it needs the class of each row"
+            message = f"pairs= cannot train {needy}: it needs the class of each example"
             options = {"proxy": ["supcon", needy], "at": ["1", "2"], "pairs": pairs}
             assert "supcon," not in refused(message, train_modular, mlp(), rows, **options)

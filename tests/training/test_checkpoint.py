@@ -80,7 +80,7 @@ def test_damaged_files_are_told_from_checkpoints(tmp_path, content):
         write_checkpoint(path, {}, {"network": {"w": torch.zeros(999)}})
         content = path.read_bytes()[:-500]
     path.write_bytes(content)
-    with pytest.raises(ModtoolsError, match=r"run\.pt is not a whole checkpoint") as caught:
+    with pytest.raises(ModtoolsError, match=r"run\.pt is not a complete checkpoint") as caught:
         read_checkpoint(path, {}, CPU)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content
@@ -89,10 +89,10 @@ def test_damaged_files_are_told_from_checkpoints(tmp_path, content):
 def test_other_files_of_torch_and_pickles_are_refused(tmp_path):
     path = tmp_path / "run.pt"
     torch.save([1, 2], path)
-    with pytest.raises(ModtoolsError, match="is not a whole checkpoint"):
+    with pytest.raises(ModtoolsError, match="is not a complete checkpoint"):
         read_checkpoint(path, {}, CPU)
     torch.save({"settings": {}, "state": Path("never unpickled")}, path)
-    with pytest.raises(ModtoolsError, match=r"is not a whole checkpoint .*UnpicklingError"):
+    with pytest.raises(ModtoolsError, match=r"is not a complete checkpoint .*UnpicklingError"):
         read_checkpoint(path, {}, CPU)
 
 
@@ -102,7 +102,7 @@ def test_a_place_that_cannot_be_written_is_told_at_once(train, tmp_path, rows, m
     (tmp_path / "file").write_text("")
     with pytest.raises(ModtoolsError, match=r"checkpoint .*run\.pt cannot be written: Not a dir"):
         train(mlp(), rows, checkpoint=tmp_path / "file" / "run.pt")
-    with pytest.raises(ModtoolsError, match="is not a whole checkpoint"):
+    with pytest.raises(ModtoolsError, match="is not a complete checkpoint"):
         train(mlp(), rows, checkpoint=tmp_path)
 
 

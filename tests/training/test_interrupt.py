@@ -94,7 +94,7 @@ def test_a_checkpoint_is_a_file(rows, tmp_path, monkeypatch):
         "modtools.training._trainer.Trainer.__init__", lambda *_: pytest.fail("it ran")
     )
     for place in (tmp_path, "/dev/null"):
-        with pytest.raises(ModtoolsError, match="is not a whole checkpoint of a training run"):
+        with pytest.raises(ModtoolsError, match="is not a complete checkpoint of a training run"):
             train_end_to_end(small_network(), rows, epochs=1, checkpoint=place)
     with pytest.raises(ModtoolsError, match=r"the checkpoint .* cannot be written: File name too"):
         train_end_to_end(small_network(), rows, epochs=1, checkpoint=tmp_path / ("n" * 300))

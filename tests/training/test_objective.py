@@ -228,7 +228,9 @@ def test_cross_entropy_is_that_of_torch(inputs):
 
 
 def test_cross_entropy_needs_classes():
-    with pytest.raises(ModtoolsError, match="cross-entropy needs the class of each row; got Pairs"):
+    with pytest.raises(
+        ModtoolsError, match="cross-entropy needs the class of each example; got Pairs"
+    ):
         CrossEntropy()(torch.randn(8, 3), PAIRS)
 
 

@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_a_checkpoint_that_leads_to_the_same_result(place, whole, s
     checkpoint = tmp_path / "run.pt"
     before = signal.getsignal(signal.SIGINT)
     stopping(place, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"same call goes on from the checkpoint .*run\.pt"):
+    with pytest.raises(KeyboardInterrupt, match=r"same call resumes from the checkpoint .*run\.pt"):
         train("sequential", checkpoint)
     assert signal.getsignal(signal.SIGINT) is before
     state = torch.load(checkpoint, weights_only=True)["state"]
@@ -194,7 +194,7 @@ def test_ctrl_c_twice_in_one_run(whole, stopping, tmp_path):
 
 def test_ctrl_c_without_a_checkpoint_says_that_nothing_was_kept(stopping):
     stopping((0, 1), lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"nothing was kept \(checkpoint= makes"):
+    with pytest.raises(KeyboardInterrupt, match=r"nothing was saved \(checkpoint= makes"):
         train("end_to_end")
 
 

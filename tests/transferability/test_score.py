@@ -96,7 +96,7 @@ BAD = [
     ({"labels": np.zeros(60, int)}, "labels must hold at least two classes; all 60 examples are 0"),
     (
         {"labels": [None, *["a"] * 59]},
-        "labels must not be missing or infinite: 1 such, first at row 0",
+        "labels must not be missing or infinite: 1 such, first at example 0",
     ),
     ({"source_probabilities": PROBABILITIES * 3}, "If these are logits, apply a softmax first"),
     (
