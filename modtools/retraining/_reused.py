@@ -189,7 +189,7 @@ class ReusedModel:
     def decision_function(
         self, inputs: Any, *, device: "str | torch.device | None" = None
     ) -> NDArray[np.float64]:
-        """Return decision values (logits) in scikit-learn's shape; the largest decides.
+        """Return decision values (logits) in scikit-learn's shape; the largest or the sign decides.
 
         Parameters
         ----------
@@ -202,7 +202,8 @@ class ReusedModel:
         -------
         ndarray of shape (n_samples, n_labelled_classes) or (n_samples,)
             Decision values in the order of `labelled_classes`; for two classes the second minus
-            the first.
+            the first. For several labels per example the estimated probability minus one half:
+            positive where the label is predicted.
 
         Raises
         ------
@@ -424,7 +425,8 @@ class ReusedModel:
         -------
         torch.nn.Module
             In eval mode; called with a batch, it returns logits
-            (n_samples, n_labelled_classes) in the order of `labelled_classes`.
+            (n_samples, n_labelled_classes) in the order of `labelled_classes`, of two classes also
+            one each.
         """
         from modtools.retraining._torch_model import torch_network
 
@@ -433,7 +435,8 @@ class ReusedModel:
     def _check_test_task(self, task: Any, *, allow_overlap: bool, measure: str) -> Task:
         """Return the task if this model can be measured on it, else raise."""
         if not isinstance(task, Task) or task.kind != self.kind:
-            raise ModtoolsError(f"{measure} needs a {self.kind} task; got {task!r}.")
+            got = repr(task) if isinstance(task, Task) else f"{type(task).__name__}, not a Task"
+            raise ModtoolsError(f"{measure} needs a {self.kind} task; got {got}.")
         if self.kind == "classification":
             strange = np.flatnonzero(~np.isin(task.labels, self.classes))
             if strange.size:
@@ -481,7 +484,17 @@ class ReusedModel:
     ) -> NDArray[Any]:
         """Stream inputs through the module, and features block by block through the output."""
         blocks = iter_features(self.module, inputs, device=device)
-        return np.concatenate([np.asarray(decide(block)) for block in _gather(blocks)])
+        return np.concatenate([np.asarray(decide(self._fitting(b))) for b in _gather(blocks)])
+
+    def _fitting(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features of as many columns as the output module was trained on, or raise."""
+        n_columns = getattr(self.output, "n_features_in_", features.shape[1])
+        if features.shape[1] != n_columns:
+            raise ModtoolsError(
+                f'inputs must give "{self.module.names[0]}" the {n_columns} features that the '
+                f"output module was trained on; they give {features.shape[1]}."
+            )
+        return features
 
 
 def _gather(blocks: Iterator[Any]) -> Iterator[NDArray[Any]]:

@@ -61,7 +61,9 @@ def _output_layer(output: Any) -> nn.Sequential:
     elif isinstance(output, LogisticOutput | RidgeOutput | RidgeRegressionOutput):
         decide = nn.Linear(output.coef_.shape[1], output.coef_.shape[0])
         decide.weight.data = _float32(output.coef_)
-        decide.bias.data = _float32(output.intercept_)
+        # Logits are what decision_function gives: positive where a label of several is predicted.
+        is_multilabel = isinstance(output, RidgeOutput) and output.is_multilabel_
+        decide.bias.data = _float32(output.intercept_ - (0.5 if is_multilabel else 0.0))
     else:
         raise ModtoolsError(
             f"{type(output).__name__} cannot become a torch network; use an output module of "

@@ -61,7 +61,7 @@ def test_as_a_torch_network(case):
     logits = model.to_torch()(test.inputs).detach().numpy()
     if model.kind == "multilabel":
         np.testing.assert_allclose(logits, model.decision_function(test), atol=1e-5)
-        np.testing.assert_array_equal(logits > 0.5, model.predict(test) == 1)
+        np.testing.assert_array_equal(logits > 0, model.predict(test) == 1)
     else:
         np.testing.assert_allclose(logits.squeeze(), model.predict(test), rtol=1e-5)
 

@@ -69,6 +69,7 @@ class NoProbabilities(LogisticRegression):
     """A classifier of somebody else that gives labels only."""
 
     predict_proba = property()
+    decision_function = property()
 
 
 def test_a_classifier_is_cloned_and_its_answers_are_kept(parts):
@@ -230,11 +231,36 @@ def test_a_module_whose_features_are_there_does_not_run_and_is_reused(digits, mo
         (np.full((40, 2), np.nan), 'features of "pixels" must be finite'),
         (np.ones(40), r'features of "pixels" must have shape \(n_samples, n_features\)'),
         (np.ones((40, 2)), 'the features of "pixels" are the same in all 40 examples'),
+        ({}, "features must be a dict with one entry for each of pixels, in this order; got none"),
+        ({"a": np.eye(40), "b": np.eye(40)}, "each of pixels, in this order; got a, b"),
     ],
 )
 def test_features_that_cannot_be_those_of_the_module_are_refused(parts, features, message):
     with pytest.raises(ModtoolsError, match=message):
         retrain(pixels(), parts[0], features=features)
+
+
+def test_features_are_given_in_one_place(parts):
+    features = extract(pixels(), parts[0])
+    with pytest.raises(ModtoolsError, match="features= is for a module that would have to run"):
+        retrain(features, parts[0].labels, features=features)
+
+
+def test_inputs_that_give_other_features_than_were_trained_on_are_refused(parts):
+    narrow = retrain(pixels(), parts[0], features=extract(pixels(), parts[0])[:, :9])
+    with pytest.raises(ModtoolsError, match=r'give "pixels" the 9 features .*; they give 64'):
+        narrow.predict(parts[1])
+    wide = retrain(np.eye(4), [0, 1, 0, 1], output="ridge")
+    with pytest.raises(ModtoolsError, match=r'give "features" the 4 features .*; they give 3'):
+        wide.decision_function(np.ones((2, 3)))
+
+
+def test_features_that_float32_would_drown_are_refused():
+    labels = np.repeat([0, 1], 10)
+    features = labels[:, None] + np.random.default_rng(0).normal(size=(20, 3))
+    retrain(features + 1000, labels)
+    with pytest.raises(ModtoolsError, match=r"column 0 spans .* around 1e\+07 \(3 such\)"):
+        retrain(features + 1e7, labels)
 
 
 @pytest.mark.parametrize(
