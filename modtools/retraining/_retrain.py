@@ -29,6 +29,7 @@ OUTPUTS: Final[dict[str, type]] = {
     "logistic": LogisticOutput,
     "ridge": RidgeOutput,
 }
+_LARGEST_LOSS: Final = 1e-3  # of the range of a column, by rounding to float32
 _FOR_KIND: Final[dict[Kind, dict[str, type]]] = {
     "classification": OUTPUTS,
     "multilabel": {"ridge": RidgeOutput},
@@ -126,7 +127,7 @@ def retrain(
     ['dark']
     """
     started = time.perf_counter()
-    frozen, labelled = _of_features(module, task)
+    frozen, labelled = _of_features(module, task, features)
     _check_task(frozen, labelled)
     missing = _missing_classes(labelled, allow=allow_missing_classes)
     estimator = _make_output(output, labelled.kind)
@@ -154,7 +155,7 @@ def retrain(
     )
 
 
-def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
+def _of_features(module: Any, task: Any, given_beside: Any) -> tuple[Any, Any]:
     """Return given features as the inputs of a task, with a module that passes them on."""
     from torch import nn
 
@@ -168,13 +169,36 @@ def _of_features(module: Any, task: Any) -> tuple[Any, Any]:
         [(name, features)] = module.items()
     if not isinstance(features, list | SupportsArray):
         return features, task
+    if given_beside is not None:
+        raise ModtoolsError(
+            "features= is for a module that would have to run; the first argument holds features "
+            "already. Leave one of them out."
+        )
     array = check_matrix(features, name=f'features of "{name}"', minimum_rows=1)
+    _check_fits_float32(array, name=str(name))
     given = Task.of(task)
     _check_lengths({name: array}, given)
     called = str(name).replace("@", " at ")  # a layer is part of the name of features only
     passing = PretrainedModule(nn.Identity(), name=called, build=("torch.nn:Identity", {}))
     own = given.name if given.has_inputs else "task"
     return passing, Task(array, given.encoded, name=own, groups=given.groups)
+
+
+def _check_fits_float32(features: NDArray[Any], *, name: str) -> None:
+    """Raise where float32, in which a module passes features on, would drown their differences."""
+    if features.dtype == np.float32:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = np.abs(features - features.astype(np.float32)).max(axis=0)
+    spread = np.ptp(features, axis=0)
+    drowned = np.flatnonzero(np.isfinite(lost) & (lost > _LARGEST_LOSS * spread) & (spread > 0))
+    if drowned.size:
+        column = drowned[0]
+        raise ModtoolsError(
+            f'features of "{name}" are too alike for float32, in which a reused model reads them: '
+            f"column {column} spans {spread[column]:.2g} around {features[0, column]:.4g} "
+            f"({drowned.size} such). Subtract the mean of each column first."
+        )
 
 
 def _members_of(
@@ -188,11 +212,18 @@ def _members_of(
     if features is None:
         return dict(extract_members(module, inputs, **forward))
     given = features if isinstance(features, Mapping) else {module.names[0]: features}
+    own = module.members if isinstance(module, CombinedModule) else module.names
+    if len(given) != len(own):
+        got = ", ".join(map(str, given)) or "none" if given is features else "one array"
+        raise ModtoolsError(
+            f"features must be a dict with one entry for each of {', '.join(own)}, in this order; "
+            f"got {got}."
+        )
     found: dict[str, NDArray[Any]] = {}
     for name, array in given.items():
-        own = f'features of "{name}"'
-        found[str(name)] = check_features(array, name=own, minimum_rows=1)
-        raise_if_not_finite(found[str(name)], name=own)
+        called = f'features of "{name}"'
+        found[str(name)] = check_features(array, name=called, minimum_rows=1)
+        raise_if_not_finite(found[str(name)], name=called)
     return found
 
 

@@ -61,6 +61,12 @@ def test_features_of_the_parts_that_are_there_give_the_same_model(combined, comb
     assert np.array_equal(model.predict(parts[1]), combined_model.predict(parts[1]))
 
 
+def test_features_of_the_parts_are_one_entry_each(combined, parts):
+    features = extract(combined, parts[0])
+    with pytest.raises(ModtoolsError, match="of pixels, conv, in this order; got one array"):
+        retrain(combined, parts[0], features=features)
+
+
 def test_unlabelled_inputs_have_the_same_columns(combined, parts):
     model = retrain(combined, parts[0], output=ClassMeanOutput(), unlabelled=parts[1])
     assert model.output.blocks == [64, 216]
