@@ -102,6 +102,7 @@ def test_the_frame_is_a_copy(ranking):
 def test_time_and_settings_are_kept(ranking):
     assert ranking.seconds > 0
     assert ranking.settings["chance"] == 0.5
+    assert ranking.settings["metric"] == "accuracy"
     assert ranking.settings["scores"] == ["ridge", "logme", "knn"]
 
 
