@@ -30,7 +30,7 @@ def encode_classes(y: ArrayLike) -> tuple[NDArray[Any], ClassCodes]:
     labels = encode_labels(y, kind="classification")
     if labels.codes is None or labels.n_classes < 2:
         raise ModtoolsError(
-            f"y must hold at least two classes; got 1 class, {labels.classes[0]!r}."
+            f"y must hold at least two classes; got 1 class, {labels.classes.tolist()[0]!r}."
         )
     return labels.classes, labels.codes
 

@@ -296,6 +296,8 @@ class Forecast(Result):
             return pd.DataFrame(columns=columns)
         if n_labels is None:
             n_labels = [round(self.n_labels * factor) for factor in np.geomspace(1, FURTHEST, 30)]
+        if isinstance(n_labels, int | str) or not isinstance(n_labels, Iterable):
+            raise ModtoolsError(f"n_labels must be several label counts; got {n_labels!r}.")
         rows = [(count, "accuracy", *self.accuracy(count)) for count in dict.fromkeys(n_labels)]
         return pd.DataFrame(rows, columns=columns)
 

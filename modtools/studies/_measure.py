@@ -1,6 +1,6 @@
 """What a study measures: its plan, and each output module on one random subset of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -165,6 +165,10 @@ def _check_counts(n_labels: Any, n_pool: int, n_classes: int) -> NDArray[np.intp
 
 def _check_names(given: Any, known: Sequence[str], name: str) -> tuple[str, ...]:
     """Return different names of those known, from one or several."""
+    if not isinstance(given, Iterable):
+        raise ModtoolsError(
+            f"each {name} must be a name; got {given!r}. Known: {', '.join(known)}."
+        )
     names = (given,) if isinstance(given, str) else tuple(given)
     if not names:
         raise ModtoolsError(f"a study needs at least one {name}. Known: {', '.join(known)}.")

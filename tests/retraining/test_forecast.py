@@ -7,6 +7,7 @@ import pytest
 
 from modtools._writing import json_text
 from modtools.cli._output import reached_row, rows_ahead
+from modtools.exceptions import ModtoolsError
 from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
 from modtools.retraining._forecast import Forecast
@@ -145,3 +146,10 @@ def test_a_ring_is_drawn_where_the_target_is_reached():
     assert numbers == pytest.approx([160, 128, 192])
     assert reached_row(Power(), "a", None) is None
     assert reached_row(Refusing(), "a", 0.9) is None
+
+
+def test_a_table_is_of_several_label_counts():
+    forecast = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2))
+    for given in (200, "200", 2.5):
+        with pytest.raises(ModtoolsError, match="n_labels must be several label counts; got"):
+            forecast.frame(given)

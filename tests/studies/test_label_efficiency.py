@@ -57,13 +57,13 @@ def test_accuracies_are_those_of_refitting(data, study, output):
                     "class_mean": ClassMeanOutput(standardize=False),
                 }[output]
                 if output == "ridge":
-                    fitted.alpha = strength_of_all(train[order[: COUNTS[-1]]], labels[order])
+                    fitted.alpha = alpha_of_all(train[order[: COUNTS[-1]]], labels[order])
                 predicted = fitted.fit(train[rows], labels[rows]).predict(test)
                 expected = np.mean(predicted == test_labels)
                 assert table[module, output, repeat, n] == pytest.approx(expected, abs=1e-12)
 
 
-def strength_of_all(rows, labels):
+def alpha_of_all(rows, labels):
     """Return alpha of the largest evidence, by a determinant and a solution for each."""
     n = len(rows)
     centred, targets = rows - rows.mean(axis=0), np.eye(3)[labels[:n]]
@@ -258,6 +258,7 @@ def test_a_test_row_of_the_pool_is_refused_unless_allowed(data):
         ({"n_labels": []}, "n_labels must be whole numbers"),
         ({"n_labels": [2.5]}, "n_labels must be whole numbers"),
         ({"repeats": 0}, "repeats must be a whole number of at least 1"),
+        ({"outputs": 3}, "each output must be a name; got 3. Known: ridge, logistic, class_mean"),
         ({"outputs": "rigde"}, 'unknown output "rigde"; did you mean "ridge"'),
         ({"outputs": []}, "needs at least one output"),
         ({"strategies": ["randon"]}, 'unknown strategy "randon"; did you mean "random"'),
