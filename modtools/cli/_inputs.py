@@ -243,6 +243,8 @@ def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
         )
     if given.files and (given.zoos or given.modules):
         raise ModtoolsError(f"{verb} cached features or modules, not both in one table.")
+    if given.files and given.layers:
+        raise ModtoolsError("--layer says where to read a --module; cached features are of one.")
     if not given.files and task is None:
         raise ModtoolsError(
             "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "

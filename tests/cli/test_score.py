@@ -260,6 +260,10 @@ def bad(tmp_path, *, features=None, labels=(0, 1, 0, 1), key="features"):
             ["--features", "a.npz", *PIXELS],
             "score cached features or modules, not both in one table.",
         ),
+        (
+            ["--features", "a.npz", "--layer", "0"],
+            "--layer says where to read a --module; cached features are of one.",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(cli, own_code, words, text):
