@@ -17,7 +17,7 @@ __all__ = ["select"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    k: int = option("How many modules.", "--k", "-k", default=2, metavar="N")
+    k: int | None = option("How many modules (default: 2).", "--k", "-k", metavar="N")
     any_number: bool = option(
         "Instead of --k: add modules while they lower the held-out loss.",
         "--any-number",
@@ -68,13 +68,13 @@ def select(
     from modtools.selection import select_modules
 
     outputs.check(cache=forward.cache)
-    cost = _cost(choice.cost)
+    k, cost = _number(choice), _cost(choice.cost)
     with outputs.silence():
         modules, labelled = gather(given, task, labels, seed=forward.seed, verb="select")
         found = select_modules(
             modules,
             labelled,
-            k=None if choice.any_number else choice.k,
+            k=k,
             max_cost=choice.max_cost,
             cost=cost,
             combine=cast("Literal['greedy', 'all']", choice.combine),
@@ -89,6 +89,14 @@ def select(
         csv=lambda: csv_text(found.frame()),
         plot=lambda path: _draw(found, path),
     )
+
+
+def _number(choice: _Choice) -> int | None:
+    """Return how many modules are wanted, None for as many as lower the loss."""
+    if choice.k is not None and (choice.any_number or choice.combine == "all"):
+        other = "--any-number" if choice.any_number else "--combine all"
+        raise ModtoolsError(f"give --k or {other}, not both.")
+    return None if choice.any_number else 2 if choice.k is None else choice.k
 
 
 def _cost(text: str) -> Any:

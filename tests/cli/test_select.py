@@ -73,6 +73,8 @@ def test_modules_are_run_on_the_task(cli, tmp_path, monkeypatch):
     ("words", "text"),
     [
         ([], "nothing to select: give a zoo folder, --module PACKAGE:FACTORY or --features"),
+        (["FILES", "-k", "1", "--any-number"], "give --k or --any-number, not both."),
+        (["FILES", "-k", "1", "--combine", "all"], "give --k or --combine all, not both."),
         (["FILES", "-k", "0"], "--k must be a whole number of at least 1; got 0."),
         (["FILES", "--cost", "top=much"], "--cost must be a name, or numbers such as a=3,b=5; "),
         (["FILES", "--cost", "meters"], 'unknown cost "meters"'),
