@@ -13,7 +13,7 @@ def cli(monkeypatch):
     """Run ``modtools`` in this process; the result has exit_code, stdout and stderr."""
     monkeypatch.setenv("COLUMNS", "100")
     runner = CliRunner()
-    return lambda *words: runner.invoke(app, [str(word) for word in words])
+    return lambda *words: runner.invoke(app, list(map(str, words)), prog_name="modtools")
 
 
 def make_device(path, minor):
