@@ -144,8 +144,6 @@ def own_code(tmp_path, monkeypatch):
         "from torch import nn\n"
         "def small():\n"
         "    return nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))\n"
-        "def number():\n"
-        "    return 3\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -207,71 +205,6 @@ def bad(tmp_path, *, features=None, labels=(0, 1, 0, 1), key="features"):
     rows = np.arange(8.0).reshape(4, 2) if features is None else features
     np.savez(tmp_path / "a.npz", **{key: rows}, labels=labels)
     return tmp_path / "a.npz"
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (
-            [],
-            "nothing to score: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz.",
-        ),
-        (
-            [*PIXELS],
-            "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "
-            "of class folders, a .npz, a .csv or a .parquet file.",
-        ),
-        (["nowhere", "--task", "digits"], "there is no zoo folder nowhere."),
-        (
-            ["empty", "--task", "digits"],
-            "the folder empty holds no module; a zoo has one folder a module, with a card.json.",
-        ),
-        (
-            ["--module", "pixels", "--task", "digits"],
-            '--module must be "package:factory", for example my_networks:small; got "pixels".',
-        ),
-        (
-            ["--module", "no_such_package:a", "--task", "digits"],
-            "--module \"no_such_package:a\" cannot be imported: No module named 'no_such_package'.",
-        ),
-        (
-            ["--module", "modtools.modules:pixel", "--task", "digits"],
-            '--module "modtools.modules:pixel": modtools.modules has no pixel.',
-        ),
-        (
-            ["--module", "my_networks:number", "--task", "digits"],
-            '--module "my_networks:number" returned a int; it must return a PretrainedModule or a '
-            "torch network.",
-        ),
-        (
-            ["empty", "--layer", "0", "--task", "digits"],
-            "--layer says where to read a --module; a zoo knows its own layers.",
-        ),
-        (
-            [*PIXELS, "--task", "digits", "--per-class", "3", "--labels", "9"],
-            "give --per-class or --labels, not both.",
-        ),
-        (
-            [*PIXELS, "--task", "digits", "--by", "log_me"],
-            'unknown score "log_me"; did you mean "logme"? modtools score --list shows all 25.',
-        ),
-        (["gone.npz"], "file gone.npz does not exist."),
-        (
-            ["--features", "a.npz", *PIXELS],
-            "score cached features or modules, not both in one table.",
-        ),
-        (
-            ["--features", "a.npz", "--layer", "0"],
-            "--layer says where to read a --module; cached features are of one.",
-        ),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_two(cli, own_code, words, text):
-    (own_code / "empty").mkdir()
-    done = cli("score", *words)
-    assert done.stderr == f"error: {text}\n"
-    assert done.exit_code == 2
-    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -42,14 +42,24 @@ RUNS = {
     "list of proxies": "train --list",
     "list of strategies": "choose --list",
 }
+PIXELS = "score --module modtools.modules:pixels"
 ERRORS = {
     "nothing to score": "score",
-    "no task": "score --module modtools.modules:pixels",
-    "number out of range": f"score {FILES} --race --passes 7",
-    "unknown score": f"score {FILES} --by log_me",
+    "no task": PIXELS,
+    "no zoo": "score nowhere --task digits",
+    "empty zoo": "score empty --task digits",
+    "no factory": "score --module pixels --task digits",
+    "missing package": "score --module no_such_package:a --task digits",
+    "missing factory": "score --module modtools.modules:pixel --task digits",
+    "factory of a number": "score --module snapshot_modules:number --task digits",
+    "layer of a zoo": "score empty --layer 0 --task digits",
+    "two kinds of counts": f"{PIXELS} --task digits --per-class 3 --labels 9",
+    "unknown score": f"{PIXELS} --task digits --by log_me",
     "missing file": "score gone.npz",
+    "features and modules": "score --features a.npz --module modtools.modules:pixels",
     "one class": f"score {FILES} --classes 1",
     "too few examples": f"score {FILES} --per-class 90",
+    "number out of range": f"score {FILES} --race --passes 7",
     "fractions expected": "agree table.csv",
     "missing class": "retrain good.npz --labels 2 --output ridge",
     "several modules": f"retrain {FILES}",
@@ -92,7 +102,10 @@ def inputs(feature_files, tmp_path, monkeypatch):
         "    return PretrainedModule(lambda x: x[:, :4].flatten(1).float(), name='top')\n"
         "def left():\n"
         "    return PretrainedModule(lambda x: x[:, :, :4].flatten(1).float(), name='left')\n"
+        "def number():\n"
+        "    return 3\n"
     )
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield

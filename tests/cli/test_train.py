@@ -268,15 +268,6 @@ def test_bad_input_is_one_line_before_anything_is_trained(cli, words, text):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_rows_of_numbers_need_the_perceptron(cli, tmp_path):
-    np.savez(tmp_path / "rows.npz", inputs=np.eye(8, 5, dtype=np.float32), labels=[0, 1] * 4)
-    done = cli("train", "--task", tmp_path / "rows.npz")
-    assert done.stderr == (
-        "error: compact_convnet reads images; the inputs of rows have shape (5,). Use --network "
-        "multilayer_perceptron.\n"
-    )
-
-
 def test_texts_and_measurements_are_refused(cli, tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 8)
     done = cli("train", "--task", tmp_path / "texts.csv")
