@@ -254,7 +254,7 @@ def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path):
         os.mkfifo(tmp_path / f"pipe{suffix}")
         assert "a pipe" in refusal(tmp_path / f"pipe{suffix}")
         (tmp_path / f"folder{suffix}").mkdir()
-        assert "one folder of images for each class" in refusal(tmp_path / f"folder{suffix}")
+        assert "one folder of images per class" in refusal(tmp_path / f"folder{suffix}")
     with pytest.raises(ModtoolsError, match="is a folder; a regular file is needed"):
         read_table(tmp_path / "folder.csv", name="truth")
     (tmp_path / "images" / "a").mkdir(parents=True)

@@ -47,7 +47,7 @@ def test_the_example_of_the_page_on_training_runs_and_gives_what_it_says(tmp_pat
     names, _ = run_blocks(text, "training.md")
     assert [module.layers for module in names["result"].modules] == [("block3",), ("features",)]
     assert f"# {[module.layers for module in names['result'].modules]}\n" in text
-    assert "`pairs` (which rows are of one" in text
+    assert "`pairs` (which examples are of the" in text
     assert names["baseline"].labels_needed == "classes"
 
 

@@ -404,7 +404,7 @@ def test_list_shows_every_strategy(cli):
             [*PIXELS, "--labels", "9999"],
             "--labels must be at most the 1348 examples of digits; got 9999.",
         ),
-        ([*PIXELS, "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
+        ([*PIXELS, "--classes", "1"], "a task needs at least two classes; got 1."),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_retrained(cli, monkeypatch, words, text):

@@ -114,9 +114,7 @@ def test_only_the_chosen_classes_are_scored(cli, feature_files):
     assert content["rows"][0]["value"] == rank_modules(*expected, by="knn").frame()["value"][0]
     few = facts(cli(*words, "0,1", "--per-class", "5").stdout)
     assert few["settings"]["n_samples"] == 10
-    assert cli(*words, "0").stderr == (
-        "error: there is nothing to tell apart in one class; got 0.\n"
-    )
+    assert cli(*words, "0").stderr == ("error: a task needs at least two classes; got 0.\n")
     assert cli(*words, "0,3").stderr.startswith('error: unknown class of good "3"')
 
 

@@ -235,7 +235,7 @@ def test_training_from_scratch_is_the_baseline(cli, images, monkeypatch):
             [*PIXELS, "--task", "digits", "--from-scratch", "resnet"],
             'unknown network "resnet"; did you mean "resnet18"?',
         ),
-        (["FILES", "--classes", "1"], "there is nothing to tell apart in one class; got 1."),
+        (["FILES", "--classes", "1"], "a task needs at least two classes; got 1."),
         (["FILES", "--test-fraction", "2"], "--test-fraction must lie strictly between 0 and 1"),
     ],
 )

@@ -242,7 +242,7 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
             "end_to_end trains the network as a whole: leave out --proxy, --modules and --at.",
         ),
         (["--classes", "1,11"], 'unknown class of digits "11"; did you mean "1"? Known: 0, 1, '),
-        (["--classes", "1"], "there is nothing to tell apart in one class; got 1."),
+        (["--classes", "1"], "a task needs at least two classes; got 1."),
         (["--name", "mine"], "--name is the name of the module in a zoo: add --zoo DIR."),
         (["--zoo", "zoo", "--name", "a/b"], "a module's name starts with a letter or digit"),
         (
