@@ -63,7 +63,7 @@ def to_numpy(values: Any, *, name: str = "values") -> NDArray[Any]:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
         raise ModtoolsError(f"{name} must have rows of one length; {error}") from error
-    except Exception as error:  # whatever the conversion of a foreign object raises
+    except Exception as error:  # any exception of a user-defined conversion
         kind = type(values).__name__
         raise ModtoolsError(f"{name} must be an array; a {kind} is none: {error}") from error
 

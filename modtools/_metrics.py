@@ -77,7 +77,7 @@ class Metric:
         """
         decisions = np.asarray(decisions, dtype=np.float64)
         decisions = decisions[:, None] if decisions.ndim == 1 else decisions
-        value: Any = self.function(np.asarray(labels), decisions)  # whatever a user returns
+        value: Any = self.function(np.asarray(labels), decisions)  # a user may return anything
         if not isinstance(value, Real) or not np.isfinite(float(value)):
             raise ModtoolsError(
                 f"metric {self.name} must return a finite number; got {value!r} for "

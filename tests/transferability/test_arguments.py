@@ -112,16 +112,16 @@ def test_numbers_of_workers_that_make_no_sense(n_jobs):
 
 
 @pytest.mark.parametrize(
-    ("scores", "truth", "text"),
+    ("scores", "achieved", "text"),
     [
-        (None, None, "truth must have the columns task, module, accuracy"),
-        ([1, 2], [0.1, 0.2], "truth must have the columns task, module, accuracy"),
-        ({"a": 1}, {"a": 0.5}, r"truth must be \{task: \{module: accuracy\}\} or a frame; got 0.5"),
+        (None, None, "achieved must have the columns task, module, accuracy"),
+        ([1, 2], [0.1, 0.2], "achieved must have the columns task, module, accuracy"),
+        ({"a": 1}, {"a": 0.5}, r"achieved must be \{task: .* or a frame; got 0.5"),
         ({"a": 1}, {"t": {"a": 0.5}}, r"scores must be \{task: .* or a frame; got 1 inside"),
         ({"t": {"a": 1}}, {"t": {"a": 0.5}}, r"scores must be \{task: .* or a frame; got 1 inside"),
         (None, {"t": {"a": 0.5}}, "scores must have the columns task, score, module, value"),
     ],
 )
-def test_agreement_of_flat_or_missing_tables(scores, truth, text):
+def test_agreement_of_flat_or_missing_tables(scores, achieved, text):
     with pytest.raises(ModtoolsError, match=text):
-        score_agreement(scores, truth)
+        score_agreement(scores, achieved)
