@@ -275,7 +275,7 @@ def test_commands_print_names_as_text_and_write_harmless_files(named_files, tmp_
     assert not table["module"].str.startswith(tuple("=+-@\t\r")).any()
     names = {row["module"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]}
     assert names == {path.stem for path in named_files}
-    raced = run(app, ["score", *files, "--race", "--batch-size", "8"], color=True)
+    raced = run(app, ["score", *files, "--race", "--look-every", "8"], color=True)
     assert not ORDERS.search(raced.output)
     failed = run(app, ["score", *files, str(tmp_path / "\x1b[31mnone.npz")], color=True)
     assert failed.exit_code == 2

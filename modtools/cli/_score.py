@@ -100,7 +100,8 @@ def score(
         **{"error": race.error, "tolerance": race.tolerance, "passes": race.passes},
         "look_every": race.look_every,
     }
-    _check_mode(race.is_race, _given(ranked), _given(raced))
+    size = {} if forward.batch_size == Forward.batch_size else {"batch_size": forward.batch_size}
+    _check_mode(race.is_race, {**_given(ranked), **size}, _given(raced))
     outputs.check(cache=forward.cache)
     with outputs.silence():
         candidates, labelled = gather(given, task, labels, seed=forward.seed)

@@ -59,7 +59,7 @@ def command(images, feature_files, tmp_path, monkeypatch):
     study = ("--n-labels", "6,12", "--repeats", "2")
     return {
         "score": ("score", *feature_files, "--by", "knn"),
-        "race": ("score", *feature_files, "--race", "--batch-size", "10"),
+        "race": ("score", *feature_files, "--race", "--look-every", "10"),
         "retrain": ("retrain", *PIXELS, "--task", images),
         "study": ("study", *feature_files, *study),
         "space": ("space", *PIXELS, *halves, "--task", images, "--pairs", "--by", "lda"),

@@ -63,6 +63,7 @@ def test_networks_race_with_a_cache(cli, tmp_path):
     [
         (["--error", "0.1"], "--error needs --race."),
         (["--race", "--by", "knn"], "--by belongs to a ranking, not to a race."),
+        (["--race", "--batch-size", "50"], "--batch-size belongs to a ranking, not to a race."),
         (["--race", "--n-jobs", "2"], "--n-jobs belongs to a ranking, not to a race."),
         (["--race", "--passes", "0.1", "--error", "0.1"], "--passes makes none; give one."),
         (["--race", "--passes", "7"], "--passes must lie strictly between 0 and 1; got 7.0."),
