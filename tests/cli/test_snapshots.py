@@ -53,6 +53,7 @@ ERRORS = {
     "missing factory": "score --module modtools.modules:pixel --task digits",
     "factory of a number": "score --module snapshot_modules:number --task digits",
     "layer of a zoo": "score empty --layer 0 --task digits",
+    "layer of features": "score --features good.npz --layer 0",
     "two kinds of counts": f"{PIXELS} --task digits --per-class 3 --labels 9",
     "unknown score": f"{PIXELS} --task digits --by log_me",
     "missing file": "score gone.npz",
