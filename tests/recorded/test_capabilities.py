@@ -46,6 +46,7 @@ RENAMED_OR_DROPPED = {
     # Retraining
     "LearningCurve(strength)": "LearningCurve(alpha)",
     "ReusedModel(nameless)": "ReusedModel(missing_classes)",
+    "ReusedModel.accuracy(only_named)": "ReusedModel.accuracy(only_labelled_classes)",
     "ReusedModel.decision_values": "ReusedModel.decision_function",
     "ReusedModel.nameless_clusters": "ReusedModel.unassigned_clusters",
     "choose_labels(strength)": "choose_labels(alpha)",
