@@ -79,8 +79,9 @@ def ridge(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m. For real
-        targets the leave-one-out R^2, at most 1; predicting the mean of the other examples has 0.
+        Accuracy in [0, 1]; higher is better. If the true class is one of m that tie, the example
+        counts 1 / m. For real targets the leave-one-out R^2, at most 1; predicting the mean of the
+        other examples has 0.
 
     Raises
     ------
@@ -131,7 +132,8 @@ def class_mean(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m.
+        Accuracy in [0, 1]; higher is better. If the true class is one of m that tie, the example
+        counts 1 / m.
 
     Examples
     --------
@@ -176,7 +178,8 @@ def lda(
     Returns
     -------
     float
-        Accuracy in [0, 1]; higher is better. If m classes tie, the example counts 1 / m.
+        Accuracy in [0, 1]; higher is better. If the true class is one of m that tie, the example
+        counts 1 / m.
 
     References
     ----------

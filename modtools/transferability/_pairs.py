@@ -58,8 +58,9 @@ def knn(
 
     An example is never its own neighbour; exact copies of it are. Neighbours at equal distance (to
     within rounding) share the votes that the nearer ones leave. Of classes with equal votes, the
-    one whose voters have the smallest mean distance wins; if m classes still tie, the example
-    counts 1 / m. So neither the order of the examples nor the names of classes matter.
+    one whose voters have the smallest mean distance wins. If the true class is one of m that still
+    tie, the example counts 1 / m. So neither the order of the examples nor the names of classes
+    matter.
 
     Parameters
     ----------
