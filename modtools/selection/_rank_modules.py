@@ -152,10 +152,10 @@ def rank_modules(
     prediction = _predict(scored, request.evidence) if request.evidence else None
     if prediction is not None:
         rows = _rows_of_prediction(scored, prediction, request.evidence) + rows
-    asked = {"metric": metric, "by": by, "scores": named, "n_jobs": n_jobs, "seed": seed}
+    asked = {"metric": metric, "by": by, "scores": named, **forward}
     return Ranking(
         _tidy(rows, list(dict.fromkeys([*named, *request.scores])), skipped),
-        settings={**_facts(task), **asked, **forward},
+        settings={**_facts(task), **asked, "n_jobs": n_jobs, "seed": seed},
         skipped=skipped,
         seconds=time.perf_counter() - start,
         prediction=prediction,

@@ -87,6 +87,8 @@ RENAMED = {
 }
 # Columns that there were none of, by the keys that lead to them.
 ADDED = {
+    "score / settings / metric",
+    "score by ridge / settings / metric",
     *("predictions / metric", "frame / metric", "curve / metric"),
     *(f"{table} / {name}" for table in ("draws", "results") for name in ("per_class", "metric")),
     "label_efficiency_study / frame / per_class",
