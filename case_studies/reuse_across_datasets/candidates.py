@@ -81,8 +81,8 @@ def extract_all(
     for module in track(iter_networks(zoo, quick=quick), "extract", total=24):
         for name, features in found.items():
             extracted = mt.extract(module, images(name), batch_size=128, cache=cache)
-            arrays = extracted if isinstance(extracted, dict) else {module.layers[0]: extracted}
-            features |= dict(zip(module.names, arrays.values(), strict=True))
+            only = module.names[0]
+            features |= extracted if isinstance(extracted, dict) else {only: extracted}
         widths = [found[image_sets[0]][name].shape[1] for name in module.names]
         facts += [
             {

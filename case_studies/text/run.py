@@ -59,7 +59,7 @@ class Place:
         # Small batches are padded less.
         kept = self.folder / "checkpoints" / "features"
         read = extract(module, task, batch_size=16, cache=kept)
-        layers = {layer_name(layer): read[layer] for layer in module.layers}
+        layers = {layer_name(name.partition("@")[2]): part for name, part in read.items()}
         return {CONTROL: counts(task.inputs, "word", N_COUNTS), **layers}
 
 

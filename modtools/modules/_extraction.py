@@ -215,7 +215,7 @@ def extract(
     precision: str = "float32",
     batch_size: int = 64,
     cache: bool | str | os.PathLike[str] | None = None,
-) -> Features | dict[str | None, Features]:
+) -> Features | dict[str, Features]:
     """Return the features of a module on a task, float32 (n_samples, n_features).
 
     Parameters
@@ -240,8 +240,8 @@ def extract(
     Returns
     -------
     ndarray of shape (n_samples, n_features) or dict
-        The features; for a module with several layers a dict from layer (None is the output) to
-        features.
+        The features; of several layers always a dict ``{name@layer: features}``, which functions
+        take that take modules.
 
     Examples
     --------
@@ -260,10 +260,8 @@ def extract(
         cache=cache,
         with_source=False,
     )
-    by_layer = {
-        layer: done.features[n] for layer, n in zip(module.layers, module.names, strict=True)
-    }
-    return by_layer if len(by_layer) > 1 else next(iter(by_layer.values()))
+    by_name = {name: done.features[name] for name in module.names}
+    return by_name if len(by_name) > 1 else next(iter(by_name.values()))
 
 
 def iter_features(

@@ -33,9 +33,11 @@ def by_hand(network, images):
 
 def test_every_layer_equals_plain_torch_even_before_an_in_place_layer(module, images):
     found = extract(module, images, batch_size=3)
-    for layer, expected in by_hand(module.network, images).items():
-        assert found[layer].dtype == np.float32
-        np.testing.assert_allclose(found[layer], expected, atol=1e-6)
+    assert tuple(found) == module.names
+    expected = by_hand(module.network, images)
+    for layer, name in zip(module.layers, module.names, strict=True):
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], expected[layer], atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
@@ -338,8 +340,8 @@ def test_a_network_that_views_its_activations(images):
     assert network.calls == 5  # once more for the first batch
     with torch.no_grad():
         maps = network.stem(prepare(images).contiguous())
-    np.testing.assert_allclose(found[None], maps.reshape(7, -1).numpy(), atol=1e-6)
-    np.testing.assert_allclose(found["stem"], maps.mean((2, 3)).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["view"], maps.reshape(7, -1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["view@stem"], maps.mean((2, 3)).numpy(), atol=1e-6)
 
 
 @pytest.mark.gpu

@@ -61,7 +61,7 @@ def test_every_layer_equals_the_hidden_states(encoder, by_sentence_transformers)
         hidden = network(**tokens, output_hidden_states=True).hidden_states[1:]
     mask = tokens["attention_mask"].unsqueeze(-1)
     found = extract(encoder, TEXTS)
-    assert list(found) == [f"encoder.layer.{layer}" for layer in range(6)]
+    assert list(found) == [f"minilm@encoder.layer.{layer}" for layer in range(6)]
     for layer, features in enumerate(found.values()):
         expected = (hidden[layer] * mask).sum(1) / mask.sum(1)
         np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)

@@ -250,10 +250,10 @@ def test_several_layers_of_a_network_that_varies_nested_and_shared():
     module = PretrainedModule(network, name="net", layers=list(expected))
     found = extract(module, inputs, batch_size=4)
     for layer, rows in expected.items():
-        np.testing.assert_allclose(found[layer], rows.numpy(), atol=1e-6)
+        np.testing.assert_allclose(found[f"net@{layer}"], rows.numpy(), atol=1e-6)
     for layer in expected:
         blocks = np.concatenate(list(iter_features(module.at(layer), inputs, batch_size=4)))
-        np.testing.assert_allclose(blocks, found[layer], atol=1e-6)
+        np.testing.assert_allclose(blocks, found[f"net@{layer}"], atol=1e-6)
 
 
 def test_a_layer_whose_output_is_changed_in_place_later_in_some_batches():

@@ -229,7 +229,8 @@ def candidates(n_samples: int = 120) -> tuple[dict[str, np.ndarray], np.ndarray]
 @case
 def extracted_features() -> Any:
     task = mt.load_task("digits").subset(slice(0, 6))
-    return {str(layer): values for layer, values in mt.extract(network(), task).items()}
+    found = mt.extract(network(), task)
+    return {name.partition("@")[2]: values for name, values in found.items()}
 
 
 @case
@@ -471,9 +472,12 @@ def old_files() -> Any:
     task = mt.load_task("digits").subset(slice(0, 8))
     zoo = mt.Zoo(FOLDER / "zoo")
     model = mt.ReusedModel.load(FOLDER / "model")
+    features = mt.extract(zoo["perceptron"], task)
     return {
         "names": list(zoo.names),
-        "features": {name: mt.extract(zoo[name], task) for name in zoo.names},
+        "features": {
+            "perceptron": {name.partition("@")[2]: part for name, part in features.items()}
+        },
         "training": zoo.card("perceptron")["training"]["proxy"],
         "predicted": model.predict(task.inputs),
         "decisions": model.decision_function(task.inputs),
