@@ -1,6 +1,6 @@
 """Pretrained modules: a network read at a layer, with pooling and preprocessing, and features."""
 
-from modtools.modules._cache import Cache, clear_cache
+from modtools.modules._cache import Cache as Cache, clear_cache
 from modtools.modules._card import (
     CARD as CARD,
     check_fields as check_fields,
@@ -10,11 +10,11 @@ from modtools.modules._card import (
 from modtools.modules._collection import ModuleCollection, ModulesLike as ModulesLike
 from modtools.modules._combined import CombinedModule, networks_of as networks_of
 from modtools.modules._extraction import (
-    Extraction,
+    Extraction as Extraction,
     extract,
-    extract_members,
+    extract_members as extract_members,
     iter_features,
-    run,
+    run as run,
 )
 from modtools.modules._forward import ForwardReader as ForwardReader
 from modtools.modules._identity import (
@@ -46,10 +46,8 @@ from modtools.modules._zoo import UnknownModuleError, Zoo
 
 __all__ = [
     "EFFICIENTNET_LITE_LAYERS",
-    "Cache",
     "CombinedModule",
     "Costs",
-    "Extraction",
     "ImagePreprocess",
     "ModuleCollection",
     "ModuleFacts",
@@ -60,11 +58,9 @@ __all__ = [
     "clear_cache",
     "efficientnet_lite",
     "extract",
-    "extract_members",
     "image_preprocess",
     "iter_features",
     "milliseconds_per_example",
     "pixels",
-    "run",
     "text_module",
 ]

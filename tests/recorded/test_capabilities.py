@@ -21,6 +21,10 @@ RENAMED_OR_DROPPED = {
     "PretrainedModule.inner_module(tap)": "PretrainedModule.inner_module(layer)",
     "PretrainedModule.n_parameters(tap)": "PretrainedModule.n_parameters(layer)",
     "efficientnet_lite(taps)": "efficientnet_lite(layers)",
+    "Cache": "dropped: the argument cache= names the folder, clear_cache empties it",
+    "Extraction": "dropped: ModuleCollection.features gives the facts beside the features",
+    "extract_members": "dropped: ModuleCollection.features goes through all members",
+    "run": "dropped: ModuleCollection.features gives source probabilities in the same pass",
     # Output modules
     "ClassMeanOutput(pool)": "ClassMeanOutput.fit(unlabelled)",
     "ClassMeanOutput.is_nameless": "ClassMeanOutput.is_unassigned",
@@ -96,6 +100,9 @@ def names_in(found):
 
 def name_of_today(name):
     """Return what a name of version 0.1 is called today."""
+    whole = RENAMED_OR_DROPPED.get(re.match(r"[^(\[.]+", name)[0], "")
+    if whole.startswith(DROPPED):
+        return whole
     owner = re.match(r"[^(\[]+", name)[0]
     renamed = RENAMED_OR_DROPPED.get(owner, owner) + name.removeprefix(owner)
     return RENAMED_OR_DROPPED.get(name, renamed)
