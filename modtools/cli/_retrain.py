@@ -467,12 +467,12 @@ def _document(done: _Retrained) -> dict[str, Any]:
         "seed": done.seed,
     }
     value, low, high = done.measured
-    row = {"accuracy": value, "accuracy_low": low, "accuracy_high": high}
+    row = {"metric": "accuracy", "value": value, "value_low": low, "value_high": high}
     extra = {
         "n_features": done.features.shape[1],
         "classes": model.classes.tolist(),
         "missing_classes": model.missing_classes.tolist(),
-        "accuracy_of_named": done.accuracy_of_labelled_classes,
+        "accuracy_of_labelled_classes": done.accuracy_of_labelled_classes,
         "labelled_rows": done.labelled.rows.tolist(),
         "forecast": done.forecast.figures(done.target, measured=done.measured),
         "curve": None if curve is None else curve.frame(),

@@ -96,7 +96,7 @@ def test_the_line_about_labels_says_what_the_json_says_and_nothing_against_the_a
     content = facts((tmp_path / "a.json").read_text())
     forecast, line = content["forecast"], lines_of(done.stdout)["Labels"]
     point, low = forecast["labels_to_reach"], forecast["labels_to_reach_low"]
-    if content["accuracy"] >= float(target):
+    if content["value"] >= float(target):
         assert point == content["n_labels"]
         assert " % is reached: " in line
     elif point is None:
@@ -119,10 +119,10 @@ def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
     few = parts[0].few_labels(n=24, seed=0)
     assert content["labelled_rows"] == few.rows.tolist()
     assert (content["n_labels"], content["n_pool"], content["n_test"]) == (24, 90, 30)
-    interval = (content["accuracy_low"], content["accuracy_high"])
-    assert interval == wilson(content["accuracy"], 30)
+    interval = (content["value_low"], content["value_high"])
+    assert interval == wilson(content["value"], 30)
     assert (content["classes"], content["missing_classes"]) == ([0, 1, 2, 3], [])
-    assert content["accuracy_of_named"] == content["accuracy"]
+    assert content["accuracy_of_labelled_classes"] == content["value"]
     assert [row["n_labels"] for row in content["curve"]] == list(range(1, 25))
     assert set(content["forecast"]) == {
         "refused", "target", "labels_to_reach", "labels_to_reach_low", "labels_to_reach_high",
@@ -166,7 +166,7 @@ def test_files_are_written_and_named(cli, images, parts, tmp_path):
     assert (rows["right"] == (rows["label"] == rows["predicted"])).all()
     assert rows["probability"].between(0.25, 1).all()
     content = facts((out / "a.json").read_text())
-    assert rows["right"].mean() == pytest.approx(content["accuracy"])
+    assert rows["right"].mean() == pytest.approx(content["value"])
 
 
 def test_the_saved_model_predicts_the_same(cli, images, parts, tmp_path):
@@ -204,7 +204,7 @@ def test_classes_without_a_label_are_named_and_refused_unless_allowed(cli, image
     done = cli(*words, "--allow-missing-classes", "--json", "-")
     content = facts(done.stdout)
     assert content["missing_classes"] == [absent]
-    assert content["accuracy_of_named"] > content["accuracy"]
+    assert content["accuracy_of_labelled_classes"] > content["value"]
     said = lines_of(cli(*words, "--allow-missing-classes").stdout)
     assert said["Classes"].startswith(f"3 of 4 have a label; missing: {absent}. Accuracy on ")
 

@@ -23,6 +23,7 @@ TRAINED_IN_FLOAT32 = "json_of_commands / train / "
 # may be named with those that lead to it ("predictions / low"); the longest name decides.
 RENAMED = {
     # Models
+    "accuracy_of_named": "accuracy_of_labelled_classes",
     "strength": "alpha",
     "strength_": "alpha_",
     "taps": "layers",
@@ -174,7 +175,8 @@ def as_recorded(document, recorded):
     rows, settings = document["rows"], document["settings"]
     flat = dict(document.get("extra", {}))
     if document["kind"] == "retraining":
-        flat |= settings | rows[0]
+        (row,) = rows
+        flat |= settings | {f"accuracy{end}": row[f"value{end}"] for end in ("", "_low", "_high")}
     else:
         name = "history" if document["kind"] == "training_result" else "results"
         flat |= {"settings": settings, name: rows}
