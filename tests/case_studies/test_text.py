@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ Examples
 def study():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(STUDY)
+        before = set(sys.modules)
         yield runpy.run_path(str(STUDY / "run.py"))
+        for name in {path.stem for path in STUDY.glob("*.py")} & set(sys.modules) - before:
+            del sys.modules[name]  # another study may name a file alike
 
 
 @pytest.fixture(scope="module")
