@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,15 @@ def rank_of(place):
     return RANKS.get(place, FOUNDATION)
 
 
+@cache
+def nodes_of(tree):
+    """Return all nodes of a tree, which several rules go through."""
+    return list(ast.walk(tree))
+
+
 def imported_places(tree):
     """Yield (line, room or file, what) of every import of modtools, wherever it stands."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -90,7 +97,7 @@ def private_imports(tree, own):
 
 def imports_by_string(tree, own):
     """Yield imports by string, of modtools or of a name that is computed at run time."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         function = ast.unparse(node.func).rpartition(".")[2]
@@ -111,14 +118,14 @@ def imports_inside_functions(tree, own):
 
 def attribute_tests(tree, own):
     """Yield calls of hasattr: a kind of argument is told by isinstance, of a class or Protocol."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "hasattr":
             yield f"{node.lineno} runs {ast.unparse(node)}"
 
 
 def decisions_by_message(tree, own):
     """Yield comparisons of the text of a caught error, or of a name that holds its text."""
-    for handler in ast.walk(tree):
+    for handler in nodes_of(tree):
         if not isinstance(handler, ast.ExceptHandler) or handler.name is None:
             continue
         texts = {f"str({handler.name})", f"{handler.name}.args", f"repr({handler.name})"}
@@ -143,7 +150,7 @@ def mentions(node, text):
 
 
 def functions_of(tree):
-    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+    return [node for node in nodes_of(tree) if isinstance(node, Function)]
 
 
 def code_lines(path):
@@ -152,7 +159,7 @@ def code_lines(path):
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
         if token.type not in SILENT:
             used |= set(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(TREES[path]):
+    for node in nodes_of(TREES[path]):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
             used -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     return used
@@ -279,7 +286,7 @@ def test_the_rule_lets_clean_files_pass(rule):
 
 
 def test_imports_are_absolute(path):
-    levels = {node.level for node in ast.walk(TREES[path]) if isinstance(node, ast.ImportFrom)}
+    levels = {node.level for node in nodes_of(TREES[path]) if isinstance(node, ast.ImportFrom)}
     assert levels <= {0}
 
 

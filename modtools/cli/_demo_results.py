@@ -165,7 +165,7 @@ def solve(task: DemoTask, modules: list["PretrainedModule"], *, seed: int) -> Ou
         found: Any = extract(module, task.whole)
         seconds = time.perf_counter() - before
         for layer, name in zip(module.layers, module.names, strict=True):
-            features[name] = found[layer] if len(module.layers) > 1 else found
+            features[name] = found[name] if len(module.layers) > 1 else found
             milliseconds[name] = 1000.0 * seconds / len(task.whole)
             n_parameters[name] = module.n_parameters(layer)
     seconds = time.perf_counter() - start

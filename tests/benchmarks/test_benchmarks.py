@@ -13,9 +13,9 @@ HERE = Path(__file__).parent
 
 SLOW = (
     *("rows", "label_efficiency", "prediction", "moments", "extraction", "training", "retraining"),
-    "curve",
+    *("curve", "race"),
 )
-QUICK = ("proxies", "race")
+QUICK = ("proxies",)
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def images(tmp_path):
 @pytest.mark.parametrize(
     ("module", "number"),
     [
-        ("typer", signal.SIGINT),
+        pytest.param("typer", signal.SIGINT, marks=pytest.mark.slow),
         ("modtools.cli._app", signal.SIGTERM),
-        ("numpy", signal.SIGHUP),
+        pytest.param("numpy", signal.SIGHUP, marks=pytest.mark.slow),
         ("torch.nn", signal.SIGINT),
     ],
 )
@@ -154,8 +154,10 @@ def test_between_the_training_and_the_zoo_the_checkpoint_is_there(images, tmp_pa
     ("place", "numbers", "code"),
     [
         ("modtools.selection._rank_modules:_score_one", (15, 2, 1), 143),
-        ("modtools.cli._output:emit", (1, 15), 129),
-        ("modtools.selection._ranking:Ranking.to_json", (15,), 143),
+        pytest.param("modtools.cli._output:emit", (1, 15), 129, marks=pytest.mark.slow),
+        pytest.param(
+            "modtools.selection._ranking:Ranking.to_json", (15,), 143, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_while_it_works_and_again_while_it_ends(place, numbers, code, feature_files, tmp_path):

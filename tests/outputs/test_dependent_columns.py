@@ -127,8 +127,8 @@ def held_out_by_scikit_learn(features, codes, alpha):
 @pytest.mark.parametrize(
     "chunk",
     [
-        *range(N_CHUNKS // 2),
-        *(pytest.param(n, marks=pytest.mark.slow) for n in range(N_CHUNKS // 2, N_CHUNKS)),
+        *range(N_CHUNKS // 4),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in range(N_CHUNKS // 4, N_CHUNKS)),
     ],
 )
 def test_held_out_accuracies_are_those_of_scikit_learn(chunk):

@@ -10,7 +10,13 @@ from modtools.transferability import SCORES, Score
 pytestmark = pytest.mark.floating_point
 
 
-@pytest.mark.parametrize("name", list(SCORES))
+SLOW = "linear_probe"  # fits five folds of five folds
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == SLOW)) for name in SCORES],
+)
 def test_every_built_in_score_keeps_the_contract(name):
     check_score(name)
 

@@ -281,7 +281,7 @@ BAD = [
     ({"precision": "float16"}, 'unknown precision "float16"'),
     ({"class_weights": {0: 1.0}}, "class_weights must name every class; 1 is missing"),
     ({"class_weights": {0: 1.0, 1: -1.0}}, r"class_weights\[1\] must be a finite number above 0"),
-    ({"classes": [0, 5]}, r"labels must be among classes=\[0, 5\]; got .*1.* in row 1"),
+    ({"classes": [0, 5]}, r"labels must be among classes=\[0, 5\]; got .*1.* in example 1"),
     ({"features": [["a"], ["b"]]}, "features must be real numbers"),
 ]
 

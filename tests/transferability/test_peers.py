@@ -47,6 +47,7 @@ def test_moment_scores_agree_with_public_code(
     assert ours(features, labels) == pytest.approx(peer_values[name][peer], rel=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.real_modules("demo")
 def test_scores_of_a_final_layer_agree_with_public_code_from_the_image_on(peer_values):
     """The whole way, pixels to score: 1078 rows, 1280 features, more features than rows."""
