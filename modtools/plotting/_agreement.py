@@ -129,7 +129,7 @@ class AgreementDisplay(Display):
         for row in _outliers(table, accuracy=self.accuracy):
             _label_point(ax, row["module"], row["predicted"], row["achieved"])
         ax.set_xlabel(
-            f"predicted by {picture_text(self.score)}" + (" (%)" if self.accuracy else ""),
+            _predicted_by(self.score) + (" (%)" if self.accuracy else ""),
             color=INK,
         )
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
@@ -167,6 +167,11 @@ class AgreementDisplay(Display):
         ]
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(textwrap.fill(", ".join(notes), 52), loc="left", fontsize="small", color=INK)
+
+
+def _predicted_by(score: str) -> str:
+    """Return what the horizontal axis shows; what is called "predicted" says so once."""
+    return "predicted" if score == "predicted" else f"predicted by {picture_text(score)}"
 
 
 def _legend_text(task: Any) -> str:

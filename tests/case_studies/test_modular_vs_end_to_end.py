@@ -9,6 +9,8 @@ import pytest
 
 STUDIES = Path(__file__).parents[2] / "case_studies"
 STUDY = "modular_vs_end_to_end"
+# Each run trains networks: half a minute.
+pytestmark = pytest.mark.slow
 NAMES = ("end_to_end_seed0", "modular_supcon_seed1", "weakly_modular_supcon_180s")
 
 

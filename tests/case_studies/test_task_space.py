@@ -3,8 +3,10 @@
 import json
 
 import pandas as pd
+import pytest
 
 
+@pytest.mark.slow
 def test_it_trains_scores_retrains_and_draws(tmp_path, run_study):
     assert run_study("task_space", "--quick", "--json", tmp_path / "figures.json") is None
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))

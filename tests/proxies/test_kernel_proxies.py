@@ -82,7 +82,7 @@ def test_golden_value(name, options, value):
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
-@pytest.mark.parametrize("d", [5, 20], ids="d={}".format)
+@pytest.mark.parametrize("d", [5, pytest.param(20, marks=pytest.mark.slow)], ids="d={}".format)
 def test_the_definition_pair_by_pair(name, options, d):
     features, labels = example(d=d)
     expected = by_definition(name, features, all_pairs(labels), options)
@@ -140,7 +140,7 @@ def test_single_precision_agrees_with_double(name, with_pairs):
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
-@pytest.mark.parametrize("d", [3, 8], ids="d={}".format)
+@pytest.mark.parametrize("d", [3, pytest.param(8, marks=pytest.mark.slow)], ids="d={}".format)
 @pytest.mark.parametrize("with_pairs", [False, True])
 def test_gradients_equal_finite_differences(name, options, d, with_pairs):
     features, labels = example(n=6, d=d)

@@ -25,7 +25,9 @@ def predict(rates, evidence=None, names=None):
     return predict_accuracies(names or [f"m{i}" for i in range(len(rates))], rates, evidence)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize(
+    "seed", [*range(100), *(pytest.param(n, marks=pytest.mark.slow) for n in range(100, 200))]
+)
 def test_on_tables_of_noise_the_pick_is_the_most_probable_and_differences_agree(seed):
     rng = np.random.default_rng(seed)
     n_modules = int(rng.integers(2, 9))
