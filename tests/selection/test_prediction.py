@@ -274,7 +274,7 @@ def test_intervals_cover_what_is_achieved(n_labels):
     test = draw_task(3000, seed=10**6)
     judged = shelf_of(test)
     covered, picked, pairs = [], [], []
-    for seed in range(10):
+    for seed in range(16):
         train = draw_task(n_labels, seed=seed)
         shelf = shelf_of(train)
         table = rank_modules(shelf, train.labels).predictions().set_index("module")
