@@ -27,11 +27,11 @@ from modtools.exceptions import ModtoolsWarning
 from modtools.modules import efficientnet_lite, pixels, run as run_module
 from modtools.transferability import SCORES
 
-ALPHAS = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
+INVERSE_PENALTIES = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
 TOPS, SHOES_AND_BAGS = [0, 2, 4, 6], [5, 7, 8, 9]
 
 
-def shelf(quick):
+def candidates(quick):
     """Return the modules of the protocol: three depths of each network, a random one, pixels."""
     versions = [0] if quick else [0, 1, 2]
     networks = [efficientnet_lite(version) for version in versions]
@@ -78,14 +78,14 @@ def extract_all(modules, train, test, cache):
     return found
 
 
-def probe(alpha=1.0):
+def probe():
     """Return the logistic output module on standardised features."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=alpha, max_iter=2000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
 
 
 def tuned_accuracy(train, labels, test, test_labels):
     """Return the test accuracy of a probe tuned by 3-fold cross-validation, and its CV accuracy."""
-    grid = {"logisticregression__C": ALPHAS}
+    grid = {"logisticregression__C": INVERSE_PENALTIES}
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     search = GridSearchCV(probe(), grid, cv=folds).fit(train, labels)
     return float(search.score(test, test_labels)), float(search.best_score_)
@@ -130,7 +130,7 @@ def measure(quick, cache):
     """Return {task: {module: measurement}}, each kept in the cache folder once it is done."""
     folder = Path(cache) / ("agreement-quick" if quick else "agreement")
     folder.mkdir(parents=True, exist_ok=True)
-    modules, found = shelf(quick), {}
+    modules, found = candidates(quick), {}
     for task_name, (train, test) in tasks(quick).items():
         features = extract_all(modules, train, test, cache)
         found[task_name] = {}

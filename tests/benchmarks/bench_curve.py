@@ -149,7 +149,7 @@ def run(quick: bool = False) -> dict[str, float]:
     many = study_seconds(*make_modules(n_modules, 2 * n, many_tests, d), n_labels=None, **options)
     return {
         "curve_seconds": own,
-        "curve_given_alpha_seconds": given,
+        "curve_given_strength_seconds": given,
         "curve_float32_seconds": single,
         "curve_over_ten_logistic_fits": own / fits,
         "curve_over_ten_standardized_logistic_fits": own / quick_fits,

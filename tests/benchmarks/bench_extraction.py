@@ -80,8 +80,8 @@ def measure(images: np.ndarray, rounds: int) -> dict[str, float]:
     asked = {
         "iter_features / bare loop": (stream, bare),
         "extract / bare loop": (lambda: extract(module, images, batch_size=BATCH), bare),
-        "two layers / one layer": (lambda: stream(["5", None]), stream),
-        "all twelve layers / one layer": (lambda: stream([str(i) for i in range(12)]), stream),
+        "two taps / one tap": (lambda: stream(["5", None]), stream),
+        "all twelve layers / one tap": (lambda: stream([str(i) for i in range(12)]), stream),
         "first of four stages / output": (lambda: stream("2"), stream),
     }
     for name, (first, second) in asked.items():

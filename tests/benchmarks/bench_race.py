@@ -93,18 +93,18 @@ def known_accuracies(n_races, n_rows):
     return worst
 
 
-def make_shelf(n_modules, n_rows, n_test, seed=0):
+def make_modules(n_modules, n_rows, n_test, seed=0):
     """Return features and labels of rows to race on and of fresh rows: modules of all qualities."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n_rows + n_test)
     shared = rng.normal(size=(len(labels), 24))
     centres = rng.normal(size=(10, 24))
     near = n_modules // 3
-    alphas = np.r_[np.linspace(0.62, 0.68, near), np.linspace(0.1, 0.58, n_modules - near)]
+    separations = np.r_[np.linspace(0.62, 0.68, near), np.linspace(0.1, 0.58, n_modules - near)]
     modules = {}
-    for place, alpha in enumerate(alphas):
+    for place, separation in enumerate(separations):
         own = rng.normal(size=shared.shape)
-        rows = alpha * centres[labels] + np.sqrt(0.5) * (shared + own)
+        rows = separation * centres[labels] + np.sqrt(0.5) * (shared + own)
         modules[f"m{place}"] = rows.astype(np.float32)
     return modules, labels
 
@@ -120,7 +120,7 @@ def achieved_accuracies(modules, labels, n_rows):
 
 def features(n_modules, n_rows, n_test, n_orders):
     """Return cost and keeping of certified races, and regret of halving, over random orders."""
-    modules, labels = make_shelf(n_modules, n_rows, n_test)
+    modules, labels = make_modules(n_modules, n_rows, n_test)
     achieved = achieved_accuracies(modules, labels, n_rows)
     best = max(achieved, key=achieved.get)
     raced = {name: rows[:n_rows] for name, rows in modules.items()}

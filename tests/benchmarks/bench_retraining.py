@@ -102,8 +102,8 @@ def evidence_figures(n_rows: int, n_columns: int) -> dict[str, float]:
     left_out = seconds_of(lambda: ridge_leave_one_out(ridge_basis(rows), targets))
     spectrum = min(seconds_of(lambda: ridge_basis(rows).eigenvalues) for _ in range(2))
     return {
-        "alpha_of_evidence_seconds": min(evidence),
-        "alpha_of_evidence_over_spectrum": min(evidence) / spectrum,
+        "strength_of_evidence_seconds": min(evidence),
+        "strength_of_evidence_over_spectrum": min(evidence) / spectrum,
         "ridge_leave_one_out_seconds": left_out,
     }
 

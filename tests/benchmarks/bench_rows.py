@@ -46,15 +46,15 @@ def knn_by_full_matrix(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fifteen_cold_fits(features: np.ndarray, labels: np.ndarray) -> None:
-    """Fit what a cross-validated probe fits: three folds times five alphas, each from zero."""
+    """Fit what a cross-validated probe fits: three folds times five penalties, each from zero."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
     from sklearn.preprocessing import StandardScaler
 
     rows = StandardScaler().fit_transform(features.astype(np.float64))
     for used, _ in StratifiedKFold(3).split(rows, labels):
-        for alpha in (1e-3, 1e-2, 1e-1, 1.0, 10.0):
-            LogisticRegression(C=alpha, max_iter=2000).fit(rows[used], labels[used])
+        for inverse in (1e-3, 1e-2, 1e-1, 1.0, 10.0):
+            LogisticRegression(C=inverse, max_iter=2000).fit(rows[used], labels[used])
 
 
 def accuracy_gap(features: np.ndarray, labels: np.ndarray) -> float:
