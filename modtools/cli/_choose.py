@@ -104,12 +104,13 @@ def _features(given: OneModule, task: TaskOptions, forward: Forward) -> tuple[st
     """Return the name of the module and its features of all examples."""
     import numpy as np
 
+    from modtools.modules import check_forward, extract
+
+    check_forward(runs=not given.files, **forward.options())
     if given.files:
         if len(given.files) > 1 or given.zoos or given.modules or task.task is not None:
             raise ModtoolsError("give one file of cached features alone, or a module and --task.")
         return given.files[0].stem, read_features(given.files[0])
-    from modtools.modules import extract
-
     module = load_module(given)
     if task.task is None:
         raise ModtoolsError("a module needs examples: add --task digits, or --task with a path.")

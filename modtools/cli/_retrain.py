@@ -110,8 +110,11 @@ def retrain(
     if wanted.show_list:
         show_strategies(outputs.json)
         return
+    from modtools.modules import check_forward
+
     with outputs.silence():
         _check(wanted, labels, outputs, forward)
+        check_forward(runs=not given.files, **forward.options())
         source, train, test = _load(given, task, wanted)
         done = _retrain(source, train, test, labels=labels, wanted=wanted, forward=forward)
     _report(done, outputs)

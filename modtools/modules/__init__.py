@@ -28,6 +28,7 @@ from modtools.modules._module_facts import (
     ForwardOptions as ForwardOptions,
     ModuleFacts,
     check_cost as check_cost,
+    check_forward as check_forward,
     milliseconds_per_example,
 )
 from modtools.modules._preprocessing import (

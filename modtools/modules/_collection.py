@@ -38,6 +38,7 @@ from modtools.modules._module_facts import (
     ForwardOptions,
     ModuleFacts,
     check_cost,
+    check_forward,
     facts_of,
     identities_of,
     run_module,
@@ -231,19 +232,23 @@ class ModuleCollection:
         module = self._open(self.networks[self._network_of[entry.name]])
         return read_at(module, [layer]) if layer else module
 
-    def check(self, *tasks: Task) -> None:
+    def check(self, *tasks: Task, **forward: Unpack[ForwardOptions]) -> None:
         """Raise, before anything runs, unless the modules can be read on a task, or on two.
 
         Parameters
         ----------
         *tasks : Task
             The task, or train and test.
+        **forward
+            device, precision, batch_size and cache, as in `extract`, where the caller has them.
 
         Raises
         ------
         ModtoolsError
-            Networks and labels that came alone, or cached features of another number of rows.
+            Networks and labels that came alone, cached features of another number of rows, options
+            that no network can run with, or options for features alone, where nothing runs.
         """
+        check_forward(runs=self.has_networks, **forward)
         for entry in self._entries.values():
             if isinstance(entry.source, Cached):
                 check_lengths(entry.name, entry.source.arrays, tasks)

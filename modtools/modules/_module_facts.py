@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from modtools._checks import check_choice, check_integer
 from modtools._progress import quiet
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, ModuleError
+from modtools.modules._cache import open_cache
 from modtools.modules._candidates import Module, read_at
 from modtools.modules._combined import CombinedModule, networks_of
 from modtools.modules._extraction import Extraction, iter_features, run
 from modtools.modules._identity import extraction_keys
-from modtools.modules._streaming import as_task
+from modtools.modules._streaming import RunOptions, as_task, check_run
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "ForwardOptions",
     "ModuleFacts",
     "check_cost",
+    "check_forward",
     "facts_of",
     "identities_of",
     "milliseconds_per_example",
@@ -49,6 +51,38 @@ class ForwardOptions(TypedDict, total=False):
     precision: str
     batch_size: int
     cache: bool | str | os.PathLike[str] | None
+
+
+_DEFAULTS: Final = {**RunOptions._field_defaults, "cache": None}
+
+
+def check_forward(*, runs: bool, **forward: Unpack[ForwardOptions]) -> None:
+    """Raise, before anything runs, unless these options fit; given features leave none to choose.
+
+    Parameters
+    ----------
+    runs : bool
+        Whether a network runs at all.
+    **forward
+        device, precision, batch_size and cache, as in `extract`.
+
+    Raises
+    ------
+    ModtoolsError
+        A value that no network can run with, or one given where nothing runs.
+
+    Examples
+    --------
+    >>> check_forward(runs=False, device="cpu")
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: features were given, so no network runs: leave out device=.
+    """
+    given: dict[str, Any] = {**_DEFAULTS, **forward}
+    given["cache"] = open_cache(given["cache"])
+    check_run(RunOptions(*map(given.__getitem__, RunOptions._fields)))
+    unused = [name for name, default in _DEFAULTS.items() if given[name] != default]
+    if unused and not runs:
+        raise ModtoolsError(f"features were given, so no network runs: leave out {unused[0]}=.")
 
 
 class ModuleFacts(NamedTuple):

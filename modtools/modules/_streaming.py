@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "stream"]
+__all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "check_run", "stream"]
 
 Features = NDArray[np.float32]
 _PRECISIONS: Final = ("float32", "bfloat16", "float16")
@@ -57,6 +57,13 @@ def as_task(inputs: Any) -> Task:
     if n_rows == 0:
         raise ModtoolsError("the task is empty: there is nothing to extract features from.")
     return Task(inputs, np.zeros(n_rows, dtype=int))
+
+
+def check_run(options: RunOptions, network: Any = None) -> "torch.device":
+    """Return the device to run on, after a check of all options."""
+    check_choice(options.precision, _PRECISIONS, name="precision")
+    check_integer(options.batch_size, name="batch_size")
+    return check_device(options.device, network)
 
 
 def check_device(device: "str | torch.device | None", network: Any) -> "torch.device":
@@ -190,9 +197,7 @@ def stream(
             f"module must be a PretrainedModule; got {type(module).__name__}. "
             'Wrap a network: PretrainedModule(network, name="mine").'
         )
-    check_choice(options.precision, _PRECISIONS, name="precision")
-    check_integer(options.batch_size, name="batch_size")
-    device = check_device(options.device, module.network)
+    device = check_run(options, module.network)
     reader = ForwardReader(module, with_source=with_source)
     return _blocks(reader, task, options, device)
 

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +13,14 @@ from sklearn.utils.validation import has_fit_parameter
 from modtools._checks import check_choice, check_features, check_matrix, raise_if_not_finite
 from modtools._types import SupportsArray
 from modtools.exceptions import ModtoolsError
-from modtools.modules import CombinedModule, PretrainedModule, Zoo, extract_members
+from modtools.modules import (
+    CombinedModule,
+    ForwardOptions,
+    PretrainedModule,
+    Zoo,
+    check_forward,
+    extract_members,
+)
 from modtools.outputs import ClassMeanOutput, LogisticOutput, RidgeOutput, RidgeRegressionOutput
 from modtools.retraining._reused import ReusedModel
 from modtools.tasks import Kind, Task
@@ -109,7 +115,7 @@ def retrain(
     ------
     ModtoolsError
         A class without a labelled example, features that do not vary, several layers, an output
-        module for another kind of task.
+        module for another kind of task, options of forward passes where features are given.
 
     Examples
     --------
@@ -129,17 +135,18 @@ def retrain(
     started = time.perf_counter()
     frozen, labelled = _of_features(module, task, features)
     _check_task(frozen, labelled)
+    forward = ForwardOptions(device=device, precision=precision, batch_size=batch_size, cache=cache)
+    # Features given as the module become the inputs of a new task.
+    check_forward(runs=labelled is task and features is None, **forward)
     missing = _missing_classes(labelled, allow=allow_missing_classes)
     estimator = _make_output(output, labelled.kind)
-    forward = {"device": device, "precision": precision, "batch_size": batch_size, "cache": cache}
-    read = partial(_members_of, frozen, forward=forward)
     others: dict[str, Any] = {}
     if unlabelled is not None:
         _check_reads_unlabelled(estimator)
-        extracted = None if features is None else unlabelled
-        others["unlabelled"] = _side_by_side(read(unlabelled, extracted))
+        given = None if features is None else unlabelled
+        others["unlabelled"] = _side_by_side(_members_of(frozen, unlabelled, given, forward))
         _expect_all_classes(estimator, len(labelled.classes))
-    members = read(labelled, features)
+    members = _members_of(frozen, labelled, features, forward)
     _check_lengths(members, labelled)
     _expect_blocks(estimator, members)
     estimator.fit(_varying(_side_by_side(members), frozen), labelled.labels, **others)
@@ -205,8 +212,7 @@ def _members_of(
     module: PretrainedModule | CombinedModule,
     inputs: Any,
     features: "ArrayLike | Mapping[str, ArrayLike] | None",
-    *,
-    forward: Mapping[str, Any],
+    forward: ForwardOptions,
 ) -> dict[str, NDArray[Any]]:
     """Return the features of a module, or of the parts of one: those given, or extracted now."""
     if features is None:

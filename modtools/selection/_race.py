@@ -109,8 +109,8 @@ def race_modules(
     task = Task.of(task)
     check_scorable(task.encoded, kinds=("classification",), score="a race")
     candidates = ModuleCollection.of(modules)
-    candidates.check(task)
     forward: dict[str, Any] = {"device": device, "precision": precision}
+    candidates.check(task, cache=cache, **forward)
     field = enter(candidates, task, cache=cache, batch_size=look_every, **forward)
     order = _order(len(task), field.groups if mode == "certified" else None, seed)
     facts = _facts(task, field)

@@ -141,8 +141,8 @@ def rank_modules(
     task = Task.of(task)
     _check_order(by, metric, task.encoded)
     candidates = ModuleCollection.of(modules)
-    candidates.check(task)
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    candidates.check(task, cache=cache, **forward)
     request = _request(named, task, seed)
     found = candidates.features(task, with_source=request.reads_source, cache=cache, **forward)
     # An extraction shows its own bar; two at a time would write over each other.

@@ -142,9 +142,9 @@ def select_modules(
     _check_wanted(k, max_cost, combine)
     task = Task.of(task)
     candidates = ModuleCollection.of(modules)
-    candidates.check(task)
-    candidates.check_one_network_a_name()
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    candidates.check(task, cache=cache, **forward)
+    candidates.check_one_network_a_name()
     is_timed = cost == "milliseconds"
     pool = _read(candidates, task, seed=seed, timed=is_timed, cache=cache, **forward)
     costs = candidates.costs(cost, facts=pool.facts, **forward)

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from modtools._progress import quiet
 from modtools._types import ClassCodes
 from modtools.exceptions import ModtoolsError
-from modtools.modules import PretrainedModule, extract
+from modtools.modules import PretrainedModule, check_device, extract
 from modtools.studies._measure import Line, Measured
 from modtools.tasks import Task
 
@@ -108,6 +108,7 @@ class Baseline:
                 "a network from scratch reads the inputs of tasks, and labels alone have none: "
                 "pass Tasks, for example Task(inputs, labels)."
             )
+        check_device(device, None)
         return cls(network, dict(training or {}), train, test, device)
 
     def describe(self) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def label_efficiency(
     kept = cache if cache is not None or place is None else place / "features"
     forward: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
     candidates = ModuleCollection.of_pairs(modules)
-    candidates.check(train, test)
+    own = forward if network is None else {**forward, "device": None}  # the baseline checks it
+    candidates.check(train, test, cache=cache, **own)
     baseline = Baseline.checked(network, training, train, test, device=device)
     _check_overlap(candidates, train, test, allow_overlap=allow_overlap)
     facts = {"precision": precision, "baseline": baseline.describe() if baseline else None}

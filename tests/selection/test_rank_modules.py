@@ -342,8 +342,8 @@ def test_bad_input_is_one_clear_error(modules, options, text):
     assert str(caught.value) == text
 
 
-def test_errors_of_extraction_name_the_module():
-    with pytest.raises(ModtoolsError, match=r'^module "linear": device "nowhere:0" is not'):
+def test_a_device_that_is_not_there_is_refused_before_a_module_runs():
+    with pytest.raises(ModtoolsError, match=r'^device "nowhere:0" is not available here'):
         rank_modules([LINEAR], network_task(), device="nowhere:0")
 
 

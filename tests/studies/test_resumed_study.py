@@ -9,10 +9,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from modtools import _writing
 from modtools.exceptions import ModtoolsError, ModtoolsWarning
+from modtools.modules import PretrainedModule
 from modtools.studies import _cells, label_efficiency
+from modtools.tasks import Task
 
 pytestmark = pytest.mark.floating_point
 
@@ -108,7 +111,6 @@ def test_killed_twenty_times_it_loses_no_finished_cell(data, tmp_path):
         ({"seed": 1}, "seed was 0, now 1"),
         ({"outputs": "logistic"}, r'outputs was \["ridge"\], now \["logistic"\]'),
         ({"strategies": "herding"}, "strategies was"),
-        ({"precision": "bfloat16"}, "precision was"),
     ],
 )
 def test_another_definition_is_refused_and_named(data, tmp_path, change, message):
@@ -116,6 +118,18 @@ def test_another_definition_is_refused_and_named(data, tmp_path, change, message
     before = cells_in(tmp_path)
     with pytest.raises(ModtoolsError, match=message):
         study_in(tmp_path, data, **change)
+    assert cells_in(tmp_path) == before
+
+
+def test_another_precision_of_a_network_is_refused_and_named(data, tmp_path):
+    modules, labels, test_labels = data
+    pair = [np.asarray(part, dtype=np.float32) for part in modules["clear"]]
+    tasks = [Task(x, y) for x, y in zip(pair, (labels, test_labels), strict=True)]
+    networks = PretrainedModule(nn.Linear(pair[0].shape[1], 3), name="net")
+    study_in(tmp_path, (networks, *tasks))
+    before = cells_in(tmp_path)
+    with pytest.raises(ModtoolsError, match='precision was "float32", now "bfloat16"'):
+        study_in(tmp_path, (networks, *tasks), precision="bfloat16")
     assert cells_in(tmp_path) == before
 
 
