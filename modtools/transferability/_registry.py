@@ -216,9 +216,9 @@ class ScoreRegistry(Mapping[str, Score]):
         >>> SCORES.names(["logme", "hscore", "logme"])
         ['logme', 'hscore']
         """
-        several = [wanted] if isinstance(wanted, str) else wanted
-        if not isinstance(several, Iterable) or getattr(several, "ndim", 1) == 0:
+        if not isinstance(wanted, Iterable) or getattr(wanted, "ndim", 1) == 0:
             raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.")
+        several = [wanted] if isinstance(wanted, str) else list(wanted)
         others = [name for name in several if not isinstance(name, str)]
         if others:
             raise ModtoolsError(f"scores must be names of scores; got {others[0]!r} among them.")

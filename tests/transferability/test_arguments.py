@@ -25,6 +25,13 @@ def test_names_of_scores_that_are_no_names(names):
             door()
 
 
+def test_names_may_come_from_a_generator():
+    found = score(FEATURES, LABELS, (name for name in ("knn", "hscore")))
+    assert list(found) == ["knn", "hscore"]
+    ranking = rank_modules({"a": FEATURES}, LABELS, by="lda", scores=iter(["knn"]))
+    assert list(ranking.frame()["score"]) == ["lda", "knn"]
+
+
 def test_names_may_come_as_an_array():
     names = np.array(["logme", "hscore"])
     found = Moments.from_features(FEATURES, LABELS).score(names)
