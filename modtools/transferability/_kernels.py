@@ -5,6 +5,7 @@ from scipy import linalg
 
 from modtools._checks import check_positive
 from modtools._feature_maps import FEATURE_MAPS
+from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError, warn
 from modtools.transferability._declare import ANY_KIND, register_score
 from modtools.transferability._summary import Summary
@@ -318,6 +319,20 @@ def hsic(summary: Summary, *, biased: bool = False) -> float:
     return total / (n * (n - 3))
 
 
+def _target_shares(summary: Summary, ridge: float) -> FloatMatrix:
+    """Return l' (S + ridge I)^-1 l for the loadings l of each eigenvector, S the target scatter."""
+    variances = np.diag(summary.target_scatter)
+    # In units of each column, so that the columns of a small unit count beside those of a large.
+    scale = np.sqrt(np.where(variances > 0, variances, 1.0))
+    loadings = summary.spectrum.loadings / scale[:, None]
+    scatter = summary.target_scatter / scale[:, None] / scale
+    # Dependent columns make S singular; a ridge below rounding would not help.
+    rounding = len(scale) ** 2 * float(np.finfo(float).eps)
+    scatter[np.diag_indices_from(scatter)] += np.maximum(ridge / scale**2, rounding)
+    solved = linalg.solve(scatter, loadings, assume_a="pos", check_finite=False)
+    return np.asarray((loadings * solved).sum(axis=0))
+
+
 @register_score(
     needs="moments",
     kinds=ANY_KIND,
@@ -364,10 +379,7 @@ def nhsic(summary: Summary, *, regularization: float = 1e-5) -> float:
             f"n={summary.n_rows} examples, d={summary.n_features} features: nhsic is at its "
             "maximum for any labels, up to its small ridge; read centered_alignment instead.",
         )
-    loadings = summary.spectrum.loadings
-    scatter = summary.target_scatter + ridge * np.eye(len(loadings))
-    solved = linalg.solve(scatter, loadings, assume_a="pos", check_finite=False)
-    value = ((loadings * solved).sum(axis=0) * (values / (values + ridge))).sum()
+    value = float(_target_shares(summary, ridge) @ (values / (values + ridge)))
     present = int(np.count_nonzero(summary.present))
     most = min(len(values), present - (summary.kind == "classification"))
     return float(np.clip(value, 0.0, float(most)))

@@ -124,6 +124,24 @@ def test_value_of_probability_scores_by_definition(name, seed):
     assert (share * np.log(share)).sum() - 1e-12 <= found <= 0
 
 
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10, 1e30])
+def test_nhsic_of_dependent_targets_is_that_of_the_independent_ones(unit):
+    features, _ = example(40, 6)
+    targets = features[:, :2] + np.random.default_rng(1).normal(size=(40, 2))
+    targets[:, 0] *= 1e12  # large beside the ridge, as the second column need not be
+    dependent = np.column_stack([targets[:, 0], targets[:, 0] * unit, targets[:, 1] * 1e6])
+    expected = compute("nhsic", features, targets * [1, 1e6])
+    assert 0.5 < expected < 2
+    assert compute("nhsic", features, dependent) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("regularization", [1e-18, 1e-300])
+def test_nhsic_with_a_vanishing_ridge_is_the_hscore(regularization):
+    features, labels = example(40, 6)
+    found = transferability.nhsic(features, labels, regularization=regularization)
+    assert found == pytest.approx(transferability.hscore(features, labels), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", ["logme", "centered_alignment", "hsic", "nhsic"])
 @pytest.mark.parametrize("shape", [(40, 6), (20, 30)])
 @pytest.mark.parametrize("kind", ["multilabel", "regression", "regression-1d"])
