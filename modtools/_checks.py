@@ -20,6 +20,7 @@ __all__ = [
     "LARGEST",
     "LARGEST_SIDE",
     "as_float",
+    "as_real",
     "check_choice",
     "check_features",
     "check_fraction",
@@ -126,16 +127,30 @@ def check_integer(value: Any, *, name: str, minimum: int = 1, maximum: int | Non
     return int(value)
 
 
+def as_real(value: Any) -> float:
+    """Return a real number as a float; NaN for anything else, which fails every comparison.
+
+    >>> as_real(2), as_real("2"), as_real(True), as_real(10**400)
+    (2.0, nan, nan, nan)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return np.nan
+
+
 def check_positive(value: Any, *, name: str) -> float:
     """Return `value` as a finite float greater than zero."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
+    if not 0 < as_real(value) < np.inf:
         raise ModtoolsError(f"{name} must be a finite number above 0; got {value!r}.")
     return float(value)
 
 
 def check_fraction(value: Any, *, name: str) -> float:
     """Return `value` as a float strictly between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+    if not 0 < as_real(value) < 1:
         raise ModtoolsError(f"{name} must lie strictly between 0 and 1; got {value!r}.")
     return float(value)
 

@@ -165,6 +165,11 @@ def test_bad_numbers_are_named(check, value, message):
     assert refusal(check, value, name="k") == message
 
 
+@pytest.mark.parametrize("check", [check_positive, check_fraction])
+def test_a_number_beyond_all_floats_is_refused(check):
+    assert refusal(check, 10**309, name="k").endswith(f"; got {10**309}.")
+
+
 def test_lengths():
     assert check_lengths(features=[1, 2], labels="ab") == 2
     assert refusal(check_lengths, features=[1, 2], labels=[1]) == (

@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from modtools._checks import check_choice, check_integer
+from modtools._checks import as_real, check_choice, check_integer
 from modtools._progress import quiet
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError, ModuleError
@@ -264,8 +263,7 @@ def check_cost(cost: Any) -> str | Mapping[str, float]:
     """Return the name of a cost or numbers by module, checked."""
     if isinstance(cost, Mapping):
         for name, value in cost.items():
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if not is_number or not 0 <= float(value) < np.inf:
+            if not 0 <= as_real(value) < np.inf:
                 raise ModtoolsError(
                     f'cost of "{name}" must be a finite number of at least 0; got {value!r}.'
                 )

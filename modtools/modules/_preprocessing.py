@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modtools._checks import LARGEST_SIDE, check_integer
+from modtools._checks import LARGEST_SIDE, as_real, check_integer
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -101,16 +100,9 @@ class ImagePreprocess:
         return images
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, Real) and isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
-
-
 def _per_channel(values: Any, channels: int | None, *, name: str) -> tuple[float, ...]:
     listed = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
-    if not all(map(_is_finite, listed)):
+    if not all(isfinite(as_real(value)) for value in listed):
         raise ModtoolsError(f"{name} must be a finite number, or one per channel; got {values!r}.")
     numbers = tuple(float(v) for v in listed)
     if len(numbers) not in (1, channels):

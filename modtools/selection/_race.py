@@ -2,13 +2,12 @@
 
 import os
 import time
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import check_choice, check_fraction, check_integer
+from modtools._checks import as_real, check_choice, check_fraction, check_integer
 from modtools._progress import meter, quiet
 from modtools.exceptions import ModtoolsError, warns_once
 from modtools.modules import ModuleCollection, ModulesLike
@@ -133,8 +132,7 @@ def _check_rule(
     look_every = check_integer(look_every, name="look_every", minimum=2)
     error = check_fraction(error, name="error")
     passes = check_fraction(passes, name="passes")
-    is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool)
-    if not is_number or not 0 <= float(tolerance) < _POINTS:
+    if not 0 <= as_real(tolerance) < _POINTS:
         raise ModtoolsError(
             f"tolerance must be points of accuracy, from 0 to below 100; got {tolerance!r}."
         )

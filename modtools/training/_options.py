@@ -6,14 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Real
 from typing import Any, Final, Literal, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from modtools._checks import check_choice, check_integer, check_positive
+from modtools._checks import as_real, check_choice, check_integer, check_positive
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 from modtools.training._batches import Augmentation
@@ -159,7 +158,7 @@ class Recipe:
 
 def _at_least_zero(value: Any, *, name: str, below: float = math.inf) -> float:
     """Return a number of [0, below) as a float."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < below:
+    if not 0 <= as_real(value) < below:
         raise ModtoolsError(f"{name} must lie in [0, {below:g}); got {value!r}.")
     return float(value)
 
