@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 from modtools._checks import check_choice, check_features, check_integer, raise_if_not_finite
 from modtools._types import ClassCodes, FloatArray, FloatMatrix
 from modtools.exceptions import ModtoolsError
-from modtools.outputs._base import OutputModule, check_rows
+from modtools.outputs._base import FLOATS, OutputModule, check_rows
 from modtools.outputs._clusters import assign_clusters, find_clusters, judge_clusters
 from modtools.outputs._folds import row_content
 from modtools.outputs._mean_decisions import METRICS, mean_decisions, own_decisions_without
@@ -257,7 +257,7 @@ class ClassMeanOutput(OutputModule):
         nearest = self.decision_values(X).max(axis=1)
         if not len(self.unassigned_means_):
             return np.full(len(nearest), -1)
-        features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
         rows = StandardizedRows(features, self.mean_, self.scale_)
         nearness = self._nearness(rows, self.unassigned_means_)
         return np.where(nearness.max(axis=1) > nearest, nearness.argmax(axis=1), -1)

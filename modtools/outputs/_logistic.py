@@ -36,7 +36,7 @@ class LogisticOutput(OutputModule):
     Parameters
     ----------
     alpha : float, optional
-        Strength of the penalty, an absolute number. By default it is chosen from 10^k, k = -2, -1,
+        L2 penalty, an absolute number. By default it is chosen from 10^k, k = -2, -1,
         ..., 3, by the held-out log loss in the five folds of `leave_one_out`, ties to the larger;
         with one label per class nothing can be held out, and it is 1.
     standardize : bool, default=True
@@ -108,14 +108,13 @@ class LogisticOutput(OutputModule):
             The fitted output module.
         """
         self._check_options()
-        max_iter = check_integer(self.max_iter, name="max_iter")
         X, codes = self._check_fit(X, y)
         rows = StandardizedRows.of(X, rescale=self.standardize, blocks=self.blocks)
         self.alpha_ = self._alpha_for(rows, codes, len(self.classes_))
         # Principal coordinates leave fewer weights where examples are fewer than features.
         basis = ridge_basis(rows) if len(rows) < rows.n_features else None
         design = rows.dense() if basis is None else basis.dense()
-        weights, self.n_iter_ = self._solve(design, codes, max_iter)
+        weights, self.n_iter_ = self._solve(design, codes, int(self.max_iter))
         weights = np.ascontiguousarray(weights)  # so that a saved output module computes the same
         coefficients = weights[:-1] if basis is None else basis.weights(weights[:-1])
         self.coef_, self.intercept_ = coefficients.T, weights[-1]
@@ -205,6 +204,7 @@ class LogisticOutput(OutputModule):
     def _check_options(self) -> None:
         if self.alpha is not None:
             check_positive(self.alpha, name="alpha")
+        check_integer(self.max_iter, name="max_iter")
         check_integer(self.random_state, name="random_state", minimum=0)
 
     def _alpha_for(self, rows: StandardizedRows, codes: ClassCodes, n_classes: int) -> float:

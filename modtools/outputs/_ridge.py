@@ -228,7 +228,7 @@ def ridge_leave_one_out(
     Returns
     -------
     RidgeLeaveOneOut
-        Strength, PRESS and predictions.
+        Alpha, PRESS and predictions.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from modtools._checks import check_positive
 from modtools._types import FloatArray, FloatMatrix
+from modtools.exceptions import ModtoolsError
 from modtools.outputs._base import FLOATS, OutputModule, decide, encode_classes
 from modtools.outputs._ridge import (
     RidgeBasis,
@@ -339,5 +340,9 @@ class RidgeRegressionOutput(RidgeModule, MultiOutputMixin, RegressorMixin, BaseE
 
 
 def _columns(values: NDArray[Any]) -> FloatMatrix:
-    """Return real targets as float64 columns."""
-    return values.reshape(len(values), -1).astype(np.float64)
+    """Return real targets as float64 columns, or raise where an object among them is no number."""
+    columns = values.reshape(len(values), -1).astype(np.float64)
+    missing = np.count_nonzero(~np.isfinite(columns))
+    if missing:  # scikit-learn looks for NaN in numbers, not in objects
+        raise ModtoolsError(f"y must be finite numbers; {missing} are missing or infinite.")
+    return columns

@@ -1,6 +1,6 @@
 """Safe standardisation, and features that are standardised block by block as they are read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ def _block_divisors(variances: NDArray[np.float64], blocks: Sequence[int]) -> ND
     The energy of a block is the sum of its columns' variances. That of all blocks together becomes
     their mean, so that an alpha means for several modules what it means for one of them.
     """
+    if not isinstance(blocks, Iterable):
+        raise ModtoolsError(f"blocks must be widths of blocks of columns; got {blocks!r}.")
     widths = [check_integer(width, name="each of blocks") for width in blocks]
     if sum(widths) != len(variances):
         raise ModtoolsError(

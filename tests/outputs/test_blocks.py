@@ -101,6 +101,7 @@ def test_a_block_without_variance_takes_no_energy(rows):
         ((4, 5), "blocks must add up to the 10 columns of the features; got 9 in 2 blocks"),
         ((10, 0), "each of blocks must be a whole number of at least 1; got 0"),
         ((2.5, 7.5), "each of blocks must be a whole number"),
+        (10, "blocks must be widths of blocks of columns; got 10"),
     ],
 )
 def test_says_what_is_wrong_with_blocks(rows, blocks, message):

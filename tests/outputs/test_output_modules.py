@@ -243,6 +243,15 @@ def test_logistic_says_when_it_stopped_early():
         LogisticOutput(max_iter=1, alpha=1e-4).fit(X, y)
 
 
+@pytest.mark.parametrize("max_iter", [0, 1.5, None])
+def test_logistic_refuses_a_number_of_iterations_wherever_it_is_used(max_iter):
+    X, y = make_rows()
+    output = LogisticOutput(max_iter=max_iter)
+    for call in (output.fit, output.leave_one_out):
+        with pytest.raises(ModtoolsError, match="max_iter must be a whole number of at least 1"):
+            call(X, y)
+
+
 def test_logistic_held_out_labels_depend_on_the_seed_alone():
     X, y = make_rows(n_samples=300)
     first = LogisticOutput(random_state=1).leave_one_out(X, y)

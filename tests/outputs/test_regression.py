@@ -92,3 +92,7 @@ def test_bad_input_is_refused():
     y[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         RidgeRegressionOutput().leave_one_out(X, y)
+    objects = np.array([None, *range(len(X) - 1)], dtype=object)
+    for call in (RidgeRegressionOutput().fit, RidgeRegressionOutput().leave_one_out):
+        with pytest.raises(ModtoolsError, match=r"^y must be finite numbers; 1 are missing"):
+            call(X, objects)

@@ -99,7 +99,7 @@ def test_ties_go_to_the_larger_alpha():
     assert chosen.alpha == alpha_grid(8)[-1]
 
 
-def test_a_alpha_without_effect_is_refused():
+def test_an_alpha_without_effect_is_refused():
     rows = StandardizedRows.of(np.random.default_rng(0).normal(size=(6, 30)))
     with pytest.raises(ModtoolsError, match="too small: an example has leverage 1"):
         ridge_leave_one_out(ridge_basis(rows), np.eye(2)[np.arange(6) % 2], 1e-12)

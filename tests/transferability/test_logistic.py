@@ -107,8 +107,8 @@ def test_bad_seed_is_refused(score, seed):
         score(*make_rows(), seed=seed)
 
 
-def probe(features, labels, alpha):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=alpha, max_iter=2000)).fit(
+def probe(features, labels, inverse_alpha):
+    return make_pipeline(StandardScaler(), LogisticRegression(C=inverse_alpha, max_iter=2000)).fit(
         features, labels
     )
 
