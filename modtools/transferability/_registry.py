@@ -1,7 +1,7 @@
 """The registry of scores: input, kinds of labels and function of each; and the result class."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -216,9 +216,10 @@ class ScoreRegistry(Mapping[str, Score]):
         >>> SCORES.names(["logme", "hscore", "logme"])
         ['logme', 'hscore']
         """
-        if not isinstance(wanted, Iterable) or getattr(wanted, "ndim", 1) == 0:
-            raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.")
-        several = [wanted] if isinstance(wanted, str) else list(wanted)
+        try:
+            several = [wanted] if isinstance(wanted, str) else list(wanted)
+        except Exception as error:  # it cannot be iterated over, or does so in the user's code
+            raise ModtoolsError(f"scores must be names of scores; got {wanted!r}.") from error
         others = [name for name in several if not isinstance(name, str)]
         if others:
             raise ModtoolsError(f"scores must be names of scores; got {others[0]!r} among them.")
