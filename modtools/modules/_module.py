@@ -46,13 +46,29 @@ def _tuple_of_layers(layers: str | Sequence[str | None] | None) -> tuple[str | N
     return names
 
 
+def _check_parts(preprocess: Any, source_head: Any, build: Any) -> None:
+    """Raise unless these are what a module may have beside its network, or are left out."""
+    if preprocess is not None and not callable(preprocess):
+        raise ModtoolsError(f"preprocess must be callable; got {type(preprocess).__name__}.")
+    is_head = source_head is None or isinstance(source_head, bool | str) or callable(source_head)
+    if not is_head:
+        raise ModtoolsError(
+            "source_head must be True, the name of an inner module or callable; got "
+            f"{source_head!r}."
+        )
+    is_pair = isinstance(build, tuple | list) and len(build) == 2
+    if build is not None and not is_pair:
+        raise ModtoolsError(f'build must be ("package:Class", {{arguments}}); got {build!r}.')
+
+
 def _nearest_layers(layer: str, known: Sequence[str]) -> str:
     """Return as text the layers at the depth of an unknown one, the nearest three."""
     parent, _, last = layer.rpartition(".")
     siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
     if not siblings:
         tops = [name for name in known if name and "." not in name]
-        return did_you_mean(layer, known) or f"; its parts are: {', '.join(tops)}."
+        parts = f"; its parts are: {', '.join(tops)}." if tops else ", which has no inner modules."
+        return did_you_mean(layer, known) or parts
     if last.isdigit():
         numbered = [name for name in siblings if name.rpartition(".")[2].isdigit()]
         numbered.sort(key=lambda name: abs(int(name.rpartition(".")[2]) - int(last)))
@@ -120,6 +136,7 @@ class PretrainedModule:
     ) -> None:
         if not callable(network):
             raise ModtoolsError(f"network must be callable; got {type(network).__name__}.")
+        _check_parts(preprocess, source_head, build)
         self.network = network
         self.name = check_module_name(name)
         self.layers = _tuple_of_layers(layers)

@@ -98,6 +98,11 @@ def test_many_siblings_give_the_nearest_numbers():
         ({"layers": [3]}, "layers must name"),
         ({"pooling": "maen"}, 'unknown pooling "maen"; did you mean "mean"'),
         ({"source_head": "heads"}, 'layer "heads" does not exist'),
+        ({"source_head": 3}, "source_head must be True, the name of an inner module or callable"),
+        ({"preprocess": 3}, "preprocess must be callable; got int"),
+        ({"build": "torch.nn:ReLU"}, r'build must be \("package:Class", \{arguments\}\); got'),
+        ({"build": ("torch.nn:ReLU",)}, "build must be"),
+        ({"network": nn.ReLU(), "layers": "0"}, '"0" does not exist in tiny, which has no inner'),
         ({"name": "a/b"}, "a module's name"),
     ],
 )
