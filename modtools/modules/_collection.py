@@ -219,18 +219,30 @@ class ModuleCollection:
 
     def __getitem__(self, name: str) -> Module:
         """Return the module of a name, or a network of the collection read at another layer."""
+        name = str(name)
         if name in self._entries:
             return self._open([name])
         network, _, layer = name.partition("@")
         entries = [entry for entry in self._entries.values() if entry.network == network]
         entry = next((e for e in entries if not isinstance(e.source, Cached)), None)
         if entry is None:
-            near = did_you_mean(name, self.names)
-            raise UnknownModuleError(
-                f'there is no module "{name}"{near or "."} There are {", ".join(self.names)}.'
-            )
+            raise self._unknown(name)
         module = self._open(self.networks[self._network_of[entry.name]])
         return read_at(module, [layer]) if layer else module
+
+    def _known(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return names, or raise if one is not in the collection."""
+        names = tuple(map(str, names))
+        unknown = next((name for name in names if name not in self._entries), None)
+        if unknown is not None:
+            raise self._unknown(unknown)
+        return names
+
+    def _unknown(self, name: str) -> UnknownModuleError:
+        near = did_you_mean(name, self.names)
+        return UnknownModuleError(
+            f'there is no module "{name}"{near or "."} There are {", ".join(self.names)}.'
+        )
 
     def check(self, *tasks: Task, **forward: Unpack[ForwardOptions]) -> None:
         """Raise, before anything runs, unless the modules can be read on a task, or on two.
@@ -308,10 +320,10 @@ class ModuleCollection:
         Raises
         ------
         ModtoolsError
-            A module was given as features.
+            An unknown name, or a module that was given as features.
         """
         opened: dict[str, Module] = {}
-        for name in names:
+        for name in self._known(names):
             own = self._network_of[name]
             if own not in opened:
                 opened[own] = self._open(
@@ -360,7 +372,7 @@ class ModuleCollection:
         facts : ModuleFacts
             Its parameters, time and source probabilities.
         """
-        wanted = self.names if names is None else tuple(names)
+        wanted = self.names if names is None else self._known(names)
         part = task if rows is None or not self.has_networks else task.subset(rows)
 
         def read(module: Module) -> list[tuple[NDArray[Any], ModuleFacts]]:
@@ -409,6 +421,7 @@ class ModuleCollection:
         features : tuple of (ndarray, ndarray)
             Its features on train and on test.
         """
+        wanted = self.names if names is None else self._known(names)
 
         def read(module: Module) -> list[tuple[FloatArray, FloatArray]]:
             done = [
@@ -420,7 +433,7 @@ class ModuleCollection:
         def recall(arrays: tuple[NDArray[Any], ...]) -> tuple[FloatArray, FloatArray]:
             return arrays[0], arrays[1]
 
-        yield from self._each(self.names if names is None else tuple(names), read, recall)
+        yield from self._each(wanted, read, recall)
 
     def identities(self, precision: str = "float32") -> dict[str, str]:
         """Return a digest that identifies the features of each module, for results kept on disk.

@@ -8,7 +8,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import modtools as mt
 from modtools.exceptions import ModtoolsError
-from modtools.modules import CombinedModule, ModuleCollection, PretrainedModule, Zoo, extract
+from modtools.modules import (
+    CombinedModule,
+    ModuleCollection,
+    PretrainedModule,
+    UnknownModuleError,
+    Zoo,
+    extract,
+)
 from modtools.tasks import Task
 
 N_ROWS = 40
@@ -431,6 +438,20 @@ def test_tasks_must_fit_the_modules(task):
         pairs.check(labels)
     networks.check(task)
     cached.check(Task.of([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("name", ["nope", None, 3, ["small"]])
+def test_unknown_names_are_refused_wherever_names_are_given(task, name):
+    modules, cached = ModuleCollection.of(LINEAR), ModuleCollection.of({"a": np.eye(N_ROWS)})
+    for call in (
+        lambda: modules[name],
+        lambda: list(modules.features(task, names=[name])),
+        lambda: list(modules.train_and_test(task, task, names=[name])),
+        lambda: list(cached.features(task, names=[name])),
+        lambda: modules.combined([name, "linear"]),
+    ):
+        with pytest.raises(UnknownModuleError, match=r"^there is no module .* There are "):
+            call()
 
 
 def test_two_networks_of_one_name_have_no_cost_together(module):
