@@ -55,7 +55,10 @@ class ImagePreprocess:
         """Return float32 images (n, channels, height, width)."""
         import torch
 
-        images = self._scaled(self._channels_first(to_tensor(batch)))
+        images = self._channels_first(to_tensor(batch))
+        if not images.numel():
+            raise ModtoolsError(f"images must have pixels; got shape {tuple(images.shape)}.")
+        images = self._scaled(images)
         if self.size is not None and tuple(images.shape[2:]) != self.size:
             images = torch.nn.functional.interpolate(
                 images, size=self.size, mode="bilinear", align_corners=False

@@ -122,3 +122,10 @@ def test_arrays_are_copied_and_tensors_kept():
 def test_sizes_that_cannot_be(size):
     with pytest.raises(ModtoolsError, match="size must be"):
         image_preprocess(size)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (2, 0, 8), (2, 8, 0, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_without_pixels_are_refused(shape, dtype):
+    with pytest.raises(ModtoolsError, match=r"^images must have pixels; got shape "):
+        image_preprocess(4)(np.zeros(shape, dtype=dtype))
