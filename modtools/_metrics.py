@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modtools._checks import check_choice
+from modtools._checks import check_choice, check_lengths
 from modtools._types import FloatMatrix
 from modtools.exceptions import ModtoolsError
 
@@ -73,11 +73,17 @@ class Metric:
         Raises
         ------
         ModtoolsError
-            The metric is not defined for these labels, or a callable returned no finite number.
+            The metric is not defined for these labels, lengths that differ, NaN among the decision
+            values, or a callable returned no finite number.
         """
-        decisions = np.asarray(decisions, dtype=np.float64)
+        labels, decisions = np.asarray(labels), np.asarray(decisions, dtype=np.float64)
         decisions = decisions[:, None] if decisions.ndim == 1 else decisions
-        value: Any = self.function(np.asarray(labels), decisions)  # a user may return anything
+        if check_lengths(labels=labels, decisions=decisions) == 0 or np.isnan(decisions).any():
+            raise ModtoolsError(
+                f"metric {self.name} needs decision values of examples, none of them NaN; got "
+                f"shape {decisions.shape} with {np.isnan(decisions).sum()} NaN."
+            )
+        value: Any = self.function(labels, decisions)  # a user may return anything
         if not isinstance(value, Real) or not np.isfinite(float(value)):
             raise ModtoolsError(
                 f"metric {self.name} must return a finite number; got {value!r} for "

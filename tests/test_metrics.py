@@ -113,6 +113,21 @@ def test_what_is_not_defined_is_refused():
         check_metric("acuracy", kind="classification")
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_decisions_that_are_no_numbers_or_of_another_length_are_refused(name):
+    kind = sorted(METRICS[name].kinds)[0]
+    labels = np.arange(6.0) if kind == "regression" else np.arange(6) % 2
+    decisions = np.arange(12.0).reshape(6, 2)
+    metric = check_metric(name, kind=kind)
+    with pytest.raises(ModtoolsError, match="labels has 6, decisions has 4"):
+        metric(labels, decisions[:4])
+    with pytest.raises(ModtoolsError, match=rf"^metric {name} needs .* shape \(0, 2\) with 0 NaN"):
+        metric(labels[:0], decisions[:0])
+    decisions[1, 1] = np.nan
+    with pytest.raises(ModtoolsError, match=rf"^metric {name} needs .* shape \(6, 2\) with 1 NaN"):
+        metric(labels, decisions)
+
+
 def test_a_function_of_the_user_is_a_metric():
     def first_class_recall(labels, decisions):
         return float(np.mean(decisions[labels == 0].argmax(1) == 0))
