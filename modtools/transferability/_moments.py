@@ -190,7 +190,7 @@ class Moments:
         10
         """
         total: Moments | None = None
-        for features, labels in batches:
+        for features, labels in map(_pair, _iterated(batches)):
             part = cls.from_features(features, labels, classes=classes, **options)
             total = part if total is None else total.merge(part)
         if total is None:
@@ -287,9 +287,9 @@ class Moments:
         classes, ours, theirs = self.classes, None, None
         target_shift, other_shift = self._target_shift, other._target_shift
         if self.kind == "classification":
-            classes = np.union1d(self.classes, other.classes)
-            ours = np.searchsorted(classes, self.classes)
-            theirs = np.searchsorted(classes, other.classes)
+            classes = _union(self.classes, other.classes)
+            ours = np.searchsorted(classes, self.classes.astype(classes.dtype))
+            theirs = np.searchsorted(classes, other.classes.astype(classes.dtype))
             target_shift = other_shift = np.zeros(len(classes))  # one-hot targets are not shifted
 
         def combine(left: Sums, right: Sums) -> Sums:
@@ -450,6 +450,45 @@ class Moments:
         return score_summary(self.summary(), scores)
 
 
+def _iterated(batches: Any) -> Iterable[Any]:
+    if not isinstance(batches, Iterable):
+        raise ModtoolsError(f"batches must be pairs (features, labels); got {batches!r}.")
+    return batches
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    try:
+        features, labels = batch
+    except (TypeError, ValueError) as error:
+        raise ModtoolsError(
+            f"each of batches must be a pair (features, labels); got a {type(batch).__name__}: "
+            f"{error}."
+        ) from error
+    return features, labels
+
+
+def _union(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Return the label values of both, sorted; none is rounded to meet another type."""
+    dtype = np.result_type(left, right)
+    both = np.union1d(left.astype(dtype), right.astype(dtype))
+    if dtype.kind != "f" or left.dtype.kind == right.dtype.kind:
+        return both
+    # Signed and unsigned numbers of 64 bits, or large ones beside floats, become floats in numpy.
+    values = sorted({*left.tolist(), *right.tolist()})
+    if "f" in (left.dtype.kind, right.dtype.kind):
+        exact = both if both.tolist() == values else None
+    else:
+        limits = ((kind, np.iinfo(kind)) for kind in (np.int64, np.uint64))
+        fitting = (k for k, limit in limits if limit.min <= values[0] and values[-1] <= limit.max)
+        exact = next((np.array(values, dtype=kind) for kind in fitting), None)
+    if exact is None:
+        raise ModtoolsError(
+            "moments to merge must have labels of one type; no number holds all labels of "
+            f"{left.dtype} and {right.dtype}."
+        )
+    return exact
+
+
 def _is_on_device(features: Any) -> bool:
     return is_tensor(features) and features.device.type not in ("cpu", "meta")
 
@@ -465,6 +504,10 @@ def weights_by_class(labels: Labels, class_weights: Mapping[Any, float] | str | 
         counts = labels.counts()
         present = np.count_nonzero(counts)
         return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0)
+    if not isinstance(class_weights, Mapping):
+        raise ModtoolsError(
+            f'class_weights must be "balanced" or a dict {{class: weight}}; got {class_weights!r}.'
+        )
     missing = [c for c in labels.classes.tolist() if c not in class_weights]
     if missing:
         raise ModtoolsError(f"class_weights must name every class; {missing[0]!r} is missing.")

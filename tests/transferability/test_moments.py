@@ -324,6 +324,49 @@ def test_batches_that_do_not_belong_together_are_refused():
             Moments.from_batches([(features, labels), other])
 
 
+@pytest.mark.parametrize("batches", [3, None, [3], [(np.eye(3), [0, 1, 1], [0, 1, 1])], [[]]])
+def test_batches_that_are_no_pairs_are_refused(batches):
+    with pytest.raises(ModtoolsError, match=r"batches must be .*pairs? \(features, labels\); got"):
+        Moments.from_batches(batches)
+
+
+@pytest.mark.parametrize("weights", [3, [1.0, 1.0], {1.0}])
+def test_class_weights_that_are_no_dict_are_refused(weights):
+    with pytest.raises(ModtoolsError, match='class_weights must be "balanced" or a dict'):
+        Moments.from_features(np.eye(3), [0, 1, 1], class_weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "kind"),
+    [
+        (np.array([2**60, 2**60 + 1]), np.array([2**60 + 1, 2**60 + 2], dtype=np.uint64), np.int64),
+        (np.array([0, 1]), np.array([2**63, 2**63 + 1], dtype=np.uint64), np.uint64),
+        (np.array([-1, 1]), np.array([1, 2], dtype=np.uint64), np.int64),
+        (np.array([0, 1]), np.array([1.0, 2.0]), np.float64),
+    ],
+)
+def test_labels_of_two_number_types_stay_apart(left, right, kind):
+    rows, pick = np.eye(4), [0, 1, 0, 1]
+    one = Moments.from_features(rows, left[pick])
+    two = Moments.from_features(2 * rows, right[pick], kind="classification")
+    expected = sorted({*left.tolist(), *right.tolist()})
+    for both in (one.merge(two), two.merge(one)):
+        assert both.classes.dtype == kind
+        assert both.classes.tolist() == expected
+        counts = [2 * (c in left.tolist()) + 2 * (c in right.tolist()) for c in expected]
+        assert both.counts.tolist() == counts
+
+
+@pytest.mark.parametrize(
+    "right", [np.array([2**63, 2**63 + 1], dtype=np.uint64), np.array([0.5, 2.0**60])]
+)
+def test_labels_that_no_number_type_holds_are_not_merged(right):
+    left = Moments.from_features(np.eye(2), [-1, 2**60 + 1])
+    other = Moments.from_features(np.eye(2), right, kind="classification")
+    with pytest.raises(ModtoolsError, match="no number holds all labels of int64 and "):
+        left.merge(other)
+
+
 def test_regression_targets_have_no_class_means():
     features, labels = make("regression")
     with pytest.raises(ModtoolsError, match="class_means needs classes"):
