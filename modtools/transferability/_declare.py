@@ -34,7 +34,7 @@ from modtools._feature_maps import FEATURE_MAPS
 from modtools._types import FloatArray
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Kind, Labels, encode_labels, group_codes
-from modtools.transferability._registry import SCORES, Estimate, Needs, Score
+from modtools.transferability._registry import SCORES, Estimate, Needs, Score, finite_estimate
 from modtools.transferability._summarise import summarise
 from modtools.transferability._summary import Summary
 
@@ -179,8 +179,7 @@ def _declare(
     def public(*arguments: Any, **given: Any) -> float:
         bound = signature.bind(*arguments, **given)
         inputs, chosen = checked(entry, *bound.args, bound.kwargs)
-        result = function(*inputs, **chosen)
-        return result.value if isinstance(result, Estimate) else float(result)
+        return finite_estimate(entry.name, function(*inputs, **chosen)).value
 
     public.__signature__ = signature  # type: ignore[attr-defined]
     public.__doc__ = _documentation(function.__doc__ or "", entry, options)

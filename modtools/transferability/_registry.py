@@ -21,6 +21,7 @@ __all__ = [
     "Score",
     "ScoreRegistry",
     "Scores",
+    "finite_estimate",
     "score_summary",
 ]
 
@@ -49,6 +50,23 @@ class Estimate(NamedTuple):
 
 class NotFiniteScoreError(ModtoolsError):
     """The result of a score is NaN, infinite, or not a number: a defect of the score."""
+
+
+def finite_estimate(name: str, result: Any) -> Estimate:
+    """Return the result of a score with plain numbers, or raise `NotFiniteScoreError`.
+
+    >>> finite_estimate("own", np.float32(0.5))
+    Estimate(value=0.5, standard_error=None)
+    """
+    value, error = result if isinstance(result, Estimate) else (result, None)
+    for part in (value, 0.0 if error is None else error):
+        try:
+            is_finite = bool(np.isfinite(float(part)))
+        except (TypeError, ValueError, OverflowError):
+            is_finite = False
+        if not is_finite:
+            raise NotFiniteScoreError(f"{name} came out as {part}; a score must be finite.")
+    return Estimate(float(value), None if error is None else float(error))
 
 
 @dataclass(frozen=True)
@@ -159,16 +177,10 @@ class Scores(dict[str, float]):
 
     def add(self, name: str, result: Any, seconds: float) -> None:
         """Add the result of one score; raise `NotFiniteScoreError` unless it is a finite number."""
-        value, error = result if isinstance(result, Estimate) else (result, None)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if not np.isfinite(number):
-            raise NotFiniteScoreError(f"{name} came out as {value}; a score must be finite.")
-        self[name], self.seconds[name] = number, seconds
+        value, error = finite_estimate(name, result)
+        self[name], self.seconds[name] = value, seconds
         if error is not None:
-            self.standard_errors[name] = float(error)
+            self.standard_errors[name] = error
 
 
 class ScoreRegistry(Mapping[str, Score]):
@@ -270,13 +282,13 @@ def _check_entry(score: Score) -> None:
     if not isinstance(score.name, str) or not score.name.strip():
         raise ModtoolsError(f"the name of a score must be a word; got {score.name!r}.")
     kinds, known = score.kinds, get_args(Kind)
-    are_kinds = isinstance(kinds, tuple | list) and kinds and set(kinds) <= set(known)
+    are_kinds = isinstance(kinds, tuple | list) and kinds and all(k in known for k in kinds)
     wrong = {
         f"needs must be one of {', '.join(get_args(Needs))}": score.needs not in get_args(Needs),
         "compute must be a function": not callable(score.compute),
         f"kinds must be some of {', '.join(known)}, in a tuple": not are_kinds,
         f"feature_map must be one of {', '.join(FEATURE_MAPS)}": score.feature_map
-        not in FEATURE_MAPS,
+        not in list(FEATURE_MAPS),
     }
     if reason := next((text for text, is_wrong in wrong.items() if is_wrong), ""):
         raise ModtoolsError(f'score "{score.name}" cannot be registered: {reason}.')

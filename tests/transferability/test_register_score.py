@@ -183,3 +183,23 @@ def test_an_error_of_one_score_skips_it_and_an_error_of_the_features_is_raised()
         score(np.where(features > 2, np.inf, features), labels)
     with pytest.raises(ModtoolsError, match="features are too small"):
         score(np.full((60, 4), 1e-160), labels)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "a", np.nan, np.inf, [1.0], 10**400, Estimate(np.nan), Estimate(1.0, np.inf)]
+)
+def test_a_score_that_is_no_finite_number_is_named_by_the_function_too(value):
+    def strange(features, labels):
+        """Return what is no number."""
+        return value
+
+    public = register_score(needs="features", **FACTS)(strange)
+    for call in (lambda: public(*example()), lambda: score(*example(), ["strange"])):
+        with pytest.raises(ModtoolsError, match=r"^strange came out as .*; a score must be finite"):
+            call()
+
+
+@pytest.mark.parametrize("fields", [{"kinds": [["a"]]}, {"feature_map": ["unit"]}, {"kinds": 3}])
+def test_fields_that_are_no_names_are_refused(fields):
+    with pytest.raises(ModtoolsError, match='score "between" cannot be registered: '):
+        register_score(needs="moments", **{**FACTS, **fields})(between)
