@@ -97,7 +97,7 @@ def json_text(content: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray) or is_tensor(value):
-        return value.item()
+        return value.tolist()
     if isinstance(value, FrameLike):  # pandas turns missing values into null
         return json.loads(value.to_json(orient="records", double_precision=15))
     return str(value)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from modtools._writing import json_text, versions, write_file
 from modtools.exceptions import ModtoolsError
@@ -25,6 +26,11 @@ def test_json_numbers_survive_to_fifteen_digits():
     assert json.loads(json_text({"rows": frame}))["rows"][0]["value"] == pytest.approx(
         1 / 3, abs=1e-15
     )
+
+
+def test_json_holds_arrays_as_lists():
+    written = json.loads(json_text({"a": np.arange(3), "b": np.float32(0.5), "c": torch.ones(2)}))
+    assert (written["a"], written["b"], written["c"]) == ([0, 1, 2], 0.5, [1.0, 1.0])
 
 
 def test_json_never_holds_nan():
