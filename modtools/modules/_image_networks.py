@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from modtools._checks import import_extra
+from modtools._checks import check_integer, import_extra
 from modtools.exceptions import ModtoolsError
 from modtools.modules._module import PretrainedModule
 from modtools.modules._preprocessing import image_preprocess
@@ -59,6 +59,7 @@ def efficientnet_lite(
 
     if isinstance(version, bool) or version not in EFFICIENTNET_LITE_LAYERS:
         raise ModtoolsError(f"version of EfficientNet-Lite must be 0, 1 or 2; got {version!r}.")
+    check_integer(seed, name="seed", minimum=0)
     arguments = {"model_name": f"efficientnet-lite{version}", "image_size": image_size}
     library = import_extra("efficientnet_lite_pytorch", extra="demo")
     with torch.random.fork_rng(devices=[]):

@@ -74,7 +74,10 @@ class Zoo(Mapping[str, PretrainedModule]):
 
     def __init__(self, folder: str | os.PathLike[str], *, allow: Iterable[str] = ()) -> None:
         self.folder = as_path(folder, name="the folder of a zoo")
-        self._allow = frozenset((*ALLOWED_PACKAGES, *allow))
+        names = allow if isinstance(allow, Iterable) and not isinstance(allow, str) else [None]
+        self._allow = frozenset((*ALLOWED_PACKAGES, *names))
+        if not all(isinstance(name, str) for name in self._allow):
+            raise ModtoolsError(f"allow must be a list of names of packages; got {allow!r}.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,7 +100,7 @@ class Zoo(Mapping[str, PretrainedModule]):
         return key in self.names or key in list(self)
 
     def __getitem__(self, key: str) -> PretrainedModule:
-        name, _, layer = key.partition("@")
+        name, _, layer = str(key).partition("@")
         module = self.load(name)
         if layer:
             return module.at(layer)

