@@ -91,7 +91,8 @@ def race_modules(
     Raises
     ------
     ModtoolsError
-        Fewer than two modules, labels that are no classes, too few examples, or no module left.
+        Fewer than two modules, labels that are no classes, too few examples, how networks run where
+        only features are given, or no module left.
 
     Examples
     --------

@@ -122,7 +122,8 @@ def rank_modules(
     ------
     ModtoolsError
         Unknown score, no modules, two of one name, lengths that differ, a score that applies to
-        none of them, or a network that fails (it is named).
+        none of them, how networks run where only features are given, or a network that fails (it is
+        named).
 
     Examples
     --------

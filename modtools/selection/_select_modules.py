@@ -122,7 +122,8 @@ def select_modules(
     ------
     ModtoolsError
         Fewer than two modules, labels that are no classes, a max_cost that no module fits, costs
-        that are not known, or a network that fails (it is named).
+        that are not known, how networks run where only features are given, or a network that fails
+        (it is named).
 
     Examples
     --------

@@ -111,7 +111,8 @@ def label_efficiency(
     ------
     ModtoolsError
         A number of labels above the pool, examples shared by `train` and `test`, features that do
-        not vary, or a folder that holds another study. Finished cells are kept.
+        not vary, how networks run where only features are given, or a folder that holds another
+        study. Finished cells are kept.
 
     Examples
     --------
