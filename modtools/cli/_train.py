@@ -45,7 +45,6 @@ _END_TO_END: Final = "end_to_end"
 _DEFAULT_PROXY: Final = "supcon"
 _DEFAULT_SECONDS: Final = 20.0
 _HIDDEN_UNITS: Final = (256, 128)
-_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +72,15 @@ class _Training(Run):
         default="sequential",
         metavar="NAME",
     )
-    at: int | None = option(
-        "Number of modules, the output module included (default: 2), cut where the "
-        "largest takes the least memory.",
-        "--modules",
-        metavar="N",
-        min=2,
-    )
-    blocks: list[str] | None = option(
-        "Cut after this block instead, such as block3; may be repeated, the last one is features.",
+    at: list[str] | None = option(
+        "Number of modules, the output module included (default: 2), cut where the largest takes "
+        "the least memory; or cut after this block, such as block3: may be repeated, the last one "
+        "is features.",
         "--at",
-        metavar="BLOCK",
+        metavar="N|BLOCK",
     )
-    budget: str | None = option(
-        "Training time: 60s, 10m or 1h (default: 20s, unless --epochs).", metavar="TIME"
+    max_seconds: float | None = option(
+        "Seconds of the whole training (default: 20, unless --epochs).", metavar="X"
     )
     epochs: int | None = option("Number of epochs of each phase.", metavar="N")
     batch_size: int | None = option("Examples per training step.", metavar="N")
@@ -142,12 +136,12 @@ def train(
     backpropagation cost in accuracy? For example:
 
         modtools train --zoo zoo/
-        modtools train --task fashion-mnist --budget 10m --shift 2 --flip --zoo zoo/
-        modtools train --task fashion-mnist --classes 0,2,4,6 --budget 60s --zoo zoo/
-        modtools train --modules 4 --proxy supcon --schedule simultaneous
+        modtools train --task fashion-mnist --max-seconds 600 --shift 2 --flip --zoo zoo/
+        modtools train --task fashion-mnist --classes 0,2,4,6 --max-seconds 60 --zoo zoo/
+        modtools train --at 4 --proxy supcon --schedule simultaneous
         modtools train --at block3 --at features --proxy local_classifier --proxy supcon
-        modtools train --schedule end_to_end --budget 20s
-        modtools train --task my-images/ --budget 1h --checkpoint run.pt
+        modtools train --schedule end_to_end --max-seconds 20
+        modtools train --task my-images/ --max-seconds 3600 --checkpoint run.pt
         modtools train --list
 
     Each hidden module minimises a proxy objective (a local, layer-wise loss); many of these need
@@ -203,7 +197,9 @@ def _train(
     from modtools.training import train_end_to_end, train_modular
 
     how = _modular_options(wanted)
-    limits = {"epochs": wanted.epochs, "max_seconds": _seconds(wanted)}
+    seconds = wanted.max_seconds
+    if wanted.epochs is None and seconds is None:
+        seconds = _DEFAULT_SECONDS
     recipe = _recipe(wanted)
     _check_places(wanted, saving, outputs)
     train, test = split_task(source, test_fraction)
@@ -217,7 +213,8 @@ def _train(
         "seed": wanted.seed,
         # Only to be written and drawn: nothing is chosen by the accuracy on these examples.
         "validation": test if outputs.csv or outputs.plot else None,
-        **limits,
+        "epochs": wanted.epochs,
+        "max_seconds": seconds,
     }
     network = _new_network(wanted, train)
     if wanted.schedule == _END_TO_END:
@@ -246,16 +243,11 @@ def _modular_options(wanted: _Training) -> dict[str, Any]:
 
     check_choice(wanted.schedule, [*_ORDERS, _END_TO_END], name="schedule")
     if wanted.schedule == _END_TO_END:
-        if wanted.proxy or wanted.blocks or wanted.at is not None:
+        if wanted.proxy or wanted.at:
             raise ModtoolsError(
-                "end_to_end trains the network as a whole: leave out --proxy, --modules and --at."
+                "end_to_end trains the network as a whole: leave out --proxy and --at."
             )
         return {}
-    blocks = wanted.blocks or []
-    if blocks and wanted.at is not None:
-        raise ModtoolsError("give --modules or --at, not both.")
-    if len(set(blocks)) < len(blocks):
-        raise ModtoolsError(f"--at must name different blocks; got {', '.join(blocks)}.")
     for proxy in wanted.proxies:
         check_choice(
             proxy, list(PROXIES), name="proxy", hint="modtools train --list shows all of them."
@@ -263,19 +255,14 @@ def _modular_options(wanted: _Training) -> dict[str, Any]:
     return {
         "schedule": wanted.schedule,
         "proxy": wanted.proxies[0] if len(wanted.proxies) == 1 else wanted.proxies,
-        "at": blocks or wanted.at or 2,
+        "at": _cuts(wanted.at or ["2"]),
     }
 
 
-def _seconds(wanted: _Training) -> float | None:
-    if wanted.budget is None:
-        return _DEFAULT_SECONDS if wanted.epochs is None else None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh]?)", wanted.budget.strip())
-    if match is None or float(match[1]) == 0:
-        raise ModtoolsError(
-            f'--budget must be a time such as 60s, 10m or 1h; got "{wanted.budget}".'
-        )
-    return float(match[1]) * _UNITS[match[2]]
+def _cuts(words: list[str]) -> int | list[str]:
+    """Return a number of modules, or the names of the blocks after which to cut."""
+    is_number = len(words) == 1 and re.fullmatch(r"[+-]?\d+", words[0])
+    return int(words[0]) if is_number else words
 
 
 def _recipe(wanted: _Training) -> "Recipe":

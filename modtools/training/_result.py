@@ -29,12 +29,12 @@ __all__ = ["TrainingResult", "describe"]
 
 
 def describe(
-    trainer: Trainer, *, method: str, proxy: Sequence[str], at: Sequence[str]
+    trainer: Trainer, *, schedule: str, proxy: Sequence[str], at: Sequence[str]
 ) -> dict[str, Any]:
     """Return all settings that determine the result of a run, as plain JSON."""
     options, task = trainer.options, trainer.task
     settings = {
-        "method": method,
+        "schedule": schedule,
         "proxy": list(proxy),
         "at": list(at),
         "epochs": options.epochs,
@@ -117,9 +117,9 @@ class TrainingResult(Result):
 
     def _name(self) -> str:
         proxies = dict.fromkeys(proxy.partition("(")[0] for proxy in self.settings["proxy"])
-        method = "-".join(proxies) or self.settings["method"]
+        how = "-".join(proxies) or self.settings["schedule"]
         # A function may be called <lambda>.
-        return re.sub(r"[^\w .+-]", "", f"{self.settings['network'].lower()}-{method}")
+        return re.sub(r"[^\w .+-]", "", f"{self.settings['network'].lower()}-{how}")
 
     def _module(self, name: str, build: tuple[str, Mapping[str, Any]] | None = None) -> Any:
         kind = type(self.network)
@@ -254,7 +254,7 @@ class TrainingResult(Result):
             Not yet drawn.
         """
         runs = self.history.rename(columns={"validation_accuracy": "accuracy"})
-        runs = runs.assign(method=self.settings["method"] + ": " + runs["module"])
+        runs = runs.assign(method=self.settings["schedule"] + ": " + runs["module"])
         if runs["accuracy"].isna().all():
             raise ModtoolsError(
                 "there is no accuracy to draw: train with validation=, a held-out task."
@@ -297,7 +297,7 @@ class TrainingResult(Result):
         """
         settings = self.settings
         proxies = ", ".join(dict.fromkeys(settings["proxy"]))
-        how = f"{settings['method']}{f' ({proxies})' if proxies else ''}"
+        how = f"{settings['schedule']}{f' ({proxies})' if proxies else ''}"
         noun = "module" if len(self.modules) == 1 else "modules"
         return (
             f"{settings['network']} on {settings['source_task']}, {how}, "

@@ -62,7 +62,7 @@ def split(
         ends = _ends_of_names(at, names)
     else:
         ends = _best_ends(
-            blocks, check_integer(at, name="at, the number of modules,", minimum=2), example
+            blocks, check_integer(at, name="at=, the number of modules,", minimum=2), example
         )
     modules = [
         nn.Sequential(OrderedDict((name, blocks[name]) for name in names[start:end]))

@@ -141,7 +141,7 @@ def train_modular(
     trainer = Trainer(network, task, Options(**options))
     plan = _Plan(trainer, split(network, at=at, example=trainer.example), proxy, pairs)
     settings = {
-        **describe(trainer, method=schedule, proxy=plan.proxy_names, at=plan.names[:-1]),
+        **describe(trainer, schedule=schedule, proxy=plan.proxy_names, at=plan.names[:-1]),
         "pairs": None if pairs is None else _describe_pairs(pairs),
     }
     trainer.train(plan.phases(schedule), settings)
@@ -195,7 +195,7 @@ def train_end_to_end(
     task, network, checked = check_task(task), as_network(network), Options(**options)
     _check_trainable("network", network)
     trainer = Trainer(network, task, checked)
-    settings = describe(trainer, method="end_to_end", proxy=[], at=[])
+    settings = describe(trainer, schedule="end_to_end", proxy=[], at=[])
     whole = [("network", network, CrossEntropy())]
     deadline = checked.max_seconds
     trainer.train(

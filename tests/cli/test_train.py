@@ -54,7 +54,7 @@ def test_the_report_says_what_was_trained_how_well_and_from_which_labels(cli, im
 
 
 def test_without_options_digits_are_trained_on(cli, monkeypatch):
-    """The defaults, held by looking at what would be trained: the run itself takes its budget."""
+    """The defaults, held by looking at what would be trained: the run itself takes its time."""
     asked = {}
 
     def look(network, task, **options):
@@ -102,7 +102,7 @@ def test_only_the_chosen_classes_are_seen(cli, images):
 def test_recipe_and_limits_reach_the_training(cli, images):
     done = cli(
         "train", "--task", images, *QUICK, "--learning-rate", "0.01", "--shift", "1", "--flip",
-        "--budget", "0.5m", "--seed", "3", "--test-fraction", "0.5", "--json", "-",
+        "--max-seconds", "30", "--seed", "3", "--test-fraction", "0.5", "--json", "-",
     )  # fmt: skip
     content = facts(done.stdout)
     settings = content["settings"]
@@ -234,12 +234,17 @@ def test_list_shows_every_proxy_with_the_labels_that_it_needs(cli):
             "simultaneous, end_to_end.",
         ),
         (["--network", "resnet"], 'unknown network "resnet"; did you mean "resnet18"? Known: '),
-        (["--budget", "soon"], '--budget must be a time such as 60s, 10m or 1h; got "soon".'),
-        (["--budget", "0s"], '--budget must be a time such as 60s, 10m or 1h; got "0s".'),
-        (["--modules", "3", "--at", "block1"], "give --modules or --at, not both."),
+        (["--max-seconds", "0"], "--max-seconds must be a finite number above 0; got 0.0."),
+        (["--max-seconds", "nan"], "--max-seconds must be a finite number above 0; got nan."),
+        (["--at", "3", "--at", "block1"], 'unknown cut point "3". The blocks are block1, block2,'),
         (
-            ["--schedule", "end_to_end", "--modules", "3"],
-            "end_to_end trains the network as a whole: leave out --proxy, --modules and --at.",
+            ["--at", "1"],
+            "--at, the number of modules, must be a whole number of at least 2; got 1.",
+        ),
+        (["--at", "9"], "--at 9 asks for more modules than the network has blocks (6: block1,"),
+        (
+            ["--schedule", "end_to_end", "--at", "3"],
+            "end_to_end trains the network as a whole: leave out --proxy and --at.",
         ),
         (["--classes", "1,11"], 'unknown class of digits "11"; did you mean "1"? Known: 0, 1, '),
         (["--classes", "1"], "a task needs at least two classes; got 1."),
@@ -346,7 +351,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
     for words in examples[:-1]:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
     shown = " ".join(cli("train", "--help").stdout.replace("│", " ").split())
-    assert "modtools train --task fashion-mnist --budget 10m" in shown
+    assert "modtools train --task fashion-mnist --max-seconds 600" in shown
     assert "The output module is trained last, with class labels on frozen features" in shown
 
 

@@ -79,6 +79,8 @@ RENAMED_OR_DROPPED = {
     "space(--tap)": "space(--layer)",
     "study(--budgets)": "study(--n-labels)",
     "study(--tap)": "study(--layer)",
+    "train(--budget)": "train(--max-seconds)",
+    "train(--modules)": "train(--at)",
 }
 DROPPED = "dropped: "
 

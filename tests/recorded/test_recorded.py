@@ -80,6 +80,7 @@ RENAMED = {
     "study / results / accuracy_high": "value_high",
     "study / results / n_draws": "n_repeats",
     "space / settings / score": "by",
+    "train / settings / method": "schedule",
     "concordance / low": "concordance_low",
     "concordance / high": "concordance_high",
     "labels_to_reach / low": "n_labels_low",

@@ -1,4 +1,4 @@
-"""Time budgets: all modules share them, none goes without a step, and rates end where time does."""
+"""Limits of time: all modules share it, none goes without a step, and rates end where it does."""
 
 import itertools
 

@@ -55,7 +55,7 @@ def test_settings_are_plain_json_and_say_all(result, halves):
     settings = result.settings
     assert json.loads(json.dumps(settings)) == settings
     expected = {
-        "method": "sequential",
+        "schedule": "sequential",
         "proxy": ["nmse", "SupCon(feature_map='unit', temperature=0.2)"],
         "at": ["block1", "features"],
         "epochs": 8,

@@ -225,8 +225,8 @@ def test_networks_that_cannot_be_cut(blocks, reason):
         (["output"], 'a cut after "output" leaves nothing to the output module. Cut before it'),
         ([], r"at must name one or more different blocks; got \[\]"),
         (["block1", "block1"], "at must name one or more different blocks"),
-        (1, "at, the number of modules, must be a whole number of at least 2; got 1"),
-        (2.0, "at, the number of modules, must be a whole number of at least 2; got 2.0"),
+        (1, "at=, the number of modules, must be a whole number of at least 2; got 1"),
+        (2.0, "at=, the number of modules, must be a whole number of at least 2; got 2.0"),
         (8, r"at=8 asks for more modules than the network has blocks \(7: block1,"),
     ],
 )
