@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, rows, mlp, monkeypat
         ({"proxy": "nmse"}, r"proxy is \['supcon'\] there and \['nmse'\] here"),
         ({"proxy": SupCon(temperature=0.2)}, r"there and .*SupCon.*temperature=0.2"),
         ({"proxy": LocalClassifier(12, n_classes=3)}, r"\['LocalClassifier\(shape=\(12,\)"),
-        ({"schedule": "simultaneous"}, r"method is 'sequential' there and 'simultaneous' here"),
+        ({"schedule": "simultaneous"}, r"schedule is 'sequential' there and 'simultaneous' here"),
         ({"at": ["2"]}, r"at is \['0'\] there and \['2'\] here"),
         ({"pairs": Pairs([0], [1], [True])}, r"pairs is None there and '1 pairs, sha256"),
         ({"preprocess": as_floats}, r"preprocess is None there and 'as_floats' here"),
@@ -180,7 +180,7 @@ def test_another_task_or_method_is_refused(stopped, rows, mlp):
             train_end_to_end(mlp(), other, checkpoint=checkpoint)
     with pytest.raises(ModtoolsError, match="validation_fingerprint is None there"):
         train_end_to_end(mlp(), rows, validation=rows, checkpoint=checkpoint)
-    with pytest.raises(ModtoolsError, match="method is 'end_to_end' there and 'sequential' here"):
+    with pytest.raises(ModtoolsError, match="schedule is 'end_to_end' there and 'sequential' here"):
         train_modular(mlp(), rows, checkpoint=checkpoint)
 
 
