@@ -18,6 +18,7 @@ __all__ = [
     "check_rows",
     "describe",
     "is_dataset",
+    "is_forward",
     "iter_blocks",
     "read_labels",
     "take",
@@ -96,9 +97,20 @@ def _length(inputs: Any) -> int:
         ) from error
 
 
+def is_forward(rows: slice) -> bool:
+    """Return whether the step of a slice is positive; raise if its parts are no whole numbers."""
+    try:
+        return rows.indices(1)[2] > 0
+    except (TypeError, ValueError) as error:
+        raise ModtoolsError(
+            f"rows must be a slice of whole numbers, its step not 0; got {rows}."
+        ) from error
+
+
 def check_rows(rows: Any, n_rows: int) -> Rows:
     """Return row numbers from a slice, a boolean mask or whole numbers in [0, n_rows)."""
     if isinstance(rows, slice):
+        is_forward(rows)
         return np.arange(n_rows)[rows].copy()  # torch accepts no index with negative strides
     array = to_numpy(rows, name="rows")
     if array.dtype == np.bool_ and array.shape == (n_rows,):

@@ -1,7 +1,7 @@
 """A labelled task: inputs with labels, and how to split them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from modtools.tasks._inputs import (
     check_rows,
     describe,
     is_dataset,
+    is_forward,
     iter_blocks,
     read_labels,
     take,
@@ -150,6 +151,8 @@ class Task:
         self.encoded = encode_labels(labels, kind=kind, classes=classes)
         check_lengths(inputs=inputs, labels=self.encoded)
         self.groups = None if groups is None else check_groups(groups, len(self.encoded))
+        if not isinstance(name, str):
+            raise ModtoolsError(f"the name of a task must be text; got {name!r}.")
         self.name = name
         self._root = _Root(inputs)
         self._rows = None
@@ -275,7 +278,7 @@ class Task:
         >>> Task(["good", "bad", "fine"], [1, 0, 1]).batch([0, 2])
         ['good', 'fine']
         """
-        if isinstance(rows, slice) and self._rows is None and (rows.step or 1) > 0:
+        if isinstance(rows, slice) and self._rows is None and is_forward(rows):
             return take(self._root.inputs, rows)
         chosen = check_rows(rows, len(self))
         return take(self._root.inputs, chosen if self._rows is None else self._rows[chosen])
@@ -332,6 +335,8 @@ class Task:
             raise ModtoolsError(
                 f"classes= needs one class per example; the labels of {self.name} are {self.kind}."
             )
+        if isinstance(classes, str) or not isinstance(classes, Iterable):
+            raise ModtoolsError(f"classes must be a list of labels; got {classes!r}.")
         names = [str(name).strip() for name in classes]
         wanted = list(dict.fromkeys(self.classes[self._class_code(name)] for name in names))
         if len(wanted) < 2:

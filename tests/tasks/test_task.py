@@ -266,6 +266,7 @@ ACCEPTED = "an array, a tensor, a list of str or a torch Dataset"
             {},
             "labels must be given with arrays, tensors and lists; only a torch Dataset holds them.",
         ),
+        ((IMAGES, LABELS), {"name": None}, "the name of a task must be text; got None."),
         (
             (IMAGES, LABELS),
             {"groups": [1, 2]},
@@ -335,12 +336,30 @@ def test_a_dataset_with_shapes_that_differ_says_so():
             "shape (1,).",
         ),
         ([], "a task needs at least one example; none of pets were chosen."),
+        (
+            slice(None, None, 0),
+            "rows must be a slice of whole numbers, its step not 0; got slice(None, None, 0).",
+        ),
+        (
+            slice("a", 3),
+            "rows must be a slice of whole numbers, its step not 0; got slice('a', 3, None).",
+        ),
     ],
 )
 def test_bad_rows_are_named(rows, message):
+    task = Task(IMAGES, LABELS, name="pets")
     with pytest.raises(ModtoolsError) as caught:
-        Task(IMAGES, LABELS, name="pets").subset(rows)
+        task.subset(rows)
     assert str(caught.value) == message
+    if isinstance(rows, slice):
+        with pytest.raises(ModtoolsError, match="rows must be a slice of whole numbers"):
+            task.batch(rows)
+
+
+@pytest.mark.parametrize("classes", ["02", None, 5])
+def test_classes_are_a_list(classes):
+    with pytest.raises(ModtoolsError, match=f"classes must be a list of labels; got {classes!r}"):
+        Task(IMAGES, LABELS).of_classes(classes)
 
 
 def test_complement_of_a_stranger_is_refused():
