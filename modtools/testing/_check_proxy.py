@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 from modtools.proxies import Pairs, Proxy
 
@@ -159,6 +160,14 @@ def _example(proxy: Proxy) -> _Example:
     return _Example(copy.deepcopy(proxy).double(), features, codes, inputs)
 
 
+def _reason(check: Callable[[_Example], str], example: _Example) -> str:
+    """Return why a check fails; the proxy may also raise anything."""
+    try:
+        return check(example)
+    except Exception as error:  # noqa: BLE001 - code of the user, which may raise anything
+        return f"it raised {type(error).__name__}: {one_line(error)}"
+
+
 def check_proxy(proxy: Proxy, *, except_for: dict[str, str] | None = None) -> None:
     """Check a proxy objective against the contract of the built-in ones.
 
@@ -194,10 +203,15 @@ def check_proxy(proxy: Proxy, *, except_for: dict[str, str] | None = None) -> No
     if known - set(_CHECKS):
         unknown = sorted(known - set(_CHECKS))[0]
         raise ModtoolsError(f'unknown check "{unknown}". Known: {"; ".join(_CHECKS)}.')
+    if not isinstance(proxy, Proxy):
+        raise ModtoolsError(
+            "check_proxy takes an object of a subclass of modtools.proxies.Proxy; got "
+            f"{proxy.__name__ if isinstance(proxy, type) else type(proxy).__name__}."
+        )
     example = _example(proxy)
     failures = []
     for title, check in _CHECKS.items():
-        reason = "" if title in known else check(example)
+        reason = "" if title in known else _reason(check, example)
         failures += [f"{title}: {reason}"] if reason else []
         if failures and check is _is_a_scalar_loss:
             break  # without a loss nothing else can be tried

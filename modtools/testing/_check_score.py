@@ -185,6 +185,11 @@ def check_score(candidate: Score | str, *, except_for: dict[str, str] | None = N
         unknown = sorted(known - set(_CHECKS))[0]
         raise ModtoolsError(f'unknown check "{unknown}". Known: {"; ".join(_CHECKS)}.')
     entry = SCORES[candidate] if isinstance(candidate, str) else candidate
+    if not isinstance(entry, Score):
+        raise ModtoolsError(
+            "check_score takes a modtools.transferability.Score or the name of a registered one; "
+            f"got {type(entry).__name__}."
+        )
     is_new = entry.name not in SCORES
     if is_new:
         SCORES.register(entry)

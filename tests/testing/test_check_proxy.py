@@ -82,6 +82,17 @@ def test_each_breach_is_caught_and_named(message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["supcon", None, Mine, print, torch.nn.Linear(2, 2)])
+def test_what_is_no_proxy_is_refused(given):
+    with pytest.raises(ModtoolsError, match="check_proxy takes an object of a subclass of"):
+        check_proxy(given)
+
+
+def test_what_a_proxy_raises_is_a_breach():
+    with pytest.raises(ModtoolsError, match="finite at the limits: it raised ZeroDivisionError"):
+        check_proxy(Mine(lambda loss, x, y: loss * (1 // int(y.max() > 0))))  # of one class
+
+
 def test_a_proxy_that_ignores_pairs_is_caught():
     with pytest.raises(ModtoolsError, match=r"all pairs give 0\.0, not"):
         check_proxy(MinePairs())

@@ -69,3 +69,6 @@ def test_a_known_breach_is_excused_by_name_only():
         check_score("hscore", except_for={"speed": "slow"})
     with pytest.raises(ModtoolsError, match='did you mean "hscore"'):
         check_score("h_score")
+    for given in (None, len, SCORES):
+        with pytest.raises(ModtoolsError, match="check_score takes a"):
+            check_score(given)
