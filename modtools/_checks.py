@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST_SIDE",
     "as_float",
     "as_real",
+    "check_boolean",
     "check_choice",
     "check_features",
     "check_fraction",
@@ -139,6 +140,13 @@ def as_real(value: Any) -> float:
         return float(value)
     except OverflowError:  # a whole number beyond all floats
         return np.nan
+
+
+def check_boolean(value: Any, *, name: str) -> bool:
+    """Return `value`, which is True or False."""
+    if not isinstance(value, bool):
+        raise ModtoolsError(f"{name} must be True or False; got {value!r}.")
+    return value
 
 
 def check_positive(value: Any, *, name: str) -> float:

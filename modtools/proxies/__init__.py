@@ -1,6 +1,6 @@
 """Proxy objectives: losses that train one module from weak labels, without end-to-end gradients."""
 
-from modtools.proxies._base import Proxy
+from modtools.proxies._base import Proxy, check_required_labels as check_required_labels
 from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon
 from modtools.proxies._heads import LocalClassifier, PredSim
 from modtools.proxies._hsic import HSICBottleneck

@@ -1,12 +1,13 @@
 """Base class of proxy objectives: a loss on the features of a mini-batch."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._relations import Pairs, as_codes
 
@@ -15,6 +16,7 @@ __all__ = [
     "ProxyLabels",
     "RequiredLabels",
     "check_codes",
+    "check_required_labels",
     "check_rows",
     "nothing",
     "refuse_pairs",
@@ -72,16 +74,33 @@ class Proxy(nn.Module):
         """
 
 
-def check_rows(features: Any, *, minimum_dims: int = 2, maximum_dims: int = 2) -> Tensor:
+def check_required_labels(proxy: Any, *, name: str) -> None:
+    """Raise unless a proxy, or its class, declares which labels it needs."""
+    needs = getattr(proxy, "required_labels", None)
+    if needs not in get_args(RequiredLabels):
+        known = ", ".join(f'"{kind}"' for kind in get_args(RequiredLabels))
+        raise ModtoolsError(
+            f'proxy "{name}" must declare required_labels as one of {known}; got {needs!r}.'
+        )
+
+
+def check_rows(features: Any, *, maximum_dims: int = 2, minimum_rows: int = 0) -> Tensor:
     """Return features as a tensor of at least float32, one row per example."""
-    rows = torch.as_tensor(features)
-    if not rows.is_floating_point() or not minimum_dims <= rows.ndim <= maximum_dims:
+    try:
+        rows = torch.as_tensor(features)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModtoolsError(
+            f"features must be a tensor; got {type(features).__name__}: {one_line(error)}."
+        ) from error
+    if not rows.is_floating_point() or not 2 <= rows.ndim <= maximum_dims:
         shape = "(n_samples, n_features)"
         maps = "" if maximum_dims == 2 else " or (n_samples, channels, height, width)"
         raise ModtoolsError(
             f"features must be floats of shape {shape}{maps}; got {rows.dtype} "
             f"{tuple(rows.shape)}. Pool, project or flatten them to one row per example."
         )
+    if len(rows) < minimum_rows or 0 in rows.shape[1:]:
+        raise ModtoolsError(f"features must not be empty; got shape {tuple(rows.shape)}.")
     return rows if rows.dtype == torch.float64 else rows.float()
 
 

@@ -16,6 +16,15 @@ __all__ = ["Contrastive", "LogContrastive", "SupCon"]
 
 
 _SAFE_SPAN = 60.0  # exp(-60) is far above the smallest float32
+_LEAST_TEMPERATURE = 1e-30  # kernel values of 1 divided by it stay within float32
+
+
+def _check_temperature(temperature: float) -> float:
+    if check_positive(temperature, name="temperature") < _LEAST_TEMPERATURE:
+        raise ModtoolsError(
+            f"temperature must be at least {_LEAST_TEMPERATURE:g}; got {temperature!r}."
+        )
+    return float(temperature)
 
 
 def _shares(kernel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +98,7 @@ class LogContrastive(KernelProxy):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(negatives_only=negatives_only, feature_map=feature_map)
-        self.temperature = check_positive(temperature, name="temperature")
+        self.temperature = _check_temperature(temperature)
 
     def extra_repr(self) -> str:
         """Return the settings that `print` shows."""
@@ -182,7 +191,7 @@ class SupCon(KernelProxy):
 
     def __init__(self, *, feature_map: str = "unit", temperature: float = 0.1) -> None:
         super().__init__(feature_map=feature_map)
-        self.temperature = check_positive(temperature, name="temperature")
+        self.temperature = _check_temperature(temperature)
 
     def extra_repr(self) -> str:
         """Return the settings that `print` shows."""

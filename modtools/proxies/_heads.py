@@ -1,6 +1,7 @@
 """Proxies with a small auxiliary head, which is trained with the module and then discarded."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modtools._checks import check_integer
+from modtools._checks import check_boolean, check_integer
 from modtools._feature_maps import FEATURE_MAPS
 from modtools.exceptions import ModtoolsError
 from modtools.proxies._base import Proxy, ProxyLabels, RequiredLabels, check_codes, check_rows
@@ -30,7 +31,7 @@ class _HeadProxy(Proxy):
 
     def __init__(self, shape: Shape, n_classes: int) -> None:
         super().__init__()
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
         if len(sizes) not in (1, 3):
             raise ModtoolsError(
                 "the shape of features must be a number of features or (channels, height, width); "
@@ -40,7 +41,7 @@ class _HeadProxy(Proxy):
         self.n_classes = check_integer(n_classes, name="n_classes", minimum=2)
 
     def _checked(self, features: Tensor, labels: ProxyLabels) -> tuple[Tensor, Tensor]:
-        rows = check_rows(features, maximum_dims=4)
+        rows = check_rows(features, maximum_dims=4, minimum_rows=1)
         if tuple(rows.shape[1:]) != self.shape:
             raise ModtoolsError(
                 f"features must have shape (n_samples, {', '.join(map(str, self.shape))}), as "
@@ -102,7 +103,7 @@ class PredSim(_HeadProxy):
 
     def __init__(self, shape: Shape, n_classes: int, *, beta: float = 0.99) -> None:
         super().__init__(shape, n_classes)
-        if not isinstance(beta, Real) or not 0 <= beta <= 1:
+        if isinstance(beta, bool) or not isinstance(beta, Real) or not 0 <= beta <= 1:
             raise ModtoolsError(f"beta must lie in [0, 1]; got {beta!r}.")
         self.beta: float = float(beta)
         self.similarity: nn.Module
@@ -204,7 +205,7 @@ class LocalClassifier(_HeadProxy):
             n_features = channels * side[0] * side[1]
         layers += [nn.Linear(n_features, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_classes)]
         self.classifier = nn.Sequential(*layers)
-        self.requires_grad_(not fixed)
+        self.requires_grad_(not check_boolean(fixed, name="fixed"))
 
     def forward(self, features: Tensor, labels: ProxyLabels) -> Tensor:
         """Return the loss of a batch.

@@ -17,7 +17,7 @@ def _gaussian(rows: Tensor, sigma: float) -> Tensor:
     """Return exp(-distance^2 / (2 sigma^2 d)), a kernel that does not depend on d for noise."""
     norms = rows.square().sum(dim=1)
     squares = (norms[:, None] + norms - 2 * rows @ rows.T).clamp(min=0)
-    return torch.exp(-squares / (2 * sigma**2 * rows.shape[1]))
+    return torch.exp(-squares / (2 * sigma * sigma * rows.shape[1]))
 
 
 def _normalised(kernel: Tensor, eps: float) -> Tensor:
@@ -26,7 +26,14 @@ def _normalised(kernel: Tensor, eps: float) -> Tensor:
     centred = centred - centred.mean(dim=1, keepdim=True)
     centred = (centred + centred.T) / 2
     ridge = eps * len(kernel) * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    return torch.cholesky_solve(centred, torch.linalg.cholesky(centred + ridge))
+    try:
+        factor = torch.linalg.cholesky(centred + ridge)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise ModtoolsError(
+            f"the kernel of hsic_bottleneck cannot be inverted with eps={eps:g}: inputs are not "
+            "finite, eps is too small, or sigma is far from the distances of the examples."
+        ) from error
+    return torch.cholesky_solve(centred, factor)
 
 
 class HSICBottleneck(Proxy):
@@ -93,8 +100,10 @@ class HSICBottleneck(Proxy):
         ModtoolsError
             Wrong shapes, lengths that differ, or `Pairs`.
         """
-        rows = check_rows(features)
+        rows = check_rows(features, minimum_rows=1)
         kernel_of_labels = self._label_kernel(labels, len(rows)).to(rows.device)
+        if not bool(rows.isfinite().all()):
+            return rows.sum() * torch.nan  # for a training loop to see, as in the other proxies
         with torch.autocast(rows.device.type, enabled=False):
             of_features = _normalised(_gaussian(rows.double(), self.sigma), self.eps)
             loss = -self.beta * (of_features * kernel_of_labels).sum()
@@ -114,6 +123,8 @@ class HSICBottleneck(Proxy):
     def _label_kernel(self, labels: ProxyLabels, n: int | None) -> Tensor:
         refuse_pairs(labels, proxy="hsic_bottleneck")
         codes = torch.unique(as_codes(labels, n), return_inverse=True)[1]
+        if not len(codes):
+            raise ModtoolsError("labels must not be empty; got none.")
         columns = torch.nn.functional.one_hot(codes).double()
         return _normalised(_gaussian(columns, self.sigma), self.eps)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modtools._checks import check_choice
+from modtools._checks import check_boolean, check_choice
 from modtools._feature_maps import FEATURE_MAPS
 from modtools.proxies._base import Proxy, ProxyLabels, RequiredLabels, check_rows, nothing
 from modtools.proxies._relations import Pairs, Relations, as_codes, relate
@@ -52,7 +52,7 @@ class KernelProxy(Proxy):
     ) -> None:
         super().__init__()
         check_choice(feature_map, list(FEATURE_MAPS), name="feature_map")
-        self.negatives_only = negatives_only
+        self.negatives_only = check_boolean(negatives_only, name="negatives_only")
         self.feature_map = feature_map
 
     def forward(self, features: Tensor, labels: ProxyLabels) -> Tensor:

@@ -1,13 +1,13 @@
 """The registry of proxy objectives."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from torch import nn
 
 from modtools._checks import check_choice
 from modtools.exceptions import ModtoolsError
-from modtools.proxies._base import Proxy, RequiredLabels
+from modtools.proxies._base import Proxy, check_required_labels
 from modtools.proxies._contrastive import Contrastive, LogContrastive, SupCon
 from modtools.proxies._heads import LocalClassifier, PredSim
 from modtools.proxies._hsic import HSICBottleneck
@@ -80,12 +80,7 @@ def _check_class(name: str, proxy: Any) -> None:
     missing = [part for part in ("forward", "optimum") if getattr(proxy, part) is _BARE[part]]
     if missing:
         raise ModtoolsError(f'proxy "{name}" must define {" and ".join(missing)}.')
-    needs = getattr(proxy, "required_labels", None)
-    if needs not in get_args(RequiredLabels):
-        known = ", ".join(f'"{kind}"' for kind in get_args(RequiredLabels))
-        raise ModtoolsError(
-            f'proxy "{name}" must declare required_labels as one of {known}; got {needs!r}.'
-        )
+    check_required_labels(proxy, name=name)
 
 
 _BARE: Final = {"forward": nn.Module.forward, "optimum": Proxy.optimum}

@@ -162,6 +162,15 @@ def test_constant_rows_and_single_rows_stay_finite(name):
         assert torch.isfinite(features.grad).all()
 
 
+@pytest.mark.parametrize("name", ["hsic_bottleneck", "predsim", "local_classifier"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_the_network_broke_stays_visible(name, value):
+    features = rows().clone()
+    features[0, 0] = value
+    proxy = PROXIES[name]() if name == "hsic_bottleneck" else build(name)
+    assert torch.isnan(proxy(features, LABELS))
+
+
 def test_bad_input_is_named():
     proxy = build("predsim")
     pairs = Pairs([0], [1], [True])
@@ -180,7 +189,22 @@ def test_bad_input_is_named():
         (lambda: PROXIES["predsim"](5, 1), "n_classes must be a whole number of at least 2"),
         (lambda: PROXIES["predsim"](5, 3, beta=2), r"beta must lie in \[0, 1\]; got 2"),
         (lambda: PROXIES["local_classifier"](5, 3, n_hidden=0), "n_hidden must be a whole number"),
+        (lambda: PROXIES["predsim"](5, 3, beta=True), r"beta must lie in \[0, 1\]; got True"),
+        (lambda: PROXIES["predsim"](None, 3), "size of features must be a whole number"),
+        (lambda: PROXIES["local_classifier"](5, 3, fixed=1), "fixed must be True or False; got 1"),
+        (lambda: proxy(rows()[:0], []), r"features must not be empty; got shape \(0, 5\)"),
+        (lambda: proxy("rows", LABELS), "features must be a tensor; got str"),
         (lambda: PROXIES["hsic_bottleneck"](sigma=0), "sigma must be a finite number above 0"),
+        (lambda: PROXIES["hsic_bottleneck"]()(rows()[:0], []), "features must not be empty"),
+        (lambda: PROXIES["hsic_bottleneck"]().optimum([]), "labels must not be empty"),
+        (
+            lambda: PROXIES["hsic_bottleneck"](eps=1e-300)(rows(), LABELS),
+            "hsic_bottleneck cannot be inverted with eps=1e-300",
+        ),
+        (
+            lambda: PROXIES["hsic_bottleneck"]()(rows(), LABELS, inputs=rows() * torch.nan),
+            "cannot be inverted .*: inputs are not finite",
+        ),
         (
             lambda: PROXIES["hsic_bottleneck"]()(rows(), LABELS, inputs=rows()[:3]),
             r"features has 8, inputs has shape \(3, 5\)",

@@ -344,6 +344,28 @@ def test_what_the_network_broke_stays_visible():
 
 
 @pytest.mark.parametrize("name", WITH_PAIRS)
+def test_bad_features_and_options_are_named(name):
+    make, labels = PROXIES[name], [0, 0, 1]
+    assert float(make()(torch.zeros(0, 4), [])) == 0
+    cases = [
+        (lambda: make()("rows", labels), "features must be a tensor; got str"),
+        (lambda: make()(None, labels), "features must be a tensor; got NoneType"),
+        (lambda: make()(torch.zeros(3, 0), labels), r"must not be empty; got shape \(3, 0\)"),
+    ]
+    if name != "supcon":
+        message = "negatives_only must be True or False; got 'yes'"
+        cases.append((lambda: make(negatives_only="yes"), message))
+    if "contrastive" in name or name == "supcon":
+        message = "temperature must be at least 1e-30; got 1e-300"
+        cases.append((lambda: make(temperature=1e-300), message))
+        tiny = make(temperature=1e-30, feature_map="unit")(torch.randn(3, 4), labels)
+        assert not torch.isnan(tiny)
+    for call, message in cases:
+        with pytest.raises(ModtoolsError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("name", WITH_PAIRS)
 def test_training_by_pairs_separates_classes(name):
     features, labels = example(n=30, seed=1)
     features.requires_grad_()
