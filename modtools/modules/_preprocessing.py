@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modtools._checks import LARGEST_SIDE, as_real, check_integer
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def to_tensor(batch: Any) -> "Tensor":
         return torch.tensor(np.asarray(batch))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModtoolsError(
-            f"inputs must be arrays or tensors for a module without preprocess=; {error}."
+            f"inputs must be arrays or tensors for a module without preprocess=; {one_line(error)}."
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Sources of batches: a task with augmentation, or the outputs of frozen modules."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modtools._checks import check_integer
+from modtools._checks import check_boolean, check_integer
+from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 from modtools.modules import ImagePreprocess, image_preprocess, to_tensor
 from modtools.tasks import Task
@@ -25,6 +27,7 @@ __all__ = [
     "derive_seed",
     "iter_rows",
     "rows_of_step",
+    "running",
 ]
 
 _CACHE_BYTES: Final = 1 << 30
@@ -62,8 +65,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_integer(self.shift, name="shift", minimum=0)
-        if not isinstance(self.flip, bool):
-            raise ModtoolsError(f"flip must be True or False; got {self.flip!r}.")
+        check_boolean(self.flip, name="flip")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return augmented images of the same shape, type, device and memory format.
@@ -162,10 +164,16 @@ class TaskSource:
     def batch(self, rows: NDArray[Any], generator: torch.Generator | None = None) -> Batch:
         """Return the inputs of these examples, as inputs and as features."""
         batch = self._task.batch(rows)
-        inputs = to_tensor(batch) if self._preprocess is None else self._preprocess(batch)
+        with running(f"preprocess= failed on a batch of {len(rows)} inputs"):
+            inputs = to_tensor(batch) if self._preprocess is None else self._preprocess(batch)
         if not isinstance(inputs, Tensor):
             raise ModtoolsError(
                 f"preprocess= must return a tensor for training; got {type(inputs).__name__}."
+            )
+        if inputs.ndim == 0 or len(inputs) != len(rows):
+            raise ModtoolsError(
+                f"preprocess= must return one row per example, here {len(rows)}; got shape "
+                f"{tuple(inputs.shape)}."
             )
         inputs = inputs.float() if inputs.is_floating_point() else inputs
         inputs = inputs.to(self._device)
@@ -209,6 +217,23 @@ class CachedSource:
             if blocks[0].nbytes / len(blocks[0]) * n_rows > _CACHE_BYTES:
                 return None
         return cls(torch.cat(blocks))
+
+
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Turn whatever code of the user raises into one error that says what failed.
+
+    >>> with running("the network failed"):
+    ...     1 / 0
+    Traceback (most recent call last):
+    modtools.exceptions.ModtoolsError: the network failed: ZeroDivisionError: division by zero.
+    """
+    try:
+        yield
+    except ModtoolsError:
+        raise
+    except Exception as error:
+        raise ModtoolsError(f"{what}: {type(error).__name__}: {one_line(error)}.") from error
 
 
 def iter_rows(n_rows: int) -> Iterator[NDArray[Any]]:

@@ -14,6 +14,7 @@ from modtools._progress import meter
 from modtools.exceptions import ModtoolsError
 
 __all__ = [
+    "HISTORY_COLUMNS",
     "Callback",
     "EarlyStopping",
     "History",
@@ -23,6 +24,10 @@ __all__ = [
     "copy_weights",
 ]
 
+HISTORY_COLUMNS: Final = (
+    *("module", "epoch", "step", "seconds", "learning_rate", "loss"),
+    *("validation_loss", "validation_accuracy"),
+)
 _NOT_VALIDATED: Final = {"validation_loss": math.nan, "validation_accuracy": math.nan}
 
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from modtools._escape import one_line
 from modtools.exceptions import ModtoolsError
 from modtools.outputs import ClassMeanOutput
-from modtools.proxies import PROXIES, Pairs, Proxy
+from modtools.proxies import PROXIES, Pairs, Proxy, check_required_labels
 from modtools.tasks import Task, encode_labels
-from modtools.training._batches import Source, iter_rows
+from modtools.training._batches import Source, iter_rows, running
 
 __all__ = [
     "CrossEntropy",
@@ -108,13 +108,37 @@ class ProxyObjective(Objective):
     def forward(
         self, outputs: Tensor, labels: Tensor | Pairs, inputs: Tensor | None = None
     ) -> Tensor:
-        """Return the proxy's loss on the projected outputs."""
-        features = self.projection(outputs)
-        if self.uses_inputs:
-            loss: Tensor = self.proxy(features, labels, inputs=inputs)
-        else:
-            loss = self.proxy(features, labels)
+        """Return the proxy's loss on the projected outputs, a scalar."""
+        with running(f"the projection of maps failed on outputs {tuple(outputs.shape)}"):
+            features = self.projection(outputs)
+        given = {"inputs": inputs} if self.uses_inputs else {}
+        with running(self._failed(features, labels)):
+            loss: Tensor = self.proxy(features, labels, **given)
+        self._check_loss(loss, features)
         return loss
+
+    def _failed(self, features: Tensor, labels: Tensor | Pairs) -> str:
+        n_labels = f"{len(labels)} pairs"
+        if not isinstance(labels, Pairs):
+            n_labels = f"labels {tuple(labels.shape)}"
+        name = name_of(self.proxy)
+        return f"the proxy {name} failed on features {tuple(features.shape)} and {n_labels}"
+
+    def _check_loss(self, loss: Any, features: Tensor) -> None:
+        """Raise unless the loss is one number that depends on the features."""
+        name = name_of(self.proxy)
+        if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
+            got = repr(loss)
+            if isinstance(loss, Tensor):
+                got = f"{loss.dtype} of shape {tuple(loss.shape)}"
+            raise ModtoolsError(
+                f"the proxy {name} must return a loss, a tensor with one number; got {got}."
+            )
+        if features.requires_grad and not loss.requires_grad:
+            raise ModtoolsError(
+                f"the loss of the proxy {name} has no gradient: compute it from the features by "
+                "operations of torch."
+            )
 
 
 class _FunctionProxy(Proxy):
@@ -132,25 +156,7 @@ class _FunctionProxy(Proxy):
             raise ModtoolsError(
                 f"{name_of(self.function)} needs the class of each example; got Pairs."
             )
-        try:
-            loss = self.function(features, labels.to(features.device))
-        except Exception as error:  # a user function may raise anything
-            raise ModtoolsError(
-                f"the proxy {name_of(self.function)} failed on features {tuple(features.shape)} "
-                f"and labels {tuple(labels.shape)}: {type(error).__name__}: {one_line(error)}."
-            ) from error
-        if not isinstance(loss, Tensor) or loss.ndim:
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
-            raise ModtoolsError(
-                f"the proxy {name_of(self.function)} must return a loss, a tensor with one number; "
-                f"got {got}."
-            )
-        if features.requires_grad and not loss.requires_grad:
-            raise ModtoolsError(
-                f"the loss of the proxy {name_of(self.function)} has no gradient: compute it from "
-                "the features by operations of torch."
-            )
-        return loss
+        return self.function(features, labels.to(features.device))
 
     def optimum(self, labels: Any) -> float:
         """Return minus infinity: there is no known bound."""
@@ -165,6 +171,8 @@ def name_of(proxy: ProxyChoice) -> str:
     """
     if isinstance(proxy, str):
         return proxy
+    if isinstance(proxy, _FunctionProxy):
+        return name_of(proxy.function)
     if isinstance(proxy, nn.Module):
         return f"{type(proxy).__name__}({proxy.extra_repr()})"
     if isinstance(proxy, partial):
@@ -214,6 +222,7 @@ def make_objective(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -
 
 def _make_proxy(proxy: ProxyChoice, shape: tuple[int, ...], n_classes: int) -> Proxy:
     if isinstance(proxy, Proxy):
+        check_required_labels(proxy, name=type(proxy).__name__)
         return copy.deepcopy(proxy)
     if callable(proxy) and not isinstance(proxy, type):
         return _FunctionProxy(copy.deepcopy(proxy) if isinstance(proxy, nn.Module) else proxy)
@@ -258,6 +267,19 @@ class Learner:
     def rate(self) -> float:
         """The learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def outputs(self, features: Tensor) -> Tensor:
+        """Return the outputs of the module for a batch, in float32."""
+        mode = "training" if self.module.training else "evaluation"
+        what = f"module {self.name} failed on a batch of shape {tuple(features.shape)}"
+        with running(f"{what} in {mode} mode"):
+            outputs = self.module(features)
+        if not isinstance(outputs, Tensor):
+            raise ModtoolsError(
+                f"module {self.name} must return a tensor; in {mode} mode it returns "
+                f"{type(outputs).__name__}."
+            )
+        return outputs.float()
 
     def parts(self) -> dict[str, Any]:
         """Return the state for a checkpoint, other than the network's weights."""
@@ -312,6 +334,12 @@ class HeldOut:
         references = _outputs_of(learners, self._training_source, chosen, self._reference_codes)[1]
         found = {}
         for place, learner in enumerate(learners):
+            read: list[NDArray[Any]] = [np.array(sums[place]), outputs[place], references[place]]
+            if not all(np.isfinite(values).all() for values in read):
+                raise ModtoolsError(
+                    f"module {learner.name} gives outputs or a loss that are not finite on the "
+                    "validation examples, although its weights are. Check their inputs."
+                )
             if isinstance(learner.objective, CrossEntropy):
                 predicted: NDArray[Any] = outputs[place].argmax(axis=1)
             else:
@@ -342,7 +370,7 @@ def _outputs_of(
         inputs, features = source.batch(rows[block])
         labels = torch.as_tensor(codes[block])
         for place, learner in enumerate(learners):
-            features = learner.module(features).float()
+            features = learner.outputs(features)
             loss = float(learner.objective(features, labels, inputs))
             sums[place] += loss * len(block)
             # Copied, because the next module may work in place.

@@ -6,13 +6,22 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from functools import wraps
+from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import AdamW
 
-from modtools._checks import as_real, check_choice, check_integer, check_positive
+from modtools._checks import (
+    as_real,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_positive,
+    did_you_mean,
+)
 from modtools.exceptions import ModtoolsError
 from modtools.tasks import Task
 from modtools.training._batches import Augmentation
@@ -222,6 +231,13 @@ class Options:
             )
         if not isinstance(self.validation, Task | None):
             raise ModtoolsError(f"validation must be a Task; got {type(self.validation).__name__}.")
+        if self.preprocess is not None and not callable(self.preprocess):
+            raise ModtoolsError(
+                "preprocess must be a function from a batch of inputs to a tensor; got "
+                f"{self.preprocess!r}."
+            )
+        if check_boolean(self.keep_checkpoint, name="keep_checkpoint") and self.checkpoint is None:
+            raise ModtoolsError("keep_checkpoint=True needs checkpoint=, the file that stays.")
         if not isinstance(self.recipe, Recipe | None):
             raise ModtoolsError(f"recipe must be a Recipe; got {type(self.recipe).__name__}.")
         if not isinstance(self.callbacks, Sequence):
@@ -245,8 +261,18 @@ def takes_options(function: Trains) -> Trains:
     signature = inspect.signature(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     shown = [*own, *inspect.signature(Options).parameters.values()]
-    function.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
-    return function
+    names = [one.name for one in shown]
+
+    @wraps(function)
+    def train(*given: Any, **options: Any) -> Any:
+        for name in options:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise TypeError(f"{function.__name__}() has no argument {name!r}{hint}")
+        return function(*given, **options)
+
+    train.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return cast(Trains, train)
 
 
 def check_task(task: Any) -> Task:
@@ -277,6 +303,11 @@ def as_network(network: Any) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ModtoolsError(
             f"network must be a torch.nn.Module or a list of blocks; got {type(network).__name__}."
+        )
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        raise ModtoolsError(
+            "the network has layers without weights yet (such as LazyLinear); run it on one batch "
+            "first."
         )
     return network
 

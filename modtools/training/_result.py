@@ -18,6 +18,7 @@ from modtools.modules import PretrainedModule, Zoo
 from modtools.plotting import TrainingDisplay
 from modtools.tasks import Task
 from modtools.training._batches import TaskSource, iter_rows
+from modtools.training._callbacks import HISTORY_COLUMNS
 from modtools.training._objective import codes_of
 from modtools.training._trainer import Trainer
 
@@ -109,7 +110,7 @@ class TrainingResult(Result):
         self._task, self._device = trainer.task, trainer.device
         self._preprocess = trainer.preprocess
         self.network = trainer.network
-        self.history: pd.DataFrame = pd.DataFrame(trainer.history)
+        self.history: pd.DataFrame = pd.DataFrame(trainer.history, columns=list(HISTORY_COLUMNS))
         self.peak_activation_bytes = trainer.peak_bytes
         self.labels_needed = labels_needed
         self._layers = list(layers)

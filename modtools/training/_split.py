@@ -56,6 +56,8 @@ def split(
     >>> [len(module) for module in split(network, at=3, example=torch.zeros(2, 64))]
     [1, 2, 1]
     """
+    if not isinstance(example, Tensor | None):
+        raise ModtoolsError(f"example must be a tensor; got {type(example).__name__}.")
     blocks = _blocks(network)
     names = list(blocks)
     if isinstance(at, Sequence):
@@ -169,7 +171,7 @@ def _saved_bytes(blocks: Mapping[str, nn.Module], example: Tensor) -> list[list[
 def _run(name: str, block: nn.Module, inputs: Tensor) -> Tensor:
     try:
         outputs = block(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # a block may raise anything
         raise ModtoolsError(
             f'block "{name}" failed on the example, where it gets shape {tuple(inputs.shape)}: '
             f"{one_line(error)}."

@@ -193,7 +193,7 @@ def train_end_to_end(
     ('classes', True)
     """
     task, network, checked = check_task(task), as_network(network), Options(**options)
-    _check_trainable("network", network)
+    _check_trainable("the network", network)
     trainer = Trainer(network, task, checked)
     settings = describe(trainer, schedule="end_to_end", proxy=[], at=[])
     whole = [("network", network, CrossEntropy())]
@@ -220,7 +220,7 @@ class _Plan:
         self._trainer, self._modules, self._pairs = trainer, modules, pairs
         self.names = [list(module._modules)[-1] for module in modules]
         for name, module in zip(self.names, modules, strict=True):
-            _check_trainable(name, module)
+            _check_trainable(f"module {name}", module, way_out=" Cut the network elsewhere.")
         self._proxies = _one_each(proxy, len(modules) - 1)
         self._shapes = _shapes(modules[:-1], trainer.example)
         with torch.random.fork_rng(devices=[]):  # for the weights of heads
@@ -271,10 +271,12 @@ class _Plan:
         return make_objective(self._proxies[place], self._shapes[place], n_classes)
 
 
-def _check_trainable(name: str, module: nn.Module) -> None:
+def _check_trainable(what: str, module: nn.Module, *, way_out: str = "") -> None:
     """Raise, before anything is trained, if a module has nothing to train."""
     if not any(p.requires_grad for p in module.parameters()):
-        raise ModtoolsError(f"module {name} has no parameters to train. Cut the network elsewhere.")
+        raise ModtoolsError(
+            f"{what} has no parameters to train: there are none, or all are frozen.{way_out}"
+        )
 
 
 def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
@@ -285,12 +287,29 @@ def _check_pairs(pairs: Any, n_rows: int, needs: Mapping[str, str]) -> None:
         raise ModtoolsError(
             f"pairs must join examples of the task, 0..{n_rows - 1}; got {pairs.n_rows - 1}."
         )
+    _check_consistent(pairs)
     for name, needed in needs.items():
         if needed == "classes":
             raise ModtoolsError(
                 f"pairs= cannot train {name}: it needs the class of each example. Leave pairs out, "
                 'or use a proxy that needs only pairs, such as "supcon".'
             )
+
+
+def _check_consistent(pairs: Pairs) -> None:
+    """Raise if two examples are given both as of the same class and of different classes.
+
+    A batch notices this too, but only the one that contains them, by its own row numbers.
+    """
+    low, high = torch.minimum(pairs.i, pairs.j), torch.maximum(pairs.i, pairs.j)
+    keys, order = torch.sort(low * pairs.n_rows + high)
+    clash = (keys[1:] == keys[:-1]) & (pairs.same[order][1:] != pairs.same[order][:-1])
+    if bool(clash.any()):
+        i, j = divmod(int(keys[1:][clash][0]), pairs.n_rows)
+        raise ModtoolsError(
+            f"pairs must not contradict each other: examples {i} and {j} are given as of the same "
+            "class and of different classes."
+        )
 
 
 def _describe_pairs(pairs: Pairs) -> str:

@@ -28,6 +28,7 @@ from modtools.training._batches import (
     default_preprocess,
     derive_seed,
     rows_of_step,
+    running,
 )
 from modtools.training._callbacks import (
     Callback,
@@ -168,10 +169,10 @@ class Trainer:
         self.network.eval()
         try:
             outputs = self.network(inputs)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # a network may raise anything
             raise ModtoolsError(
                 f"the network cannot read inputs of shape {tuple(inputs.shape[1:])} and type "
-                f"{inputs.dtype} of task {task.name}: {one_line(error)}."
+                f"{inputs.dtype} of task {task.name}: {type(error).__name__}: {one_line(error)}."
             ) from error
         n_classes = len(self.task.classes)
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
@@ -247,9 +248,10 @@ class Trainer:
         network = copy.deepcopy(self.network).train()
 
         def step(precision: str) -> None:
-            with autocast(self.device, precision):
-                outputs = network(self.example)
-            outputs.float().square().mean().backward()
+            with running("the network failed in training mode"):
+                with autocast(self.device, precision):
+                    outputs = network(self.example)
+                outputs.float().square().mean().backward()
 
         return measured_precision(step)
 
@@ -486,7 +488,8 @@ class Trainer:
             if not math.isfinite(losses[-1]):
                 what = f"the loss of module {learner.name} became {losses[-1]}"
                 raise self._diverged(what, position.step, learner.rate)
-            loss.backward()  # type: ignore[no-untyped-call]
+            with running(f"the backward pass of module {learner.name} failed"):
+                loss.backward()  # type: ignore[no-untyped-call]
             learner.optimizer.step()
             features = features.detach()
         return losses
@@ -515,8 +518,7 @@ class Trainer:
         self, learner: Learner, batch: Batch, labels: Tensor | Pairs
     ) -> tuple[Tensor, Tensor]:
         with autocast(self.device, self.precision):
-            outputs = learner.module(batch.features)
-        outputs = outputs.float()
+            outputs = learner.outputs(batch.features)
         return outputs, learner.objective(outputs, labels, batch.inputs)
 
     def _counted(self, learner: Learner, step: int) -> AbstractContextManager[Any]:

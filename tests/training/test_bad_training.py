@@ -124,6 +124,9 @@ class TestAnyMethod:
             ({"seed": -1}, "seed must be a whole number of at least 0"),
             ({"precision": "bfloat"}, 'unknown precision "bfloat"; did you mean "bfloat16"'),
             ({"device": "gpu:7"}, 'device "gpu:7" is not available here; known: cpu'),
+            ({"preprocess": "resize"}, "preprocess must be a function .*; got 'resize'"),
+            ({"keep_checkpoint": 1}, "keep_checkpoint must be True or False; got 1"),
+            ({"keep_checkpoint": True}, "keep_checkpoint=True needs checkpoint="),
         ],
     )
     def test_options(self, train, rows, mlp, options, match):
@@ -134,7 +137,75 @@ class TestAnyMethod:
 
     def test_nothing_to_train(self, train, rows, mlp):
         network = mlp().requires_grad_(False)
-        refused("has no parameters to train", train, network, rows)
+        refused("has no parameters to train: there are none, or all are", train, network, rows)
+
+    def test_layers_without_weights_yet(self, train, rows):
+        network = nn.Sequential(nn.LazyLinear(6), nn.Linear(6, 3))
+        refused("layers without weights yet", train, network, rows)
+
+    @pytest.mark.parametrize("error", [KeyError, AssertionError, ZeroDivisionError])
+    def test_a_network_that_fails_in_any_way(self, train, rows, mlp, error):
+        network = nn.Sequential(*mlp()[:3], Changed(raises=error), mlp()[3])
+        refused(f"cannot read inputs .* of task rows: {error.__name__}: '?no", train, network, rows)
+
+    @pytest.mark.parametrize(
+        ("preprocess", "match"),
+        [
+            (lambda batch: 1 / 0, "preprocess= failed on a batch of 60 inputs: ZeroDivisionError"),
+            (lambda batch: torch.tensor(batch[1:]), r"one row per example, here 60; .* \(59, 5\)"),
+            (lambda batch: torch.tensor(1.0), r"one row per example, here 60; got shape \(\)"),
+        ],
+    )
+    def test_a_preprocess_that_fails(self, train, rows, mlp, preprocess, match):
+        refused(match, train, mlp(), rows, preprocess=preprocess)
+
+
+class Changed(nn.Module):
+    """A layer that fails, or returns something else, in training mode or always."""
+
+    def __init__(self, *, raises=None, only_in_training=False):
+        super().__init__()
+        self.raises, self.only_in_training = raises, only_in_training
+
+    def forward(self, features):
+        if self.only_in_training and not self.training:
+            return features
+        if self.raises is not None:
+            raise self.raises("no")
+        return features, features
+
+
+@pytest.mark.parametrize("train", METHODS)
+class TestWhatOnlyTrainingFinds:
+    @pytest.mark.parametrize("precision", ["float32", "auto"])
+    def test_a_network_that_fails_in_training_mode(self, train, rows, mlp, precision):
+        layer = Changed(raises=KeyError, only_in_training=True)
+        network = nn.Sequential(*mlp()[:3], layer, mlp()[3])
+        refused("in training mode: KeyError: 'no'", train, network, rows, precision=precision)
+
+    def test_a_module_that_returns_a_tuple_in_training_mode(self, train, rows, mlp):
+        network = nn.Sequential(*mlp(), Changed(only_in_training=True))
+        options = {"at": ["2"]} if train is train_modular else {}
+        refused("must return a tensor; in training mode it returns tuple", train, network, rows,
+                **options)  # fmt: skip
+
+    def test_batch_norm_of_single_examples(self, train, rows, mlp):
+        network = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+        message = r"failed on a batch of shape \(1, 5\) in training mode: ValueError: Expected more"
+        refused(message, train, network, rows, recipe=Recipe(batch_size=1), epochs=1)
+
+    @pytest.mark.parametrize("patience", [None, 1])
+    def test_validation_that_is_not_finite(self, train, rows, mlp, patience):
+        spoilt = rows.inputs[:9].copy()
+        spoilt[7, 2] = np.nan
+        validation = Task(spoilt, rows.labels[:9])
+        message = r"outputs or a loss that are not finite on the validation examples"
+        refused(message, train, mlp(), rows, validation=validation, patience=patience, epochs=1)
+
+    def test_an_unknown_argument_is_named_with_the_function(self, train, rows, mlp):
+        message = rf"{train.__name__}\(\) has no argument 'epoch'; did you mean \"epochs\""
+        with pytest.raises(TypeError, match=message):
+            train(mlp(), rows, epoch=3)
 
 
 @pytest.mark.usefixtures("no_steps")
@@ -330,6 +401,14 @@ class TestPairs:
     def test_a_row_that_is_not_there(self, rows, mlp):
         pairs = Pairs([0], [60], [True])
         refused("examples of the task, 0..59; got 60", train_modular, mlp(), rows, pairs=pairs)
+
+    def test_pairs_that_contradict_each_other(self, rows, mlp):
+        pairs = Pairs([3, 7, 9, 50], [4, 50, 3, 7], [True, True, True, False])
+        message = "contradict each other: examples 7 and 50 are given as of the same class and of"
+        refused(message, train_modular, mlp(), rows, pairs=pairs)
+        same_twice = Pairs([3, 50, 7], [4, 7, 50], [True, False, False])
+        with pytest.raises(pytest.fail.Exception):
+            train_modular(mlp(), rows, pairs=same_twice)
 
     def test_a_proxy_that_needs_classes(self, rows, mlp):
         pairs = Pairs([0], [1], [True])

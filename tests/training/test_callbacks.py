@@ -208,6 +208,16 @@ class TestWhatTheyMayDo:
         assert history.groupby("module")["step"].max().to_dict() == {"0": 6, "2": 2, "3": 12}
         assert history.query("module == '2'")["epoch"].tolist() == [2 / 3]
 
+    def test_to_stop_before_the_first_step_leaves_an_empty_history(self, train, rows):
+        stop = Act()
+        stop.on_train_begin = TrainingState.stop
+        result = train("end_to_end", stop)
+        assert list(result.history) == list(train("end_to_end").history)
+        assert (len(result.history), result.table()[1:]) == (0, ([],))
+        assert "0 hidden" not in str(result)
+        with pytest.raises(ModtoolsError, match="there is no accuracy to draw"):
+            result.plot()
+
     def test_a_frozen_module_stays_frozen_whatever_mode_they_set(
         self, images, conv, recipe, state, differ
     ):

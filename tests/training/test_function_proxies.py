@@ -169,7 +169,10 @@ def test_a_stopped_run_goes_on_with_the_same_function_only(train, tmp_path, stat
     ("proxy", "message"),
     [
         (len, r"the proxy len failed on features \(20, 6\) and labels \(20,\): TypeError: len\(\)"),
-        (lambda features, labels: features, r"<lambda> must return a loss, .* shape \(20, 6\)\."),
+        (
+            lambda features, labels: features,
+            r"<lambda> must return a loss, .* shape \(20, 6\)\.",
+        ),
         (lambda features, labels: 0.0, "<lambda> must return a loss, a tensor .*; got 0.0"),
         (lambda features, labels: features.detach().sum(), "<lambda> has no gradient: compute it"),
         (lambda features, labels: 1 / 0, "ZeroDivisionError: division by zero"),
@@ -177,6 +180,48 @@ def test_a_stopped_run_goes_on_with_the_same_function_only(train, tmp_path, stat
 )
 def test_what_goes_wrong_in_it_is_told(proxy, message, train):
     with pytest.raises(ModtoolsError, match=message):
+        train(proxy)
+
+
+class Own(Proxy):
+    """A proxy of the user with a loss that is a function."""
+
+    required_labels = "pairs"
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, features, labels):
+        return self.loss(features)
+
+    def optimum(self, labels):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x: 1 / 0, r"Own\(\) failed on features \(20, 6\) .*: ZeroDivisionError"),
+        (lambda x: x, r"Own\(\) must return a loss, .* torch.float32 of shape \(20, 6\)"),
+        (lambda x: 1.0, r"Own\(\) must return a loss, a tensor with one number; got 1.0"),
+        (lambda x: x.sum().to(torch.complex64), "must return a loss, .* got torch.complex64"),
+        (lambda x: x.detach().sum(), r"the loss of the proxy Own\(\) has no gradient"),
+        (lambda x: x.sum() * float("nan"), "the loss of module 2 became nan at step 0"),
+    ],
+)
+@pytest.mark.parametrize("with_pairs", [False, True])
+def test_what_goes_wrong_in_a_proxy_is_told_too(loss, message, with_pairs, train):
+    pairs = Pairs(*torch.triu_indices(60, 60, offset=1), [True] * 1770) if with_pairs else None
+    with pytest.raises(ModtoolsError, match=message):
+        train(Own(loss), pairs=pairs)
+
+
+@pytest.mark.parametrize("needs", ["labels", None])
+def test_a_proxy_declares_the_labels_that_it_needs(needs, train):
+    proxy = Own(torch.sum)
+    proxy.required_labels = needs
+    with pytest.raises(ModtoolsError, match='proxy "Own" must declare required_labels as one of'):
         train(proxy)
 
 
