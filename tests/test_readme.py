@@ -1,10 +1,13 @@
 """The README and the docs say what is true: their examples run, their tables are the registry."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
+from modtools.cli import app
 from modtools.exceptions import WARNING_CODES
 from modtools.proxies import PROXIES
 from modtools.selection import is_accuracy
@@ -13,6 +16,11 @@ from modtools.transferability import SCORES
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+STUDIES = sorted((ROOT / "case_studies").glob("*/README.md"))
+COMMANDS = typer.main.get_command(app).commands
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in (*DOCS, *STUDIES)}
+TEXTS |= {"README.md": README, **{name: command.help for name, command in COMMANDS.items()}}
+OF_THEIR_OWN = ("training.md", "retraining.md", "several_modules.md")  # tests of these pages
 
 
 def run_blocks(text, page):
@@ -49,6 +57,44 @@ def test_the_example_of_the_page_on_training_runs_and_gives_what_it_says(tmp_pat
     assert f"# {[module.layers for module in names['result'].modules]}\n" in text
     assert "`pairs` (which examples are of the" in text
     assert names["baseline"].labels_needed == "classes"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in DOCS if page.name not in OF_THEIR_OWN], ids=lambda page: page.name
+)
+def test_every_python_block_of_a_page_runs_in_order(page, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert run_blocks(text, page.name)[1] == text.count("```python")
+    plt.close("all")
+
+
+def commands_in(text):
+    """Return the commands of a text: lines of code blocks, and words between backticks."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fenced if not language]
+    blocks += re.findall(r"^ {4}modtools .*$", text, flags=re.MULTILINE)  # of a help text
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(modtools [^`]*)`", text)
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith("modtools ")]
+    return [one[1:] for one in words if one[1].isalpha()]
+
+
+@pytest.mark.parametrize("where", list(TEXTS))
+def test_the_commands_shown_have_these_options(where):
+    for name, *words in commands_in(TEXTS[where]):
+        options = {word for param in COMMANDS[name].params for word in param.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options
+        if len(words) > 1:
+            COMMANDS[name].make_context(name, words)
+
+
+def test_commands_are_found_in_the_texts():
+    assert len(commands_in(README)) == 15
+    assert len(commands_in(TEXTS["train"])) == 8
+    assert ["train", "--checkpoint"] in commands_in(TEXTS["docs/training.md"])
 
 
 def test_the_number_of_proxies_in_the_readme_is_true():

@@ -80,7 +80,8 @@ def train_modular(
     max_seconds : float, optional
         Wall-clock time of the whole training, in seconds; learning rates follow it. The output
         module gets 1 % of it plus the time to compute its features once, at most half; hidden
-        modules share the rest equally.
+        modules share the rest equally. A hidden module takes a step at least, and the output module
+        300 once its features are computed: a time too short for that is exceeded.
     recipe : Recipe, optional
         Batch size, learning rate, augmentation and so on.
     preprocess : callable, optional
