@@ -13,8 +13,8 @@ from modtools.plotting._display import BEST, FAINT, INK, OTHERS, clear_frame, ne
 Record = dict[str, Any]
 BEGIN, END = "<!-- {}:begin -->", "<!-- {}:end -->"
 KINDS = {
-    "chosen": "10 chosen labels, pool",
-    "refined": "10 random labels, pool",
+    "chosen": "10 chosen labels, clusters",
+    "refined": "10 random labels, clusters",
     "random": "10 random labels",
 }
 
@@ -56,12 +56,12 @@ def figures_of(module: Record, baseline: dict[int, Record]) -> Record:
 
 
 def accuracies(record: Record, kind: str) -> list[float]:
-    """Return the accuracy of each draw."""
-    return [draw["accuracy"] if isinstance(draw, dict) else draw for draw in record[kind]]
+    """Return the accuracy of each random subset of labels, or seed."""
+    return [one["accuracy"] if isinstance(one, dict) else one for one in record[kind]]
 
 
 def spread(name: str, values: list[float]) -> Record:
-    """Return mean, standard deviation, median, worst and number of values over draws."""
+    """Return mean, standard deviation, median, worst and number of values over random subsets."""
     return {
         f"{name}_mean": float(np.mean(values)),
         f"{name}_sd": float(np.std(values, ddof=1)),
@@ -82,13 +82,13 @@ def table_of_module(module: Record) -> pd.DataFrame:
 
 
 def summary(values: list[float]) -> Record:
-    """Return what the table says of some draws."""
+    """Return what the table says of some random subsets."""
     return {
         "mean": np.mean(values),
         "sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
         "median": np.median(values),
         "worst": min(values),
-        "draws": len(values),
+        "subsets": len(values),
     }
 
 
@@ -128,7 +128,7 @@ def with_table(text: str, name: str, table: pd.DataFrame) -> str:
 
 
 def draw(module: Record, baseline: dict[int, Record], path: Path) -> None:
-    """Draw every draw, a row a way of labelling; the mean is the large dot."""
+    """Draw every random subset, one row per way of labelling; the mean is the large dot."""
     rows = [(label, accuracies(module, kind), BEST) for kind, label in KINDS.items()]
     rows += [
         (f"from scratch, {n_labels:,} labels", record["accuracies"], OTHERS)
@@ -161,7 +161,7 @@ def draw(module: Record, baseline: dict[int, Record], path: Path) -> None:
     clear_frame(ax, grid="x")
     ax.set_yticks(range(len(rows)), [label for label, _, _ in rows])
     ax.set_ylim(len(rows) - 0.2, -0.7)
-    ax.set_xlabel("test accuracy (%): each draw, and the mean", color=INK)
+    ax.set_xlabel("test accuracy (%): each random subset, and the mean", color=INK)
     ax.set_title("Blue: frozen module. Grey: the same network from scratch.", loc="left", color=INK)
     save_figure(ax.get_figure(), path)
     plt.close(ax.get_figure())

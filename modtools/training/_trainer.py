@@ -269,7 +269,7 @@ class Trainer:
         prefix: Sequence[nn.Module] = (),
         is_output: bool = False,
     ) -> Phase:
-        """Return the phase that trains some modules behind frozen ones.
+        """Return the phase that trains some modules after frozen ones.
 
         Parameters
         ----------

@@ -134,11 +134,11 @@ def test_targets_that_read_the_dataset_are_asked_for_once():
 
 def test_names_of_a_frame_or_series_make_no_task_of_it():
     labels = pd.Series(np.arange(20) % 2, name="encoded")
-    shelf = {"a": np.random.default_rng(0).normal(size=(20, 3)), "b": np.eye(20)}
-    assert mt.rank_modules(shelf, labels, by="ridge").settings["task"] == "these labels"
-    assert mt.race_modules(shelf, labels, look_every=5).settings["task"] == "these labels"
-    assert mt.select_modules(shelf, labels).settings["task"] == "these labels"
+    candidates = {"a": np.random.default_rng(0).normal(size=(20, 3)), "b": np.eye(20)}
+    assert mt.rank_modules(candidates, labels, by="ridge").settings["task"] == "these labels"
+    assert mt.race_modules(candidates, labels, look_every=5).settings["task"] == "these labels"
+    assert mt.select_modules(candidates, labels).settings["task"] == "these labels"
     with pytest.raises(ModtoolsError, match="networks read the inputs of a task, and labels alone"):
         mt.rank_modules(networks("a"), pd.DataFrame({"inputs": labels})["inputs"])
     with pytest.raises(ModtoolsError, match="tasks must be a list of Task or a dict"):
-        mt.task_space(shelf, [labels, labels.rename("other")])
+        mt.task_space(candidates, [labels, labels.rename("other")])
