@@ -15,7 +15,7 @@ NAMES = json.loads((HERE.parent / "recorded/benchmark_figures.json").read_text(e
 
 SLOW = (
     *("rows", "label_efficiency", "prediction", "moments", "extraction", "training", "retraining"),
-    *("curve", "race"),
+    *("curve", "race", "extrapolation"),
 )
 QUICK = ("proxies",)
 
