@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from modtools.retraining._error_law import CALIBRATION, Calibration, ErrorLaw
+from modtools.studies._extrapolated import extrapolate_curve
 from tests.benchmarks.extrapolation_laws import (
     ELSEWHERE,
     LAWS,
+    PARTS,
     REFERENCE,
     USUAL,
     Curve,
@@ -104,7 +106,7 @@ def test_every_law_continues_a_curve_of_the_usual_pace_alike(law):
     assert (found.n_labels, found.error) == (320, pytest.approx(0.1))
 
 
-@pytest.mark.parametrize("part", ["whole curve", "from a tenth", "from 0.3"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_blend_is_at_the_own_pace_where_the_curve_says_it_and_else_at_the_usual_one(part):
     curve = ErrorLaw(320, 0.1, CALIBRATION._replace(pace=4.0)).accuracies(COUNTS)[0]
     paces = [
@@ -115,6 +117,15 @@ def test_a_blend_is_at_the_own_pace_where_the_curve_says_it_and_else_at_the_usua
     ]
     assert paces[0] == pytest.approx(4, abs=0.01)
     assert paces[0] <= paces[1] <= paces[2] == CALIBRATION.pace
+
+
+def test_studies_extrapolate_by_the_law_that_the_benchmark_chose():
+    curve = 1 - 0.05 - 2.0 * COUNTS**-0.6
+    resampled = noisy(curve)
+    found = extrapolate_curve(curve, resampled, COUNTS, 1280)
+    law = Paces.of(Curve(COUNTS, curve, resampled)).law("own pace, from 0.3", CALIBRATION)
+    expected = law.accuracies([1280])[:, 0].tolist()
+    assert [found[name] for name in ("value", "value_low", "value_high")] == pytest.approx(expected)
 
 
 def forecasts(off, *, width=0.1, draws=4):
