@@ -10,7 +10,7 @@ from modtools.retraining._label_counts import (
     labels_at as labels_at,
     rising as rising,
 )
-from modtools.retraining._labels_needed import next_target as next_target
+from modtools.retraining._labels_needed import next_target
 from modtools.retraining._learning_curve import learning_curve
 from modtools.retraining._overlap import (
     encode_both as encode_both,
@@ -27,5 +27,6 @@ __all__ = [
     "choose_labels",
     "extrapolate",
     "learning_curve",
+    "next_target",
     "retrain",
 ]

@@ -142,8 +142,20 @@ measured with these 500'
 
 
 def next_target(accuracy: float) -> float | None:
-    """Return the next round accuracy that is worth asking for, None where none is left.
+    """Return the next round accuracy that is worth asking for.
 
+    Parameters
+    ----------
+    accuracy : float
+        Accuracy that is reached, in [0, 1].
+
+    Returns
+    -------
+    float or None
+        From 0.5 to 0.99, at least one point above; None where none is left.
+
+    Examples
+    --------
     >>> next_target(0.84), next_target(0.895), next_target(0.99)
     (0.9, 0.95, None)
     """

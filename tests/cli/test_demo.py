@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from typer.testing import CliRunner
 
-from modtools.cli import _demo, _demo_results, app
-from modtools.cli._demo_results import DemoTask, demo_modules, iter_tasks
+from modtools.cli import _demo, app
+from modtools.cli._demo import iter_tasks, known_modules, solve, value_labels
 from modtools.modules import PretrainedModule, Zoo, extract, image_preprocess, pixels
 from modtools.outputs import LogisticOutput
 from modtools.selection import rank_modules
@@ -39,9 +38,7 @@ FILES = [
 def small_task(n_kept=150, per_class=8):
     digits = load_task("digits")
     few = digits.few_labels(per_class=per_class, seed=0)
-    kept = digits.complement(few).subset(range(n_kept))
-    whole = digits.subset(np.concatenate([few.rows, kept.rows]))
-    return DemoTask(whole, np.arange(len(few)), np.arange(len(few), len(whole)))
+    return few, digits.complement(few).subset(range(n_kept))
 
 
 def figures_of(document):
@@ -59,10 +56,10 @@ def small_shelf():
 
 
 def make_small(patch):
-    patch.setattr(_demo, "demo_modules", small_shelf)
+    patch.setattr(_demo, "known_modules", small_shelf)
     patch.setattr(_demo, "iter_tasks", lambda _seed: iter([small_task()]))
-    patch.setattr(_demo_results, "EPOCHS", 1)
-    patch.setattr(_demo_results, "PROXIES_SHOWN", ("supcon", "local_classifier"))
+    patch.setattr(_demo, "EPOCHS", 1)
+    patch.setattr(_demo, "PROXIES_SHOWN", ("supcon", "local_classifier"))
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +77,10 @@ def shown(tmp_path_factory):
 
 def pixels_retrained():
     """Return the accuracy on the held-out examples, by another implementation."""
-    task = small_task()
-    rows, labels = task.whole.inputs.reshape(230, -1) / 255, task.whole.labels
+    few, held_out = small_task()
+    rows, others = (task.inputs.reshape(len(task), -1) / 255 for task in (few, held_out))
     output = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    return output.fit(rows[:80], labels[:80]).score(rows[80:], labels[80:])
+    return output.fit(rows, few.labels).score(others, held_out.labels)
 
 
 def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
@@ -94,10 +91,11 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
     )
     assert "Extract  3 modules in one forward pass of each of 2 networks, 230 images, " in text
     header, other = [line for line in text.splitlines() if line.startswith("    module")]
+    assert header.split() == other.split()
     assert header.split() == [
-        "module", "predicted", "95", "%", "interval", "achieved", "features", "forward", "pass",
+        "module", "predicted", "accuracy", "(%)", "95", "%", "interval", "achieved", "(%)",
+        "features", "forward", "pass", "(ms)",
     ]  # fmt: skip
-    assert other.split()[-5:] == ["labels", "of", "0", "to", "4"]
     assert "Pick     pixels" in text
     assert re.search(r"^Retrain  pixels by labels per class: 1: \d", text, re.MULTILINE)
     assert "Left out Fashion-MNIST: its files are not here" in text
@@ -108,10 +106,10 @@ def test_demo_shows_predicted_beside_achieved_and_writes_its_files(shown):
     achieved = table.loc[table["module"] == "pixels", "achieved"]
     assert achieved.nunique() == 1
     assert achieved.iloc[0] == pytest.approx(pixels_retrained(), abs=1 / 150)
-    scores = {"predicted", "half_split", *_demo_results.SCORES_SHOWN}
+    scores = {"predicted", "half_split", *_demo.SCORES_SHOWN}
     assert set(table["score"]) == scores
     decision = (
-        "^Decision reuse pixels for digits: .* % .* is predicted with the 80 labels, .* million"
+        "^Decision for digits: reuse pixels, .* % .* is predicted with the 80 labels; .* million"
     )
     assert re.search(decision, text, re.MULTILINE)
 
@@ -142,42 +140,40 @@ def test_figures_of_a_chosen_folder_are_percent_and_points_and_the_same_for_one_
 
 
 def test_what_each_label_is_worth_stands_beside_what_was_predicted():
-    outcome = _demo_results.solve(small_task(), small_shelf(), seed=0)
-    worth = _demo_results.value_labels(outcome, seed=0)
+    outcome = solve(*small_task(), small_shelf(), seed=0)
+    worth = value_labels(outcome, seed=0)
     pick = outcome.ranking.best
     assert pick == "pixels"
-    assert worth.table["line"].unique().tolist() == [
+    table, repeats = worth.display.table, worth.display.repeats
+    assert table["line"].unique().tolist() == [
         "pixels, retrained", "predicted from the labels",
     ]  # fmt: skip
-    achieved = worth.achieved()
+    achieved = worth.achieved
     assert list(achieved) == [1, 2, 5, 8]
     assert achieved[8] == pytest.approx(outcome.achieved[pick], abs=1 / 150)
     assert achieved[1] < achieved[8]
-    first = worth.repeats.query("repeat == 0 and per_class == 2").iloc[0]
-    assert (first["n_labels"], len(worth.repeats)) == (20, 20)
-    (predicted,) = worth.table.query("line == 'predicted from the labels' and per_class == 8").index
-    row = worth.table.loc[predicted]
+    first = repeats.query("repeat == 0 and per_class == 2").iloc[0]
+    assert (first["n_labels"], len(repeats)) == (20, 20)
+    (predicted,) = table.query("line == 'predicted from the labels' and per_class == 8").index
+    row = table.loc[predicted]
     (known,) = outcome.ranking.frame().query("score == 'predicted' and module == 'pixels'")["value"]
     assert row["value"] == pytest.approx(known)
     assert row["value_low"] < row["value"] < row["value_high"]
-    assert not worth.table["baseline"].any()
-    lines = _demo.labels_lines(worth)
-    assert lines[0].startswith(
-        f"Retrain  pixels by labels per class: 1: {100 * achieved[1]:.1f} %, 2: "
-    )
-    assert lines[1].startswith("Labels   ")
+    assert not worth.display.frame()["baseline"].any()
+    assert worth.verdict
+    assert worth.figures("d")["accuracy_of_pick_1_a_class_d"] == 100 * achieved[1]
 
 
 def test_the_pixels_stand_beside_another_pick_in_grey():
-    outcome = _demo_results.solve(small_task(), small_shelf(), seed=0)
-    names = [name for name in outcome.features if name != "pixels"]
+    outcome = solve(*small_task(), small_shelf(), seed=0)
+    names = [name for name in outcome.few if name != "pixels"]
     ranking = rank_modules(
-        {name: outcome.features[name][:80] for name in names},
-        small_task().whole.labels[:80],
+        {name: outcome.few[name].inputs for name in names}, small_task()[0].labels
     )
-    worth = _demo_results.value_labels(replace(outcome, ranking=ranking), seed=0)
-    assert set(worth.table.loc[worth.table["baseline"], "line"]) == {"pixels, retrained"}
-    assert set(worth.repeats["line"]) == {f"{ranking.best}, retrained"}
+    display = value_labels(outcome._replace(ranking=ranking), seed=0).display
+    table = display.frame()
+    assert set(table.loc[table["baseline"], "line"]) == {"pixels, retrained"}
+    assert set(display.repeats["line"]) == {f"{ranking.best}, retrained"}
 
 
 def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(shown):
@@ -186,12 +182,12 @@ def test_modules_made_here_are_saved_and_scored_on_digits_that_they_never_saw(sh
     assert "Accuracy on 225 other images of 0 to 4: supcon " in text
     assert "Task digits 5,6,7,8,9: 896 images, 5 classes. You have labels for 25 of them" in text
     assert "All pairs plus one label per class are full label information." in text
-    labels = {
-        line.split()[1]: line.split()[-1] for line in text.splitlines() if "@features" in line
-    }
-    assert labels["supcon@features"] == "pairs"
-    assert labels["local_classifier@features"] == "classes"
-    assert labels["untrained@features"] == "nothing"
+    assert (
+        "Labels   of 0 to 4 that hidden modules were trained with: supcon pairs, "
+        "local_classifier classes; untrained none" in text
+    )
+    for name in ("supcon", "local_classifier", "untrained"):
+        assert re.search(rf"^ *\d  {name}@features ", text, re.MULTILINE)
     zoo = Zoo(folder / "zoo")
     assert zoo.names == ("local_classifier", "supcon")
     card = zoo.card("supcon")
@@ -226,19 +222,19 @@ def test_without_the_extra_the_pip_command_is_named(cli, monkeypatch, tmp_path):
 
 
 def test_digits_come_first_and_no_held_out_example_is_labelled():
-    task = next(iter_tasks(seed=0))
-    assert (len(task.whole), len(task.few), len(task.held_out)) == (1797, 200, 1597)
-    assert not set(task.few) & set(task.held_out)
-    assert task.whole.subset(task.few).encoded.counts().tolist() == [20] * 10
+    few, held_out = next(iter_tasks(seed=0))
+    assert (len(few), len(held_out)) == (200, 1597)
+    assert not set(few.rows) & set(held_out.rows)
+    assert few.encoded.counts().tolist() == [20] * 10
 
 
 @pytest.mark.real_data
 def test_fashion_keeps_test_images_apart_from_training_images():
-    _, task = iter_tasks(seed=0)
-    assert (len(task.whole), len(task.few), len(task.held_out)) == (2000, 200, 1800)
+    _, (few, held_out) = iter_tasks(seed=0)
+    assert (len(few), len(held_out)) == (200, 1800)
     test = load_task("fashion-mnist", split="test")
-    assert np.array_equal(task.whole.inputs[200:], test.inputs[:1800])
-    assert len(task.whole.subset(task.few).overlap(test)) == 0
+    assert np.array_equal(held_out.inputs, test.inputs[:1800])
+    assert len(few.overlap(test)) == 0
 
 
 @pytest.mark.slow
@@ -248,10 +244,10 @@ def test_the_real_shelf_on_few_images(cli, monkeypatch, tmp_path):
     monkeypatch.setattr(
         _demo, "iter_tasks", lambda _seed: iter([small_task(n_kept=20, per_class=3)])
     )
-    monkeypatch.setattr(_demo_results, "EPOCHS", 1)
-    assert [name for module in demo_modules() for name in module.names] == [
-        *(f"lite0@{layer}" for layer in _demo_results.LAYERS),
-        *(f"lite0-random@{layer}" for layer in _demo_results.LAYERS),
+    monkeypatch.setattr(_demo, "EPOCHS", 1)
+    assert [name for module in known_modules() for name in module.names] == [
+        *(f"lite0@{layer}" for layer in _demo.LAYERS),
+        *(f"lite0-random@{layer}" for layer in _demo.LAYERS),
         "pixels",
     ]
     done = cli("demo")
