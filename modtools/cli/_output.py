@@ -14,19 +14,15 @@ from modtools.cli._options import option
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from modtools._intervals import MeasuredAccuracy
-    from modtools.retraining import Forecast
 
 __all__ = [
     "Outputs",
+    "Writing",
     "accuracy_text",
     "echo_registry",
     "echo_table",
     "emit",
-    "reached_row",
-    "rows_ahead",
     "say",
     "say_lines",
     "show_table",
@@ -260,25 +256,3 @@ def echo_registry(
         typer.echo(text, nl=False)
     else:
         write_file(json, text)
-
-
-def rows_ahead(
-    forecast: "Forecast", line: str, target: float | None = None
-) -> "pd.DataFrame | None":
-    """Return the extrapolated rows of a line, None where there is no forecast."""
-    return None if forecast.refused else forecast.ahead(target).assign(line=line)
-
-
-def reached_row(
-    forecast: "Forecast",
-    line: str,
-    target: float | None,
-    measured: "MeasuredAccuracy | None" = None,
-) -> "pd.DataFrame | None":
-    """Return the number of labels at which a line reaches the target, None where not known."""
-    import pandas as pd
-
-    if forecast.refused or target is None:
-        return None
-    reached = forecast.labels_needed(target, measured=measured).reach()
-    return pd.DataFrame([{"line": line, **reached._asdict()}])

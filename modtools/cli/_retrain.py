@@ -19,12 +19,11 @@ from modtools.cli._inputs import (
     split_task,
 )
 from modtools.cli._options import Forward, option, takes_options
-from modtools.cli._output import Outputs, accuracy_text, emit, reached_row, rows_ahead, say_lines
+from modtools.cli._output import Outputs, accuracy_text, emit, say_lines
 from modtools.exceptions import ModtoolsError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from modtools._intervals import MeasuredAccuracy
@@ -509,52 +508,16 @@ def _predictions(done: _Retrained) -> str:
 
 def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
     """Draw the ridge curve of these labels, its forecast, the target, and the achieved accuracy."""
-    import pandas as pd
     from matplotlib.figure import Figure
 
-    from modtools.plotting import LabelEfficiencyDisplay
-
-    target, name = done.wanted.target, done.name
-    line = f"{name}, ridge"
-    table = curve.frame().assign(line=line)
-    table = table[table["n_labels"] >= len(done.model.labelled_classes)]
-    display = LabelEfficiencyDisplay(
-        table if done.wanted.output == "ridge" else pd.concat([table, _achieved_row(done)]),
-        target=target,
-        reached=_reached(done, curve, line),
-        forecast=rows_ahead(done.forecast, line, target),
-        chance=float(done.test.encoded.counts().max() / len(done.test)),
+    name, output = done.name, done.wanted.output
+    display = curve.plot(
+        Figure(figsize=(8.2, 4.6), layout="constrained").subplots(),
+        target=done.wanted.target,
+        forecast=done.forecast,
+        name=f"{name}, ridge",
+        others=None if output == "ridge" else {f"{name}, {output}": done.measured},
+        first=len(done.model.labelled_classes),
         title=f"{name} on {done.train.name}: accuracy by number of labels",
     )
-    ax = Figure(figsize=(8.2, 4.6), layout="constrained").subplots()
-    return display.plot(ax).save(path)
-
-
-def _reached(done: _Retrained, curve: "LearningCurve", line: str) -> "pd.DataFrame | None":
-    """Return where the ridge curve reaches the target, as measured, else as forecast."""
-    import pandas as pd
-
-    from modtools._intervals import MeasuredAccuracy
-
-    if done.target is None:
-        return None
-    measured = curve.labels_to_reach(done.target)
-    if measured.status != "more_than":
-        return pd.DataFrame([{"line": line, **measured._asdict()}])
-    last = curve.frame().iloc[-1]
-    known = MeasuredAccuracy(last["value"], last["value_low"], last["value_high"])
-    return reached_row(done.forecast, line, done.target, known)
-
-
-def _achieved_row(done: _Retrained) -> "pd.DataFrame":
-    """Return the achieved accuracy of the output module, beside the curve of ridge."""
-    import pandas as pd
-
-    row = {
-        "line": f"{done.name}, {done.wanted.output}",
-        "n_labels": len(done.labelled),
-        "value": done.measured.value,
-        "value_low": done.measured.low,
-        "value_high": done.measured.high,
-    }
-    return pd.DataFrame([row])
+    return display.save(path)

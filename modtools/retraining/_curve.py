@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["LearningCurve"]
 
 _SHOWN = 20
-_LINE = "ridge output"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +51,8 @@ class LearningCurve(Result):
         Sorted labels of all examples, test examples included.
     n_test : int
         Number of test examples.
+    chance : float
+        Share of the largest class of the test examples, in [0, 1].
     decision_error : float
         Largest error of a decision value at the last count that comes from float32 products, as
         measured; 0 for float64.
@@ -73,6 +74,7 @@ class LearningCurve(Result):
     scale_: FloatMatrix
     classes: NDArray[Any]
     n_test: int
+    chance: float
     decision_error: float
     settings: Mapping[str, Any]
     seconds: float
@@ -153,6 +155,10 @@ class LearningCurve(Result):
         *,
         target: float | None = None,
         forecast: Forecast | None = None,
+        name: str = "ridge output",
+        others: Mapping[str, MeasuredAccuracy] | None = None,
+        first: int = 1,
+        title: str = "",
     ) -> LabelEfficiencyDisplay:
         """Draw accuracy against labels on `ax`, or on a new figure.
 
@@ -164,6 +170,15 @@ class LearningCurve(Result):
             Accuracy that is marked where the curve reaches it, strictly between 0 and 1.
         forecast : Forecast, optional
             What more labels would bring, by `extrapolate`; drawn as a dashed continuation.
+        name : str, default="ridge output"
+            Name of the line.
+        others : dict of str to MeasuredAccuracy, optional
+            Accuracies of other output modules with all these labels by their names, as
+            `ReusedModel.evaluate` returns them; a point each.
+        first : int, default=1
+            Smallest label count that is drawn, for example the number of classes.
+        title : str, default=""
+            Title of the picture.
 
         Returns
         -------
@@ -175,14 +190,22 @@ class LearningCurve(Result):
         reached = ahead = None
         if target is not None:
             found = self.labels_to_reach(target, forecast=forecast)
-            reached = pd.DataFrame([{"line": _LINE, **found._asdict()}])
+            reached = pd.DataFrame([{"line": name, **found._asdict()}])
         if forecast is not None and forecast.refused is None:
-            ahead = forecast.ahead(target).assign(line=_LINE)
+            ahead = forecast.ahead(target).assign(line=name)
+        table = self.frame().assign(line=name)
+        rows = [
+            {"line": other, "n_labels": self.n_labels[-1], **_limits(measured)}
+            for other, measured in (others or {}).items()
+        ]
+        table = table[table["n_labels"] >= first]
         return LabelEfficiencyDisplay(
-            self.frame().assign(line=_LINE),
+            pd.concat([table, pd.DataFrame(rows)]) if rows else table,
             target=target,
             reached=reached,
             forecast=ahead,
+            chance=self.chance,
+            title=title,
         ).plot(ax)
 
     def title(self) -> str:
@@ -216,3 +239,7 @@ class LearningCurve(Result):
 
 def _bits_per_label(bits: float, n_labels: int) -> str:
     return f"{bits / n_labels:.3f}"
+
+
+def _limits(measured: MeasuredAccuracy) -> dict[str, float | None]:
+    return {"value": measured.value, "value_low": measured.low, "value_high": measured.high}

@@ -114,6 +114,7 @@ def learning_curve(
         scale_=rows.scale,
         classes=classes,
         n_test=len(tests),
+        chance=float(np.bincount(test_codes).max() / len(tests)),
         settings={**asked, "dtype": precision},
         seconds=time.perf_counter() - started,
     )

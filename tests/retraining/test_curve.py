@@ -90,11 +90,24 @@ def test_the_picture_marks_the_target(curve):
     assert any(f"at {count:.0f} labels [" in text.get_text() for text in ax.texts)
 
 
+def test_other_output_modules_stand_beside_the_curve(curve):
+    logistic = MeasuredAccuracy(0.8, 0.7, 0.9)
+    others = {"pixels, logistic": logistic}
+    display = curve.plot(name="pixels, ridge", others=others, first=3, title="Accuracy")
+    table = display.frame().set_index("line")
+    assert table.loc["pixels, ridge", "n_labels"].tolist() == curve.n_labels[2:].tolist()
+    beside = table.loc["pixels, logistic", ["n_labels", "value", "value_low", "value_high"]]
+    assert beside.tolist() == [curve.n_labels[-1], *logistic]
+    assert display.title == "Accuracy"
+
+
 def test_the_picture_needs_no_target(curve):
     plt.switch_backend("agg")
     display = curve.plot()
-    assert [text.get_text() for text in display.ax_.texts] == [
+    texts = [text.get_text() for text in display.ax_.texts]
+    assert [text for text in texts if "largest class alone" not in text] == [
         f"ridge output  {100 * curve.accuracy[-1]:.1f} %",
         "band: 95 % interval",
     ]
+    assert f"largest class alone: {100 * curve.chance:.0f} %" in " ".join(texts)
     plt.close("all")
