@@ -280,7 +280,7 @@ class EndLabel(NamedTuple):
 
 
 def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
-    """Label points right of the panel, highest first, each at its height or below the last one."""
+    """Label points right of the panel, each at its height or as near as the other labels allow."""
     low, high = ax.get_ylim()
     gap = (
         (high - low) * _LABEL_INCHES / (root_figure(ax).get_figheight() * ax.get_position().height)
@@ -289,13 +289,16 @@ def label_ends(ax: "Axes", ends: Sequence[EndLabel]) -> None:
     heights: list[float] = []
     for end in ends:
         heights.append(min([end.y, *(height - gap for height in heights[-1:])]))
-    rise = max(0.0, low - heights[-1]) if heights else 0.0  # no label below the panel
+    floor = low  # no label below the panel
+    for place in reversed(range(len(heights))):
+        heights[place] = max(heights[place], floor)
+        floor = heights[place] + gap
     line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "alpha": 0.5, "relpos": (0.0, 0.5)}
     for end, height in zip(ends, heights, strict=True):
         ax.annotate(
             picture_text(end.text),
             (end.x, end.y),
-            xytext=(1.02, height + rise),
+            xytext=(1.02, height),
             textcoords=ax.get_yaxis_transform(),
             va="center",
             color=INK,

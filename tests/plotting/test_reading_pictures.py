@@ -1,8 +1,11 @@
 """What a reader of a picture could take for something else, and frames that users make."""
 
+import itertools
+
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import (
@@ -110,3 +113,22 @@ def test_a_missing_column_is_named():
 def test_more_axes_than_panels_are_refused():
     with pytest.raises(ModtoolsError, match="ax must be one axes; got 2"):
         LabelEfficiencyDisplay(CURVE).plot(Figure().subplots(1, 2))
+
+
+@pytest.mark.parametrize("ends", [[90, 90, 90], [90, 89, 30], [11, 11, 10], [90, 12, 11, 10, 10]])
+def test_labels_of_lines_move_apart_and_no_further(ends):
+    parts = [
+        CURVE.assign(line=f"line {place}", value=[0.05, end / 100])
+        for place, end in enumerate(ends)
+    ]
+    display = LabelEfficiencyDisplay(pd.concat(parts)).plot()
+    texts = [text for text in display.ax_.texts if text.get_text().startswith("line ")]
+    display.figure_.canvas.draw()
+    boxes = sorted((Text.get_window_extent(text) for text in texts), key=lambda found: -found.y0)
+    assert len(boxes) == len(ends)
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+    panel = display.ax_.get_window_extent()
+    assert boxes[-1].y0 > panel.y0 - boxes[-1].height
+    if max(ends) > 50:  # the highest has room at its own height
+        _, height = display.ax_.transData.transform((100, max(ends)))
+        assert (boxes[0].y0 + boxes[0].y1) / 2 == pytest.approx(height, abs=1)

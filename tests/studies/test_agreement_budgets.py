@@ -235,7 +235,7 @@ def test_percent_is_asked_for_not_guessed():
         score_agreement(scores, achieved)
     with pytest.raises(ModtoolsError, match=r"accuracies in achieved are percent in \[0, 100\]"):
         score_agreement(scores, {"t": {"a": 190.0, "b": 80.0}}, unit="percent")
-    with pytest.raises(ModtoolsError, match="no accuracy in achieved is above 1, so they cannot"):
+    with pytest.raises(ModtoolsError, match="in achieved is above 1, so they cannot be percent"):
         score_agreement(scores, {"t": {"a": 0.9, "b": 0.8}}, unit="percent")
     with pytest.raises(ModtoolsError, match='unknown unit "points"'):
         score_agreement(scores, achieved, unit="points")
@@ -248,13 +248,13 @@ def changed(**columns):
 @pytest.mark.parametrize(
     ("scores", "achieved", "text"),
     [
-        (SCORES.replace({"n_labels": {5: 7}}), TABLE, 'have n_labels 7 on task "t", repeat 0, '),
+        (SCORES.replace({"n_labels": {5: 7}}), TABLE, '7 on task "t", repeat 0, achieved has'),
         (SCORES.replace({"repeat": {1: 9}}), TABLE, '9 on task "t", n_labels 5, achieved has 0, 1'),
-        (SCORES.assign(repeat=np.nan), TABLE, "column repeat of scores has an empty cell"),
+        (SCORES.assign(repeat=np.nan), TABLE, "repeat of scores has an empty cell; fill it."),
         (SCORES.assign(repeat="x"), TABLE, "column repeat of scores must be numbers; "),
         (SCORES.assign(note="x"), TABLE, 'column "note" has text. Drop it.'),
-        (SCORES, changed(accuracy=np.nan), '"a" on task "t", n_labels 5, repeat 0 has nan.'),
-        (SCORES, pd.concat([TABLE, TABLE]), 'has two accuracies for "a" on "t", n_labels 5'),
+        (SCORES, changed(accuracy=np.nan), 'module "a" on task "t", n_labels 5, repeat 0 has'),
+        (SCORES, pd.concat([TABLE, TABLE]), 'achieved has two accuracies for "a" on "t", n_'),
         ("no.csv", TABLE, "scores is the file no.csv, which does not exist."),
     ],
 )  # fmt: skip

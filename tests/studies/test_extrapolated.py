@@ -63,8 +63,13 @@ def test_intervals_of_noisy_curves_cover_the_truth_about_as_often_as_they_say():
     ("counts", "curve", "n_labels", "reason"),
     [
         (COUNTS, accuracies(0.1, 1, 0.5), 320, "lies within the label counts"),
-        (COUNTS, accuracies(0.1, 1, 0.5), 3201, "10 times the largest label count, 320"),
-        (COUNTS[-3:], accuracies(0.1, 1, 0.5)[-3:], 640, "at least 4 label counts over a"),
+        (COUNTS, accuracies(0.1, 1, 0.5), 3201, "more than 10 times the largest label count, 320"),
+        (
+            COUNTS[-3:],
+            accuracies(0.1, 1, 0.5)[-3:],
+            640,
+            "at least 4 label counts over a factor of 10",
+        ),
         (COUNTS, np.full(6, 0.8), 640, "does not rise beyond its noise"),
         (COUNTS, np.linspace(0.5, 1, 6), 640, "no error is left"),
     ],

@@ -130,7 +130,8 @@ def test_the_table(study):
     np.testing.assert_allclose(table["value"], repeats["value"].mean())
     np.testing.assert_allclose(table["value_sd"], repeats["value"].std())
     lines = repr(study).splitlines()
-    assert lines[0].startswith("Accuracy (%) on 70 test examples, mean ± standard deviation")
+    title = "Accuracy (%) on 70 test examples, mean ± standard deviation of 3 random subsets"
+    assert lines[0].startswith(title)
     assert len(lines) == 2 + 6
     assert "<table>" in study._repr_html_()
     assert study.settings["n_labels"] == COUNTS

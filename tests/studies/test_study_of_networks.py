@@ -64,7 +64,8 @@ def test_a_baseline_from_scratch(tasks, tmp_path):
 
 @pytest.mark.parametrize("name", ["checkpoint", "seed"])
 def test_a_baseline_shares_neither_checkpoint_nor_seed(tasks, name):
-    with pytest.raises(ModtoolsError, match=f"training= must leave out {name}: each repeat "):
+    message = f"training= must leave out {name}: each repeat and label count"
+    with pytest.raises(ModtoolsError, match=message):
         label_efficiency([pixels()], *tasks, network=small_network, training={name: 1})
 
 
