@@ -271,7 +271,7 @@ def iter_features(
     device: "str | torch.device | None" = None,
     precision: str = "float32",
     batch_size: int = 64,
-) -> Iterator[Features | dict[str | None, Features]]:
+) -> Iterator[Features | dict[str, Features]]:
     """Iterate over the features batch by batch, so that they need not fit in memory.
 
     The network is in eval mode, on `device`, until the iteration ends.
@@ -292,7 +292,8 @@ def iter_features(
     Returns
     -------
     iterator of ndarray of shape (n_rows, n_features), or of dict
-        The batches that `extract` would stack. Arguments are checked before the first batch.
+        The batches that `extract` would stack; of several layers each is a dict ``{name@layer:
+        features}``. Arguments are checked before the first batch.
 
     Examples
     --------
@@ -308,8 +309,9 @@ def iter_features(
         streams = [stream(part, task, options, with_source=False) for part in module.networks]
         return _side_by_side(module, streams, -(-len(task) // batch_size))
     blocks = stream(module, task, options, with_source=False)
-    several = len(module.layers) > 1
-    return (part.features if several else part.features[module.layers[0]] for part in blocks)
+    if len(module.layers) == 1:
+        return (part.features[module.layers[0]] for part in blocks)
+    return (dict(zip(module.names, part.features.values(), strict=True)) for part in blocks)
 
 
 def _side_by_side(

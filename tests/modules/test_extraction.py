@@ -63,8 +63,12 @@ def test_iter_features_yields_what_extract_stacks(module, images):
     assert_same_but_for_rounding(
         np.concatenate(blocks), extract(module.at("norm"), images, batch_size=3)
     )
-    several = list(iter_features(module.at(["stem", None]), images, batch_size=4))
-    assert [sorted(map(str, block)) for block in several] == [["None", "stem"]] * 2
+    both = module.at(["stem", None])
+    several = list(iter_features(both, images, batch_size=4))
+    assert [list(block) for block in several] == [["tiny@stem", "tiny"]] * 2
+    for name, whole in extract(both, images, batch_size=4).items():
+        found = np.concatenate([block[name] for block in several])
+        assert_same_but_for_rounding(found, whole)
 
 
 def test_run_names_features(module, images):
