@@ -261,9 +261,7 @@ class ModuleCollection:
             that no network can run with, or options for features alone, where nothing runs.
         """
         check_forward(runs=self.has_networks, **forward)
-        for entry in self._entries.values():
-            if isinstance(entry.source, Cached):
-                check_lengths(entry.name, entry.source.arrays, tasks)
+        self._check_lengths(self.names, tasks)
         if self.has_networks and not all(task.has_inputs for task in tasks):
             raise ModtoolsError(
                 "networks read the inputs of a task, and labels alone have none: pass a Task, for "
@@ -272,6 +270,13 @@ class ModuleCollection:
                 else "networks read the inputs of tasks, and labels alone have none: pass Tasks, "
                 "for example Task(inputs, labels)."
             )
+
+    def _check_lengths(self, names: Iterable[str], tasks: Sequence[Task]) -> None:
+        """Raise unless cached features are one array per task, one row per example."""
+        for name in names:
+            source = self._entries[name].source
+            if isinstance(source, Cached):
+                check_lengths(name, source.arrays, tasks)
 
     def check_one_network_a_name(self) -> None:
         """Raise if two different networks have the same name: their costs could not be added up."""
@@ -373,6 +378,7 @@ class ModuleCollection:
             Its parameters, time and source probabilities.
         """
         wanted = self.names if names is None else self._known(names)
+        self._check_lengths(wanted, (task,))
         part = task if rows is None or not self.has_networks else task.subset(rows)
 
         def read(module: Module) -> list[tuple[NDArray[Any], ModuleFacts]]:
@@ -422,6 +428,7 @@ class ModuleCollection:
             Its features on train and on test.
         """
         wanted = self.names if names is None else self._known(names)
+        self._check_lengths(wanted, (train, test))
 
         def read(module: Module) -> list[tuple[FloatArray, FloatArray]]:
             done = [

@@ -454,6 +454,17 @@ def test_unknown_names_are_refused_wherever_names_are_given(task, name):
             call()
 
 
+def test_features_are_read_as_they_were_given(task):
+    single = ModuleCollection.of({"a": np.eye(N_ROWS)})
+    pairs = ModuleCollection.of_pairs({"a": (np.eye(N_ROWS), np.eye(N_ROWS))})
+    with pytest.raises(ModtoolsError, match=r'"a" must be features of one task; got 2 arrays\.'):
+        list(pairs.features(task))
+    with pytest.raises(ModtoolsError, match=r'"a" must be \(train_features, test_features\); got'):
+        list(single.train_and_test(task, task))
+    with pytest.raises(ModtoolsError, match=r'features of "a" have 40 rows, the task has 2 labels'):
+        list(single.features(Task.of([0, 1])))
+
+
 def test_two_networks_of_one_name_have_no_cost_together(module):
     namesakes = ModuleCollection.of([module, PretrainedModule(Counting(1), name="net", layers="1")])
     with pytest.raises(ModtoolsError, match='two different modules are named "net"'):
