@@ -233,7 +233,8 @@ class PretrainedModule:
         Returns
         -------
         int
-            Number of parameters, each counted once; 0 for a plain callable.
+            Number of parameters, each counted once; 0 for a plain callable, and for a lazy layer
+            that has not run.
 
         Examples
         --------
@@ -243,6 +244,7 @@ class PretrainedModule:
         15
         """
         from torch import nn
+        from torch.nn.parameter import is_lazy
 
         if not isinstance(self.network, nn.Module):
             return 0
@@ -251,8 +253,8 @@ class PretrainedModule:
             inside = {id(part) for part in self.inner_module(layer).modules()}
             last = max(i for i, part in enumerate(parts) if id(part) in inside)
             parts = parts[: last + 1]
-        found = {id(p): p.numel() for part in parts for p in part.parameters(recurse=False)}
-        return sum(found.values())
+        found = {id(p): p for part in parts for p in part.parameters(recurse=False)}
+        return sum(p.numel() for p in found.values() if not is_lazy(p))
 
     def __repr__(self) -> str:
         network = type(self.network).__name__

@@ -90,6 +90,18 @@ def _check_loaded(device: "torch.device") -> "torch.device":
     return device
 
 
+def _check_initialised(network: Any) -> None:
+    """Raise for lazy layers that have never run: they would get random weights now."""
+    from torch import nn
+    from torch.nn.parameter import is_lazy
+
+    if isinstance(network, nn.Module) and any(map(is_lazy, network.parameters())):
+        raise ModtoolsError(
+            "the network has lazy layers without weights; run it on a batch, then train it or load "
+            "its weights first."
+        )
+
+
 def _has_flags(network: Any) -> bool:
     """Return whether a network has training and eval modes."""
     from torch import nn
@@ -198,6 +210,7 @@ def stream(
             'Wrap a network: PretrainedModule(network, name="mine").'
         )
     device = check_run(options, module.network)
+    _check_initialised(module.network)
     reader = ForwardReader(module, with_source=with_source)
     return _blocks(reader, task, options, device)
 

@@ -365,3 +365,13 @@ def test_a_device_gives_the_same_features_and_the_network_comes_back(module, ima
 def test_a_bare_network_is_not_a_module():
     with pytest.raises(ModtoolsError, match="module must be a PretrainedModule; got Linear"):
         extract(nn.Linear(2, 2), np.zeros((3, 2)))
+
+
+def test_lazy_layers_without_weights_are_refused_and_left_alone(images):
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    module = PretrainedModule(network, name="lazy")
+    assert module.n_parameters() == 0
+    assert "0 parameters" in repr(module)
+    with pytest.raises(ModtoolsError, match="the network has lazy layers without weights"):
+        extract(module, images)
+    assert network[1].has_uninitialized_params()
