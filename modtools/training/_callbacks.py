@@ -47,12 +47,14 @@ class TrainingState:
     epoch : float
         The same in epochs; the last epoch of a phase may be cut short.
     progress : float
-        Fraction of this phase that was finished when its last step began, of its epochs or time.
+        Fraction of this phase that was finished when its last step began, of its epochs or time; 1
+        when its last epoch ends incomplete.
     losses : dict of str to float
         Loss of each module that is trained: of the last batch, in `Callback.on_epoch_end` and
         `Callback.on_train_end` the mean of the last epoch.
     learning_rates : dict of str to float
-        Learning rate of the last step of each module.
+        Learning rate of the last step of each module; that at the end of the curve when the last
+        epoch ends incomplete.
     validation : dict of str to dict
         ``validation_loss`` and ``validation_accuracy`` of each module after an epoch; empty without
         ``validation=``.

@@ -34,7 +34,6 @@ __all__ = [
     "Recipe",
     "as_network",
     "autocast",
-    "check_precision",
     "check_task",
     "measured_precision",
     "takes_options",
@@ -214,7 +213,7 @@ class Options:
         checked = {
             "epochs": None if epochs is None else check_integer(epochs, name="epochs"),
             "max_seconds": None if seconds is None else check_positive(seconds, name="max_seconds"),
-            "precision": check_precision(self.precision),
+            "precision": check_choice(self.precision, _CHOICES, name="precision"),
             "checkpoint": None if place is None else check_checkpoint_place(place),
             "seed": check_integer(self.seed, name="seed", minimum=0),
         }
@@ -310,16 +309,6 @@ def as_network(network: Any) -> nn.Module:
             "first."
         )
     return network
-
-
-def check_precision(precision: str) -> str:
-    """Return a known precision; ``"auto"`` is the one that `measured_precision` returns.
-
-    >>> check_precision("float16")
-    Traceback (most recent call last):
-    modtools.exceptions.ModtoolsError: unknown precision "float16"; did you mean...
-    """
-    return check_choice(precision, _CHOICES, name="precision")
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

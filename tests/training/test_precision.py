@@ -6,7 +6,7 @@ from torch import nn
 
 from modtools import ModtoolsError
 from modtools.training import _options
-from modtools.training._options import autocast, check_precision, measured_precision
+from modtools.training._options import Options, autocast, measured_precision
 
 pytestmark = pytest.mark.floating_point
 
@@ -36,13 +36,13 @@ def measured(monkeypatch, float32, bfloat16):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
 def test_known_precisions(precision):
-    assert check_precision(precision) == precision
+    assert Options(precision=precision).precision == precision
 
 
 @pytest.mark.parametrize("precision", ["float16", "bf16", "", None, torch.bfloat16])
 def test_other_precisions_are_refused(precision):
     with pytest.raises(ModtoolsError, match="Known: float32, bfloat16, auto") as caught:
-        check_precision(precision)
+        Options(precision=precision)
     assert str(caught.value).startswith(f'unknown precision "{precision}"')
 
 
