@@ -97,6 +97,15 @@ def test_commands_are_found_in_the_texts():
     assert ["train", "--checkpoint"] in commands_in(TEXTS["docs/training.md"])
 
 
+def test_the_single_tests_that_contributing_names_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"pytest (?:--doctest-modules )?(\S+\.py)(?: -k (\w+))?", text)
+    assert len(named) == 4
+    for file, word in named:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def test_\w*{word}|>>> ", source, flags=re.MULTILINE), (file, word)
+
+
 def test_the_number_of_proxies_in_the_readme_is_true():
     assert f"{len(PROXIES)} proxy objectives" in README
 
