@@ -377,8 +377,8 @@ class LabelEfficiency(Result):
         """Return how the curves continue beyond the label counts, or the reason not to extrapolate.
 
         The law of `extrapolate` (modtools.retraining) continues from the mean at the largest label
-        count, at the pace of the last third of the curve. What the interval cannot hold is a curve
-        that changes its shape.
+        count, at the pace of the curve over the last doubling of the labels. What the interval
+        cannot hold is a curve that changes its shape.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ which no law refuses. From labels alone the power law reads curves of five folds
 
 Needs the extra `demo` and the Fashion-MNIST files. Features, and the measured curves with their
 resamples and the accuracies achieved further on, are kept in the cache folder: the first run takes
-about half an hour on one core, and any law is judged from there in a minute.
+some ten minutes on one core, and any law is judged from there in half a minute.
 """
 
 import argparse
@@ -33,6 +33,7 @@ import pandas as pd
 from extrapolation_laws import (
     ELSEWHERE,
     LAWS,
+    PLACE,
     REFERENCE,
     USUAL,
     Curve,
@@ -68,6 +69,7 @@ FIGURES = {
     "held": "held by the 80 % interval, %",
     "half_width": "half-width of the 80 % interval, points",
 }
+DENSE, THINNED = 30, 3  # label counts of a study, and of which every third is read too
 FOLDS = 5  # of the labels there are, for a curve without test examples
 SIMULATED = [(columns, apart) for columns in (10, 50, 200) for apart in (3.0, 4.0)]
 GROUPS = {  # names of classes by class, -1 for what is left out
@@ -152,13 +154,13 @@ def draw(labels, count, *seed):
     return None
 
 
-def spaced(count):
+def spaced(count, n_counts=10):
     """Return the label counts of a study of `count` labels.
 
     >>> spaced(100).tolist()
     [4, 5, 8, 11, 16, 23, 34, 48, 69, 100]
     """
-    return np.unique(np.geomspace(max(count / 25, 4), count, 10).astype(int))
+    return np.unique(np.geomspace(max(count / 25, 4), count, n_counts).astype(int))
 
 
 def study(learned, tested, n_labels, *, repeats, seed):
@@ -234,7 +236,7 @@ def measure_studies(features, labels, test_features, test_labels, *, repeats):
     for count in DRAWS:
         aheads = [ahead for ahead in achieved if 2 * count <= ahead <= 10 * count]
         if aheads and count <= len(labels):
-            counts = spaced(count)
+            counts = spaced(count, DENSE)
             found = study(learned, seen, counts, repeats=repeats, seed=count)
             starts += [
                 Start("study", output, count, {n: achieved[n][output] for n in aheads},
@@ -378,17 +380,19 @@ class Comparison:
         self.never = () if kind == "study" else (USUAL,)  # no forecast is refused for its width
         for (task, module), (starts, _) in found.items():
             for draw_number, start in enumerate(starts):
-                if start.kind != kind or start.curve is None:
-                    continue
-                counts, curve, resampled = start.curve
-                aheads = [
-                    n for n in start.achieved
-                    if not reason_not_to_extrapolate(curve, resampled, counts, n)
-                ]  # fmt: skip
-                if aheads:
-                    reference = power_law(curve, resampled, counts, aheads)
+                if start.kind == kind and start.curve is not None:
                     where = (task.split("-")[0], task, module, start.output, start.n, draw_number)
-                    self.starts.append((where, start, aheads, Paces.of(start.curve), reference))
+                    for every in (1, THINNED) if kind == "study" else (1,):
+                        self._add((*where, every), start, start.curve.thinned(every))
+
+    def _add(self, where, start, measured):
+        counts, curve, resampled = measured
+        aheads = [
+            n for n in start.achieved if not reason_not_to_extrapolate(curve, resampled, counts, n)
+        ]
+        if aheads:
+            reference = power_law(curve, resampled, counts, aheads)
+            self.starts.append((where, start, aheads, Paces.of(measured), reference))
 
     def judge(self, sources, without=None):
         """Return judged forecasts on some sources, by calibrations that saw neither."""
@@ -408,7 +412,7 @@ class Comparison:
                         for name, values in laws.items()
                         for ahead, numbers in zip(aheads, values.T, strict=True)
                     ]
-        columns = ["images", "task", "module", "output", "n", "draw", "ahead", "achieved", "law"]
+        columns = [*PLACE, "achieved", "law"]
         table = pd.DataFrame(rows, columns=[*columns, "value", "low", "high"])
         return judged_by_law(table, never=self.never)
 
@@ -450,6 +454,9 @@ def compared(found, table):
     on_all = choose(every)
     every_law = pd.concat([every, elsewhere])
     shown(every_law, "Studies, by calibrations of other images:")
+    for step, part in every_law.groupby("every"):
+        means = cells(part).groupby("law", sort=False).mean().round(1)
+        print(f"\nevery {step}. label count is read, mean of sources and output modules:\n{means}")
     for source, law in chosen.items():
         print(f"chosen without {source}: {law}")
     print(f"chosen on all: {on_all}; for the package: {decided(every, on_all, elsewhere)}")

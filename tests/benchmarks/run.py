@@ -3,8 +3,8 @@
     python tests/benchmarks/run.py [--quick] [--only moments rows]
 
 Each runs in a process of its own with one thread. `bench_agreement.py` needs half an hour, the
-extra `demo` and the Fashion-MNIST files, and `bench_extrapolation.py` the zoo of a case study too:
-they run where they are named, as in `--only agreement`.
+extra `demo` and the Fashion-MNIST files; so does `bench_extrapolation.py`, which takes some ten
+minutes: they run where they are named, as in `--only agreement`.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from tests.benchmarks.extrapolation_laws import (
     ELSEWHERE,
     LAWS,
     PARTS,
+    PLACE,
     REFERENCE,
     USUAL,
     Curve,
@@ -120,23 +121,31 @@ def test_a_blend_is_at_the_own_pace_where_the_curve_says_it_and_else_at_the_usua
 
 
 def test_studies_extrapolate_by_the_law_that_the_benchmark_chose():
-    curve = 1 - 0.05 - 2.0 * COUNTS**-0.6
+    counts = np.geomspace(10, 320, 16).astype(int)
+    curve = 1 - 0.05 - 2.0 * counts**-0.6
     resampled = noisy(curve)
-    found = extrapolate_curve(curve, resampled, COUNTS, 1280)
-    law = Paces.of(Curve(COUNTS, curve, resampled)).law("own pace, from 0.3", CALIBRATION)
+    found = extrapolate_curve(curve, resampled, counts, 1280)
+    law = Paces.of(Curve(counts, curve, resampled)).law("own pace, from a half", CALIBRATION)
     expected = law.accuracies([1280])[:, 0].tolist()
     assert [found[name] for name in ("value", "value_low", "value_high")] == pytest.approx(expected)
+
+
+def test_a_thinned_curve_ends_where_the_curve_does():
+    found = Curve(COUNTS, COUNTS / 400, np.tile(COUNTS / 400, (3, 1))).thinned(2)
+    assert found.counts.tolist() == [20, 80, 320]
+    assert found.curve.tolist() == [0.05, 0.2, 0.8]
+    assert found.resampled.tolist() == [[0.05, 0.2, 0.8]] * 3
 
 
 def forecasts(off, *, width=0.1, draws=4):
     """Return forecasts of {(images, law): points off} as every law makes them."""
     rows = [
-        (images, "task", "m", output, 100, draw, 400, 0.8, law, 0.8 + points / 100)
+        (images, "task", "m", output, 100, draw, 1, 400, 0.8, law, 0.8 + points / 100)
         for (images, law), points in off.items()
         for output in ("ridge", "class_mean")
         for draw in range(draws)
     ]
-    columns = ["images", "task", "module", "output", "n", "draw", "ahead", "achieved", "law"]
+    columns = [*PLACE, "achieved", "law"]
     table = pd.DataFrame(rows, columns=[*columns, "value"])
     return table.assign(low=table["value"] - width / 2, high=table["value"] + width / 2)
 
