@@ -56,29 +56,29 @@ def json_document(
     seconds : float
         Wall-clock time in seconds.
     extra : mapping, optional
-        Further data of this kind of result.
+        Further data of this kind of result, for most kinds none.
 
     Returns
     -------
     dict
-        kind, settings, versions, seconds, columns (their names), rows, and extra if there is any.
+        kind, settings, versions, seconds, columns (their names), rows and extra.
 
     Examples
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"word": ["one"], "length": [3]})
     >>> list(json_document("lengths", table, settings={}, seconds=0.1))
-    ['kind', 'settings', 'versions', 'seconds', 'columns', 'rows']
+    ['kind', 'settings', 'versions', 'seconds', 'columns', 'rows', 'extra']
     """
-    document = {
+    return {
         "kind": kind,
         "settings": dict(settings),
         "versions": versions(),
         "seconds": seconds,
         "columns": [str(name) for name in rows.columns],
         "rows": rows,
+        "extra": dict(extra or {}),
     }
-    return {**document, "extra": dict(extra)} if extra else document
 
 
 def json_text(content: Mapping[str, Any]) -> str:

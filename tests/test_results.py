@@ -95,7 +95,10 @@ def test_json_has_the_same_keys_for_every_result(tmp_path):
     text = Table(ROWS).to_json(tmp_path / "new" / "result.json")
     assert (tmp_path / "new" / "result.json").read_text() == text
     content = json.loads(text)
-    assert list(content) == ["kind", "settings", "versions", "seconds", "columns", "rows"]
+    assert list(content) == [
+        *("kind", "settings", "versions", "seconds", "columns", "rows"),
+        "extra",
+    ]
     assert content["kind"] == "table"
     assert content["columns"] == list(content["rows"][0])
     assert content["rows"][1] == {"module": "=1+1", "value": None, "low": None, "high": None}

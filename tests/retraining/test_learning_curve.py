@@ -175,7 +175,7 @@ def test_frame_and_table():
     assert "<table>" in curve._repr_html_()
     content = facts(curve.to_json())
     assert content["kind"] == "learning_curve"
-    assert "extra" not in content
+    assert content["extra"] == {}
     assert [row["value"] for row in content["rows"]] == curve.accuracy.tolist()
     assert curve.to_csv().count("\n") == 61
 
