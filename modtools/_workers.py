@@ -29,7 +29,9 @@ def check_jobs(n_jobs: int | None) -> None:
     (None, None)
     """
     if n_jobs is not None and (n_jobs == 0 or not isinstance(n_jobs, Integral)):
-        raise ModtoolsError(f"n_jobs must be a whole number other than 0, or None; got {n_jobs!r}.")
+        raise ModtoolsError(
+            f"n_jobs must be a whole number other than 0; -1 uses all cores; got {n_jobs!r}."
+        )
 
 
 def in_worker(parent: int, work: Callable[..., Result], *arguments: object) -> Result:

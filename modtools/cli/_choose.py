@@ -110,6 +110,11 @@ def _features(given: OneModule, task: TaskOptions, forward: Forward) -> tuple[st
     if given.files:
         if len(given.files) > 1 or given.zoos or given.modules or task.task is not None:
             raise ModtoolsError("give one file of cached features alone, or a module and --task.")
+        if any(part is not None for part in (task.split, task.label, task.classes)):
+            raise ModtoolsError(
+                "--split, --label-column and --classes are about a --task; here the whole file is "
+                "used."
+            )
         return given.files[0].stem, read_features(given.files[0])
     module = load_module(given)
     if task.task is None:

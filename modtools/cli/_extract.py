@@ -62,7 +62,7 @@ def extract(
     check_folder(place.folder)
     if given.files:
         raise ModtoolsError(f"{given.files[0]} holds features already; give modules.")
-    check_given(given, task.task, verb="extract")
+    check_given(given, task, verb="extract")
     started = time.perf_counter()
     with outputs.silence():
         modules, whole = load_candidates(given), task.load()

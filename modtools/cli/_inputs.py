@@ -189,7 +189,7 @@ def gather(
     """Return what `rank_modules` ranks: modules or cached features, and the labelled task."""
     from modtools.tasks import load_task
 
-    check_given(given, task.task, verb=verb)
+    check_given(given, task, verb=verb)
     whole = None
     if task.task is not None:
         whole = load_task(task.task, split=task.split, label=task.label)
@@ -210,7 +210,7 @@ def gather_parts(
     """
     from modtools.tasks import load_task
 
-    check_given(given, task.task, verb=verb)
+    check_given(given, task, verb=verb)
     if not given.files:
         parts = split_task(task, test_fraction)
         return load_candidates(given), *parts
@@ -234,7 +234,7 @@ def _features_of(
     return _take(features, np.flatnonzero(np.isin(whole.labels, chosen.classes)), whole), chosen
 
 
-def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
+def check_given(given: Candidates, task: TaskOptions, *, verb: str) -> None:
     """Raise unless there are modules or features, and a task for modules."""
     if not (given.files or given.zoos or given.modules):
         raise ModtoolsError(
@@ -245,7 +245,11 @@ def check_given(given: Candidates, task: str | None, *, verb: str) -> None:
         raise ModtoolsError(f"{verb} cached features or modules, not both in one table.")
     if given.files and given.layers:
         raise ModtoolsError("--layer says where to read a --module; cached features are of one.")
-    if not given.files and task is None:
+    if given.files and task.task is None:
+        for word, value in (("--split", task.split), ("--label-column", task.label)):
+            if value is not None:
+                raise ModtoolsError(f"{word} is about a --task; cached features have none here.")
+    if not given.files and task.task is None:
         raise ModtoolsError(
             "modules need a task: add --task digits, --task fashion-mnist, or --task with a folder "
             "of class folders, a .npz, a .csv or a .parquet file."

@@ -108,7 +108,9 @@ def _with_options(message: str, options: Sequence[Parameter]) -> str:
         message = re.sub(_argument(option.name), partial(_given, word), message)
         # A name without an underscore may be a word of the sentence.
         name = (
-            rf"{option.name}(?![\w\"'./(-])" if "_" in option.name else f"^{option.name}(?= must )"
+            rf"{option.name}(?![\w\"'./(-])"
+            if "_" in option.name
+            else f"^{option.name}(?= (must|lacks) )"
         )
         message = re.sub(rf"{_NO_WORD}{name}", word, message)
     return message

@@ -114,6 +114,9 @@ def _load_tasks(wanted: _Tasks, part: TaskOptions) -> dict[str, "Task"]:
     loaded = [part.of_classes(task) for task in loaded]
     if wanted.pairs:
         return _pairs_of(loaded[0])
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ModtoolsError(f"--task {twice} is given twice; give different tasks.")
     called = [task.name for task in loaded]
     if len(set(called)) < len(called):  # files of the same name are identified by their paths
         called = list(names)

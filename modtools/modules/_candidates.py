@@ -138,8 +138,8 @@ def open_zoo(folder: str | os.PathLike[str]) -> Zoo:
     zoo = Zoo(folder)
     if not zoo.names:
         raise ModtoolsError(
-            f"the folder {os.fspath(folder)} holds no module; a zoo has one folder a module, with "
-            "a card.json."
+            f"the folder {os.fspath(folder)} holds no module; a zoo has one folder per module, "
+            "with a card.json."
         )
     return zoo
 

@@ -67,8 +67,9 @@ def _nearest_layers(layer: str, known: Sequence[str]) -> str:
     siblings = [name for name in known if name and name.rpartition(".")[0] == parent]
     if not siblings:
         tops = [name for name in known if name and "." not in name]
-        parts = f"; its parts are: {', '.join(tops)}." if tops else ", which has no inner modules."
-        return did_you_mean(layer, known) or parts
+        if not tops:
+            return "; it has no parts: leave its layers out."
+        return did_you_mean(layer, known) or f"; its parts are: {', '.join(tops)}."
     if last.isdigit():
         numbered = [name for name in siblings if name.rpartition(".")[2].isdigit()]
         numbered.sort(key=lambda name: abs(int(name.rpartition(".")[2]) - int(last)))

@@ -289,7 +289,7 @@ def _affordable(
         if together is None:
             raise ModtoolsError(
                 f'max_cost needs the cost of every module, and that of "{name}" is not known: '
-                "cached features have no parameters. Give cost={name: number}."
+                "cached features have no parameters. Give cost=, a number for each module."
             )
         if together <= max_cost:
             yield name

@@ -179,7 +179,7 @@ class Selection(Result):
         if cost is None:
             raise ModtoolsError(
                 f'the cost of "{_JOIN.join(names)}" is not known: cached features have no '
-                "parameters. Give select_modules cost={name: number}."
+                "parameters. Select with cost=, a number for each module."
             )
         return cost
 

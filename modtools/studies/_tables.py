@@ -208,7 +208,7 @@ def _check_accuracies(table: "pd.DataFrame", unit: str) -> None:
         )
     if unit == "percent" and len(table) and table["accuracy"].max() <= 1.0:
         raise ModtoolsError(
-            "no accuracy in achieved is above 1, so they cannot be percent; leave unit out."
+            "no accuracy in achieved is above 1, so they cannot be percent; leave unit= out."
         )
 
 

@@ -99,7 +99,7 @@ class Augmentation:
             raise ModtoolsError(
                 "augmentation needs preprocessed images: floats of shape (n_samples, n_channels, "
                 f"height, width); got {kind} {tuple(getattr(images, 'shape', ()))}. "
-                "For other inputs leave augmentation=None."
+                "For other inputs leave augmentation out."
             )
         if not images.numel() or min(images.shape[2:]) <= self.shift:
             raise ModtoolsError(

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from inspect import getdoc, signature
 
+import numpy as np
 import pytest
 
 from modtools.cli._options import option, takes_options
@@ -89,13 +90,40 @@ def test_shared_options_speak_of_their_own_command(cli):
             ["space", *PIXELS, *("--task", "digits"), *("--task", "digits"), "--split", "train"],
             "--split does not apply to the task",
         ),
+        (["score", "FILES", "--n-jobs", "0"], "other than 0; -1 uses all cores; got 0"),
+        (["score", "FILES", "--split", "test"], "--split is about a --task; cached features"),
+        (["study", "FILES", "--label-column", "y"], "--label-column is about a --task"),
+        (["choose", "FILE", "--classes", "0,1"], "--classes are about a --task"),
+        (["space", *PIXELS, *("--task", "digits") * 2], "--task digits is given twice"),
+        (["select", "FILES", "--cost", "weak=1"], '--cost lacks a number for "noise" (2 such)'),
+        (["select", "FILES", "--max-cost", "3"], "Give --cost, a number for each module."),
+        (["select", "FILES", "--plot", "a"], "Select with --cost, a number for each module."),
+        (["agree", "ACHIEVED", "--unit", "percent"], "cannot be percent; leave --unit out."),
+        (
+            ["train", "--task", "VECTORS", "--flip", "--network", "multilayer_perceptron"],
+            "For other inputs leave augmentation out.",
+        ),
+        (
+            ["retrain", *PIXELS, "--layer", "a", "--task", "digits"],
+            'layer "a" does not exist in pixels; it has no parts: leave its layers out.',
+        ),
     ],
 )
 def test_messages_name_the_option_and_not_the_argument_of_python(
-    cli, feature_files, tmp_path, words, text
+    cli, feature_files, tmp_path, monkeypatch, words, text
 ):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "table.csv").write_text("a,b\n1,0\n2,1\n" * 4)
-    named = {"FILES": feature_files, "TABLE": [*PIXELS, "--task", tmp_path / "table.csv"]}
+    (tmp_path / "achieved.csv").write_text("task,module,accuracy\na,m,0.5\na,n,0.6\n")
+    vectors = tmp_path / "vectors.npz"
+    np.savez(vectors, inputs=np.eye(24, dtype=np.float32), labels=np.arange(24) % 2)
+    named = {
+        "FILES": feature_files,
+        "FILE": feature_files[:1],
+        "TABLE": [*PIXELS, "--task", tmp_path / "table.csv"],
+        "ACHIEVED": [tmp_path / "achieved.csv"],
+        "VECTORS": [vectors],
+    }
     done = cli(*(part for word in words for part in named.get(word, [word])))
     assert done.exit_code == 2
     assert text in done.stderr

@@ -414,7 +414,7 @@ def test_a_folder_without_a_module_is_refused(tmp_path):
     with pytest.raises(ModtoolsError) as caught:
         ModuleCollection.of(tmp_path)
     assert str(caught.value) == (
-        f"the folder {tmp_path} holds no module; a zoo has one folder a module, with a card.json."
+        f"the folder {tmp_path} holds no module; a zoo has one folder per module, with a card.json."
     )
 
 

@@ -166,7 +166,7 @@ def test_a_generator_on_the_cpu_draws_the_same_for_a_gpu():
         (torch.zeros(2, 8, 8), r"got torch\.float32 \(2, 8, 8\)"),
         (torch.zeros(2, 64), r"got torch\.float32 \(2, 64\)"),
         (np.zeros((2, 1, 8, 8), dtype=np.float32), r"got float32 \(2, 1, 8, 8\)"),
-        (["a text", "another"], r"got list \(\)\. For other inputs leave augmentation=None"),
+        (["a text", "another"], r"got list \(\)\. For other inputs leave augmentation out"),
         (torch.zeros(2, 1, 2, 8), r"larger than the shift of 2 pixels; got \(2, 1, 2, 8\)"),
         (torch.zeros(2, 1, 8, 2), "larger than the shift of 2 pixels"),
         (torch.zeros(0, 1, 8, 8), r"got \(0, 1, 8, 8\)"),

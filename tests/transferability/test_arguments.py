@@ -114,7 +114,9 @@ def test_update_keeps_the_precision():
 
 @pytest.mark.parametrize("n_jobs", [0, 1.5, "all"])
 def test_numbers_of_workers_that_make_no_sense(n_jobs):
-    with pytest.raises(ModtoolsError, match="n_jobs must be a whole number other than 0, or None"):
+    with pytest.raises(
+        ModtoolsError, match="n_jobs must be a whole number other than 0; -1 uses all"
+    ):
         rank_modules({"a": FEATURES}, LABELS, n_jobs=n_jobs)
 
 
