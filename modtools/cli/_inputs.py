@@ -268,7 +268,9 @@ def _take(features: "FeatureFiles", rows: "NDArray[np.intp]", task: "Task") -> "
 def load_module(given: OneModule) -> "PretrainedModule":
     """Return the one module asked for, read at one layer."""
     if not (given.zoos or given.modules):
-        raise ModtoolsError("no module: give a zoo folder or --module PACKAGE:FACTORY.")
+        raise ModtoolsError(
+            "no module: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz."
+        )
     parts = _parts(given)
     if given.pick is not None and "@" in given.pick and len(given.zoos) == len(parts) == 1:
         return cast("PretrainedModule", parts[0][given.pick])  # also a layer that was not saved
@@ -335,6 +337,8 @@ def _call_factory(text: str, layers: list[str]) -> "PretrainedModule":
 
 def _import_factory(text: str) -> Any:
     """Import ``package:factory``, from the current folder too."""
+    from modtools._checks import did_you_mean
+
     package, _, name = text.partition(":")
     if not package or not name:
         raise ModtoolsError(
@@ -350,7 +354,8 @@ def _import_factory(text: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ModtoolsError(f'--module "{text}": {package} has no {name}.') from None
+        near = did_you_mean(name, vars(module)) or "."
+        raise ModtoolsError(f'--module "{text}": {package} has no {name}{near}') from None
 
 
 def _load_features(files: Sequence[Path], task: "Task | None") -> tuple["FeatureFiles", "Task"]:

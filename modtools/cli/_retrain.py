@@ -68,7 +68,6 @@ class _Retraining(HeldOut):
 @takes_options(
     split=None,
     n_jobs=None,
-    sources="Zoo folders.",
     task="digits (the default, unless --features), fashion-mnist, a folder with one folder of "
     "images per class (or train/ and test/ of such), or a .npz, .csv or .parquet file.",
     csv="Write accuracy at every label count as CSV.",
@@ -91,9 +90,10 @@ def retrain(
 
         modtools retrain zoo/ --pick supcon@features --task digits --per-class 5
         modtools retrain --module modtools.modules:pixels --task digits --labels 100 --plot curve
-        modtools retrain zoo/ --labels 10 --strategy typical --output class_mean --unlabelled
+        modtools retrain zoo/ --labels 50 --strategy typical --predictions predicted.csv
+        modtools retrain zoo/ --labels 10 --output class_mean --unlabelled
         modtools retrain --module my_code:resnet --layer layer4 --task data.npz --target 0.95
-        modtools retrain zoo/ --task my-images/ --save model/ --predictions predicted.csv
+        modtools retrain zoo/ --task my-images/ --save model/
         modtools retrain --features supcon.npz --per-class 5
         modtools retrain --list
 

@@ -59,7 +59,7 @@ def test_list_shows_every_strategy(cli):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "no module: give a zoo folder or --module PACKAGE:FACTORY."),
+        ([], "no module: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz."),
         ([*PIXELS], "a module needs examples: add --task digits"),
         (["FILE", *PIXELS], "give one file of cached features alone, or a module and --task."),
         (

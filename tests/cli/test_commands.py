@@ -75,8 +75,9 @@ def test_shared_options_speak_of_their_own_command(cli):
     race = "a race reads by --look-every"
     assert [name for name, text in texts.items() if race in text] == ["score"]
     assert "Zoo folders, or .npz files of cached features." in texts["study"]
-    assert "Zoo folders." in texts["retrain"]
-    assert "or .npz files" not in texts["retrain"]
+    assert "Zoo folders, or .npz files of cached features." in texts["retrain"]
+    assert "Zoo folders." in texts["extract"]
+    assert "or .npz files" not in texts["extract"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,14 @@ def test_shared_options_speak_of_their_own_command(cli):
         (["score", "FILES", "--n-jobs", "0"], "other than 0; -1 uses all cores; got 0"),
         (["score", "FILES", "--split", "test"], "--split is about a --task; cached features"),
         (["study", "FILES", "--label-column", "y"], "--label-column is about a --task"),
+        (
+            ["score", "--module", "modtools.modules:pixel", "--task", "digits"],
+            'modtools.modules has no pixel; did you mean "pixels"?',
+        ),
+        (
+            ["retrain", "FILE", "--labels", "1", "--allow-missing-classes"],
+            "an output module needs at least two labelled examples; noise has 1.",
+        ),
         (["choose", "FILE", "--classes", "0,1"], "--classes are about a --task"),
         (["space", *PIXELS, *("--task", "digits") * 2], "--task digits is given twice"),
         (["select", "FILES", "--cost", "weak=1"], '--cost lacks a number for "noise" (2 such)'),

@@ -374,7 +374,7 @@ def test_list_shows_every_strategy(cli):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "no module: give a zoo folder or --module PACKAGE:FACTORY."),
+        ([], "no module: give a zoo folder, --module PACKAGE:FACTORY or --features FILE.npz."),
         (["a.npz"], "file a.npz does not exist."),
         (["a.npz", *PIXELS], "retrain cached features or modules, not both in one table."),
         (
@@ -446,7 +446,7 @@ def test_every_example_of_the_help_parses(cli, monkeypatch):
 
     lines = [line.strip() for line in retrain.__doc__.splitlines()]
     examples = [line.split()[1:] for line in lines if line.startswith("modtools retrain ")]
-    assert len(examples) == 7
+    assert len(examples) == 8
     monkeypatch.setattr("modtools.cli._retrain._check", lambda *_: 1 / 0)
     for words in examples[:-1]:
         assert isinstance(cli(*words).exception, ZeroDivisionError), words
