@@ -169,32 +169,7 @@ def _show(agreement: "Agreement", against: Sequence[str]) -> None:
     say(agreement.title())
     show_table(*agreement.table(), bold=[0])
     say(f"Best     {agreement.best}, by its mean weighted tau")
-    means = agreement.means()
-    baselines = means.loc[means["static"], "score"].unique().tolist()
-    for name in against or baselines[:1]:
-        for line in _verdicts(agreement, name):
-            say(f"Against  {line}")
-    for row in agreement.concordance().to_dict("records"):
-        say(f"Tasks    {_concordance(row)}")
-
-
-def _verdicts(agreement: "Agreement", name: str) -> list[str]:
-    """Return for each label count whether the best score ranks better than another, as text."""
-    lines, table = [], agreement.differences(name)
-    is_shown = (table["score"] == agreement.best) & (table["measure"] == "weighted_tau")
-    for row in table[is_shown].to_dict("records"):
-        mean, low, high = (row[f"value{end}"] for end in ("", "_low", "_high"))
-        verdict = "ranks better" if low > 0 else "ranks worse"
-        verdict = "not distinguishable" if low <= 0 <= high else verdict
-        at = f" with {row['n_labels']} labels" if "n_labels" in row else ""
-        lines.append(f"{name}{at}: {verdict}, weighted tau {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
-    return lines
-
-
-def _concordance(row: dict[Any, Any]) -> str:
-    at = f" with {row['n_labels']} labels" if "n_labels" in row else ""
-    interval = f"[{row['concordance_low']:.2f}, {row['concordance_high']:.2f}]"
-    return (
-        f"{row['n_tasks']} tasks order {row['n_modules']} modules with Kendall's W "
-        f"{row['concordance']:.2f} {interval}{at}; at 1 one fixed order serves all tasks"
-    )
+    for line in agreement.verdicts(against):
+        say(f"Against  {line}")
+    for note in agreement.notes():
+        say(f"Tasks    {note}")

@@ -82,7 +82,7 @@ def space(
     emit(
         outputs,
         show=lambda: _show(found),
-        quiet=[str(name) for name in _nearest(found)[:2]],
+        quiet=found.nearest()[:2],
         json=found.to_json,
         csv=lambda: csv_text(found.frame()),
         plot=lambda path: _draw(found, path),
@@ -136,18 +136,8 @@ def _show(space: "TaskSpace") -> None:
     show_table(header, rows[:_MOST_TASKS])
     if len(rows) > _MOST_TASKS:
         say(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
-    one, other, distance = _nearest(space)
+    one, other, distance = space.nearest()
     say(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
-
-
-def _nearest(space: "TaskSpace") -> tuple[str, str, float]:
-    """Return the two tasks nearest to each other, and their distance."""
-    import numpy as np
-
-    table = space.distances()
-    distances = table.to_numpy() + 2.0 * np.eye(len(table))
-    row, column = divmod(int(distances.argmin()), len(table))
-    return str(table.index[row]), str(table.index[column]), float(distances[row, column])
 
 
 def _draw(space: "TaskSpace", path: Path) -> list[Path]:

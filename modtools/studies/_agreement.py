@@ -223,6 +223,48 @@ class Agreement(Result):
         scores = [name for name in self._scores if name not in self._pairs.baselines]
         return (scores or self._scores)[0]
 
+    def verdicts(self, against: Sequence[str] = ()) -> list[str]:
+        """Return in words whether the best score ranks better than others, by its weighted tau.
+
+        Parameters
+        ----------
+        against : sequence of str, optional
+            Scores or baselines; by default the best label-free baseline, if there is one.
+
+        Returns
+        -------
+        list of str
+            One sentence for each and for each label count.
+        """
+        baselines = self._means.loc[self._means["static"], "score"].unique().tolist()
+        lines = []
+        for name in against or baselines[:1]:
+            table = self.differences(name)
+            is_shown = (table["score"] == self.best) & (table["measure"] == "weighted_tau")
+            for row in table[is_shown].to_dict("records"):
+                mean, low, high = (row[f"value{end}"] for end in ("", "_low", "_high"))
+                verdict = "ranks better" if low > 0 else "ranks worse"
+                verdict = "not distinguishable" if low <= 0 <= high else verdict
+                tau = f"weighted tau {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+                lines.append(f"{name}{_at(row)}: {verdict}, {tau}")
+        return lines
+
+    def notes(self) -> list[str]:
+        """Return in words how much the tasks agree with each other on the order of the modules.
+
+        Returns
+        -------
+        list of str
+            One sentence for each label count.
+        """
+        return [
+            f"{row['n_tasks']} tasks order {row['n_modules']} modules with Kendall's W "
+            f"{row['concordance']:.2f} "
+            f"[{row['concordance_low']:.2f}, {row['concordance_high']:.2f}]{_at(row)}; at 1 one "
+            "fixed order serves all tasks"
+            for row in self.concordance().to_dict("records")
+        ]
+
     def plot(
         self, ax: Any = None, *, score: str | None = None, n_labels: float | None = None
     ) -> AgreementDisplay:
@@ -459,3 +501,7 @@ def _results(pairs: Pairs, measures: Any) -> "pd.DataFrame":
     table["n_modules"] = pairs.predicted.notna().sum(axis=1).to_numpy()
     table["static"] = table["score"].isin(pairs.baselines)
     return table
+
+
+def _at(row: Mapping[Any, Any]) -> str:
+    return f" with {row['n_labels']} labels" if "n_labels" in row else ""

@@ -139,6 +139,21 @@ class TaskSpace(Result):
         tasks = self._matrix.index
         return pd.DataFrame(self._distances, index=tasks, columns=tasks)
 
+    def nearest(self) -> tuple[str, str, float]:
+        """Return the two tasks nearest to each other, and their distance.
+
+        Returns
+        -------
+        one, other : str
+            Names of the tasks.
+        distance : float
+            From 0 to 1.
+        """
+        apart = self._distances + 2.0 * np.eye(len(self._distances))
+        row, column = divmod(int(apart.argmin()), len(apart))
+        names = self._matrix.index
+        return str(names[row]), str(names[column]), float(apart[row, column])
+
     def linkage(self) -> FloatMatrix:
         """Return the tree of tasks, as `scipy.cluster.hierarchy` draws and cuts it.
 

@@ -91,6 +91,12 @@ def test_baselines_stand_beside_and_never_win():
     assert means.loc["n_parameters", ["weighted_tau", "kendall", "pearson"]].tolist() == [0, 0, 0]
     assert means.loc["n_parameters", "regret"] == pytest.approx(10.0)
     assert agreement.best == "logme"
+    assert agreement.verdicts()[0].startswith("size: ")
+    (line,) = agreement.verdicts(["n_parameters"])
+    assert re.match(r"n_parameters: .+, weighted tau [+-]\d\.\d\d \[", line)
+    assert all(
+        note.startswith("2 tasks order 3 modules with Kendall's W") for note in agreement.notes()
+    )
 
 
 def test_baselines_may_differ_by_task():

@@ -85,6 +85,9 @@ def test_the_embedding_keeps_distances_that_lie_in_a_plane():
 def test_the_tree_joins_the_nearest_first(values):
     values[5] = 2 * values[1] + 3
     space = make_space(values)
+    one, other, distance = space.nearest()
+    assert (one, other) == ("t1", "t5")
+    assert distance == pytest.approx(0.0, abs=1e-7)
     tree = space.linkage()
     assert tree.shape == (5, 4)
     assert set(tree[0, :2]) == {1, 5}
