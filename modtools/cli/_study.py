@@ -161,9 +161,9 @@ def _network(wanted: _Study, given: Candidates, train: "Task") -> Callable[[], A
             "--from-scratch needs the inputs themselves; cached features are what a network made "
             "of them. Give modules and --task."
         )
-    from modtools.cli._train import network_maker
+    from modtools.training.networks import network_maker
 
-    return network_maker(wanted.network, train)
+    return network_maker(train, network=wanted.network)
 
 
 def _how_to_resume(folder: Path | None) -> str:

@@ -1,11 +1,8 @@
 """``modtools train``: train modules with proxy objectives, or a network end-to-end."""
 
-import math
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from modtools.tasks import Task
     from modtools.training import Recipe, TrainingResult
 
-__all__ = ["FULL_INFORMATION", "network_maker", "train"]
+__all__ = ["FULL_INFORMATION", "train"]
 
 FULL_INFORMATION: Final = "All pairs plus one label per class are full label information."
 _LABELS_NEEDED: Final = {
@@ -44,7 +41,6 @@ _ORDERS: Final = {
 _END_TO_END: Final = "end_to_end"
 _DEFAULT_PROXY: Final = "supcon"
 _DEFAULT_SECONDS: Final = 20.0
-_HIDDEN_UNITS: Final = (256, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,41 +292,12 @@ def _free_name(wanted: _Training, saving: _Saving, task: "Task") -> str | None:
 def _new_network(wanted: _Training, task: "Task") -> "nn.Sequential":
     import torch
 
-    make = network_maker(wanted.network, task)
+    from modtools.training.networks import network_maker
+
+    make = network_maker(task, network=wanted.network)
     with torch.random.fork_rng([]):
         torch.manual_seed(wanted.seed)
         return make()
-
-
-def network_maker(name: str, task: "Task") -> Callable[[], "nn.Sequential"]:
-    """Return a function that makes a reference network for the inputs and classes of a task."""
-    from modtools._checks import check_choice
-    from modtools.training.networks import NETWORKS
-
-    make = NETWORKS[check_choice(name, list(NETWORKS), name="network")]
-    sample = task.batch([0])
-    shape = tuple(getattr(sample, "shape", ()))
-    if not shape:
-        raise ModtoolsError(
-            f"modtools train reads images or vectors of numbers; {task.name} holds "
-            f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
-        )
-    n_classes = len(task.classes)
-    if name == "multilayer_perceptron":
-        return partial(make, [math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
-    if len(shape) not in (3, 4):
-        raise ModtoolsError(
-            f"{name} reads images; the inputs of {task.name} have shape {shape[1:]}. "
-            "Use --network multilayer_perceptron."
-        )
-    return partial(make, n_classes, _n_channels(shape))
-
-
-def _n_channels(shape: tuple[int, ...]) -> int:
-    """Return the channels of images as `ImagePreprocess` finds them: first, else last."""
-    if len(shape) == 3:
-        return 1
-    return shape[1] if shape[1] in (1, 3, 4) else shape[3]
 
 
 def _report(done: _Trained, outputs: Outputs) -> None:

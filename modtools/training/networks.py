@@ -5,18 +5,23 @@ feature map of the kernel proxies, so that the output module is a kernel machine
 weights come from torch's global generator, as in any layer of torch.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modtools._checks import check_choice, check_integer
 from modtools._feature_maps import FEATURE_MAPS
+from modtools._types import SupportsArray
 from modtools.exceptions import ModtoolsError
+from modtools.tasks import Task
 
 __all__ = [
     "NETWORKS",
@@ -26,9 +31,11 @@ __all__ = [
     "ResNet18",
     "compact_convnet",
     "multilayer_perceptron",
+    "network_maker",
     "resnet18",
 ]
 
+_HIDDEN_UNITS: Final = (256, 128)
 _UNIT_LENGTH: Final = ("relu_normalised", "unit")
 
 
@@ -298,3 +305,55 @@ NETWORKS: Final[Mapping[str, Callable[..., nn.Sequential]]] = MappingProxyType(
         "resnet18": resnet18,
     }
 )
+
+
+def network_maker(task: Task, *, network: str = "compact_convnet") -> Callable[[], nn.Sequential]:
+    """Return a function that makes a reference network for the inputs and classes of a task.
+
+    Parameters
+    ----------
+    task : Task
+        Images (n_samples, [n_channels,] height, width), or with the channels last; for a
+        multilayer perceptron any numbers.
+    network : {"compact_convnet", "multilayer_perceptron", "resnet18"}, default="compact_convnet"
+        Which one; the perceptron gets 256 and 128 hidden units.
+
+    Returns
+    -------
+    callable
+        Returns a new network, as `label_efficiency` takes it.
+
+    Raises
+    ------
+    ModtoolsError
+        An unknown network, or one that does not read such inputs.
+
+    Examples
+    --------
+    >>> from modtools.tasks import load_task
+    >>> network_maker(load_task("digits"))()[-1]
+    Linear(in_features=128, out_features=10, bias=True)
+    """
+    make = NETWORKS[check_choice(network, list(NETWORKS), name="network")]
+    sample = task.batch([0])
+    if not isinstance(sample, SupportsArray):
+        raise ModtoolsError(
+            f"the reference networks read images or vectors of numbers; {task.name} holds "
+            f"{type(sample[0]).__name__}. In Python, train_modular takes a network and preprocess=."
+        )
+    shape, n_classes = np.shape(sample), len(task.classes)
+    if network == "multilayer_perceptron":
+        return partial(make, [math.prod(shape[1:]), *_HIDDEN_UNITS, n_classes])
+    if len(shape) not in (3, 4):
+        raise ModtoolsError(
+            f"{network} reads images; the inputs of {task.name} have shape {shape[1:]}. "
+            'Use network="multilayer_perceptron".'
+        )
+    return partial(make, n_classes, _n_channels(shape))
+
+
+def _n_channels(shape: tuple[int, ...]) -> int:
+    """Return the channels of images as `ImagePreprocess` finds them: first, else last."""
+    if len(shape) == 3:
+        return 1
+    return shape[1] if shape[1] in (1, 3, 4) else shape[3]

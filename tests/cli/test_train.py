@@ -277,7 +277,7 @@ def test_texts_and_measurements_are_refused(cli, tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 8)
     done = cli("train", "--task", tmp_path / "texts.csv")
     assert done.stderr.startswith(
-        "error: modtools train reads images or vectors of numbers; texts "
+        "error: the reference networks read images or vectors of numbers; texts "
     )
     np.savez(tmp_path / "sizes.npz", inputs=np.eye(8), labels=np.linspace(0, 1, 8))
     done = cli("train", "--task", tmp_path / "sizes.npz")
