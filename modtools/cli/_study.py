@@ -241,7 +241,7 @@ def _reach_cells(row: "pd.Series[Any]", first: int) -> list[str]:
     count = f"{sign}{row['n_labels']:.0f}"
     # Above all label counts, or below them, in every resample: then there is no interval.
     low, high = row["n_labels_low"], row["n_labels_high"]
-    if math.isinf(low) or high == 0:
+    if math.isinf(low) or (row["status"] == "below_first" and high <= first):
         return [count, ""]
     interval = interval_text(low, high, "{:.0f}")
     return [count, interval if low else interval.replace("[0", f"[< {first}")]

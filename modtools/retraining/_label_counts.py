@@ -21,7 +21,8 @@ class LabelsToReach(NamedTuple):
     n_labels : float
         Labels in all; the label count that is the bound where the accuracy is not reached.
     n_labels_low, n_labels_high : float
-        Interval of the labels; an end beyond the label counts is infinite, or in a study 0.
+        Interval of the labels; an end beyond the label counts is infinite, or in a study 0. It
+        holds `n_labels`, or lies beyond where more are needed.
     status : {"reached", "more_than", "below_first"}
         Whether `n_labels` reach it, more than `n_labels` are needed, or `n_labels`, the smallest
         label count, suffice and fewer may.
@@ -50,13 +51,16 @@ class LabelsToReach(NamedTuple):
         --------
         >>> LabelsToReach.of(np.inf, 80.0, np.inf, [10, 100])
         LabelsToReach(n_labels=100.0, n_labels_low=80.0, n_labels_high=inf, status='more_than')
+        >>> LabelsToReach.of(0, 0.0, 0.0, [10, 100])[:3]
+        (10.0, 0.0, 10.0)
         """
-        first, last = np.atleast_1d(counts)[[0, -1]].tolist()
-        if found == 0:
-            return cls(float(first), float(low), float(high), "below_first")
+        first, last = map(float, np.atleast_1d(counts)[[0, -1]])
         if np.isinf(found):
-            return cls(float(last), float(low), float(high), "more_than")
-        return cls(float(found), float(low), float(high), "reached")
+            return cls(last, float(low), np.inf, "more_than")
+        n_labels = first if found == 0 else float(found)
+        # So many suffice, whatever they were of which the interval is.
+        ends = min(float(low), n_labels), max(float(high), n_labels)
+        return cls(n_labels, *ends, "below_first" if found == 0 else "reached")
 
 
 def rising(curves: FloatMatrix) -> FloatMatrix:
@@ -108,10 +112,12 @@ def labels_at(
     at = np.arange(len(curves))
     low, high = curves[at, inside - 1], curves[at, np.minimum(inside, len(counts) - 1)]
     step = np.where(high > low, high - low, 1.0)
+    is_there = np.abs(high - levels) <= 2 * tolerance  # at a count, which is then the answer
     logs = np.log(counts)
     width = logs[np.minimum(inside, len(counts) - 1)] - logs[inside - 1]
     share = np.clip((levels - low) / step, 0.0, 1.0)
     found = np.exp(logs[inside - 1] + share * width)
+    found = np.where(is_there, counts[np.minimum(inside, len(counts) - 1)], found)
     found = np.where(places == 0, np.where(is_above, 0.0, counts[0]), found)
     return np.where(places == len(counts), np.inf, found)
 

@@ -197,13 +197,10 @@ def factors(
         n_labels, value, equivalent, factor, factor_low, factor_high, saved, status.
     """
     (curve, resampled), (other, others) = ours, theirs
-    repeated = np.broadcast_to(other, (len(counts), len(counts)))
-    found = labels_at(repeated, curve, counts)
+    found = np.array([_worth(other[None], curve[[at]], counts, at)[0] for at in range(len(counts))])
     beyond = np.where(np.isinf(found), "more_than", "reached")
     equivalent = np.clip(found, counts[0], counts[-1])
-    ratios = [
-        labels_at(others, level, counts) / n for level, n in zip(resampled.T, counts, strict=True)
-    ]
+    ratios = [_worth(others, resampled[:, at], counts, at) / n for at, n in enumerate(counts)]
     low, high = percentile_interval(np.array(ratios).T)
     return {
         "n_labels": counts,
@@ -215,6 +212,15 @@ def factors(
         "saved": 1 - counts / equivalent,
         "status": np.where(found == 0, "below_first", beyond),
     }
+
+
+def _worth(
+    curves: FloatMatrix, levels: FloatMatrix, counts: NDArray[np.intp], place: int
+) -> FloatMatrix:
+    """Return where each curve reaches its level; at the count of this place if it does so there."""
+    found = labels_at(curves, levels, counts)
+    # On a level stretch of the curve, too: what is as accurate is worth as many labels.
+    return np.where(curves[:, place] == levels, counts[place], found)
 
 
 def mean_area(curves: FloatMatrix, counts: NDArray[np.intp]) -> FloatMatrix:

@@ -1,7 +1,7 @@
 """The result of a label-efficiency study: tables with intervals, and the picture."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -393,8 +393,14 @@ class LabelEfficiency(Result):
         """
         import pandas as pd
 
-        wanted = np.atleast_1d(np.asarray(n_labels)).tolist()
-        wanted = [check_integer(n, name="n_labels") for n in wanted]
+        given = (
+            n_labels if isinstance(n_labels, Iterable) and not isinstance(n_labels, str) else None
+        )
+        wanted = [
+            check_integer(n, name="n_labels") for n in ([n_labels] if given is None else given)
+        ]
+        if not wanted:
+            raise ModtoolsError("n_labels must be at least one label count; got none.")
         means = {line: found.accuracy.mean(axis=0) for line, found in self._curves.lines.items()}
         return pd.DataFrame(
             {

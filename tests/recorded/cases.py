@@ -262,7 +262,8 @@ def several_modules() -> Any:
     costs = {name: 1.0 + number for number, name in enumerate(features)}
     found = {}
     for combine in ("greedy", "all"):
-        chosen = mt.select_modules(features, labels, k=3, cost=costs, combine=combine)
+        number = {"k": 3} if combine == "greedy" else {}
+        chosen = mt.select_modules(features, labels, cost=costs, combine=combine, **number)
         found[combine] = {"frame": chosen.frame(), "modules": list(chosen.modules)}
     return found
 
@@ -325,7 +326,15 @@ def forecasts() -> Any:
 
 
 def named_as_recorded(reached: pd.DataFrame) -> pd.DataFrame:
-    """Return with how many labels lines reach a level, by the names that were recorded."""
+    """Return with how many labels lines reach a level, by the names that were recorded.
+
+    Where the smallest count suffices in every resample, the upper end was recorded as 0, not it.
+    """
+    if "n_labels_high" in reached:
+        is_first = (reached["status"] == "below_first") & (
+            reached["n_labels_high"] == reached["n_labels"]
+        )
+        reached = reached.assign(n_labels_high=reached["n_labels_high"].mask(is_first, 0.0))
     status = {"reached": "", "more_than": "above", "below_first": "below"}
     names = {"n_labels_low": "low", "n_labels_high": "high", "status": "censored"}
     return reached.assign(status=reached["status"].map(status)).rename(columns=names)

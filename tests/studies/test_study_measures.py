@@ -129,7 +129,7 @@ def test_what_lies_beyond_the_label_counts_is_censored(level, expected):
     curve = np.array([0.2, 0.4, 0.6])
     found = reach(curve, np.tile(curve, (10, 1)), level, COUNTS)
     assert (round(found.n_labels, 9), found.status) == expected
-    bounds = {"below_first": (0, 0), "reached": (4, 4), "more_than": (np.inf, np.inf)}
+    bounds = {"below_first": (0, 2), "reached": (4, 4), "more_than": (np.inf, np.inf)}
     assert (found.n_labels_low, found.n_labels_high) == pytest.approx(bounds[found.status])
 
 
@@ -154,6 +154,26 @@ def test_a_module_is_worth_itself(study):
     is_rising = np.diff(table["value"], prepend=-1) > 0
     np.testing.assert_allclose(table["factor"][is_rising], 1)
     assert (table["status"] == "reached").all()
+
+
+def test_a_module_is_worth_itself_at_every_label_count(study):
+    table = study.savings("clear", "clear")
+    assert (table["equivalent"] == table["n_labels"]).all()
+    assert table["saved"].tolist() == [0.0] * 4
+    assert table[["factor", "factor_low", "factor_high"]].eq(1.0).all(axis=None)
+    assert (table["status"] == "reached").all()
+
+
+@pytest.mark.parametrize("level", [0.001, 0.3, 0.5, 0.7, 0.9, 0.9999])
+def test_the_interval_of_labels_is_ordered_and_fits_the_status(study, level):
+    for row in study.labels_to_reach(level).to_dict("records"):
+        low, n_labels, high = (row[f"n_labels{end}"] for end in ("_low", "", "_high"))
+        assert 0 <= low <= high
+        if row["status"] == "more_than":
+            assert (n_labels, high) == (60, np.inf)
+        else:
+            assert low <= n_labels <= high
+            assert row["status"] == "reached" or n_labels == 3
 
 
 def test_savings_name_what_is_compared(study):
@@ -252,3 +272,16 @@ def test_the_picture_holds_the_numbers(study):
     display = study.plot(target=0.6, ceiling=0.9)
     assert sorted(display.frame()["line"].unique()) == ["clear", "noisy"]
     np.testing.assert_allclose(display.frame()["value"], study.frame()["value"])
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "message"),
+    [([], "n_labels must be at least one"), ([50, "x"], "at least 1; got 'x'"), (True, "got True")],
+)
+def test_label_counts_that_are_none_are_not_extrapolated_to(study, n_labels, message):
+    with pytest.raises(ModtoolsError, match=message):
+        study.extrapolate(n_labels)
+
+
+def test_several_label_counts_may_come_one_by_one(study):
+    assert study.extrapolate(n for n in (70, 80))["n_labels"].tolist() == [70, 80] * 2
