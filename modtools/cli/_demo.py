@@ -293,7 +293,11 @@ class LabelWorth(NamedTuple):
     def figures(self, name: str) -> dict[str, Any]:
         """Return the accuracies in percent, and the numbers of the forecast."""
         shares = {f"accuracy_of_pick_{n}_a_class": 100 * v for n, v in self.achieved.items()}
-        return {f"{key}_{name}": value for key, value in {**shares, **self.forecast}.items()}
+        # Figures of versions compare by their names.
+        reach = {"status": "labels_to_reach_status"}
+        reach |= {f"n_labels{end}": f"labels_to_reach{end}" for end in ("", "_low", "_high")}
+        said = {reach.get(key, key): value for key, value in self.forecast.items()}
+        return {f"{key}_{name}": value for key, value in {**shares, **said}.items()}
 
 
 def value_labels(outcome: Outcome, *, seed: int) -> LabelWorth:

@@ -1,4 +1,4 @@
-"""What `extrapolate` gives back: accuracies of more labels with intervals, or a refusal."""
+"""The result of `extrapolate`: accuracies of more labels with intervals, or a refusal."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,6 @@ _STEPS = 600
 _N_MORE = 10
 _MULTIPLE = 5  # how many times the labels a picture looks ahead
 _N_DRAWN = 12
-_REACHED = ("labels_to_reach", "labels_to_reach_low", "labels_to_reach_high")
 
 
 class ExpectedAccuracy(NamedTuple):
@@ -181,6 +180,11 @@ class Forecast(Result):
         >>> forecast.labels_needed(0.86).text()
         '86 % needs about 370 labels, 80 % interval [100 or more]'
         """
+        if not isinstance(measured, MeasuredAccuracy | None):
+            raise ModtoolsError(
+                "measured must be what ReusedModel.evaluate returns; got "
+                f"{type(measured).__name__}."
+            )
         return labels_needed(
             target,
             self.labels_to_reach(target),
@@ -232,19 +236,21 @@ class Forecast(Result):
         Returns
         -------
         dict
-            refused, target, labels_to_reach, labels_to_reach_low, labels_to_reach_high and
-            points_of_10_more_labels; None is what is refused or not known.
+            refused, target, the fields of `LabelsToReach` (n_labels, n_labels_low, n_labels_high
+            and status) for the target, and points_of_10_more_labels; None is what is refused or not
+            known, and an end of the interval that is infinite.
 
         Examples
         --------
         >>> figures = Forecast(n_labels=100, law=ErrorLaw(100, error=0.2)).figures(0.86)
-        >>> figures["labels_to_reach"], round(figures["points_of_10_more_labels"], 1)
-        (373.0, 0.7)
+        >>> figures["n_labels"], figures["status"], round(figures["points_of_10_more_labels"], 1)
+        (373.0, 'reached', 0.7)
         """
         refused = self.refused or None
-        numbers: dict[str, Any] = dict.fromkeys(_REACHED)
+        numbers: dict[str, Any] = dict.fromkeys(LabelsToReach._fields)
         if not refused and target is not None:
-            numbers = self.labels_needed(target, measured=measured).content()
+            reached = self.labels_needed(target, measured=measured).reach()._asdict()
+            numbers = {name: None if part == np.inf else part for name, part in reached.items()}
         gain = None if refused else 100 * self.gain(_N_MORE)
         named = {"refused": refused, "target": target}
         return {**named, **numbers, f"points_of_{_N_MORE}_more_labels": gain}

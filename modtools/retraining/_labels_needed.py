@@ -1,7 +1,7 @@
 """How many labels an accuracy needs, from a forecast and what was measured: numbers and words."""
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from modtools._intervals import MeasuredAccuracy
 from modtools.retraining._label_counts import LabelsToReach
@@ -14,7 +14,7 @@ _MARGIN: Final = 0.01  # a target nearer than that is reached already, for all t
 
 
 class LabelsNeeded(NamedTuple):
-    """Labels that an accuracy needs; the words and the numbers of JSON are both made of this.
+    """Labels that an accuracy needs; its words and its numbers are both made of this.
 
     Attributes
     ----------
@@ -67,23 +67,16 @@ class LabelsNeeded(NamedTuple):
         limits = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
         return f"{100 * value:.1f} %{limits} was measured with these {self.n_there}"
 
-    def content(self) -> dict[str, Any]:
-        """Return the numbers by name, for JSON; None is what is not known."""
-        return {
-            "labels_to_reach": self.n_labels,
-            "labels_to_reach_low": self.low,
-            "labels_to_reach_high": self.high,
-        }
-
     def reach(self) -> LabelsToReach:
         """Return the numbers as those of a curve: ends are infinite where they are not known."""
         low = self.low if self.low is not None else self.n_labels
         low, high = (math.inf if part is None else part for part in (low, self.high))
         if self.n_labels is None:
             bound = self.n_there if self.more_than is None else self.more_than
-            return LabelsToReach(bound, low, high, "more_than")
+            return LabelsToReach(float(bound), low, high, "more_than")
+        n_labels = float(self.n_labels)
         is_below = self.n_labels == self.n_there
-        return LabelsToReach(self.n_labels, low, high, "below_first" if is_below else "reached")
+        return LabelsToReach(n_labels, low, high, "below_first" if is_below else "reached")
 
 
 def labels_needed(
@@ -112,7 +105,7 @@ def labels_needed(
     Returns
     -------
     LabelsNeeded
-        `text` has it in words, `content` as numbers.
+        `text` has it in words, `reach` as numbers.
 
     Examples
     --------

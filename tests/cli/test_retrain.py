@@ -95,12 +95,12 @@ def test_the_line_about_labels_says_what_the_json_says_and_nothing_against_the_a
     done = cli(*words, "--seed", "2", "--target", target, "--json", tmp_path / "a.json")
     content = facts((tmp_path / "a.json").read_text())
     forecast, line = content["forecast"], lines_of(done.stdout)["Labels"]
-    point, low = forecast["labels_to_reach"], forecast["labels_to_reach_low"]
+    point, low = forecast["n_labels"], forecast["n_labels_low"]
     if content["value"] >= float(target):
-        assert point == content["n_labels"]
+        assert (point, forecast["status"]) == (content["n_labels"], "below_first")
         assert " % is reached: " in line
-    elif point is None:
-        assert " needs more than " in line
+    elif forecast["status"] == "more_than":
+        assert f" needs more than {point:.0f} labels" in line
         assert low is None or f"(80 % interval from {low:.0f}" in line
     else:
         assert point > content["n_labels"]
@@ -125,7 +125,7 @@ def test_json_holds_the_numbers_and_the_curve(cli, images, parts):
     assert content["accuracy_of_labelled_classes"] == content["value"]
     assert [row["n_labels"] for row in content["curve"]] == list(range(1, 25))
     assert set(content["forecast"]) == {
-        "refused", "target", "labels_to_reach", "labels_to_reach_low", "labels_to_reach_high",
+        "refused", "target", "n_labels", "n_labels_low", "n_labels_high", "status",
         "points_of_10_more_labels",
     }  # fmt: skip
     assert content["forecast"]["target"] == 0.97

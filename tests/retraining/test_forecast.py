@@ -113,14 +113,15 @@ def test_the_target_is_the_next_round_accuracy_that_is_not_there_yet():
 @pytest.mark.parametrize("forecast", [Power(), Flat(), Refusing()])
 def test_json_has_null_for_what_is_not_known(forecast):
     content = json.loads(json_text({"forecast": forecast.figures(0.9)}))["forecast"]
-    numbers = [content[name] for name in content if name.startswith("labels_to_reach")]
+    numbers = [content[name] for name in content if name.startswith("n_labels")]
     if isinstance(forecast, Flat):
-        assert numbers == [None, 150.0, None]
+        assert (numbers, content["status"]) == ([200.0, 150.0, None], "more_than")
     elif isinstance(forecast, Power):
         assert numbers == pytest.approx([160.0, 128.0, 192.0])
+        assert content["status"] == "reached"
         assert content["points_of_10_more_labels"] == pytest.approx(100 * 0.4 * (1 - 0.5**0.5))
     else:
-        assert numbers == [None, None, None]
+        assert [*numbers, content["status"]] == [None] * 4
         assert content["refused"] == forecast.refused
         assert content["points_of_10_more_labels"] is None
 

@@ -43,8 +43,7 @@ TARGETS = (1e-6, 0.1, 0.4, 0.5, 0.954, 0.97, 0.973, 0.985, 0.99, 0.999999)
 def test_words_and_numbers_say_the_same_and_nothing_against_the_measurement(target, measured):
     for forecast in REACHES:
         found = labels_needed(target, forecast, n_there=N, furthest=FURTHEST, measured=measured)
-        text, content = found.text(), found.content()
-        point, low, high = (content[f"labels_to_reach{end}"] for end in ("", "_low", "_high"))
+        text, (_, _, point, _, low, high, _) = found.text(), found
         assert not any(word in text for word in ("inf", "nan", "None", "out of reach"))
         assert low is None or low >= N
         assert None in (point, low) or low <= point
@@ -53,6 +52,8 @@ def test_words_and_numbers_say_the_same_and_nothing_against_the_measurement(targ
         assert (said.status == "more_than") == (point is None)
         assert said.status == "more_than" or said.n_labels_low <= said.n_labels
         assert math.isfinite(said.n_labels)
+        assert said.n_labels == (found.more_than if point is None else point)
+        assert said.n_labels_high == (math.inf if high is None else high)
         is_there = measured is not None and measured.value >= target
         if point is None:
             assert not is_there
