@@ -106,9 +106,10 @@ def choose_labels(
         raise ModtoolsError(
             f"n must be at most the {len(unlabelled)} unlabelled examples; got {n}."
         )
-    if labels is not None and strategy != _ORACLE:
+    is_oracle = isinstance(strategy, str) and strategy == _ORACLE
+    if labels is not None and not is_oracle:
         raise ModtoolsError(f'labels= is for strategy="{_ORACLE}": no other may see a label.')
-    if strategy == _ORACLE:
+    if is_oracle:
         return _choose_balanced(labels, len(unlabelled), n, seed)
     rows = _comparable(unlabelled, unit_length=normalize)
     if isinstance(strategy, QueryStrategy):

@@ -12,6 +12,7 @@ from modtools._intervals import ROUNDED_95, MeasuredAccuracy, wilson
 from modtools._results import Column, Result, percent, percent_interval
 from modtools._types import FloatMatrix
 from modtools._writing import versions
+from modtools.exceptions import ModtoolsError
 from modtools.outputs import log_spaced_counts
 from modtools.plotting import LabelEfficiencyDisplay
 from modtools.retraining._forecast import Forecast
@@ -139,6 +140,7 @@ class LearningCurve(Result):
             forecast, its 80 % interval.
         """
         accuracy = check_fraction(accuracy, name="accuracy")
+        _check_forecast(forecast)
         low, high = self.interval()
         point, start, end = (
             first_reaching(self.n_labels, part, accuracy) for part in (self.accuracy, high, low)
@@ -178,7 +180,7 @@ class LearningCurve(Result):
         first : int, default=1
             Smallest label count that is drawn, for example the number of classes.
         title : str, default=""
-            Title of the picture.
+            Title of the picture; without one, what was measured.
 
         Returns
         -------
@@ -187,6 +189,7 @@ class LearningCurve(Result):
         """
         import pandas as pd
 
+        _check_forecast(forecast)
         reached = ahead = None
         if target is not None:
             found = self.labels_to_reach(target, forecast=forecast)
@@ -205,7 +208,7 @@ class LearningCurve(Result):
             reached=reached,
             forecast=ahead,
             chance=self.chance,
-            title=title,
+            title=title or self._measured_text(),
         ).plot(ax)
 
     def title(self) -> str:
@@ -216,9 +219,12 @@ class LearningCurve(Result):
         str
             The line above the table.
         """
+        return f"{self._measured_text()}, ridge alpha {self.alpha:.3g}"
+
+    def _measured_text(self) -> str:
         return (
             f"Learning curve to {self.n_labels[-1]} labels, {len(self.classes)} classes, "
-            f"{self.n_test} test examples, ridge alpha {self.alpha:.3g}"
+            f"{self.n_test} test examples"
         )
 
     def _columns(self) -> list[Column]:
@@ -235,6 +241,14 @@ class LearningCurve(Result):
         wanted = log_spaced_counts(int(self.n_labels[-1]))
         wanted = wanted[np.unique(np.linspace(0, len(wanted) - 1, _SHOWN).round().astype(int))]
         return self.frame()[np.isin(self.n_labels, wanted)]
+
+
+def _check_forecast(forecast: Any) -> None:
+    if not isinstance(forecast, Forecast | None):
+        raise ModtoolsError(
+            "forecast must be a Forecast, as extrapolate returns it; got "
+            f"{type(forecast).__name__}."
+        )
 
 
 def _bits_per_label(bits: float, n_labels: int) -> str:

@@ -248,6 +248,10 @@ def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
             f"task must be a Task, inputs with labels; got {type(task).__name__}. "
             "Make one: Task(inputs, labels)."
         )
+    if len(task) < 2:
+        raise ModtoolsError(
+            f"an output module is trained on at least two labelled examples; {task.name} has one."
+        )
     layers = module.layers if isinstance(module, PretrainedModule) else ()
     if len(layers) > 1:
         raise ModtoolsError(

@@ -349,10 +349,19 @@ class ReusedModel:
         -------
         float
             Coefficient of determination, at most 1; 0 for predicting the mean of the test labels.
+
+        Raises
+        ------
+        ModtoolsError
+            Fewer than two examples, another kind of task, or training examples among them.
         """
         if self.kind != "regression":
             raise ModtoolsError(f"r2 measures numbers; {self.task_name} has classes. Use accuracy.")
         task = self._check_test_task(task, allow_overlap=allow_overlap, measure="r2")
+        if len(task) < 2:
+            raise ModtoolsError(
+                "r2 compares with the spread of the labels: give two examples or more."
+            )
         return float(r2_score(task.labels, self.predict(task, device=device)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

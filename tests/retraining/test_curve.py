@@ -111,3 +111,19 @@ def test_the_picture_needs_no_target(curve):
     ]
     assert f"largest class alone: {100 * curve.chance:.0f} %" in " ".join(texts)
     plt.close("all")
+
+
+@pytest.mark.parametrize("given", [3, "x", (0.5, 0.4, 0.6)])
+def test_what_is_no_forecast_and_no_measurement_is_refused(curve, given):
+    with pytest.raises(ModtoolsError, match="forecast must be a Forecast, as extrapolate returns"):
+        curve.labels_to_reach(0.9999, forecast=given)
+    with pytest.raises(ModtoolsError, match="forecast must be a Forecast, as extrapolate returns"):
+        curve.plot(forecast=given)
+    forecast = Forecast(n_labels=60, law=ErrorLaw(60, error=0.2))
+    with pytest.raises(ModtoolsError, match=r"measured must be what ReusedModel\.evaluate returns"):
+        forecast.labels_needed(0.9, measured=given)
+
+
+def test_the_picture_says_what_was_measured(curve):
+    title = curve.plot().ax_.get_title(loc="left")
+    assert title == "Learning curve to 60 labels, 3 classes, 40 test examples"

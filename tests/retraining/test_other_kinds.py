@@ -137,3 +137,11 @@ def test_test_tasks_of_another_kind_are_refused(case):
     wider = Task(test.inputs, np.tile(test.labels.reshape(30, -1), 2))
     with pytest.raises(ModtoolsError, match=r"must have the \d label columns of"):
         measure(wider)
+
+
+def test_r2_of_one_example_is_refused():
+    rng = np.random.default_rng(0)
+    model = retrain(rng.normal(size=(20, 3)), rng.normal(size=20))
+    one = Task(rng.normal(size=(1, 3)), [0.5], kind="regression")
+    with pytest.raises(ModtoolsError, match="r2 compares with the spread of the labels: give two"):
+        model.r2(one)

@@ -276,3 +276,8 @@ def test_features_that_float32_would_drown_are_refused():
 def test_features_that_fit_no_labels_are_refused(features, message):
     with pytest.raises(ModtoolsError, match=message):
         retrain(features, [0, 1, 0, 1])
+
+
+def test_one_example_trains_no_output_module():
+    with pytest.raises(ModtoolsError, match="at least two labelled examples; task has one"):
+        retrain(np.eye(1), ["a"])
