@@ -8,6 +8,7 @@ score predict on a task that its calibration never saw?
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -71,12 +72,14 @@ def _same_size(modules: Sequence[str], sizes: Mapping[str, float] | None) -> Mas
     """Return which pairs of modules are within a factor of 1.5; those without a size are not."""
     if sizes is None:
         return None
-    numbers = np.array([float(sizes.get(module, np.nan)) for module in modules])
-    bad = [
-        module for module, size in zip(modules, numbers, strict=True) if size < 0 or np.isinf(size)
-    ]
-    if bad:
-        raise ModtoolsError(f'sizes must be finite and at least 0; "{bad[0]}" has {sizes[bad[0]]}.')
+    if not isinstance(sizes, Mapping):
+        raise ModtoolsError(f"sizes must be {{module: number}}; got {type(sizes).__name__}.")
+    known = {name: sizes[name] for name in modules if name in sizes}
+    for module, size in known.items():
+        is_number = isinstance(size, Real) and not isinstance(size, bool)
+        if not is_number or float(size) < 0 or np.isinf(size):
+            raise ModtoolsError(f'sizes must be finite and at least 0; "{module}" has {size!r}.')
+    numbers = np.array([float(known.get(module, np.nan)) for module in modules])
     larger = np.fmax(numbers[:, None], numbers)
     return np.asarray(larger <= _SAME_SIZE * np.minimum(numbers[:, None], numbers))
 

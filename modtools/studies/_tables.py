@@ -456,6 +456,8 @@ def shared_classes(
 
 def _as_sets(classes: Mapping[str, Iterable[Any]], *, name: str) -> dict[str, set[str]]:
     """Return class names as text, so that 3 and "3" are one class."""
+    if not isinstance(classes, Mapping):
+        raise ModtoolsError(f"{name} must be {{name: classes}}; got {type(classes).__name__}.")
     for key, values in classes.items():
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise ModtoolsError(f'{name} must list classes; "{key}" has {values!r}.')

@@ -298,7 +298,10 @@ class TaskSpace(Result):
         """Return achieved accuracies with the rows and columns of the matrix."""
         import pandas as pd
 
-        table = pd.DataFrame(achieved).T if isinstance(achieved, Mapping) else achieved
+        table = achieved
+        if isinstance(achieved, Mapping):
+            is_nested = all(isinstance(values, Mapping | pd.Series) for values in achieved.values())
+            table = pd.DataFrame(achieved).T if is_nested else None
         if not isinstance(table, pd.DataFrame):
             raise ModtoolsError(
                 "achieved must be a frame of tasks by modules or {task: {module: accuracy}}; got "
@@ -398,6 +401,8 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
+    if not isinstance(by, str):
+        raise ModtoolsError(f"by must be the name of a score; got {by!r}.")
     if by != PREDICTED:
         SCORES.names(by)
     given = _read_candidates(modules, named)

@@ -244,6 +244,7 @@ def test_two_tasks_of_one_name_are_refused():
     ("achieved", "message"),
     [
         (3, "achieved must be a frame of tasks by modules"),
+        ({"t0": 3}, "achieved must be a frame of tasks by modules"),
         ({"t0": {"m0": 90}}, 'module "m0" on task "t0"; got 90. Divide percent by 100'),
         ({"t0": {"m0": 0.9}}, 'module "m1" on task "t0"; it has no number there (53 such'),
     ],
