@@ -236,6 +236,8 @@ def _check_order(by: str, metric: str, labels: Labels) -> None:
 
 def _check_scores(by: str, scores: Sequence[str] | Literal["all"] | None) -> list[str]:
     """Return the names of the scores to compute, the one that orders the modules first."""
+    if not isinstance(by, str):
+        raise ModtoolsError(f"by must be the name of a score; got {by!r}.")
     if isinstance(scores, str) and scores != "all":
         raise ModtoolsError(f'scores must be a list of names or "all"; got {scores!r}.')
     others = (

@@ -34,6 +34,7 @@ __all__ = ["select_modules"]
 
 # Kernels of more examples cost minutes, and a choice by two thousand is settled.
 _MOST_EXAMPLES: Final = 2000
+_USUAL_K: Final = 2
 _NOTHING_VARIES: Final = "its features do not vary"
 
 
@@ -62,7 +63,7 @@ def select_modules(
     modules: ModulesLike,
     task: Task | Any,
     *,
-    k: int | None = 2,
+    k: int | None = _USUAL_K,
     max_cost: float | None = None,
     cost: "str | Mapping[str, float]" = "parameters",
     combine: Literal["greedy", "all"] = "greedy",
@@ -90,8 +91,8 @@ def select_modules(
         than 2,000 examples a stratified 2,000 decide. Groups (``Task(groups=)``) are held out as a
         whole.
     k : int or None, default=2
-        How many modules to choose; fewer where no more fit in max_cost. With None, modules join as
-        long as the held-out loss falls.
+        How many modules to choose; fewer where there are no more, or no more fit in max_cost. With
+        None, modules join as long as the held-out loss falls.
     max_cost : float, optional
         The most that the modules may cost together, in the unit of `cost`; no limit by default.
     cost : {"parameters", "milliseconds"} or dict, default="parameters"
@@ -100,7 +101,7 @@ def select_modules(
         by name. Layers of one network cost together what the most expensive costs, as they share a
         pass.
     combine : {"greedy", "all"}, default="greedy"
-        "all" takes every module (k is not read), those first that do best alone.
+        "all" takes every module, those first that do best alone; leave k and max_cost out.
     device : str, optional
         Where networks run, for example "cuda".
     precision : {"float32", "float16", "bfloat16"}, default="float32"
@@ -121,9 +122,9 @@ def select_modules(
     Raises
     ------
     ModtoolsError
-        Fewer than two modules, labels that are no classes, a max_cost that no module fits, costs
-        that are not known, how networks run where only features are given, or a network that fails
-        (it is named).
+        Fewer than two modules, labels that are no classes, a k or max_cost beside "all", a max_cost
+        that no module fits, costs that are not known, how networks run where only features are
+        given, or a network that fails (it is named).
 
     Examples
     --------
@@ -176,8 +177,8 @@ def _facts(task: Task, pool: _Pool) -> dict[str, Any]:
 
 def _check_wanted(k: Any, max_cost: Any, combine: Any) -> None:
     check_choice(combine, ["greedy", "all"], name="combine")
-    if k is not None:
-        check_integer(k, name="k")
+    if k is not None and check_integer(k, name="k") != _USUAL_K and combine == "all":
+        raise ModtoolsError(f'combine="all" takes every module; leave k out; got {k}.')
     if max_cost is not None:
         check_positive(max_cost, name="max_cost")
         if combine == "all":
