@@ -84,10 +84,10 @@ def displays():
     modules = pd.DataFrame({"module": NAMES, "value": accuracy[::-1], "standard_error": 0.1})
     hostile = HOSTILE[0]
     yield RankingDisplay(results=modules, score=hostile, accuracy=True, title=hostile)
-    race = modules.assign(status="in", examples=9, accuracy=accuracy)
+    race = modules.assign(status="in", examples=9)
     yield RaceDisplay(results=race, n_labels=10, title=hostile)
-    pareto = pd.DataFrame({"modules": NAMES, "n_modules": 1, "accuracy": accuracy})
-    pareto = pareto.assign(accuracy_low=0.1, accuracy_high=0.95, on_front=True, chosen=False)
+    pareto = pd.DataFrame({"modules": NAMES, "n_modules": 1, "value": accuracy})
+    pareto = pareto.assign(value_low=0.1, value_high=0.95, on_front=True, chosen=False)
     pareto["cost"] = 1.0 + places
     yield ParetoDisplay(results=pareto, cost=hostile, title=hostile)
     lines = pd.DataFrame({"line": NAMES * 2, "n_labels": [10] * n + [20] * n})

@@ -1,9 +1,13 @@
 """The plot of an agreement: predicted against achieved accuracy, and the rank correlations."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modtools._escape import picture_text
+from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
     FAINT,
@@ -11,11 +15,14 @@ from modtools.plotting._display import (
     MARKERS,
     PALE,
     Display,
+    check_shares,
+    check_text,
     checked_frame,
     clear_frame,
     legend_below,
     name_rows,
     new_axes,
+    root_figure,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +34,11 @@ _AGREEMENT = ("score", "task", "weighted_tau", "static")
 _INTERVALS = ("score", "weighted_tau_low", "weighted_tau_high")
 _N_OUTLIERS = 3
 _APART = 0.05  # of the height of the panel
+_AWAY = 7.0  # from a point to its label, in 1/72 inch
+_RADIUS = 4.0  # of a point, in 1/72 inch
+# Where a label may lie, in the order tried: to the left and up first; below the middle line to the
+# right and down.
+_WAYS = np.array([(-1, 0), (-1, 1), (0, 1), (1, 1), (-1, -1), (0, -1), (1, -1), (1, 0)])
 
 
 class AgreementDisplay(Display):
@@ -51,6 +63,8 @@ class AgreementDisplay(Display):
         Whether that score is an accuracy in [0, 1].
     intervals : pandas.DataFrame, optional
         Columns score, weighted_tau_low and weighted_tau_high, one row per score.
+    label : str, optional
+        What the horizontal axis shows; "predicted by" the score by default.
 
     Examples
     --------
@@ -75,15 +89,27 @@ class AgreementDisplay(Display):
         score: str,
         accuracy: bool = False,
         intervals: "pd.DataFrame | None" = None,
+        label: str = "",
     ) -> None:
         super().__init__()
         empty = "an agreement check without modules or scores cannot be drawn."
-        self.points = checked_frame(points, "points", _POINTS, empty=empty)
-        self.agreement = checked_frame(agreement, "agreement", _AGREEMENT, empty=empty)
+        self.points = checked_frame(points, "points", _POINTS, empty=empty, numbers=_POINTS[2:])
+        check_shares(self.points, "points", ["achieved"])
+        numbers = ["weighted_tau"]
+        self.agreement = checked_frame(
+            agreement, "agreement", _AGREEMENT, empty=empty, numbers=numbers
+        )
         self.intervals = None
         if intervals is not None:
-            self.intervals = checked_frame(intervals, "intervals", _INTERVALS, empty=empty)
-        self.score = score
+            options: dict[str, Any] = {"empty": empty, "numbers": _INTERVALS[1:]}
+            self.intervals = checked_frame(intervals, "intervals", _INTERVALS, **options)
+            strange = set(self.intervals["score"]) - set(self.agreement["score"])
+            if strange:
+                raise ModtoolsError(
+                    f"intervals are of {min(strange)!r}, agreement has no such score."
+                )
+        self.score = check_text(score, name="score")
+        self.label = check_text(label, name="label")
         self.accuracy = accuracy
 
     def frame(self) -> "pd.DataFrame":
@@ -105,6 +131,7 @@ class AgreementDisplay(Display):
         self._draw_points(panels[0], table)
         if len(panels) == 2:
             self._draw_bars(panels[1])
+        _label_points(panels[0], _outliers(table, accuracy=self.accuracy), table)
 
     def _draw_points(self, ax: "Axes", table: "pd.DataFrame") -> None:
         import seaborn as sns
@@ -126,12 +153,8 @@ class AgreementDisplay(Display):
             )
         if self.accuracy:
             _draw_diagonal(ax)
-        for row in _outliers(table, accuracy=self.accuracy):
-            _label_point(ax, row["module"], row["predicted"], row["achieved"])
-        ax.set_xlabel(
-            _predicted_by(self.score) + (" (%)" if self.accuracy else ""),
-            color=INK,
-        )
+        label = picture_text(self.label or f"predicted by {self.score}")
+        ax.set_xlabel(label + (" (%)" if self.accuracy else ""), color=INK)
         ax.set_ylabel("achieved by the retrained output module (%)", color=INK)
         # Below the panel and with a title: a legend within it looks like more points.
         legend_below(ax, title="task", title_fontsize="small", alignment="left", ncols=2)
@@ -169,11 +192,6 @@ class AgreementDisplay(Display):
         ax.set_title(textwrap.fill(", ".join(notes), 52), loc="left", fontsize="small", color=INK)
 
 
-def _predicted_by(score: str) -> str:
-    """Return what the horizontal axis shows; what is called "predicted" says so once."""
-    return "predicted" if score == "predicted" else f"predicted by {picture_text(score)}"
-
-
 def _legend_text(task: Any) -> str:
     """Return the name of a task for the legend, which skips labels that begin with "_"."""
     return picture_text(f" {task}" if str(task).startswith("_") else str(task))
@@ -205,16 +223,34 @@ def _outliers(table: "pd.DataFrame", *, accuracy: bool) -> list[dict[str, Any]]:
     return labelled[:_N_OUTLIERS]
 
 
-def _label_point(ax: "Axes", text: str, x: float, y: float) -> None:
-    """Write beside a point, on the side away from the middle line so that few points are hidden."""
-    is_above = y - ax.get_ylim()[0] > x - ax.get_xlim()[0]
-    is_left = is_above and x - ax.get_xlim()[0] > 0.3 * (ax.get_xlim()[1] - ax.get_xlim()[0])
-    ax.annotate(
-        picture_text(str(text)),
-        (x, y),
-        xytext=(-7 if is_left else 7, 2 if is_above else -8),
-        textcoords="offset points",
-        ha="right" if is_left else "left",
-        fontsize="small",
-        color=INK,
-    )
+def _label_points(ax: "Axes", rows: list[dict[str, Any]], table: "pd.DataFrame") -> None:
+    """Write beside points, where few other points and no edge of the panel are hidden."""
+    from matplotlib.text import Text
+
+    figure = root_figure(ax)
+    figure.draw_without_rendering()  # the layout decides where the panel is
+    unit = figure.dpi / 72.0
+    panel = np.asarray(ax.get_window_extent().extents)
+    points = ax.transData.transform(table[["predicted", "achieved"]].to_numpy(dtype=float))
+    taken = [np.r_[point - _RADIUS * unit, point + _RADIUS * unit] for point in points]
+    for row in rows:
+        where = row["predicted"], row["achieved"]
+        style: dict[str, Any] = {"fontsize": "small", "color": INK, "annotation_clip": False}
+        name = picture_text(str(row["module"]))
+        text = ax.annotate(name, where, xytext=(0, 0), textcoords="offset points", **style)
+        size = np.asarray(Text.get_window_extent(text).size)
+        point = ax.transData.transform(where)
+        is_above = (point - panel[:2]).argmax() == 1  # of the middle line
+        corners = [
+            point + unit * _AWAY * way + (way - 1) * size / 2
+            for way in (_WAYS if is_above else _WAYS[::-1])
+        ]
+        within = [np.maximum(np.minimum(at, panel[2:] - size), panel[:2]) for at in corners]
+        best = min(within, key=lambda at: _n_hidden(at, at + size, taken))
+        taken.append(np.r_[best, best + size])
+        text.set_position(tuple((best - point) / unit))
+
+
+def _n_hidden(low: Any, high: Any, others: Sequence[Any]) -> int:
+    """Return how many of the other boxes overlap one, each given by its two corners."""
+    return sum(bool((low < other[2:]).all() and (other[:2] < high).all()) for other in others)

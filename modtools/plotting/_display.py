@@ -6,8 +6,11 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, cast
+
+import numpy as np
 
 from modtools._escape import picture_text
 from modtools._places import check_file, is_stream
@@ -31,6 +34,8 @@ FAINT: Final = "#8a8a8a"
 MARKERS: Final = "osD^vPX*"  # distinguishable in grey too
 _UP_TO: Final = {1: "one", 2: "one or two", 3: "one, two or three"}
 _LABEL_INCHES = 0.19  # from one line of text to the next
+_LETTER_INCHES = 0.08
+_MOST_INCHES = 12.0  # for one text
 _LEGEND_INCHES = 0.55  # room for ticks and the label of the axis
 # The time of writing would make two files of one picture differ.
 _NO_DATE: Final = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -60,7 +65,7 @@ class Display(ABC):
     _most_panels: ClassVar[int] = 1
 
     def __init__(self, *, title: str = "") -> None:
-        self.title = title
+        self.title = check_text(title, name="title")
 
     @abstractmethod
     def frame(self) -> "pd.DataFrame":
@@ -92,12 +97,16 @@ class Display(ABC):
         -------
         Display
             The display itself, with `ax_` and `figure_`.
+
+        Raises
+        ------
+        ModtoolsError
+            What was given are no axes, or more than the plot has panels.
         """
         table = self.frame()
         given = self._new_axes(table) if ax is None else ax
         panels = tuple(given) if isinstance(given, Iterable) else (given,)
-        if not 0 < len(panels) <= self._most_panels:
-            raise ModtoolsError(f"ax must be {_UP_TO[self._most_panels]} axes; got {len(panels)}.")
+        _check_panels(panels, ax, most=self._most_panels)
         self.ax_ = panels[0] if len(panels) == 1 else panels
         self.figure_ = root_figure(panels[0])
         self._draw(panels, table)
@@ -150,8 +159,51 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _check_panels(panels: "tuple[Axes, ...]", given: Any, *, most: int) -> None:
+    """Raise unless these are axes, and at most so many."""
+    _import_matplotlib()
+    from matplotlib.axes import Axes
+
+    if any(not isinstance(panel, Axes) for panel in panels):
+        raise ModtoolsError(
+            f"ax must be {_UP_TO[most]} axes of matplotlib; got {given!r}. Leave it out for a new "
+            "figure."
+        )
+    if not 0 < len(panels) <= most:
+        raise ModtoolsError(f"ax must be {_UP_TO[most]} axes; got {len(panels)}.")
+
+
+def check_text(text: str, *, name: str) -> str:
+    """Return text that is drawn, or raise."""
+    if not isinstance(text, str):
+        raise ModtoolsError(f"{name} must be a str; got {text!r}.")
+    return text
+
+
+def check_share(value: Any, *, name: str) -> float:
+    """Return an accuracy in [0, 1], or raise."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ModtoolsError(f"{name} must be a number in [0, 1]; got {value!r}.")
+    return float(value)
+
+
+def check_shares(frame: "pd.DataFrame", name: str, columns: Iterable[str]) -> None:
+    """Raise where accuracies of a frame do not lie in [0, 1]; missing ones are left alone."""
+    for column in columns:
+        if column in frame and not frame[column].dropna().between(0, 1).all():
+            raise ModtoolsError(
+                f"{column} of {name} must lie in [0, 1]; a missing one is left out first."
+            )
+
+
 def checked_frame(
-    frame: "pd.DataFrame", name: str, columns: Sequence[str], *, empty: str = ""
+    frame: "pd.DataFrame",
+    name: str,
+    columns: Sequence[str],
+    *,
+    empty: str = "",
+    numbers: Sequence[str] = (),
+    gaps: Sequence[str] = (),
 ) -> "pd.DataFrame":
     """Return a copy of a frame that has these columns and, if asked for, at least one row.
 
@@ -165,6 +217,9 @@ def checked_frame(
         Required columns.
     empty : str
         Message if it has no row; with an empty message it may have none.
+    numbers, gaps : sequence of str
+        Columns of finite numbers, and of numbers of which some may be missing or infinite; checked
+        where they are there.
     """
     from pandas import DataFrame
 
@@ -180,7 +235,23 @@ def checked_frame(
         )
     if empty and not len(frame):
         raise ModtoolsError(empty)
-    return frame.copy()
+    frame = frame.copy()
+    for column in [*numbers, *gaps]:
+        if column in frame:
+            frame[column] = _as_numbers(frame[column], f"{column} of {name}", column in gaps)
+    return frame
+
+
+def _as_numbers(values: "pd.Series[Any]", name: str, may_be_missing: bool) -> "pd.Series[Any]":
+    """Return a column as numbers, or raise for what is none."""
+    wrong = [v for v in values.dropna() if isinstance(v, bool) or not isinstance(v, Real)]
+    if wrong:
+        raise ModtoolsError(f"{name} must be numbers; got {wrong[0]!r}.")
+    if values.dtype == object:
+        values = values.astype(float)
+    if not (may_be_missing or np.isfinite(values.to_numpy(dtype=float, na_value=np.nan)).all()):
+        raise ModtoolsError(f"{name} must be finite numbers, none of them missing.")
+    return values
 
 
 def check_picture_place(path: str | os.PathLike[str]) -> Path:
@@ -225,6 +296,16 @@ def new_axes(width: float, height: float, **subplots: Any) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure.subplots(**subplots)
+
+
+def room_for(texts: Iterable[Any], *, letters: int) -> float:
+    """Return the inches that the longest text takes beyond so many letters.
+
+    >>> room_for(["pixels"], letters=20), round(room_for(["a" * 30], letters=20), 2)
+    (0.0, 0.8)
+    """
+    longest = max((len(str(text)) for text in texts), default=0)
+    return min(max(0, longest - letters) * _LETTER_INCHES, _MOST_INCHES)
 
 
 def _import_matplotlib() -> None:

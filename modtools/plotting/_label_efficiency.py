@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modtools._checks import check_choice, check_fraction
 from modtools.exceptions import ModtoolsError
 from modtools.plotting._display import (
     BEST,
@@ -15,15 +16,19 @@ from modtools.plotting._display import (
     OTHERS,
     Display,
     EndLabel,
+    check_share,
+    check_shares,
     checked_frame,
     clear_frame,
     label_ends,
     mark_chance,
     new_axes,
+    room_for,
     write_title,
 )
 from modtools.plotting._label_marks import (
     MOST_TICKS,
+    REACH_TEXTS,
     count_ticks,
     draw_level,
     mark_reached,
@@ -41,6 +46,7 @@ __all__ = ["LabelEfficiencyDisplay"]
 _GREYS = (OTHERS, "#6f6f6f", "#c4c4c4")
 _MOST_REPEATS = 30  # thin lines in the whole picture
 _NOTE_WIDTH = 90  # letters
+_APART = 0.08  # of the height of the panel: labels of nearer levels would overlap
 _FIGURES = ["n_labels", "value"]
 _LIMITS = ["value_low", "value_high"]
 _REACHED = ["line", "n_labels", "n_labels_low", "n_labels_high"]
@@ -118,9 +124,16 @@ class LabelEfficiencyDisplay(Display):
         self.forecast = None
         if forecast is not None:
             self.forecast = _checked(forecast, "forecast", ["line", *_FIGURES])
-        self.target = target
-        self.ceiling = ceiling
-        self.chance = chance
+        self.target = None if target is None else check_fraction(target, name="target")
+        self.ceiling: float | dict[str, float] | None = None
+        if isinstance(ceiling, Mapping):
+            self.ceiling = {
+                line: check_share(share, name=f'ceiling of "{line}"')
+                for line, share in ceiling.items()
+            }
+        elif ceiling is not None:
+            self.ceiling = check_share(ceiling, name="ceiling")
+        self.chance = None if chance is None else check_share(chance, name="chance")
         self._check_lines()
 
     def _check_lines(self) -> None:
@@ -157,7 +170,9 @@ class LabelEfficiencyDisplay(Display):
         return pd.concat([whole, further], ignore_index=True)
 
     def _new_axes(self, table: "pd.DataFrame") -> Any:
-        return new_axes(7.6, max(4.4, 1.6 + 0.26 * table["line"].nunique()))
+        texts = [end.text for end in self._ends(table, _styles(table))]
+        width = 7.6 + room_for(texts, letters=32)
+        return new_axes(width, max(4.4, 1.6 + 0.26 * table["line"].nunique()))
 
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         ax, styles = panels[0], _styles(table)
@@ -203,16 +218,16 @@ class LabelEfficiencyDisplay(Display):
         banded = table.loc[table["extrapolated"], "value_low"].notna().any()
         dashed = "dashed: extrapolated" + (", 80 % interval" if banded else "")
         if not self._forecast_is_joined(table):
-            # A fitted curve need not pass through the last measured point.
-            dashed += ", starting at the fitted curve"
+            # It need not pass through the accuracy on the test examples.
+            dashed += ", starting at the accuracy estimated from the labels alone"
         return [*notes, dashed]
 
     @staticmethod
     def _forecast_is_joined(table: "pd.DataFrame") -> bool:
-        """Return whether every dashed line begins beyond the last measured count of its line."""
+        """Return whether every dashed line goes on from a measured line, beyond its last count."""
         ends = table[~table["extrapolated"]].groupby("line")["n_labels"].max()
         starts = table[table["extrapolated"]].groupby("line")["n_labels"].min()
-        return bool((starts > ends.reindex(starts.index).fillna(0)).all())
+        return bool((starts > ends.reindex(starts.index).fillna(np.inf)).all())
 
     def _draw_measured(self, rows: "pd.DataFrame", style: _Style, ticks: NDArray[np.intp]) -> None:
         counts, percent = rows["n_labels"].to_numpy(), 100.0 * rows["value"].to_numpy()
@@ -248,9 +263,15 @@ class LabelEfficiencyDisplay(Display):
     def _draw_levels(self, styles: Mapping[str, _Style]) -> Iterator[str]:
         """Draw target, ceiling and chance; yield the note about them."""
         low, high = self.ax_.get_ylim()
-        self.ax_.set_ylim(max(low, -1.0), min(high, 101.0))
+        low, high = max(low, -1.0), min(high, 101.0)
+        self.ax_.set_ylim(low, high)
+        gap = np.inf  # from the target up to the ceiling, in percent
+        if self.target is not None and isinstance(self.ceiling, float):
+            gap = 100.0 * (self.ceiling - self.target)
+        is_close = abs(gap) < _APART * (high - low)
         if self.target is not None:
             style: dict[str, Any] = {"color": INK, "linewidth": 0.9, "zorder": 1.4}
+            style["below"] = is_close and gap >= 0
             draw_level(self.ax_, 100.0 * self.target, f"target: {100 * self.target:.3g} %", **style)
         dots: dict[str, Any] = {"linestyle": ":", "linewidth": 1.4, "zorder": 1.5}
         if isinstance(self.ceiling, Mapping):
@@ -259,7 +280,8 @@ class LabelEfficiencyDisplay(Display):
             yield "dotted: with all labels"
         elif self.ceiling is not None:
             text = f"with all labels: {100 * self.ceiling:.1f} %"
-            draw_level(self.ax_, 100.0 * self.ceiling, text, color=INK, **dots)
+            below = is_close and gap < 0
+            draw_level(self.ax_, 100.0 * self.ceiling, text, below=below, color=INK, **dots)
         if self.chance is not None:
             mark_chance(self.ax_, 100.0 * self.chance, axis="y")
 
@@ -305,13 +327,20 @@ class LabelEfficiencyDisplay(Display):
 def _checked(frame: "pd.DataFrame", name: str, columns: Sequence[str]) -> "pd.DataFrame":
     """Return a copy of a frame that has these columns with valid numbers."""
     empty = "a label efficiency without label counts cannot be drawn." if name == "table" else ""
-    frame = checked_frame(frame, name, columns, empty=empty)
-    if name != "reached" and not (frame["n_labels"] > 0).all():
+    if name == "reached":
+        frame = checked_frame(frame, name, columns, gaps=_REACHED[1:])
+        for status in frame.get("status", ()):
+            if isinstance(status, str) and status:
+                check_choice(status, [*REACH_TEXTS], name="status")
+        return frame.assign(line=frame["line"].astype(str))
+    frame = checked_frame(frame, name, columns, empty=empty, gaps=[*_FIGURES, *_LIMITS])
+    if not (frame["n_labels"].between(0, np.inf, inclusive="neither")).all():
         raise ModtoolsError(
             f"n_labels of {name} must be above 0, or it has no place on a log axis."
         )
-    if "value" in columns and not frame["value"].between(0, 1).all():
+    if frame["value"].isna().any():
         raise ModtoolsError(f"value of {name} must lie in [0, 1]; a missing one is left out first.")
+    check_shares(frame, name, ["value", *_LIMITS])
     return frame.assign(line=frame["line"].astype(str))
 
 

@@ -1,7 +1,7 @@
 """Marks in the plot of label efficiency: ticks, levels, and where lines reach the target."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_TICKS",
+    "REACH_TEXTS",
     "count_ticks",
     "draw_level",
     "mark_reached",
@@ -22,6 +23,11 @@ __all__ = [
 ]
 
 MOST_TICKS = 14
+REACH_TEXTS: Final = {
+    "reached": "at {:.0f} labels",
+    "more_than": "not reached",
+    "below_first": "from the first count on",
+}
 _SMALL: Any = {"textcoords": "offset points", "fontsize": "small"}
 
 
@@ -65,13 +71,16 @@ def set_ticks(ax: "Axes", ticks: NDArray[Any]) -> None:
     ax.set_xticks(ticks.tolist(), labels=[f"{tick:g}" for tick in ticks])
 
 
-def draw_level(ax: "Axes", percent: float, text: str = "", **style: Any) -> None:
-    """Draw a horizontal line, labelled above its left end, where rising lines are far below."""
+def draw_level(
+    ax: "Axes", percent: float, text: str = "", *, below: bool = False, **style: Any
+) -> None:
+    """Draw a horizontal line, labelled above (or below) its left end, far from rising lines."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, max(high, percent + 0.07 * (high - low)))
     ax.axhline(percent, **style)
     if text:
-        place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (3, 3)}
+        place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform()}
+        place |= {"xytext": (3, -3), "va": "top"} if below else {"xytext": (3, 3)}
         ax.annotate(text, (0.0, percent), color=INK, **place, **_SMALL)
 
 
@@ -146,12 +155,7 @@ def reach_text(row: Mapping[Any, Any], target: float) -> str:
     >>> reach_text({"n_labels": 190}, 0.9), reach_text({"n_labels": float("nan")}, 0.925)
     ('90 % at 190 labels', '92.5 % not reached')
     """
-    where = {
-        "reached": "at {:.0f} labels",
-        "more_than": "not reached",
-        "below_first": "from the first count on",
-    }
-    return f"{100 * target:.3g} % " + where[reach_status(row)].format(row["n_labels"])
+    return f"{100 * target:.3g} % " + REACH_TEXTS[reach_status(row)].format(row["n_labels"])
 
 
 def _interval_text(row: Mapping[Any, Any]) -> str:

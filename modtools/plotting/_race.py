@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from modtools._checks import check_integer
 from modtools.plotting._display import (
     BEST,
     FAINT,
@@ -12,6 +13,7 @@ from modtools.plotting._display import (
     clear_frame,
     name_rows,
     new_axes,
+    room_for,
     write_title,
 )
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_COLUMNS = ("module", "status", "examples", "accuracy")
+_COLUMNS = ("module", "status", "examples", "value")
 
 
 class RaceDisplay(Display):
@@ -29,8 +31,8 @@ class RaceDisplay(Display):
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns module, status ("in", "dropped" or "failed"), examples and accuracy; one row per
-        module, best first. The frame is copied.
+        Columns module, status ("in", "dropped" or "failed"), examples and value (its accuracy); one
+        row per module, best first. The frame is copied.
     n_labels : int
         Number of labelled examples.
     title : str, default=""
@@ -40,7 +42,7 @@ class RaceDisplay(Display):
     --------
     >>> import pandas as pd
     >>> columns = {"module": ["a", "b"], "status": ["in", "dropped"]}
-    >>> results = pd.DataFrame({**columns, "examples": [900, 200], "accuracy": [0.9, 0.4]})
+    >>> results = pd.DataFrame({**columns, "examples": [900, 200], "value": [0.9, 0.4]})
     >>> RaceDisplay(results=results, n_labels=1000).frame()["examples"].tolist()
     [900, 200]
     """
@@ -50,11 +52,12 @@ class RaceDisplay(Display):
     def __init__(self, *, results: "pd.DataFrame", n_labels: int, title: str = "") -> None:
         super().__init__(title=title)
         empty = "a race without modules cannot be drawn."
-        self.results = checked_frame(results, "results", _COLUMNS, empty=empty)
-        self.n_labels = n_labels
+        options: dict[str, Any] = {"numbers": ["examples"], "gaps": ["value"]}
+        self.results = checked_frame(results, "results", _COLUMNS, empty=empty, **options)
+        self.n_labels = check_integer(n_labels, name="n_labels")
 
     def frame(self) -> "pd.DataFrame":
-        """Return the drawn numbers: module, status, examples and accuracy.
+        """Return the drawn numbers: module, status, examples and value.
 
         Returns
         -------
@@ -64,7 +67,8 @@ class RaceDisplay(Display):
         return self.results[list(_COLUMNS)].reset_index(drop=True)
 
     def _new_axes(self, table: "pd.DataFrame") -> Any:
-        return new_axes(7.0, 1.3 + 0.28 * len(table))
+        width = 7.0 + room_for(table["module"], letters=20)
+        return new_axes(width, 1.5 + 0.28 * len(table))
 
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         ax = panels[0]
@@ -73,7 +77,7 @@ class RaceDisplay(Display):
             color = BEST if row["status"] == "in" else OTHERS
             ax.barh(place, row["examples"], height=0.6, color=color)
             ax.annotate(
-                _end_text(row["status"], row["accuracy"]),
+                _end_text(row["status"], row["value"]),
                 (row["examples"], place),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -84,8 +88,9 @@ class RaceDisplay(Display):
         ax.axvline(self.n_labels, color=FAINT, linestyle=":", linewidth=1.4, zorder=0.5)
         ax.set_xlim(0, 1.12 * self.n_labels)
         name_rows(ax, table["module"])
-        label = "labelled examples run (blue: still in), with the accuracy so far (%)"
-        ax.set_xlabel(label, color=INK)
+        ax.set_xlabel(
+            "labelled examples run; blue: still in\nnumbers: accuracy so far (%)", color=INK
+        )
         write_title(ax, self.title, fontsize="medium")
 
 

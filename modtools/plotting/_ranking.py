@@ -1,5 +1,6 @@
 """The plot of a ranking: dots with intervals, best on top."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from modtools._escape import picture_text
@@ -9,18 +10,24 @@ from modtools.plotting._display import (
     INK,
     OTHERS,
     Display,
+    check_share,
+    check_shares,
+    check_text,
     checked_frame,
     clear_frame,
     legend_below,
     mark_chance,
     name_rows,
     new_axes,
+    room_for,
     write_title,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+_LEGEND_LETTERS = 72
 
 
 class RankingDisplay(Display):
@@ -67,10 +74,18 @@ class RankingDisplay(Display):
     ) -> None:
         super().__init__(title=title)
         empty = "a ranking without modules cannot be drawn."
-        self.results = checked_frame(results, "results", ["module", "value"], empty=empty)
-        self.score = score
+        self.results = checked_frame(
+            results,
+            "results",
+            ["module", "value"],
+            empty=empty,
+            numbers=["value"],
+            gaps=["standard_error", "achieved"],
+        )
+        check_shares(self.results, "results", ["achieved", *(["value"] if accuracy else [])])
+        self.score = check_text(score, name="score")
         self.accuracy = accuracy
-        self.chance = chance
+        self.chance = None if chance is None else check_share(chance, name="chance")
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers.
@@ -98,7 +113,8 @@ class RankingDisplay(Display):
         )
 
     def _new_axes(self, table: "pd.DataFrame") -> Any:
-        return new_axes(7.0, 1.3 + 0.34 * len(table))
+        width = 7.0 + room_for(table["module"], letters=20)
+        return new_axes(width, 1.3 + 0.34 * len(table))
 
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         ax = panels[0]
@@ -121,7 +137,8 @@ class RankingDisplay(Display):
     def _draw_dots(self, ax: "Axes", table: "pd.DataFrame") -> None:
         has_intervals = bool((table["value_high"] > table["value_low"]).any())
         source = f"predicted by {picture_text(self.score)}" if self.score else "predicted"
-        texts = {False: f"{source}, 95 % interval: not distinguishable from the best"}
+        alike = f"{source}, 95 % interval: not distinguishable from the best"
+        texts = {False: textwrap.fill(alike, _LEGEND_LETTERS)}
         texts[True] = "lower than the best"
         for differs, color in ((False, BEST), (True, OTHERS)):
             rows = table[table["distinguishable"] == differs]

@@ -5,9 +5,20 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
+from modtools._checks import to_numpy
 from modtools._escape import picture_text
 from modtools.exceptions import ModtoolsError
-from modtools.plotting._display import FAINT, INK, Display, checked_frame, new_axes, write_title
+from modtools.plotting._display import (
+    FAINT,
+    INK,
+    Display,
+    check_shares,
+    check_text,
+    checked_frame,
+    new_axes,
+    room_for,
+    write_title,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,17 +80,26 @@ class TaskSpaceDisplay(Display):
     ) -> None:
         super().__init__()
         few = "a space of fewer than two tasks, or no module, cannot be drawn."
-        checked_frame(matrix, "matrix", [], empty=few)
-        if len(matrix) < 2 or not matrix.shape[1]:
+        modules = list(getattr(matrix, "columns", ()))
+        matrix = checked_frame(matrix, "matrix", modules, empty=few, numbers=modules)
+        if len(matrix) < 2 or not modules:
             raise ModtoolsError(few)
-        self.linkage = linkage.copy()
-        self.score = score
+        self.linkage = _checked_tree(linkage, len(matrix))
+        self.score = check_text(score, name="score")
         self.accuracy = accuracy
+        if not isinstance(source, Mapping | None):
+            raise ModtoolsError(f"source must be {{module: task}}; got {type(source).__name__}.")
         self.source = dict(source or {})
         self.matrix = self._in_order(matrix)
         self.achieved = None
         if achieved is not None:
-            checked = checked_frame(achieved, "achieved", [*self.matrix.columns], empty=few)
+            checked = checked_frame(achieved, "achieved", modules, empty=few, numbers=modules)
+            check_shares(checked, "achieved", modules)
+            absent = self.matrix.index.difference(checked.index)
+            if len(absent):
+                raise ModtoolsError(
+                    f"achieved must have the tasks of matrix; it lacks {absent[0]!r}."
+                )
             self.achieved = checked.loc[self.matrix.index, self.matrix.columns]
 
     def _in_order(self, matrix: "pd.DataFrame") -> "pd.DataFrame":
@@ -124,9 +144,11 @@ class TaskSpaceDisplay(Display):
     def _new_axes(self, table: "pd.DataFrame") -> Any:
         n_tasks, n_modules = self.matrix.shape
         n_maps = 1 if self.achieved is None else 2
-        width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
+        width, height = max(2.6, 1.2 + 0.36 * n_modules), 1.6 + 0.3 * n_tasks
+        height += room_for(self.matrix.columns, letters=0)
+        more = room_for(self.matrix.index, letters=12)
         ratios = {"width_ratios": [3.0, *[width] * n_maps]}
-        return new_axes(3.0 + width * n_maps, height, ncols=1 + n_maps, gridspec_kw=ratios)
+        return new_axes(3.0 + more + width * n_maps, height, ncols=1 + n_maps, gridspec_kw=ratios)
 
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         if len(panels) == 1:
@@ -181,7 +203,7 @@ class TaskSpaceDisplay(Display):
         ax.tick_params(length=0, colors=INK)
         ax.tick_params(axis="x", rotation=90)
         ax.set(xlabel="", ylabel="")
-        ax.set_xlabel("modules; shade: from the worst to the best of a row", color=INK)
+        ax.set_xlabel("modules; shade: from the worst\nto the best of a row", color=INK)
         write_title(ax, title)
 
     def _frame_own(self, ax: "Axes") -> None:
@@ -194,6 +216,20 @@ class TaskSpaceDisplay(Display):
                 row = tasks.index(self.source[module])
                 frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=_OWN, linewidth=1.6)
                 ax.add_patch(frame)
+
+
+def _checked_tree(linkage: Any, n_tasks: int) -> "NDArray[np.float64]":
+    """Return a copy of the tree of so many tasks, or raise."""
+    from scipy.cluster.hierarchy import is_valid_linkage
+
+    tree = to_numpy(linkage, name="linkage")
+    if tree.dtype.kind not in "fiu" or not is_valid_linkage(tree := tree.astype(float)):
+        raise ModtoolsError("linkage must be a tree as scipy.cluster.hierarchy.linkage returns it.")
+    if len(tree) != n_tasks - 1:
+        raise ModtoolsError(
+            f"linkage must be of the {n_tasks} tasks of matrix; got {len(tree) + 1}."
+        )
+    return tree.copy()
 
 
 def _tidy(matrix: "pd.DataFrame") -> "pd.Series[float]":

@@ -1,6 +1,7 @@
 """The plot of training: accuracy against seconds, and peak memory."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from modtools.plotting._display import (
     INK,
     Display,
     EndLabel,
+    check_shares,
     checked_frame,
     clear_frame,
     label_ends,
     new_axes,
+    room_for,
     write_title,
 )
 
@@ -67,10 +70,14 @@ class TrainingDisplay(Display):
             "a training without accuracies cannot be drawn; train with validation= to measure one "
             "per epoch."
         )
-        self.runs = checked_frame(runs, "runs", ["method", "seconds", "accuracy"], empty=empty)
+        columns = ["method", "seconds", "accuracy"]
+        options: dict[str, Any] = {"numbers": ["seconds"], "gaps": ["accuracy"]}
+        self.runs = checked_frame(runs, "runs", columns, empty=empty, **options)
+        self.runs["method"] = self.runs["method"].astype(str)
+        check_shares(self.runs, "runs", ["accuracy"])
         if not runs["accuracy"].notna().any():
             raise ModtoolsError(empty)
-        self.memory = {} if memory is None else {str(name): peak for name, peak in memory.items()}
+        self.memory = {} if memory is None else _checked_memory(memory)
 
     def frame(self) -> "pd.DataFrame":
         """Return the drawn numbers, methods with the highest last accuracy first.
@@ -96,9 +103,11 @@ class TrainingDisplay(Display):
 
     def _new_axes(self, table: "pd.DataFrame") -> Any:
         height = max(3.6, 1.2 + 0.36 * table["method"].nunique())
+        more = room_for(table["method"], letters=24)
         if not self.memory:
-            return new_axes(7.0, height)
-        return new_axes(9.4, height, ncols=2, gridspec_kw={"width_ratios": [2.6, 1]})
+            return new_axes(7.0 + more, height)
+        ratios = {"width_ratios": [2.6, 1.0 + more / 2.6]}  # of the width without long names
+        return new_axes(9.4 + 2.0 * more, height, ncols=2, gridspec_kw=ratios)
 
     def _draw(self, panels: "tuple[Axes, ...]", table: "pd.DataFrame") -> None:
         styles = _styles(list(dict.fromkeys(table["method"])))
@@ -131,6 +140,18 @@ class TrainingDisplay(Display):
         ax.set_ylabel("accuracy on held-out examples (%)", color=INK)
         write_title(ax, self.title)
         label_ends(ax, ends)
+
+
+def _checked_memory(memory: Any) -> dict[str, int]:
+    """Return the peak memory of each method, or raise."""
+    from pandas import Series
+
+    if not isinstance(memory, Mapping | Series):
+        raise ModtoolsError(f"memory must be {{method: bytes}}; got {type(memory).__name__}.")
+    for method, peak in memory.items():
+        if isinstance(peak, bool) or not isinstance(peak, Real) or not 0 <= float(peak) < np.inf:
+            raise ModtoolsError(f'memory of "{method}" must be a number of bytes; got {peak!r}.')
+    return {str(method): peak for method, peak in memory.items()}
 
 
 def _best_first(means: "pd.Series[float]") -> list[str]:

@@ -50,7 +50,7 @@ class Race(Result):
 
         super().__init__(settings=settings, seconds=seconds)
         table = pd.DataFrame(list(rows))
-        numbers = table[["accuracy", "e_value"]].astype("float64")
+        numbers = table[["value", "e_value"]].astype("float64")
         self._results = table.assign(**numbers, dropped_at=table["dropped_at"].astype("Int64"))
         self.failed = dict(failed)
         self.pass_fraction = pass_fraction
@@ -62,8 +62,9 @@ class Race(Result):
         -------
         pandas.DataFrame
             Columns module, network, status (in, dropped or failed), examples (that it ran on),
-            accuracy (certified: fraction of examples predicted correctly before they were learned;
-            halving: leave-one-out on all examples so far; missing where nothing was predicted),
+            metric ("accuracy"), value (certified: fraction of examples predicted correctly before
+            they were learned; halving: leave-one-out on all examples so far; missing where nothing
+            was predicted),
             dropped_at (after how many examples), dropped_by (certified: the module that beat it)
             and e_value (certified: evidence with which it was dropped, or the most there was
             against it, at most 1e299).
@@ -138,7 +139,7 @@ class Race(Result):
     def _columns(self) -> list[Column]:
         return [
             Column("    module", "{:>2}  {}".format, ("place", "module")),
-            Column("accuracy (%)", where_known(percent), ("accuracy",)),
+            Column("accuracy (%)", where_known(percent), ("value",)),
             Column("examples run", "{:,}".format, ("examples",)),
             Column("status", str, ("status",)),
             Column("beaten by", where_known(str), ("dropped_by",)),
@@ -162,7 +163,7 @@ class Race(Result):
         notes.append(self._guarantee())
         table = self._results
         within = table[table["status"] == "in"]
-        tied = within.loc[within["accuracy"].duplicated(keep=False), "module"].tolist()
+        tied = within.loc[within["value"].duplicated(keep=False), "module"].tolist()
         if tied:
             notes.append(f"Equal accuracies keep the order given: {', '.join(tied)}.")
         notes.extend(f"Failed and left the race: {n} ({why})" for n, why in self.failed.items())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools._checks import check_integer
@@ -196,7 +197,7 @@ class Ranking(Result):
         if self._prediction is not None:
             table["distinguishable"] = self.predictions()["distinguishable"]
         if achieved is not None:
-            table["achieved"] = table["module"].map(dict(achieved)).astype(float)
+            table["achieved"] = _achieved(achieved, table["module"].tolist())
         return RankingDisplay(
             results=table,
             score="" if self.by == PREDICTED else self.by,
@@ -345,6 +346,30 @@ class Ranking(Result):
 
     def _lines_below(self) -> list[str]:
         return [f"Pick: {self.verdict()}", *self.notes()]
+
+
+def _achieved(given: Any, modules: list[str]) -> list[float]:
+    """Return the achieved accuracy of each module, NaN where it is not known, or raise."""
+    from pandas import Series
+
+    if not isinstance(given, Mapping | Series):
+        raise ModtoolsError(f"achieved must be {{module: accuracy}}; got {type(given).__name__}.")
+    known = {str(module): accuracy for module, accuracy in given.items()}
+    if strange := known.keys() - set(modules):
+        raise ModtoolsError(
+            f'achieved names "{min(strange)}", which is no module of this ranking; they are '
+            f"{some(modules)}."
+        )
+    known = {module: value for module, value in known.items() if value is not None}
+    found = [known.get(module, float("nan")) for module in modules]
+    for module, value in zip(modules, found, strict=True):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not (0 <= value <= 1 or value != value):
+            hint = " Divide percent by 100." if is_number and 1 < value <= 100 else ""
+            raise ModtoolsError(
+                f'achieved of "{module}" must be an accuracy in [0, 1]; got {value!r}.{hint}'
+            )
+    return [float(value) for value in found]
 
 
 def _column_of(score: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modtools._checks import check_lengths
+from modtools._checks import check_lengths, check_matrix
 from modtools._results import Column, Result, percent, percent_interval, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.modules import CombinedModule, Costs, ModuleCollection, PretrainedModule
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Selection"]
 
 _JOIN: Final = " + "
-_MOST_NAMED: Final = 3
 
 
 class Selection(Result):
@@ -87,11 +86,23 @@ class Selection(Result):
         -------
         ndarray of shape (n_samples, n_columns)
             Columns in the order of `modules`.
+
+        Raises
+        ------
+        ModtoolsError
+            A chosen module is missing, or its features are not those it was chosen by.
         """
+        if not isinstance(features, Mapping):
+            raise ModtoolsError(
+                f"features must be {{module: features}}; got {type(features).__name__}."
+            )
         missing = [name for name in self.modules if name not in features]
         if missing:
             raise ModtoolsError(f'features lack the chosen module "{missing[0]}".')
-        parts = {name: np.asarray(features[name]) for name in self.modules}
+        parts = {
+            name: check_matrix(features[name], name=f'features of "{name}"', minimum_rows=1)
+            for name in self.modules
+        }
         check_lengths(**parts)
         for (name, part), width in zip(parts.items(), self.blocks, strict=True):
             if part.shape[1:] != (width,):
@@ -107,11 +118,11 @@ class Selection(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns step, module, accuracy, accuracy_low, accuracy_high (cross-validated, of a ridge
-            output module on what is chosen by then, with its 95 % interval), gain, gain_low,
-            gain_high (accuracy gained by the step and its 95 % interval, paired), loss (of held-out
-            halves, nats; it orders the combinations), n_features and cost (both of all so far; a
-            cost that is not known is missing).
+            Columns step, module, metric ("accuracy"), value, value_low, value_high
+            (cross-validated, of a ridge output module on what is chosen by then, with its 95 %
+            interval), gain, gain_low, gain_high (gained by the step and its 95 % interval, paired),
+            loss (of held-out halves, nats; it orders the combinations), n_features and cost (both
+            of all so far; a cost that is not known is missing).
         """
         import pandas as pd
 
@@ -127,9 +138,10 @@ class Selection(Result):
                 {
                     "step": step,
                     "module": names[-1],
-                    "accuracy": found.accuracy,
-                    "accuracy_low": low,
-                    "accuracy_high": high,
+                    "metric": "accuracy",
+                    "value": found.accuracy,
+                    "value_low": low,
+                    "value_high": high,
                     **dict(zip(("gain", "gain_low", "gain_high"), gains, strict=True)),
                     "loss": found.loss,
                     "n_features": sum(self.blocks[:step]),
@@ -146,9 +158,9 @@ class Selection(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns modules (their names, joined by " + "), n_modules, accuracy, accuracy_low,
-            accuracy_high, cost, on_front (no other one tried is at least as accurate for no more,
-            and better in one of the two) and chosen.
+            Columns modules (their names, joined by " + "), n_modules, metric ("accuracy"), value,
+            value_low, value_high, cost, on_front (no other one tried is at least as accurate for no
+            more, and better in one of the two) and chosen.
 
         Raises
         ------
@@ -161,17 +173,18 @@ class Selection(Result):
             {
                 "modules": _JOIN.join(names),
                 "n_modules": len(names),
-                "accuracy": found.accuracy,
-                "accuracy_low": found.interval()[0],
-                "accuracy_high": found.interval()[1],
+                "metric": "accuracy",
+                "value": found.accuracy,
+                "value_low": found.interval()[0],
+                "value_high": found.interval()[1],
                 "cost": self._known_cost(names),
                 "chosen": names == tuple(self.modules),
             }
             for names, found in self._tried.items()
         ]
         table = pd.DataFrame(rows)
-        table.insert(6, "on_front", _on_front(table["cost"], table["accuracy"]))
-        order = ["cost", "accuracy"]
+        table.insert(7, "on_front", _on_front(table["cost"], table["value"]))
+        order = ["cost", "value"]
         return table.sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)
 
     def _known_cost(self, names: Sequence[str]) -> float:
@@ -222,8 +235,8 @@ class Selection(Result):
     def _columns(self) -> list[Column]:
         return [
             Column("    module", "{:>2}  {}".format, ("sign", "module")),
-            Column("accuracy (%)", percent, ("accuracy",)),
-            Column("95 % interval", percent_interval, ("accuracy_low", "accuracy_high")),
+            Column("accuracy (%)", percent, ("value",)),
+            Column("95 % interval", percent_interval, ("value_low", "value_high")),
             Column("gain (points)", where_known(_points), ("gain",)),
             Column("95 % interval", where_known(_points_interval), ("gain_low", "gain_high")),
             Column("features", "{:,}".format, ("n_features",)),

@@ -9,7 +9,7 @@ from modtools._checks import check_choice, check_integer
 from modtools._results import Column, Result, where_known
 from modtools.exceptions import ModtoolsError
 from modtools.plotting import AgreementDisplay
-from modtools.selection import is_accuracy
+from modtools.selection import PREDICTED, is_accuracy
 from modtools.studies._fidelity import fidelity
 from modtools.studies._rank_agreement import (
     MEASURES,
@@ -149,6 +149,8 @@ class Agreement(Result):
         import pandas as pd
 
         chosen = [baselines] if isinstance(baselines, str) else baselines
+        if not isinstance(chosen, Iterable | None):
+            raise ModtoolsError(f"baselines must be names of scores; got {baselines!r}.")
         if chosen is None:
             chosen = [name for name in self._scores if name in self._pairs.baselines]
         others = [check_choice(name, self._scores, name="score") for name in chosen]
@@ -287,6 +289,8 @@ class Agreement(Result):
         score = self.best if score is None else check_choice(score, self._scores, name="score")
         points, results, means = self._pairs.points(), self._results, self._means
         points, means = points[points["score"] == score], means[means["measure"] == "weighted_tau"]
+        if n_labels is not None and not self._counts:
+            raise ModtoolsError("n_labels is for scores with several label counts; leave it out.")
         if self._counts:
             n_labels = self._counts[-1] if n_labels is None else n_labels
             if n_labels not in self._counts:
@@ -301,6 +305,7 @@ class Agreement(Result):
             intervals=means.rename(columns=_INTERVAL_OF_TAU),
             score=score,
             accuracy=is_accuracy(score),
+            label=PREDICTED if score == PREDICTED else "",
         ).plot(ax)
 
     def _extra(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_the_steps_the_pick_and_the_files(cli, halves, tmp_path):
     assert f"Pick     {' + '.join(expected.modules)}" in lines
     table = pd.read_csv(tmp_path / "a.csv")
     assert table["module"].tolist() == expected.modules
-    assert table["accuracy"].tolist() == pytest.approx(expected.frame()["accuracy"].tolist())
+    assert table["value"].tolist() == pytest.approx(expected.frame()["value"].tolist())
     assert table["cost"].iloc[-1] == 7
     assert facts((tmp_path / "a.json").read_text())["settings"]["k"] == 2
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

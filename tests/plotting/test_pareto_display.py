@@ -13,9 +13,9 @@ def results():
         {
             "modules": ["pixels", "large", "small", "small + pixels"],
             "n_modules": [1, 1, 1, 2],
-            "accuracy": [0.70, 0.82, 0.80, 0.86],
-            "accuracy_low": [0.65, 0.78, 0.75, 0.82],
-            "accuracy_high": [0.75, 0.86, 0.85, 0.90],
+            "value": [0.70, 0.82, 0.80, 0.86],
+            "value_low": [0.65, 0.78, 0.75, 0.82],
+            "value_high": [0.75, 0.86, 0.85, 0.90],
             "cost": [0.0, 9e6, 1e4, 1e4],
             "on_front": [True, False, False, True],
             "chosen": [False, False, False, True],
@@ -35,7 +35,7 @@ def test_frame_gives_the_drawn_numbers_back_the_cheapest_first(results):
     before = results.copy()
     frame = ParetoDisplay(results=results, cost="cost (parameters)").plot().frame()
     assert frame["modules"].tolist() == ["pixels", "small", "small + pixels", "large"]
-    assert frame["accuracy"].max() == 0.86
+    assert frame["value"].max() == 0.86
     assert results.equals(before)
 
 

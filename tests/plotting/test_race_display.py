@@ -15,7 +15,7 @@ def results():
             "module": ["deep", "shallow", "broken"],
             "status": ["in", "dropped", "failed"],
             "examples": [1000, 300, 100],
-            "accuracy": [0.9, 0.613, float("nan")],
+            "value": [0.9, 0.613, float("nan")],
         }
     )
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -14,6 +15,8 @@ from modtools.plotting import (
     ParetoDisplay,
     RaceDisplay,
     RankingDisplay,
+    TaskSpaceDisplay,
+    TrainingDisplay,
 )
 
 CURVE = pd.DataFrame({"line": "a", "n_labels": [10, 100], "value": [0.5, 0.8]})
@@ -73,7 +76,105 @@ def test_a_target_is_named_and_none_is_drawn_unasked():
 def test_a_forecast_that_starts_beside_the_curve_says_why(first, is_said):
     later = pd.DataFrame({"line": "a", "n_labels": [first, 900], "value": [0.77, 0.9]})
     said = notes(LabelEfficiencyDisplay(CURVE, forecast=later).plot())
-    assert ("starting at the fitted curve" in said) == is_said
+    assert ("starting at the accuracy estimated from the labels alone" in said) == is_said
+
+
+def test_a_forecast_of_a_line_of_its_own_says_why_there_are_two_numbers():
+    later = pd.DataFrame({"line": "b", "n_labels": [200, 900], "value": [0.77, 0.9]})
+    said = notes(LabelEfficiencyDisplay(CURVE, forecast=later).plot())
+    assert "starting at the accuracy estimated from the labels alone" in said
+
+
+@pytest.mark.parametrize("ceiling", [0.69, 0.705, 0.9])
+def test_labels_of_levels_that_are_close_do_not_overlap(ceiling):
+    display = LabelEfficiencyDisplay(CURVE, target=0.7, ceiling=ceiling).plot()
+    display.figure_.canvas.draw()
+    texts = [t for t in display.ax_.texts if t.get_text().startswith(("target", "with all"))]
+    first, second = (Text.get_window_extent(text) for text in texts)
+    assert not first.overlaps(second)
+    assert "with all labels" in notes(display)
+
+
+def outside(display):
+    """Return the texts that reach beyond the figure."""
+    display.figure_.canvas.draw()
+    width, height = display.figure_.canvas.get_width_height()
+    texts = [t for t in display.figure_.findobj(Text) if t.get_text() and t.get_visible()]
+    # Numbers beyond the limits of an axis are not drawn.
+    words = [text for text in texts if text.get_text().upper() != text.get_text().lower()]
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in words]
+    return [
+        name
+        for name, at in boxes
+        if at.x0 < -1 or at.y0 < -1 or at.x1 > width + 1 or at.y1 > height + 1
+    ]
+
+
+def named_at_length():
+    names = ["a network with a rather long name@_blocks.10.conv", "another one of these@features"]
+    ranked = pd.DataFrame({"module": names, "value": [0.9, 0.6], "standard_error": 0.1})
+    yield RankingDisplay(results=ranked, score="upper_triangle_alignment", accuracy=True)
+    raced = ranked.assign(status=["in", "dropped"], examples=[90, 30], value=[0.9, 0.5])
+    yield RaceDisplay(results=raced, n_labels=100)
+    yield LabelEfficiencyDisplay(CURVE.assign(line=names[0]), target=0.7)
+    matrix = pd.DataFrame([[0.9, 0.6], [0.5, 0.8]], index=names, columns=names)
+    tree = np.array([[1, 0, 0.7, 2]])
+    yield TaskSpaceDisplay(matrix=matrix, linkage=tree, score="lda", achieved=matrix)
+    yield pareto(names * 3)
+    runs = pd.DataFrame({"method": names, "seconds": [1.0, 2.0], "accuracy": [0.5, 0.9]})
+    yield TrainingDisplay(runs=runs, memory=dict.fromkeys(names, 10**6))
+
+
+def pareto(names):
+    joined = [names[0], " + ".join(names)]
+    table = pd.DataFrame({"modules": joined, "n_modules": [1, len(names)], "value": [0.8, 0.9]})
+    table = table.assign(value_low=0.7, value_high=0.95, cost=[0.0, 3e6])
+    return ParetoDisplay(results=table.assign(on_front=True, chosen=[False, True]), cost="cost")
+
+
+@pytest.mark.parametrize("display", [*named_at_length()], ids=lambda shown: type(shown).__name__)
+def test_long_names_are_not_clipped_and_leave_room_for_the_panel(display):
+    display.plot()
+    assert outside(display) == []
+    panels = display.ax_ if isinstance(display.ax_, tuple) else [display.ax_]
+    for panel in panels:
+        at = panel.get_window_extent()
+        assert min(at.width, at.height) > 25
+
+
+def test_of_many_modules_the_first_are_named():
+    display = pareto(["a", "b", "c", "d", "e"]).plot()
+    assert {text.get_text() for text in display.ax_.texts} == {"a", "a + b and 3 more"}
+
+
+def test_powers_of_ten_below_the_cheapest_network_are_no_ticks_beside_a_free_module():
+    table = pareto(["a", "b"]).results
+    table = pd.concat([table.assign(cost=[0.0, 5e3]), table[1:].assign(cost=3e6, modules="c")])
+    ax = ParetoDisplay(results=table, cost="cost").plot().ax_
+    assert ax.get_xticks().tolist() == [0.0, 1e4, 1e5, 1e6]
+
+
+def test_a_label_of_an_agreement_lies_within_the_panel_and_hides_no_point():
+    points = pd.DataFrame(
+        {"task": "digits", "module": [f"a module with a name {n}" for n in "abc"]}
+    )
+    points = points.assign(predicted=[0.5, 0.8, 0.95], achieved=[0.7, 0.75, 0.8])
+    tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
+    display = AgreementDisplay(points=points, agreement=tau, score="knn", accuracy=True).plot()
+    display.figure_.canvas.draw()
+    ax = display.ax_[0]
+    labels = [Text.get_window_extent(text) for text in ax.texts]
+    assert len(labels) == 3
+    places = ax.transData.transform(100 * points[["predicted", "achieved"]].to_numpy())
+    panel = ax.get_window_extent()
+    for label in labels:
+        assert panel.x0 - 1 <= label.x0 <= label.x1 <= panel.x1 + 1
+        assert not any(label.contains(*place) for place in places)
+
+
+def test_the_axis_of_a_prediction_may_have_a_label_of_its_own():
+    assert an_agreement().plot().ax_[0].get_xlabel() == "predicted by knn (%)"
+    assert an_agreement(label="predicted").plot().ax_[0].get_xlabel() == "predicted (%)"
 
 
 @pytest.mark.parametrize(("n_labels", "level"), [(50.0, "95 %"), (500.0, "80 %")])
@@ -85,8 +186,8 @@ def test_the_level_of_the_interval_of_labels_is_said(n_labels, level):
 
 
 def test_a_chosen_pair_that_one_module_beats_for_less_says_so():
-    table = pd.DataFrame({"modules": ["a", "a + b"], "n_modules": [1, 2], "accuracy": [0.9, 0.8]})
-    table = table.assign(accuracy_low=0.7, accuracy_high=0.95, cost=[1.0, 2.0])
+    table = pd.DataFrame({"modules": ["a", "a + b"], "n_modules": [1, 2], "value": [0.9, 0.8]})
+    table = table.assign(value_low=0.7, value_high=0.95, cost=[1.0, 2.0])
     table = table.assign(on_front=[True, False], chosen=[False, True])
     display = ParetoDisplay(results=table, cost="cost").plot()
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]

@@ -34,9 +34,9 @@ def displays():
     curve = pd.DataFrame({"line": "deep", "n_labels": counts, "value": [0.5, 0.8, 0.9]})
     curve = curve.assign(value_low=curve["value"] - 0.1, value_high=curve["value"])
     race = ranked.assign(status=["in", "dropped", "failed"], examples=[900, 300, 10])
-    race["accuracy"] = [0.9, 0.6, np.nan]
-    front = pd.DataFrame({"modules": modules, "n_modules": 1, "accuracy": ranked["value"]})
-    front = front.assign(accuracy_low=0.5, accuracy_high=0.95, cost=[9.0, 3.0, 1.0])
+    race["value"] = [0.9, 0.6, np.nan]
+    front = pd.DataFrame({"modules": modules, "n_modules": 1, "value": ranked["value"]})
+    front = front.assign(value_low=0.5, value_high=0.95, cost=[9.0, 3.0, 1.0])
     front = front.assign(on_front=True, chosen=True)
     runs = pd.DataFrame({"method": "end to end", "seed": 0, "seconds": [1.0, 2.0]})
     matrix = pd.DataFrame([[0.9, 0.5], [0.5, 0.9]], index=list("ab"), columns=["ma", "mb"])

@@ -28,17 +28,13 @@ RENAMED = {
     "strength_": "alpha_",
     "taps": "layers",
     "nameless": "missing_classes",
-    # Learning curves, forecasts and studies; not races and several modules
+    # Learning curves, forecasts, studies, races and several modules
     "frame / accuracy": "value",
     "frame / accuracy_low": "value_low",
     "frame / accuracy_high": "value_high",
     "curve / accuracy": "value",
     "curve / accuracy_low": "value_low",
     "curve / accuracy_high": "value_high",
-    "several_modules / greedy / frame / accuracy": "accuracy",
-    "several_modules / all / frame / accuracy": "accuracy",
-    "races / certified / frame / accuracy": "accuracy",
-    "races / halving / frame / accuracy": "accuracy",
     # Rankings
     "predicted_accuracy": "predicted",
     "predictions / low": "predicted_low",
@@ -51,14 +47,18 @@ RENAMED = {
     "certified / frame / rows": "examples",
     "halving / frame / rows": "examples",
     "race / results / rows": "examples",
-    "greedy / frame / low": "accuracy_low",
-    "greedy / frame / high": "accuracy_high",
-    "all / frame / low": "accuracy_low",
-    "all / frame / high": "accuracy_high",
+    "race / results / accuracy": "value",
+    "greedy / frame / low": "value_low",
+    "greedy / frame / high": "value_high",
+    "all / frame / low": "value_low",
+    "all / frame / high": "value_high",
     # Words
     "e, the best of 3 with odds of 97 %; 120 labels cannot tell it apart from d.": (
         "e, the best of 3 with probability 97 %; with 120 labels not distinguishable from d."
     ),
+    "forecast / labels_to_reach": "n_labels",
+    "forecast / labels_to_reach_low": "n_labels_low",
+    "forecast / labels_to_reach_high": "n_labels_high",
     # Races
     "race / settings / batch_size": "look_every",
     # Studies
@@ -94,6 +94,7 @@ ADDED = {
     *("predictions / metric", "frame / metric", "curve / metric"),
     *(f"{table} / {name}" for table in ("draws", "results") for name in ("per_class", "metric")),
     "label_efficiency_study / frame / per_class",
+    "forecast / status",
 }
 
 

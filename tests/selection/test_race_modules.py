@@ -73,7 +73,7 @@ def test_accuracy_and_evidence_are_those_of_refitted_output_modules():
             right[name].extend(output.predict(rows[batch]) == codes[batch])
     table = race.frame().set_index("module")
     for name in modules:
-        assert table.loc[name, "accuracy"] == pytest.approx(np.mean(right[name]), abs=1e-12)
+        assert table.loc[name, "value"] == pytest.approx(np.mean(right[name]), abs=1e-12)
         others = [np.array(right[o], int) - right[name] for o in modules if o != name]
         shares = (np.arange(128) + 0.5) / 128
         held = [
@@ -98,7 +98,7 @@ def test_one_seed_gives_one_race_and_labels_may_have_any_name():
     named = race_modules(modules, np.array(["cat", "dog", "emu"])[labels], seed=5).frame()
     pd.testing.assert_frame_equal(first, named, rtol=1e-9)
     other = race_modules(modules, labels, seed=6).frame()
-    assert not np.allclose(first["accuracy"], other["accuracy"], rtol=1e-6)
+    assert not np.allclose(first["value"], other["value"], rtol=1e-6)
 
 
 def test_more_features_than_rows_and_constant_columns_race_too():
@@ -216,7 +216,7 @@ def test_the_accuracy_of_halving_is_leave_one_out_on_the_rows_so_far():
     for row in race.frame().to_dict("records"):
         rows = order[: row["examples"]]
         predicted = RidgeOutput().leave_one_out(modules[row["module"]][rows], labels[rows])
-        assert row["accuracy"] == pytest.approx((predicted == labels[rows]).mean(), abs=1e-12)
+        assert row["value"] == pytest.approx((predicted == labels[rows]).mean(), abs=1e-12)
 
 
 def test_halving_with_passes_for_all_rows_stops_at_the_last_row():
@@ -248,7 +248,7 @@ def test_a_module_that_knows_only_the_groups_loses(options):
     modules, task = grouped()
     race = race_modules(modules, task, look_every=50, **options)
     assert race.best == "classes"
-    accuracy = race.frame().set_index("module")["accuracy"]
+    accuracy = race.frame().set_index("module")["value"]
     assert accuracy["groups"] < 0.6 < accuracy["classes"]
     assert race.settings["n_groups"] == 200
     assert ("one example of each of 200 groups" in repr(race)) == (not options)
@@ -264,7 +264,7 @@ def test_the_accuracy_of_halving_leaves_whole_groups_out():
         codes, groups = task.labels[rows], task.groups[rows]
         left_out = ridge_leave_one_out(ridge_basis(standardized), np.eye(2)[codes], groups=groups)
         right = left_out.decisions.argmax(axis=1) == codes
-        assert row["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+        assert row["value"] == pytest.approx(right.mean(), abs=1e-12)
 
 
 def test_no_group_is_divided_between_batches():
@@ -357,7 +357,7 @@ def test_networks_run_batch_by_batch_and_give_what_cached_features_give():
     }
     cached = race_modules(features, task, look_every=50)
     assert race.frame()["module"].tolist() == cached.frame()["module"].tolist()
-    assert race.frame()["accuracy"].tolist() == pytest.approx(cached.frame()["accuracy"].tolist())
+    assert race.frame()["value"].tolist() == pytest.approx(cached.frame()["value"].tolist())
     assert race.pass_fraction == cached.pass_fraction
 
 
@@ -498,7 +498,7 @@ def test_a_first_batch_of_one_class_predicts_that_class():
     order = np.random.default_rng(0).permutation(300)
     labels[order[:10]] = 0
     table = race_modules(modules, labels, look_every=10).frame()
-    assert np.isfinite(table["accuracy"]).all()
+    assert np.isfinite(table["value"]).all()
 
 
 def test_identical_modules_stay_in_the_order_given_and_it_is_said():

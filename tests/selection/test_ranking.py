@@ -1,9 +1,11 @@
 """What a ranking shows: text, HTML, JSON and picture."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from modtools.exceptions import ModtoolsError
 from modtools.selection import rank_modules
 from modtools.selection._prediction import Prediction
 from tests.documents import facts
@@ -137,3 +139,25 @@ def test_a_long_ranking_shows_twenty_rows():
 def test_top_needs_a_positive_whole_number(ranking, k):
     with pytest.raises(ValueError, match="k must be a whole number of at least 1"):
         ranking.top(k)
+
+
+@pytest.mark.parametrize(
+    ("achieved", "message"),
+    [
+        (3, r"achieved must be \{module: accuracy\}; got int"),
+        ({"good": "x"}, "achieved of \"good\" must be an accuracy in \\[0, 1\\]; got 'x'"),
+        ({"good": 80}, r'of "good" must be .* got 80\. Divide percent by 100'),
+        ({"good": True}, r'achieved of "good" must be an accuracy in \[0, 1\]; got True'),
+        ({"best": 0.5}, 'achieved names "best", which is no module of this ranking; they are '),
+    ],
+)
+def test_achieved_accuracies_that_cannot_be_drawn_are_refused(ranking, achieved, message):
+    with pytest.raises(ModtoolsError, match=message):
+        ranking.plot(achieved=achieved)
+
+
+def test_an_achieved_accuracy_may_be_unknown(ranking):
+    given = pd.Series({"good": 0.75, "noise": np.nan})
+    for achieved in (given, {"good": 0.75, "noise": None}):
+        frame = ranking.display(achieved=achieved).frame().set_index("module")
+        assert frame["achieved"].dropna().to_dict() == {"good": 0.75}

@@ -92,7 +92,7 @@ def test_the_greedy_choice_is_that_of_brute_force(shelf):
     assert {first, second} > {"half"}
     assert found.frame()["loss"].tolist() == pytest.approx([loss([first]), loss([first, second])])
     # Both kinds of module together know what neither knows alone.
-    assert found.frame()["accuracy"].diff().iloc[1] > 0.2
+    assert found.frame()["value"].diff().iloc[1] > 0.2
     assert found.frame()["gain_low"].iloc[1] > 0
 
 
@@ -166,8 +166,8 @@ def test_the_front_is_what_nothing_beats(shelf):
             other
             for other in table.itertuples()
             if other.cost <= row.cost
-            and other.accuracy >= row.accuracy
-            and (other.cost < row.cost or other.accuracy > row.accuracy)
+            and other.value >= row.value
+            and (other.cost < row.cost or other.value > row.value)
         ]
         assert row.on_front == (not beaten)
     assert table["cost"].is_monotonic_increasing
@@ -324,6 +324,7 @@ def test_a_module_without_variance_is_left_out(shelf):
         ({"max_cost": -1}, "max_cost must be a finite number above 0"),
         ({"combine": "sum"}, 'unknown combine "sum"'),
         ({"combine": "all", "max_cost": 2}, "leave max_cost out"),
+        ({"combine": "all", "k": 1}, 'combine="all" takes every module; leave k out; got 1'),
         ({"cost": "watts"}, 'unknown cost "watts"'),
         ({"cost": 3}, 'cost must be "parameters", "milliseconds" or a dict'),
         ({"cost": {"parity": -1}}, 'cost of "parity" must be a finite number of at least 0'),
@@ -401,7 +402,7 @@ def test_groups_are_held_out_as_a_whole(crops, monkeypatch, most):
     assert select_modules(shelf, Task(inputs, labels), k=1).modules == ["group"]
     found = select_modules(shelf, Task(inputs, labels, groups=groups), k=1)
     assert found.modules == ["class"]
-    assert found.frame()["accuracy"][0] < 0.95
+    assert found.frame()["value"][0] < 0.95
 
 
 def test_the_judge_never_splits_a_group(crops):
@@ -443,3 +444,18 @@ def test_every_set_tried_is_judged_at_equal_energy(shelf):
         back = judge.judge(kernels[two] + kernels[one], total=2)
         halved = judge.judge((kernels[one] + kernels[two]) / 2)
         assert forth.loss == back.loss == pytest.approx(halved.loss)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (3, r"features must be \{module: features\}; got int"),
+        ({"a": "x", "b": "x"}, 'features of "a" must have shape'),
+        ({"a": np.ones((4, 3))}, 'features lack the chosen module "b"'),
+    ],
+)
+def test_features_that_cannot_be_joined_are_refused(shelf, features, message):
+    chosen = select_modules({"a": shelf["parity"], "b": shelf["half"]}, LABELS)
+    chosen.modules = ["a", "b"]
+    with pytest.raises(ModtoolsError, match=message):
+        chosen.join(features)

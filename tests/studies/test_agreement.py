@@ -218,3 +218,24 @@ def test_inputs_are_not_changed():
     before = json.dumps([SCORES, ACHIEVED])
     score_agreement(SCORES, ACHIEVED)
     assert json.dumps([SCORES, ACHIEVED]) == before
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda found: found.differences(3), "baselines must be names of scores; got 3"),
+        (lambda found: found.plot(n_labels=5), "n_labels is for scores with several label counts"),
+        (lambda found: found.plot(3), "ax must be one or two axes of matplotlib; got 3"),
+        (lambda found: found.fidelity(3), r"sizes must be \{module: number\}; got int"),
+        (lambda found: found.fidelity({"a": "x"}), "sizes must be finite .*; \"a\" has 'x'"),
+        (lambda found: found.fidelity({"a": None}), 'sizes must be finite .*; "a" has None'),
+    ],
+)
+def test_questions_that_make_no_sense_are_one_clear_error(ask, message):
+    with pytest.raises(ModtoolsError, match=message):
+        ask(score_agreement(SCORES, ACHIEVED))
+
+
+def test_classes_that_are_no_mapping_are_refused():
+    with pytest.raises(ModtoolsError, match=r"module_classes must be \{name: classes\}; got int"):
+        score_agreement(SCORES, ACHIEVED, module_classes=3, task_classes={})
