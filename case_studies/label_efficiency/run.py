@@ -2,7 +2,7 @@
 
     python case_studies/label_efficiency/run.py [--quick] [--json FILE]
 
-Finished cells of the study are kept, and the same command goes on from them. All of it takes about
+Finished cells of the study are kept, and the same command resumes from them. All of it takes about
 ten minutes on one core, most of it for the features of EfficientNet-Lite0.
 """
 
@@ -214,4 +214,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt as stop:
-        sys.exit(str(stop) or "stopped; the same command goes on.")
+        sys.exit(str(stop) or "stopped; the same command resumes.")
