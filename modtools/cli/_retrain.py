@@ -508,11 +508,9 @@ def _predictions(done: _Retrained) -> str:
 
 def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
     """Draw the ridge curve of these labels, its forecast, the target, and the achieved accuracy."""
-    from matplotlib.figure import Figure
 
     name, output = done.name, done.wanted.output
     display = curve.plot(
-        Figure(figsize=(8.2, 4.6), layout="constrained").subplots(),
         target=done.wanted.target,
         forecast=done.forecast,
         name=f"{name}, ridge",

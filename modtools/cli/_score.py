@@ -188,8 +188,4 @@ def _show_race(race: "Race") -> None:
 
 
 def _draw(result: "Ranking | Race", path: Path) -> list[Path]:
-    from matplotlib.figure import Figure
-
-    height = 1.3 + 0.34 * len(result)
-    ax = Figure(figsize=(7.0, height), layout="constrained").subplots()
-    return result.plot(ax).save(path)
+    return result.plot().save(path)

@@ -122,7 +122,4 @@ def _show(found: "Selection") -> None:
 
 
 def _draw(found: "Selection", path: Path) -> list[Path]:
-    from matplotlib.figure import Figure
-
-    ax = Figure(figsize=(7.0, 4.6), layout="constrained").subplots()
-    return found.plot(ax).save(path)
+    return found.plot().save(path)

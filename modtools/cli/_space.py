@@ -141,10 +141,4 @@ def _show(space: "TaskSpace") -> None:
 
 
 def _draw(space: "TaskSpace", path: Path) -> list[Path]:
-    from matplotlib.figure import Figure
-
-    n_tasks, n_modules = space.matrix().shape
-    width, height = 1.2 + 0.36 * n_modules, 1.6 + 0.3 * n_tasks
-    figure = Figure(figsize=(3.0 + width, height), layout="constrained")
-    panels = figure.subplots(ncols=2, width_ratios=[3.0, width])
-    return space.plot(panels).save(path)
+    return space.plot().save(path)

@@ -290,8 +290,4 @@ def _document(
 
 def _draw(done: "LabelEfficiency", target: float | None, path: Path) -> list[Path]:
     """Draw the curves and return the files written."""
-    from matplotlib.figure import Figure
-
-    height = max(4.4, 1.6 + 0.26 * len(done.standings()))
-    ax = Figure(figsize=(8.2, height), layout="constrained").subplots()
-    return done.plot(ax, target=target).save(path)
+    return done.plot(target=target).save(path)

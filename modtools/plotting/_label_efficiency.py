@@ -224,7 +224,7 @@ class LabelEfficiencyDisplay(Display):
 
     @staticmethod
     def _forecast_is_joined(table: "pd.DataFrame") -> bool:
-        """Return whether every dashed line goes on from a measured line, beyond its last count."""
+        """Return whether every dashed line continues a measured one, beyond its last count."""
         ends = table[~table["extrapolated"]].groupby("line")["n_labels"].max()
         starts = table[table["extrapolated"]].groupby("line")["n_labels"].min()
         return bool((starts > ends.reindex(starts.index).fillna(np.inf)).all())

@@ -175,9 +175,9 @@ def _run(rule: Certified | Halving, field: Field, order: Any, *, is_kept: bool) 
             rule.run(field, order, show)
     except KeyboardInterrupt as stop:
         advice = (
-            "run it again with the same cache to go on where it stopped"
+            "run it again with the same cache to resume it"
             if is_kept
-            else "with a cache it could go on where it stopped"
+            else "with a cache it could be resumed"
         )
         raise KeyboardInterrupt(f"the race was stopped; {advice}.") from stop
 
