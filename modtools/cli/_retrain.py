@@ -508,7 +508,6 @@ def _predictions(done: _Retrained) -> str:
 
 def _draw(done: _Retrained, curve: "LearningCurve", path: Path) -> list[Path]:
     """Draw the ridge curve of these labels, its forecast, the target, and the achieved accuracy."""
-
     name, output = done.name, done.wanted.output
     display = curve.plot(
         target=done.wanted.target,
