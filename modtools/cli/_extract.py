@@ -66,6 +66,7 @@ def extract(
     started = time.perf_counter()
     with outputs.silence():
         modules, whole = load_candidates(given), task.load()
+        modules.check(whole, **forward.options())
         files = _files(modules, place.folder)
         rows = list(_write(modules, whole, files, forward))
     settings = {"task": whole.name, "n_samples": len(whole), "device": forward.device}

@@ -18,7 +18,7 @@ from modtools.modules._candidates import Module, read_at
 from modtools.modules._combined import CombinedModule, networks_of
 from modtools.modules._extraction import Extraction, iter_features, run
 from modtools.modules._identity import extraction_keys
-from modtools.modules._streaming import RunOptions, as_task, check_run
+from modtools.modules._streaming import RunOptions, as_task, check_options
 from modtools.tasks import Task
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check_forward(*, runs: bool, **forward: Unpack[ForwardOptions]) -> None:
     """
     given: dict[str, Any] = {**_DEFAULTS, **forward}
     given["cache"] = open_cache(given["cache"])
-    check_run(RunOptions(*map(given.__getitem__, RunOptions._fields)))
+    check_options(RunOptions(*map(given.__getitem__, RunOptions._fields)))
     unused = [name for name, default in _DEFAULTS.items() if given[name] != default]
     if unused and not runs:
         raise ModtoolsError(f"features were given, so no network runs: leave out {unused[0]}=.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "check_run", "stream"]
+__all__ = ["Block", "Features", "RunOptions", "as_task", "check_device", "check_options", "stream"]
 
 Features = NDArray[np.float32]
 _PRECISIONS: Final = ("float32", "bfloat16", "float16")
@@ -59,11 +59,12 @@ def as_task(inputs: Any) -> Task:
     return Task(inputs, np.zeros(n_rows, dtype=int))
 
 
-def check_run(options: RunOptions, network: Any = None) -> "torch.device":
-    """Return the device to run on, after a check of all options."""
+def check_options(options: RunOptions) -> None:
+    """Raise for options that no network can run with; torch is loaded for a device only."""
     check_choice(options.precision, _PRECISIONS, name="precision")
     check_integer(options.batch_size, name="batch_size")
-    return check_device(options.device, network)
+    if options.device is not None:
+        check_device(options.device, None)
 
 
 def check_device(device: "str | torch.device | None", network: Any) -> "torch.device":
@@ -209,7 +210,8 @@ def stream(
             f"module must be a PretrainedModule; got {type(module).__name__}. "
             'Wrap a network: PretrainedModule(network, name="mine").'
         )
-    device = check_run(options, module.network)
+    check_options(options)
+    device = check_device(options.device, module.network)
     _check_initialised(module.network)
     reader = ForwardReader(module, with_source=with_source)
     return _blocks(reader, task, options, device)

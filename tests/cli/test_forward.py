@@ -41,4 +41,4 @@ def test_a_batch_of_a_network_holds_an_example(cli, tmp_path, monkeypatch, comma
     monkeypatch.chdir(tmp_path)
     done = cli(command, *PIXELS, *COMMANDS.get(command, []), "--batch-size", "-3")
     assert done.exit_code == 2
-    assert "--batch-size must be a whole number of at least 1; got -3." in done.stderr
+    assert done.stderr == "error: --batch-size must be a whole number of at least 1; got -3.\n"
