@@ -139,6 +139,15 @@ def test_figures_of_a_chosen_folder_are_percent_and_points_and_the_same_for_one_
     assert {**figures, **times} == {**figures_of(second), **times}
 
 
+def test_json_at_a_terminal_is_all_that_is_printed(cli, monkeypatch, tmp_path):
+    make_small(monkeypatch)
+    monkeypatch.setattr(_demo, "_reuse_new_modules", lambda _zoo, _seed: {})
+    done = cli("demo", "--folder", tmp_path / "here", "--json", "-")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == (tmp_path / "here" / "figures.json").read_text()
+    assert facts(done.stdout)["kind"] == "demo"
+
+
 def test_what_each_label_is_worth_stands_beside_what_was_predicted():
     outcome = solve(*small_task(), small_shelf(), seed=0)
     worth = value_labels(outcome, seed=0)
