@@ -1,7 +1,6 @@
 """``modtools score``: rank modules on a labelled task, or race them against each other."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
@@ -158,7 +157,7 @@ def _report(result: "Ranking | Race", outputs: Outputs, show: Any) -> None:
         quiet=[result.best],
         json=result.to_json,
         csv=lambda: csv_text(result.frame()),
-        plot=lambda path: _draw(result, path),
+        plot=lambda path: result.plot().save(path),
     )
 
 
@@ -185,7 +184,3 @@ def _show_race(race: "Race") -> None:
     say(f"Pick     {race.best}")
     for note in race.notes():
         say(note)
-
-
-def _draw(result: "Ranking | Race", path: Path) -> list[Path]:
-    return result.plot().save(path)

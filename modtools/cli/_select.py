@@ -1,7 +1,6 @@
 """``modtools select``: which modules to reuse together, side by side."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, gather
@@ -87,7 +86,7 @@ def select(
         quiet=found.modules,
         json=found.to_json,
         csv=lambda: csv_text(found.frame()),
-        plot=lambda path: _draw(found, path),
+        plot=lambda path: found.plot().save(path),
     )
 
 
@@ -119,7 +118,3 @@ def _show(found: "Selection") -> None:
     say(f"Pick     {' + '.join(found.modules)}")
     for note in found.notes():
         say(note)
-
-
-def _draw(found: "Selection", path: Path) -> list[Path]:
-    return found.plot().save(path)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modtools.cli._inputs import Candidates, FewLabels, TaskOptions, load_candidates
@@ -85,7 +84,7 @@ def space(
         quiet=found.nearest()[:2],
         json=found.to_json,
         csv=lambda: csv_text(found.frame()),
-        plot=lambda path: _draw(found, path),
+        plot=lambda path: found.plot().save(path),
     )
 
 
@@ -138,7 +137,3 @@ def _show(space: "TaskSpace") -> None:
         say(f"{len(rows) - _MOST_TASKS} more tasks: add --csv FILE.")
     one, other, distance = space.nearest()
     say(f"Nearest  {one} and {other}, at a distance of {distance:.2f}")
-
-
-def _draw(space: "TaskSpace", path: Path) -> list[Path]:
-    return space.plot().save(path)

@@ -186,7 +186,7 @@ def _report(
         quiet=[done.best],
         json=lambda: json_text(_document(done, train, test, target, reached)),
         csv=lambda: csv_text(done.frame()),
-        plot=lambda path: _draw(done, target, path),
+        plot=lambda path: done.plot(target=target).save(path),
         indent=10,
     )
 
@@ -286,8 +286,3 @@ def _document(
         labels_to_reach=reached,
         area=done.area() if several else table[_KEYS].assign(area=table["value"]),
     )
-
-
-def _draw(done: "LabelEfficiency", target: float | None, path: Path) -> list[Path]:
-    """Draw the curves and return the files written."""
-    return done.plot(target=target).save(path)
