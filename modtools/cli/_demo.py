@@ -387,7 +387,7 @@ def make_modules(folder: Path, seed: int) -> "tuple[list[PretrainedModule], dict
     from modtools.training import Augmentation, Recipe, train_modular
 
     start, zoo, results = time.perf_counter(), Zoo(folder), {}
-    train, held_out = load_task("digits").of_classes("01234").split(seed=seed)
+    train, held_out = load_task("digits").of_classes(list("01234")).split(seed=seed)
     layers, recipe = ["block3", "features"], Recipe(augmentation=Augmentation(shift=1))
     how: dict[str, Any] = {"at": layers, "epochs": EPOCHS, "recipe": recipe, "seed": seed}
     say("Train    small networks on the digits 0 to 4, one per proxy objective")
@@ -431,7 +431,7 @@ def _reuse_new_modules(zoo: Path, seed: int) -> dict[str, Any]:
     say("")
     modules, figures = make_modules(zoo, seed)
     say("")
-    digits = load_task("digits").of_classes("56789")
+    digits = load_task("digits").of_classes(list("56789"))
     few = digits.few_labels(per_class=5, seed=seed)
     outcome = solve(few, digits.complement(few), modules, seed=seed)
     _show(outcome)

@@ -98,15 +98,9 @@ def learning_curve(
     if not allow_overlap:
         raise_if_shared(rows_also_in(tests, learned), tests="test_features", learned="features")
     rows, codes = _in_order(rows, codes, seed)
-    result = evaluate_ridge_path(
-        rows,
-        codes,
-        replace(rows, features=tests),
-        test_codes,
-        n_classes=len(classes),
-        alpha=given,
-        precision=precision,
-    )
+    how: dict[str, Any] = {"alpha": given, "precision": precision, "n_classes": len(classes)}
+    tested = replace(rows, features=tests)
+    result = evaluate_ridge_path(rows, codes, tested, test_codes, **how)
     asked = {"alpha": alpha, "seed": seed, "unlabelled": unlabelled is not None}
     return LearningCurve(
         **{name: value for name, value in result._asdict().items() if name != "right"},

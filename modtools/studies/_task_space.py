@@ -401,10 +401,7 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
-    if not isinstance(by, str):
-        raise ModtoolsError(f"by must be the name of a score; got {by!r}.")
-    if by != PREDICTED:
-        SCORES.names(by)
+    _check_order(by)
     given = _read_candidates(modules, named)
     names = list(next(iter(given.values()))[0].names)
     known = _read_source(source or {}, names)
@@ -414,11 +411,19 @@ def task_space(
         with quiet():  # one bar for all tasks
             rows[name] = _score_one(*given[name], name, by=by, **options)
     matrix = _stack(rows, names)
+    sizes = {name: len(task) for name, (_, task) in given.items()}
     asked = {name: value for name, value in options.items() if name != "cache"}
     sizes = {name: len(task) for name, (_, task) in given.items()}
     settings = {"by": by, "n_labels": sizes, **asked}
     seconds = time.perf_counter() - start
     return TaskSpace(matrix, source=known, settings=settings, seconds=seconds)
+
+
+def _check_order(by: Any) -> None:
+    if not isinstance(by, str):
+        raise ModtoolsError(f"by must be the name of a score; got {by!r}.")
+    if by != PREDICTED:
+        SCORES.names(by)
 
 
 def _name_tasks(tasks: Any) -> dict[str, Any]:
