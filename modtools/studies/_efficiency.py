@@ -455,6 +455,7 @@ class LabelEfficiency(Result):
 
     def _forecast(self, n_labels: int) -> "pd.DataFrame":
         last = self._plan.counts[-1]
+        check_integer(n_labels, name="extrapolate_to", minimum=int(last) + 1)
         further = np.geomspace(last, max(n_labels, last + 1), _DASHES + 1)[1:]
         table = self._curves.named(self.extrapolate(np.unique(further.astype(int)).tolist()))
         return table[table["refused"] == ""]

@@ -401,7 +401,7 @@ def task_space(
         "n_jobs": n_jobs,
         "seed": seed,
     }
-    _check_order(by)
+    _check_by(by)
     given = _read_candidates(modules, named)
     names = list(next(iter(given.values()))[0].names)
     known = _read_source(source or {}, names)
@@ -419,7 +419,7 @@ def task_space(
     return TaskSpace(matrix, source=known, settings=settings, seconds=seconds)
 
 
-def _check_order(by: Any) -> None:
+def _check_by(by: Any) -> None:
     if not isinstance(by, str):
         raise ModtoolsError(f"by must be the name of a score; got {by!r}.")
     if by != PREDICTED:

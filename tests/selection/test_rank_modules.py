@@ -306,6 +306,7 @@ LINEAR = PretrainedModule(nn.Linear(4, 2), name="linear")
             'unknown score "log_me"; did you mean "logme"? modtools score --list shows all '
             f"{len(SCORES)}.",
         ),
+        ({"a": np.zeros((60, 2))}, {"by": 3}, "by must be the name of a score; got 3."),
         (
             {"a": np.zeros((60, 2))},
             {"scores": ["knnn"]},

@@ -285,3 +285,9 @@ def test_label_counts_that_are_none_are_not_extrapolated_to(study, n_labels, mes
 
 def test_several_label_counts_may_come_one_by_one(study):
     assert study.extrapolate(n for n in (70, 80))["n_labels"].tolist() == [70, 80] * 2
+
+
+@pytest.mark.parametrize("count", [0, 60, 70.5, "x", True])
+def test_a_picture_continues_to_a_label_count_beyond_those_measured(study, count):
+    with pytest.raises(ModtoolsError, match="extrapolate_to must be a whole number of at least 61"):
+        study.plot(extrapolate_to=count)

@@ -217,6 +217,7 @@ def test_what_comes_out_is_a_copy(values):
         ({"source": {"m0": "a", "m1": "b"}}, "at least two; 1 of 3 are left"),
         ({"by": "log_me"}, 'unknown score "log_me"; did you mean "logme"'),
         ({"by": "leep"}, 'task "a": '),
+        ({"by": ["lda"]}, "by must be the name of a score; got ['lda']"),
     ],
 )
 def test_bad_input_is_named(cached, change, message):
