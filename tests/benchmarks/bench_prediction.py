@@ -91,10 +91,10 @@ def _figures(table):
         ),
         "picked_bias": float(100 * (picked["predicted"] - picked["achieved"]).mean()),
         "pair_coverage": _share(gap.between(others["gap_low"], others["gap_high"])),
-        "distinguishable": _share(others["distinguishable"]),
-        "distinguishable_wrongly": _share(others["distinguishable"] & (gap < 0)),
+        "told_apart": _share(others["distinguishable"]),
+        "told_apart_wrongly": _share(others["distinguishable"] & (gap < 0)),
         "pick_is_best": _share(is_best),
-        "probability_of_pick": float(picked["probability_best"].mean()),
+        "odds_of_pick": float(picked["probability_best"].mean()),
     }
 
 
