@@ -58,7 +58,7 @@ def figures_of(cells: pd.DataFrame, tasks: Tasks) -> Figures:
     """Return the figures; accuracies in percent, differences in points."""
     by_cell = of_cells(cells)
     names = {"regret": "regret", "last_regret": "last_layer_regret", "tau": "tau"}
-    figures: Figures = {"scipy": version("scipy"), "repeats": int(cells["repeat"].max()) + 1}
+    figures: Figures = {"scipy": version("scipy"), "draws": int(cells["repeat"].max()) + 1}
     error = 100 * (cells["predicted"] - cells["accuracy"]).abs()
     is_inside = cells["accuracy"].between(cells["predicted_low"], cells["predicted_high"])
     for per_class, rows in cells.groupby("per_class").groups.items():

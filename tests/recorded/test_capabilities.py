@@ -128,3 +128,12 @@ def test_every_name_of_the_recording_is_there_renamed_or_dropped_for_a_reason(re
 def test_only_names_that_are_gone_are_listed(recorded, today):
     gone = {name for _, name in recorded} - {name for _, name in today}
     assert sorted(set(RENAMED_OR_DROPPED) - gone) == []
+
+
+STUDIES = json.loads((RECORDED.parent / "figure_names.json").read_text())["case_studies"]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_figures_of_case_studies_keep_their_names(study):
+    results = Path(__file__).parents[2] / "case_studies" / study / "results"
+    assert set(json.loads((results / "figures.json").read_text())) >= set(STUDIES[study])
