@@ -257,10 +257,6 @@ def _check_task(module: PretrainedModule | CombinedModule, task: Any) -> None:
         raise ModtoolsError(
             f"{module.name} is read at {len(layers)} layers; choose one: module.at({layers[0]!r})."
         )
-    if len(task) < 2:
-        raise ModtoolsError(
-            f"an output module needs at least two labelled examples; {task.name} has {len(task)}."
-        )
 
 
 def _missing_classes(task: Task, *, allow: bool) -> NDArray[Any]:

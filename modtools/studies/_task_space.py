@@ -411,7 +411,6 @@ def task_space(
         with quiet():  # one bar for all tasks
             rows[name] = _score_one(*given[name], name, by=by, **options)
     matrix = _stack(rows, names)
-    sizes = {name: len(task) for name, (_, task) in given.items()}
     asked = {name: value for name, value in options.items() if name != "cache"}
     sizes = {name: len(task) for name, (_, task) in given.items()}
     settings = {"by": by, "n_labels": sizes, **asked}

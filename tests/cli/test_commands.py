@@ -100,7 +100,7 @@ def test_shared_options_speak_of_their_own_command(cli):
         ),
         (
             ["retrain", "FILE", "--labels", "1", "--allow-missing-classes"],
-            "an output module needs at least two labelled examples; noise has 1.",
+            "an output module is trained on at least two labelled examples; noise has one.",
         ),
         (["choose", "FILE", "--classes", "0,1"], "--classes are about a --task"),
         (["space", *PIXELS, *("--task", "digits") * 2], "--task digits is given twice"),
