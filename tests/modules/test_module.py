@@ -102,7 +102,7 @@ def test_many_siblings_give_the_nearest_numbers():
         ({"preprocess": 3}, "preprocess must be callable; got int"),
         ({"build": "torch.nn:ReLU"}, r'build must be \("package:Class", \{arguments\}\); got'),
         ({"build": ("torch.nn:ReLU",)}, "build must be"),
-        ({"network": nn.ReLU(), "layers": "0"}, '"0" does not exist in tiny, which has no inner'),
+        ({"network": nn.ReLU(), "layers": "0"}, '"0" does not exist in tiny; it has no parts'),
         ({"name": "a/b"}, "a module's name"),
     ],
 )

@@ -126,4 +126,4 @@ def test_what_is_no_forecast_and_no_measurement_is_refused(curve, given):
 
 def test_the_picture_says_what_was_measured(curve):
     title = curve.plot().ax_.get_title(loc="left")
-    assert title == "Learning curve to 60 labels, 3 classes, 40 test examples"
+    assert title == "Learning curve to 60 labels, 3 classes, 340 test examples"

@@ -6,7 +6,6 @@ import math
 import pytest
 
 from modtools._writing import json_text
-from modtools.cli._output import reached_row, rows_ahead
 from modtools.exceptions import ModtoolsError
 from modtools.retraining import next_target
 from modtools.retraining._error_law import Calibration, ErrorLaw
@@ -137,16 +136,12 @@ def test_a_picture_looks_five_times_ahead_or_to_the_target():
     assert Power().ahead(0.86)["n_labels"].iloc[-1] == 106
     assert Flat().ahead(0.9)["n_labels"].iloc[-1] == 50
     assert Refusing().ahead().empty
-    assert rows_ahead(Refusing(), "a") is None
 
 
-def test_a_ring_is_drawn_where_the_target_is_reached():
-    (row,) = reached_row(Power(), "a", 0.9).to_dict("records")
-    assert row["line"] == "a"
-    numbers = [row[name] for name in ("n_labels", "n_labels_low", "n_labels_high")]
-    assert numbers == pytest.approx([160, 128, 192])
-    assert reached_row(Power(), "a", None) is None
-    assert reached_row(Refusing(), "a", 0.9) is None
+def test_the_target_is_reached_where_the_forecast_says():
+    reached = Power().labels_needed(0.9).reach()
+    assert reached[:3] == pytest.approx([160, 128, 192])
+    assert reached.status == "reached"
 
 
 def test_a_table_is_of_several_label_counts():
