@@ -101,7 +101,9 @@ def displays():
     yield TrainingDisplay(runs=runs, memory=dict.fromkeys(NAMES, 10**6), title=hostile)
     points = pd.DataFrame({"task": NAMES, "module": NAMES[::-1], "predicted": accuracy})
     points["achieved"] = accuracy[::-1]
-    agreement = pd.DataFrame({"score": NAMES, "task": "t", "weighted_tau": 0.5, "static": False})
+    agreement = pd.DataFrame(
+        {"score": NAMES, "task": "t", "weighted_tau": 0.5, "is_baseline": False}
+    )
     yield AgreementDisplay(points=points, agreement=agreement, score=hostile, accuracy=True)
     matrix = pd.DataFrame(np.eye(n) + accuracy, index=NAMES, columns=NAMES)
     tree = np.array([[n + i - 1 if i else 0, i + 1, i + 1.0, i + 2] for i in range(n - 1)])

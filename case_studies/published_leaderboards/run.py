@@ -237,9 +237,9 @@ def draw_rankers(ax: Any, means: pd.DataFrame) -> None:
     places = [place + 0.7 * boards.index(row["leaderboard"]) for place, row in enumerate(rows)]
     for place, row in zip(places, rows, strict=True):
         span = [row["value_low"], row["value_high"]]
-        color = FAINT if row["static"] else SCORE_COLOR
+        color = FAINT if row["is_baseline"] else SCORE_COLOR
         ax.plot(span, [place, place], color=color, linewidth=2.0)
-        filled = "white" if row["static"] else color
+        filled = "white" if row["is_baseline"] else color
         ax.plot(row["value"], place, "o", color=color, markerfacecolor=filled)
     ax.set_yticks(places, labels=means["leaderboard"] + ": " + means["score"])
     ax.set_ylim(places[-1] + 0.6, -0.6)

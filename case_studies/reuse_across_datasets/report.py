@@ -94,7 +94,7 @@ def agreement_figures(agreement: Agreement) -> dict[str, float]:
         name = {"weighted_tau": "tau", "regret": "regret"}.get(row["measure"])
         if name:
             figures[f"{name}_{row['n_labels']}"] = row["value"]
-    baselines = means.loc[means["static"], "score"].unique()
+    baselines = means.loc[means["is_baseline"], "score"].unique()
     rivals = [name for name in (*RIVALS, *baselines) if name in set(means["score"])]
     leads = agreement.differences(rivals)
     leads = leads[(leads["score"] == PREDICTED) & (leads["measure"] == "weighted_tau")]
@@ -175,8 +175,8 @@ def score_table(agreement: Agreement, scores: pd.DataFrame) -> pd.DataFrame:
     seconds = scores[scores["per_class"] == most].groupby("score")["seconds"].mean()
     taus = means[means["measure"] == "weighted_tau"]
     order = taus.groupby("score")["value"].mean().sort_values(ascending=False).index
-    static = means.groupby("score")["static"].first()
-    return wide.assign(seconds=seconds, static=static).loc[order].reset_index()
+    is_baseline = means.groupby("score")["is_baseline"].first()
+    return wide.assign(seconds=seconds, is_baseline=is_baseline).loc[order].reset_index()
 
 
 def draw(agreement: Agreement, table: pd.DataFrame, folder: Path) -> None:

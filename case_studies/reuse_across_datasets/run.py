@@ -144,7 +144,7 @@ def _markdown(table: pd.DataFrame) -> str:
     header = ["score", *(f"tau, {b}" for b in counts), *(f"regret, {b}" for b in counts), "s"]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for row in table.to_dict("records"):
-        name = f"*{row['score']}*" if row["static"] else row["score"]
+        name = f"*{row['score']}*" if row["is_baseline"] else row["score"]
         cells = [f"{row[f'weighted_tau_{b}']:.2f}" for b in counts]
         cells += [f"{row[f'regret_{b}']:.1f}" for b in counts]
         seconds = "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2f}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = ("task", "module", "predicted", "achieved")
-_AGREEMENT = ("score", "task", "weighted_tau", "static")
+_AGREEMENT = ("score", "task", "weighted_tau", "is_baseline")
 _INTERVALS = ("score", "weighted_tau_low", "weighted_tau_high")
 _N_OUTLIERS = 3
 _APART = 0.05  # of the height of the panel
@@ -55,8 +55,8 @@ class AgreementDisplay(Display):
     points : pandas.DataFrame
         Columns task, module, predicted and achieved, of the one score drawn on the left.
     agreement : pandas.DataFrame
-        Columns score, task, weighted_tau and static (whether it is a label-free baseline), one row
-        per score and task, best score first.
+        Columns score, task, weighted_tau and is_baseline (whether it is label-free), one row per
+        score and task, best score first.
     score : str
         Name of the score on the left.
     accuracy : bool, default=False
@@ -72,7 +72,7 @@ class AgreementDisplay(Display):
     >>> accuracies = {"predicted": [0.9, 0.8], "achieved": [0.8, 0.8]}
     >>> points = pd.DataFrame({"task": ["t", "t"], "module": ["a", "b"], **accuracies})
     >>> agreement = pd.DataFrame(
-    ...     {"score": ["ridge"], "task": ["t"], "weighted_tau": [1.0], "static": [False]}
+    ...     {"score": ["ridge"], "task": ["t"], "weighted_tau": [1.0], "is_baseline": [False]}
     ... )
     >>> display = AgreementDisplay(points=points, agreement=agreement, score="ridge", accuracy=True)
     >>> display.frame()["predicted"].tolist()
@@ -164,14 +164,14 @@ class AgreementDisplay(Display):
         names = list(dict.fromkeys(self.agreement["score"]))
         for place, name in enumerate(names):
             rows = self.agreement[self.agreement["score"] == name]
-            static = bool(rows["static"].iloc[0])
+            is_baseline = bool(rows["is_baseline"].iloc[0])
             ax.barh(
                 place,
                 rows["weighted_tau"].mean(),
                 height=0.66,
-                color="white" if static else BEST if name == self.score else PALE,
-                edgecolor=FAINT if static else "none",
-                hatch="////" if static else None,
+                color="white" if is_baseline else BEST if name == self.score else PALE,
+                edgecolor=FAINT if is_baseline else "none",
+                hatch="////" if is_baseline else None,
             )
             if len(rows) > 1:
                 dots: dict[str, Any] = {"color": INK, "markersize": 3.5, "alpha": 0.5}
@@ -186,7 +186,9 @@ class AgreementDisplay(Display):
         notes = ["bar: mean, dot: one task"] if self.agreement["task"].nunique() > 1 else []
         notes += ["line: 95 % interval"] if self.intervals is not None else []
         notes += [
-            "hatched: label-free baseline" if self.agreement["static"].any() else "1 is perfect"
+            "hatched: label-free baseline"
+            if self.agreement["is_baseline"].any()
+            else "1 is perfect"
         ]
         ax.set_xlabel("weighted tau with the achieved accuracy", color=INK)
         ax.set_title(textwrap.fill(", ".join(notes), 52), loc="left", fontsize="small", color=INK)

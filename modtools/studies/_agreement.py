@@ -94,7 +94,7 @@ class Agreement(Result):
             rankings weigh in turn), weighted_tau_by_score (only the ranking by score does),
             kendall, pearson (correlations in [-1, 1], higher is better), regret, regret_3 and
             regret_5 (regret@1, @3 and @5 in points of accuracy, lower is better), n_modules (that
-            the score covers) and static (whether it is a label-free baseline).
+            the score covers) and is_baseline (whether it is a label-free baseline).
         """
         return self._results.copy()
 
@@ -105,7 +105,7 @@ class Agreement(Result):
         -------
         pandas.DataFrame
             Columns score (the best first), n_labels where it is given, measure (those of `frame`),
-            value, value_low and value_high (95 % interval), n_tasks and static.
+            value, value_low and value_high (95 % interval), n_tasks and is_baseline.
         """
         return self._means.copy()
 
@@ -115,11 +115,11 @@ class Agreement(Result):
 
         rows = []
         for score in self._scores:
-            static = {"static": score in self._pairs.baselines}
+            is_baseline = {"is_baseline": score in self._pairs.baselines}
             for key, counted in self._keys(score):
                 tasks = {"n_tasks": len(self._resampled.measures[key])}
                 rows += [
-                    {"score": score, **counted, **measured, **tasks, **static}
+                    {"score": score, **counted, **measured, **tasks, **is_baseline}
                     for measured in _by_measure(self._resampled.mean(key))
                 ]
         return pd.DataFrame(rows)
@@ -195,9 +195,9 @@ class Agreement(Result):
         found = fidelity(self._pairs, self._resampled, sizes)
         rows = []
         for score in self._scores:
-            static = {"static": score in self._pairs.baselines}
+            is_baseline = {"is_baseline": score in self._pairs.baselines}
             for key, counted in self._keys(score):
-                rows.append({"score": score, **counted, **found[key], **static})
+                rows.append({"score": score, **counted, **found[key], **is_baseline})
         return pd.DataFrame(rows)
 
     def concordance(self) -> "pd.DataFrame":
@@ -238,7 +238,7 @@ class Agreement(Result):
         list of str
             One sentence for each and for each label count.
         """
-        baselines = self._means.loc[self._means["static"], "score"].unique().tolist()
+        baselines = self._means.loc[self._means["is_baseline"], "score"].unique().tolist()
         lines = []
         for name in against or baselines[:1]:
             table = self.differences(name)
@@ -301,7 +301,7 @@ class Agreement(Result):
             )
         return AgreementDisplay(
             points=_mean_over(points, ["task", "module"], ["predicted", "achieved"]),
-            agreement=_mean_over(results, ["score", "task"], ["weighted_tau", "static"]),
+            agreement=_mean_over(results, ["score", "task"], ["weighted_tau", "is_baseline"]),
             intervals=means.rename(columns=_INTERVAL_OF_TAU),
             score=score,
             accuracy=is_accuracy(score),
@@ -316,7 +316,7 @@ class Agreement(Result):
         }
 
     def _columns(self) -> list[Column]:
-        score = Column("score", _named, ("score", "static"))
+        score = Column("score", _named, ("score", "is_baseline"))
         if self._counts:
             shown = [("weighted_tau", "weighted tau", 2), ("regret", "regret@1 (points)", 1)]
             return [score] + [
@@ -388,11 +388,11 @@ def _by_measure(spread: Any) -> list[dict[str, Any]]:
 def _mean_over(table: "pd.DataFrame", keys: list[str], values: list[str]) -> "pd.DataFrame":
     """Return means over repeats, in the order of the rows."""
     means = table.groupby(keys, sort=False)[values].mean().reset_index()
-    return means.assign(static=means["static"] > 0) if "static" in values else means
+    return means.assign(is_baseline=means["is_baseline"] > 0) if "is_baseline" in values else means
 
 
-def _named(score: str, static: bool) -> str:
-    return f"{score} (label-free)" if static else score
+def _named(score: str, is_baseline: bool) -> str:
+    return f"{score} (label-free)" if is_baseline else score
 
 
 def _mean_column(heading: str, measure: str, digits: int, of: str = "") -> Column:
@@ -504,7 +504,7 @@ def _results(pairs: Pairs, measures: Any) -> "pd.DataFrame":
     table = pairs.predicted.index.to_frame(index=False)
     table[list(MEASURES)] = measures
     table["n_modules"] = pairs.predicted.notna().sum(axis=1).to_numpy()
-    table["static"] = table["score"].isin(pairs.baselines)
+    table["is_baseline"] = table["score"].isin(pairs.baselines)
     return table
 
 

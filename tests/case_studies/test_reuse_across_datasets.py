@@ -29,7 +29,7 @@ def test_every_figure_of_both_label_counts_is_there(folder):
 def test_the_table_compares_every_score_with_label_free_baselines(folder):
     table = pd.read_csv(folder / "scores.csv")
     assert {"predicted", "logme", "knn", "probe, 3 folds"} <= set(table["score"])
-    baselines = table[table["static"]]
+    baselines = table[table["is_baseline"]]
     known = {"parameters", "depth", "features", "mean rank on other tasks"}
     assert set(baselines["score"]) == known
     assert baselines["seconds"].isna().all()

@@ -51,7 +51,7 @@ def test_a_table_in_percent_is_judged_and_files_are_written(cli, published, tmp_
     means = wide(pd.read_csv("means.csv")).set_index("score")
     assert means.loc["good", ["weighted_tau", "regret"]].tolist() == [1.0, 0.0]
     assert means.loc["bad", "kendall"] == -1.0
-    assert bool(means.loc["mean rank on other tasks", "static"])
+    assert bool(means.loc["mean rank on other tasks", "is_baseline"])
     content = facts((tmp_path / "all.json").read_text())
     assert content["settings"] == {"unit": "percent", "seed": 0, "tasks": list(TASKS)}
     assert (tmp_path / "agreement.png").read_bytes().startswith(b"\x89PNG")

@@ -25,8 +25,8 @@ def agreement():
     rows = [("knn", 0.9, False), ("logme", 0.4, False), ("n_parameters", -0.3, True)]
     return pd.DataFrame(
         [
-            {"score": score, "task": task, "weighted_tau": tau + shift, "static": static}
-            for score, tau, static in rows
+            {"score": score, "task": task, "weighted_tau": tau + shift, "is_baseline": is_baseline}
+            for score, tau, is_baseline in rows
             for task, shift in (("digits", 0.05), ("clothes", -0.05))
         ]
     )

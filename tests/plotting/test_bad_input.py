@@ -22,7 +22,7 @@ REACHED = pd.DataFrame([{"line": "a", "n_labels": 50, "n_labels_low": 9, "n_labe
 POINTS = pd.DataFrame({"task": "t", "module": ["a", "b"], "predicted": [0.9, 0.6]}).assign(
     achieved=[0.7, 0.65]
 )
-TAU = pd.DataFrame([{"score": "knn", "task": "t", "weighted_tau": 0.9, "static": False}])
+TAU = pd.DataFrame([{"score": "knn", "task": "t", "weighted_tau": 0.9, "is_baseline": False}])
 ENDS = pd.DataFrame([{"score": "lda", "weighted_tau_low": 0.0, "weighted_tau_high": 1.0}])
 RUNS = pd.DataFrame({"method": ["m", "m"], "seconds": [1.0, 2.0], "accuracy": [0.5, 0.9]})
 RACED = RANKED.drop(columns="value").assign(status="in", examples=[9, 3], value=[0.9, 0.4])

@@ -25,7 +25,9 @@ CURVE = pd.DataFrame({"line": "a", "n_labels": [10, 100], "value": [0.5, 0.8]})
 def an_agreement(**options):
     points = pd.DataFrame({"task": "digits", "module": ["a", "b"], "predicted": [0.9, 0.6]})
     points["achieved"] = [0.7, 0.65]
-    tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
+    tau = pd.DataFrame(
+        [{"score": "knn", "task": "digits", "weighted_tau": 0.9, "is_baseline": False}]
+    )
     return AgreementDisplay(points=points, agreement=tau, score="knn", accuracy=True, **options)
 
 
@@ -159,7 +161,9 @@ def test_a_label_of_an_agreement_lies_within_the_panel_and_hides_no_point():
         {"task": "digits", "module": [f"a module with a name {n}" for n in "abc"]}
     )
     points = points.assign(predicted=[0.5, 0.8, 0.95], achieved=[0.7, 0.75, 0.8])
-    tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
+    tau = pd.DataFrame(
+        [{"score": "knn", "task": "digits", "weighted_tau": 0.9, "is_baseline": False}]
+    )
     display = AgreementDisplay(points=points, agreement=tau, score="knn", accuracy=True).plot()
     display.figure_.canvas.draw()
     ax = display.ax_[0]

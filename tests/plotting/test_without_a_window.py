@@ -29,7 +29,9 @@ def displays():
     ranked = pd.DataFrame({"module": modules, "value": [0.9, 0.8, 0.6]})
     ranked["standard_error"] = 0.02
     points = pd.DataFrame({"task": "digits", "module": modules, "predicted": ranked["value"]})
-    tau = pd.DataFrame([{"score": "knn", "task": "digits", "weighted_tau": 0.9, "static": False}])
+    tau = pd.DataFrame(
+        [{"score": "knn", "task": "digits", "weighted_tau": 0.9, "is_baseline": False}]
+    )
     counts = [10, 100, 1000]
     curve = pd.DataFrame({"line": "deep", "n_labels": counts, "value": [0.5, 0.8, 0.9]})
     curve = curve.assign(value_low=curve["value"] - 0.1, value_high=curve["value"])

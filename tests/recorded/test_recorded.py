@@ -22,6 +22,8 @@ TRAINED_IN_FLOAT32 = "json_of_commands / train / "
 # What is called otherwise than when it was recorded: old -> new, of keys and of whole words. A key
 # may be named with those that lead to it ("predictions / low"); the longest name decides.
 RENAMED = {
+    # Agreement
+    "static": "is_baseline",
     # Models
     "accuracy_of_named": "accuracy_of_labelled_classes",
     "strength": "alpha",

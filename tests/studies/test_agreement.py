@@ -26,12 +26,12 @@ SCORES = {
 
 def test_table_is_sorted_by_mean_weighted_tau_with_regret_in_points():
     agreement = score_agreement(SCORES, ACHIEVED)
-    means = wide(agreement.means()).query("not static")
+    means = wide(agreement.means()).query("not is_baseline")
     assert means["score"].tolist() == ["knn", "logme"]
     assert means["regret"].tolist() == pytest.approx([0.0, (10.0 + 20.0) / 2])
     assert means["weighted_tau"].tolist()[0] == pytest.approx(1.0)
     assert means["n_tasks"].tolist() == [2, 2]
-    frame = agreement.frame().query("not static")
+    frame = agreement.frame().query("not is_baseline")
     assert frame["score"].tolist() == ["knn", "knn", "logme", "logme"]
     assert frame["task"].tolist() == ["digits", "clothes"] * 2
     assert agreement.best == "knn"
@@ -53,7 +53,7 @@ def test_each_row_holds_every_measure(n_modules):
         "task": "t",
         **dict(zip(MEASURES, map(pytest.approx, expected), strict=True)),
         "n_modules": n_modules,
-        "static": False,
+        "is_baseline": False,
     }
 
 
@@ -82,7 +82,7 @@ def test_baselines_stand_beside_and_never_win():
     scores = {task: {"logme": values["logme"]} for task, values in SCORES.items()}
     agreement = score_agreement(scores, ACHIEVED, baselines=baselines)
     means = wide(agreement.means()).set_index("score")
-    assert means["static"].to_dict() == {
+    assert means["is_baseline"].to_dict() == {
         "size": True,
         MEAN_RANK: True,
         "n_parameters": True,
@@ -108,7 +108,7 @@ def test_baselines_may_differ_by_task():
 
 def test_a_score_that_leaves_the_best_module_out_pays_for_it():
     scores = {"digits": {"leep": {"b": 1.0, "c": 0.5}}}
-    (row,) = score_agreement(scores, ACHIEVED).frame().query("not static").to_dict("records")
+    (row,) = score_agreement(scores, ACHIEVED).frame().query("not is_baseline").to_dict("records")
     assert row["n_modules"] == 2
     assert row["regret"] == pytest.approx(10.0)
 

@@ -119,7 +119,7 @@ def test_shared_classes_are_counted_where_both_are_known():
     modules, tasks = {"a": [1, 2, 3], "b": ["2"], "c": (1, 2)}, {"t": [1, 2, 3, 4]}
     found = score_agreement(scores, achieved, module_classes=modules, task_classes=tasks).frame()
     (row,) = found[found["score"] == SHARED_CLASSES].to_dict("records")
-    assert (row["task"], row["kendall"], row["static"]) == ("t", pytest.approx(1.0), True)
+    assert (row["task"], row["kendall"], row["is_baseline"]) == ("t", pytest.approx(1.0), True)
     with pytest.raises(ModtoolsError, match=r"task_classes is absent\."):
         score_agreement(scores, achieved, module_classes=modules)
     with pytest.raises(ModtoolsError, match="module_classes must list classes; \"a\" has '23'"):
@@ -131,7 +131,7 @@ def test_baselines_stand_alone_where_no_score_is_known():
     sizes = pd.DataFrame({"module": MODULES, "size": range(6), "depth": [1, 2, 1, 2, 1, 2]})
     found = score_agreement({}, achieved.reset_index(), baselines=sizes)
     assert set(found.means()["score"]) == {"size", "depth", MEAN_RANK}
-    assert found.means()["static"].all()
+    assert found.means()["is_baseline"].all()
     assert found.best == found.means()["score"].iloc[0]
 
 
