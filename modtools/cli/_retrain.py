@@ -98,8 +98,9 @@ def retrain(
         modtools retrain --list
 
     Nothing in the module changes: only the output module on its features is trained. "Accuracy" is
-    measured on held-out test examples, with a 95 % interval. "Labels" forecasts the accuracy with
-    more labels from your labels alone, or says why they do not support a forecast.
+    measured on held-out test examples, with a 95 % interval. "Labels" forecasts the accuracy of
+    a ridge output module with more labels from your labels alone, or says why they do not support
+    a forecast.
 
     --labels and --per-class sample each class, which reads the labels of all examples; --strategy
     (random, typical, ...) reads no label before an example is chosen. --unlabelled lets class means
@@ -408,7 +409,10 @@ def _lines(done: _Retrained) -> list[tuple[str, str]]:
         lines.append(("Classes", _classes_text(done)))
     if done.wanted.unlabelled:
         lines.append(("Clusters", _clusters_text(done)))
-    lines.append(("Labels", done.forecast.verdict(done.target, measured=done.measured)))
+    verdict = done.forecast.verdict(done.target, measured=done.measured)
+    if done.wanted.output != "ridge" and not done.forecast.refused:
+        verdict = f"{verdict} The forecast is of a ridge output module."
+    lines.append(("Labels", verdict))
     return [*lines, ("Time", f"{model.seconds:.1f} s")]
 
 

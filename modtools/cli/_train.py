@@ -391,7 +391,10 @@ def _what(done: _Trained) -> str:
 def _next(done: _Trained) -> str:
     if done.saved is None:
         return "add --zoo zoo/ to save the modules; modtools score then ranks them on a new task"
-    return f"modtools score {done.saving.zoo} --task {done.source} --per-class 20"
+    return (
+        f"modtools score {done.saving.zoo} --task FOLDER (other examples: on those it was trained "
+        "on, a module is predicted too well)"
+    )
 
 
 def _document(done: _Trained) -> dict[str, Any]:

@@ -182,7 +182,10 @@ class AgreementDisplay(Display):
                 ax.plot(span, [names.index(row["score"])] * 2, color=INK, linewidth=1.6)
         ax.axvline(0.0, color=INK, linewidth=0.8)
         name_rows(ax, names)
-        ax.set_xlim(min(-0.05, 1.1 * self.agreement["weighted_tau"].min()), 1.03)
+        lows = [self.agreement["weighted_tau"].min()]
+        if self.intervals is not None:
+            lows.append(self.intervals["weighted_tau_low"].min())
+        ax.set_xlim(min(-0.05, 1.03 * np.nanmin(lows)), 1.03)
         notes = ["bar: mean, dot: one task"] if self.agreement["task"].nunique() > 1 else []
         notes += ["line: 95 % interval"] if self.intervals is not None else []
         notes += [

@@ -47,7 +47,8 @@ def task_distances(values: FloatMatrix, own: NDArray[np.bool_]) -> FloatMatrix:
         for other in range(one + 1, n_tasks):
             pair = [one, other]
             first, second = _directions(values[pair][:, ~own[pair].any(axis=0)])
-            distances[one, other] = distances[other, one] = np.linalg.norm(first - second) / 2
+            apart = np.linalg.norm(first - second) / 2
+            distances[one, other] = distances[other, one] = apart if apart > _EQUAL else 0.0
     return distances
 
 

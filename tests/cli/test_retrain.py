@@ -76,7 +76,10 @@ def test_what_more_labels_would_bring_is_forecast_from_these_alone(cli, images, 
     forecast = extrapolate(extract(pixels(), few), few.labels, seed=0)
     measured = MeasuredAccuracy(1.0, *wilson(1.0, 30))
     said = lines_of(cli(*words).stdout)["Labels"]
-    assert said == forecast.verdict(0.97, measured=measured)
+    of_ridge = " The forecast is of a ridge output module."
+    assert said == forecast.verdict(0.97, measured=measured) + of_ridge
+    shown = lines_of(cli(*words, "--output", "ridge").stdout)["Labels"]
+    assert not shown.endswith(of_ridge)
     # The forecast alone says that more are needed; what was measured counts more.
     assert forecast.labels_to_reach(0.97).n_labels > 40
     assert said.startswith("97 % is reached: 100.0 % [88.6, 100.0] was measured with these 40; ")

@@ -152,11 +152,13 @@ def test_the_saved_modules_are_scored_by_the_next_command(cli, images, tmp_path,
     monkeypatch.chdir(tmp_path)
     said = lines_of(cli("train", "--task", "four.npz", *QUICK, "--zoo", "zoo").stdout)
     assert said["Saved"] == "zoo/four-supcon-sequential-seed0"
-    assert said["Next"] == "modtools score zoo --task four.npz --per-class 20"
+    command, _, reason = said["Next"].partition(" (")
+    assert command == "modtools score zoo --task FOLDER"
+    assert reason == "other examples: on those it was trained on, a module is predicted too well)"
     card = Zoo("zoo").card("four-supcon-sequential-seed0")
     assert (card["source_task"], card["proxy"]) == ("four", "supcon")
     assert 0 <= card["training"]["accuracy"] <= 1
-    words = said["Next"].replace("20", "5").split()[1:]
+    words = command.replace("FOLDER", "four.npz").split()[1:]
     done = cli(*words, "--by", "class_mean", "--quiet")
     assert done.stdout == "four-supcon-sequential-seed0@features\n"
 
