@@ -1,5 +1,6 @@
 """The plot of a task space: the tree of tasks beside the scores of every module."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -170,7 +171,12 @@ class TaskSpaceDisplay(Display):
 
         names = [picture_text(str(task)) for task in self.matrix.index]
         tree: dict[str, Any] = {"color_threshold": 0, "above_threshold_color": INK}
-        dendrogram(self.linkage, orientation="left", no_labels=True, ax=ax, **tree)
+        with warnings.catch_warnings():
+            # Of tasks without any distance: its axis would have no length.
+            warnings.filterwarnings("ignore", "Attempting to set identical low and high")
+            dendrogram(self.linkage, orientation="left", no_labels=True, ax=ax, **tree)
+        if not self.linkage[:, 2].any():
+            ax.set_xlim(1.0, 0.0)
         ax.set_ylim(_LEAF * len(names), 0.0)
         ax.set_yticks([_LEAF * (place + 0.5) for place in range(len(names))], labels=names)
         ax.yaxis.tick_right()

@@ -1,5 +1,7 @@
 """`task_space`: distances by their definition, agreement by another route, and bad input."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -274,3 +276,15 @@ def test_a_source_that_names_no_module_stops_before_any_network_runs():
     with pytest.raises(ModtoolsError, match='source names "three", which is no module'):
         task_space(candidates, tasks, source={"three": "a"})
     assert runs == []
+
+
+def test_rounding_is_no_distance_and_equal_tasks_are_drawn():
+    column = np.random.default_rng(0).normal(size=(60, 3))
+    labels = {"a": column[:, 0] > 0, "b": column[:, 0] > 0.5, "c": column[:, 0] > 0.2}
+    cached = {f"m{place}": dict.fromkeys(labels, column[:, [place]]) for place in range(2)}
+    space = task_space(cached, labels, by="lda")
+    assert (space.distances().to_numpy() == 0).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = space.plot().figure_.axes[0]
+    assert tree.get_xlim() == (1.0, 0.0)
